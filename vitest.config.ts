@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/packets/**'] } },
+      {
+        test: {
+          name: 'packets',
+          include: ['test/packets/**/*.test.ts'],
+          // One lab at a time: the machine has one /run/xtables.lock and two cores.
+          fileParallelism: false,
+          testTimeout: 30_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
