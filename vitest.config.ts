@@ -9,7 +9,8 @@ export default defineConfig({
           name: 'packets',
           include: ['test/packets/**/*.test.ts'],
           // One lab at a time: the machine has one /run/xtables.lock and two cores.
-          fileParallelism: false,
+          pool: 'forks',
+          poolOptions: { forks: { singleFork: true } },
           testTimeout: 30_000,
           hookTimeout: 120_000,
         },

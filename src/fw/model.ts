@@ -11,7 +11,7 @@ export interface Span {
   to: number
 }
 
-/** Which upstream rule environment a line is judged in (pve.md 1.1). */
+/** Which upstream rule environment a line is judged in (pve-firewall Firewall.pm, `rule_env`). */
 export type RuleEnv = 'cluster' | 'host' | 'vm' | 'ct' | 'group' | 'vnet'
 
 /** The fields of a rule, by PVE's own names. `type` and `action` may carry errors, too. */
@@ -108,11 +108,13 @@ export interface FwFile {
 
 /** What a file is read against: the node's /etc/services and /etc/protocols, and for all but cluster.fw the cluster's file. */
 export interface ReadContext {
-  /** Service name (first column) → port; the last matching line wins (pve.md 1.6). */
+  /** Service name (first column) → port; the last matching line wins. */
   services: ReadonlyMap<string, number>
   /** Protocol names (first column) and numbers listed in /etc/protocols. */
   protocols: ReadonlySet<string>
   cluster?: FwFile
   /** Names of the sets that SDN provides (`sdn/` scope), lower case. */
   sdnSets?: ReadonlySet<string>
+  /** Now, in seconds since 1970. If given, an `enable` of cluster.fw that is a time more than 60 s ago reads as 0. */
+  nowSeconds?: number
 }

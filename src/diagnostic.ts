@@ -1,0 +1,245 @@
+/**
+ * The closed list of what pvenat has to say about what somebody typed: severity, sentence and help line of every
+ * code stand here and nowhere else. A diagnostic itself is data; `word` turns it into text at the very end.
+ */
+import type { Span } from './fw/model.ts'
+
+export type Severity = 'error' | 'warning' | 'info'
+
+/** Where a diagnostic points: a file (relative to the pve directory, or absolute outside it) and a part of one line. */
+export interface Place {
+  file: string
+  span: Span
+}
+
+/** Message, and a help line that can be typed as it is where there is one. */
+type Words = [message: string, help?: string | undefined]
+
+interface Wording<F> {
+  severity: Severity
+  say: (facts: F) => Words
+}
+
+function wording<F>(severity: Severity, say: (facts: F) => Words): Wording<F> {
+  return { severity, say }
+}
+
+const WORDINGS = {
+  // How pve-firewall reads the file.
+  'line-skipped': wording<{ reason: string }>('error', ({ reason }) => [
+    `pve-firewall skips this line (${reason}), so its NAT comment does nothing`,
+    'edit the rule in the GUI, which writes it in the form that pve-firewall reads',
+  ]),
+  'rule-invalid': wording<{ field: string; reason: string }>('error', ({ field, reason }) => [
+    `pve-firewall rejects this rule: ${field}: ${reason}`,
+  ]),
+  'forward-rule': wording<object>('error', () => [
+    'a FORWARD rule cannot be NAT',
+    'use direction in (a port forward) or out (masquerade)',
+  ]),
+  'group-missing': wording<{ group: string }>('warning', ({ group }) => [
+    `there is no security group '${group}' in cluster.fw, so whatever NAT it should bring is not in force`,
+    group === group.toLowerCase() ? undefined : `group names are kept in lower case: ${group.toLowerCase()}`,
+  ]),
+  'group-marked': wording<object>('warning', () => [
+    'NAT on a GROUP rule does nothing',
+    'begin the comments of the rules inside the group with NAT',
+  ]),
+  'firewall-off': wording<{ what: string; option: string }>('warning', ({ what, option }) => [
+    `${what} is off, so the NAT rules that depend on it are not in force`,
+    option,
+  ]),
+  'guest-action': wording<{ action: string }>('error', ({ action }) => [
+    `only ACCEPT rules of a guest make NAT, not ${action}`,
+    'put DROP and REJECT rules that are marked NAT into the node or datacenter firewall',
+  ]),
+  // The comment.
+  'endpoint-invalid': wording<{ word: string; why: string; help: string }>('error', ({ word, why, help }) => [
+    `'${word}' is no valid endpoint: ${why}`,
+    help,
+  ]),
+  'endpoint-direction': wording<{ word: string; help: string }>('error', ({ word, help }) => [
+    `an OUT rule takes an address or 'none', not ports: '${word}'`,
+    help,
+  ]),
+  'endpoint-late': wording<{ word: string }>('error', ({ word }) => [
+    `'${word}' stands behind an option; ports and addresses come first`,
+    `NAT ${word} OPTION=VALUE`,
+  ]),
+  'option-unknown': wording<{ word: string }>('warning', ({ word }) => [
+    `unknown option '${word}' is ignored`,
+    `put ' - ' before the free text if it belongs to it, as in: NAT 822 - ${word}`,
+  ]),
+  'option-in-text': wording<{ word: string }>('warning', ({ word }) => [
+    `'${word}' stands in the free text and does nothing`,
+    'move the option before the text',
+  ]),
+  'option-value': wording<{ word: string; expected: string }>('error', ({ word, expected }) => [
+    `bad value in '${word}': expected ${expected}`,
+  ]),
+  'option-direction': wording<{ option: string; direction: string }>('error', ({ option, direction }) => [
+    `option '${option}' has no meaning in ${direction} rules`,
+  ]),
+  'option-conflict': wording<{ reason: string }>('error', ({ reason }) => [reason]),
+  // Ports.
+  'ports-missing': wording<object>('error', () => [
+    'which ports? the rule names neither a destination port nor an external port',
+    'set the destination port in the GUI, or write the external port: NAT 822',
+  ]),
+  'ports-zero': wording<object>('error', () => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
+  'ports-twice': wording<{ comment: string; sport: string }>('error', ({ comment, sport }) => [
+    `the external ports are named twice and differ: ${comment} in the comment, ${sport} as source port`,
+    'clear the source port of the rule',
+  ]),
+  'ports-unpaired': wording<{ external: string; inner: string }>('error', ({ external, inner }) => [
+    `external ports ${external} do not pair with inner ports ${inner}`,
+    'name as many external ports as inner ones, in the same order and of equal widths',
+  ]),
+  'proto-unsupported': wording<{ proto: string; help: string }>('error', ({ proto, help }) => [
+    `protocol ${proto} cannot be forwarded`,
+    help,
+  ]),
+  'proto-ports': wording<{ proto: string }>('error', ({ proto }) => [
+    `protocol ${proto} has no ports, so none can be forwarded`,
+    'clear the ports in the comment',
+  ]),
+  'macro-part': wording<{ proto: string; macro: string }>('warning', ({ proto, macro }) => [
+    `the ${proto} part of macro ${macro} is not forwarded`,
+  ]),
+  // Addresses.
+  'address-unsupported': wording<{ text: string; help: string }>('error', ({ text, help }) => [
+    `'${text}' is a form of address that pvenat does not take`,
+    help,
+  ]),
+  'alias-missing': wording<{ name: string; where: string }>('error', ({ name, where }) => [
+    `there is no alias '${name}' in ${where}`,
+  ]),
+  'set-missing': wording<{ name: string; where: string }>('error', ({ name, where }) => [
+    `there is no ipset '${name}' in ${where}`,
+  ]),
+  'dest-missing': wording<object>('error', () => [
+    'where to? the rule names no destination',
+    'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',
+  ]),
+  'dest-many': wording<{ text: string }>('error', ({ text }) => [
+    `the destination of a forward must be one address or an alias of one, not '${text}'`,
+    'name the inner address: NAT 822 to=10.10.10.107',
+  ]),
+  'family-mixed': wording<{ a: string; b: string }>('error', ({ a, b }) => [
+    `${a} and ${b} are of different families (IPv4 and IPv6)`,
+  ]),
+  'guest-address': wording<{ guest: string; nic: string; looked: string }>(
+    'error',
+    ({ guest, nic, looked }) => [
+      `no address is known for ${nic} of guest ${guest}; looked in ${looked}`,
+      'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
+    ],
+  ),
+  'guest-nic': wording<{ guest: string; nic: string }>('error', ({ guest, nic }) => [
+    `guest ${guest} has no ${nic}`,
+  ]),
+  'guest-external': wording<{ address: string; bridge: string }>('error', ({ address, bridge }) => [
+    `${address} sits in the external network ${bridge} and would answer past this node`,
+    'add snat=1, for example: NAT 822 snat=1',
+  ]),
+  'guest-outside': wording<{ guest: string }>('error', ({ guest }) => [
+    `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
+  ]),
+  'external-none': wording<{ what: string }>('warning', ({ what }) => [
+    `not in force: this node has no external ${what}`,
+  ]),
+  'external-unknown': wording<{ address: string; have: string }>('error', ({ address, have }) => [
+    `${address} is not an external address of this node`,
+    have === '' ? undefined : `the external addresses are: ${have}`,
+  ]),
+  'interface-unknown': wording<{ name: string; have: string }>('error', ({ name, have }) => [
+    `${name} is not an external interface of this node`,
+    have === '' ? undefined : `the external interfaces are: ${have}`,
+  ]),
+  'interface-address': wording<{ name: string; address: string }>('error', ({ name, address }) => [
+    `${address} is not an address of ${name}`,
+  ]),
+  // Who may do what.
+  'port-reserved': wording<{ port: string; holder: string; free: string }>(
+    'error',
+    ({ port, holder, free }) => [
+      `port ${port} belongs to this node (${holder})`,
+      `pick a free port, for example: NAT ${free}`,
+    ],
+  ),
+  'port-forbidden': wording<{ ports: string; guest: string; allowed: string }>(
+    'error',
+    ({ ports, guest, allowed }) => [
+      `guest ${guest} may not use external port ${ports}`,
+      `pick a port from ${allowed}`,
+    ],
+  ),
+  'address-forbidden': wording<{ address: string; guest: string; allowed: string }>(
+    'error',
+    ({ address, guest, allowed }) => [
+      `guest ${guest} may not use external address ${address}`,
+      `its external addresses are: ${allowed}`,
+    ],
+  ),
+  'guest-foreign': wording<{ address: string; guest: string; own: string }>(
+    'error',
+    ({ address, guest, own }) => [
+      `${address} is not an address of guest ${guest}`,
+      own === ''
+        ? 'put the rule into the datacenter or node firewall'
+        : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
+    ],
+  ),
+  'port-taken': wording<{ ports: string; winner: string }>('error', ({ ports, winner }) => [
+    `external port ${ports} is already forwarded by ${winner}`,
+    'pick another port, or switch one of the two rules off',
+  ]),
+  // Not translated (yet), or without effect.
+  'nft-sport': wording<{ sport: string; dport: string }>('warning', ({ sport, dport }) => [
+    `with the nftables firewall a source port in the rule keeps clients out`,
+    `clear the source port and write it into the comment: NAT ${sport} with destination port ${dport}`,
+  ]),
+  unsupported: wording<{ what: string }>('error', ({ what }) => [`not translated: ${what}`]),
+  limit: wording<{ what: string; limit: number }>('error', ({ what, limit }) => [
+    `too many ${what}: only the first ${limit} are used`,
+  ]),
+  // Settings.
+  'setting-unknown': wording<{ key: string }>('warning', ({ key }) => [
+    `unknown setting '${key}' is ignored`,
+  ]),
+  'setting-value': wording<{ key: string; value: string; expected: string }>(
+    'error',
+    ({ key, value, expected }) => [
+      `bad value '${value}' for '${key}': expected ${expected}; the default holds`,
+    ],
+  ),
+} as const
+
+export type Code = keyof typeof WORDINGS
+type Facts<C extends Code> = Parameters<(typeof WORDINGS)[C]['say']>[0]
+
+export interface Diagnostic {
+  code: Code
+  place: Place
+  facts: unknown
+}
+
+/** The one way to make a diagnostic: the facts that a code needs are checked by its wording. */
+export function diagnose<C extends Code>(code: C, place: Place, facts: Facts<C>): Diagnostic {
+  return { code, place, facts }
+}
+
+/** Severity, sentence and help line of a diagnostic. */
+export function word(diagnostic: Diagnostic): {
+  severity: Severity
+  message: string
+  help: string | undefined
+} {
+  const wording = WORDINGS[diagnostic.code] as Wording<unknown>
+  const [message, help] = wording.say(diagnostic.facts)
+  return { severity: wording.severity, message, help }
+}
+
+export function isError(diagnostic: Diagnostic): boolean {
+  return WORDINGS[diagnostic.code].severity === 'error'
+}

@@ -1,0 +1,67 @@
+/** The values of `-source` and `-dest`, and the addresses of aliases and ipsets. */
+import { splitList } from './bytes.ts'
+import { aliasReference, MAX_ALIAS_NAME, MAX_SET_NAME } from './names.ts'
+import { lastOfPrefix, parseAddress, parseLiteral } from './netip.ts'
+
+/** The family that literals fix; a reference fixes none here. */
+export type AddressList = { version?: 4 | 6 } | { error: string }
+
+/**
+ * Judges a source or destination as upstream does (Firewall.pm, `parse_address_list`): one reference to an ipset, one
+ * reference to an alias, or a comma list of literals of one family, with a range only as the sole item. Whether a
+ * referenced name exists is not judged here.
+ */
+export function judgeAddressList(text: string): AddressList {
+  if (text.startsWith('+') && text.length > 1)
+    return text.length > MAX_SET_NAME + 1 ? { error: 'ipset name too long' } : {}
+  if (aliasReference(text) !== undefined)
+    return text.length > MAX_ALIAS_NAME ? { error: 'alias name too long' } : {}
+  const items = splitList(text)
+  if (items === undefined) return { error: 'extraneous commas in list' }
+  let version: 4 | 6 | undefined
+  let hasRange = false
+  for (const item of items) {
+    const literal = parseLiteral(item)
+    if ('error' in literal) return { error: `invalid IP address: ${literal.error}` }
+    hasRange ||= item.includes('-')
+    if (version !== undefined && version !== literal.version)
+      return { error: `detected mixed ipv4/ipv6 addresses in address list '${text}'` }
+    version = literal.version
+  }
+  if (hasRange && items.length > 1) return { error: "you can't use a range in a list" }
+  return version === undefined ? {} : { version }
+}
+
+const QUAD = /^(?:25[0-5]|(?:2[0-4]|1\d|[1-9])?\d)$/
+
+/** Stricter than Net::IP: four decimal numbers without leading zeros, in the dotted end of an IPv6 address, too. */
+function isPlainAddress(ip: string): boolean {
+  const dotted = ip.includes(':') ? ip.slice(ip.lastIndexOf(':') + 1) : ip
+  if (ip.includes(':') && !dotted.includes('.')) return true
+  const quads = dotted.split('.', 5)
+  return quads.length === 4 && quads.every((quad) => QUAD.test(quad))
+}
+
+export type Cidr = { cidr: string; version: 4 | 6 } | { error: string }
+
+const NO_ADDRESS = { error: 'value does not look like a valid IP address or CIDR network' }
+
+/**
+ * Reads an address or network of an alias or ipset (Firewall.pm, `parse_ip_or_cidr`): as typed, but without `/32` or `/128`.
+ * Bits behind the prefix may be set, except behind `/0`. No ranges, no lists.
+ */
+export function parseCidr(text: string): Cidr {
+  const slash = text.indexOf('/')
+  const ip = slash < 0 ? text : text.slice(0, slash)
+  const length = slash < 0 ? undefined : text.slice(slash + 1)
+  if (!isPlainAddress(ip) || (length !== undefined && !/^\d+$/.test(length))) return NO_ADDRESS
+  const address = parseAddress(ip)
+  if ('error' in address) return NO_ADDRESS
+  const { version, parts } = address
+  if (length === undefined) return { cidr: text, version }
+  // Upstream masks the address before it checks the length, but takes `0` for "no length".
+  const last = lastOfPrefix(length === '0' ? parts : parts.map(() => 0), length)
+  if ('error' in last) return last
+  const whole = version === 4 ? '/32' : '/128'
+  return { cidr: text.endsWith(whole) ? ip : text, version }
+}

@@ -1,0 +1,136 @@
+/** OUT rules → egress (masquerade, SNAT, exemptions); DROP and REJECT rules → blocks. */
+import { FAMILIES, type Family, type Range } from '../address.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import type { NatComment, PortRange } from './comment.ts'
+import { outInterfaces, resolveExternal } from './external.ts'
+import { inExternalNetwork, label, ownAddresses } from './inner.ts'
+import type { Marked } from './marked.ts'
+import { matchOf, resolveAddresses, type Matches, type NameScope } from './match.ts'
+import type { Egress, Match, NatRule } from './model.ts'
+import { templates } from './template.ts'
+import type { View } from './view.ts'
+
+type Report = (diagnostic: Diagnostic) => void
+
+/** Source, destination, protocol and ports of one elementary OUT rule or block. */
+interface Flow {
+  family: Family
+  source: Match
+  destination: Match
+  proto?: string
+  ports?: PortRange
+  sport?: PortRange
+  icmpType?: string
+}
+
+/** Fills `rule.egresses`. */
+export function translateEgress(
+  rule: NatRule,
+  marked: Marked,
+  comment: NatComment,
+  names: NameScope,
+  view: View,
+  report: Report,
+): void {
+  const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
+  const external = resolveExternal(comment, iface, view.network, marked.place)
+  if ('code' in external) return report(external)
+  const flows = resolveFlows(marked, names, view)
+  if (!Array.isArray(flows)) return report(flows)
+  const to = comment.endpoint?.address
+  const egresses = flows.flatMap((flow): Egress[] => {
+    const out = outInterfaces(external, flow.family)
+    if (out.length === 0 || (to && to.family !== flow.family)) return []
+    const egress: Egress = { ...flow, exempt: comment.endpoint?.none ?? false, out, rule }
+    return [to ? { ...egress, to } : egress]
+  })
+  if (egresses.length === 0) {
+    const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
+    return report(diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` }))
+  }
+  rule.egresses.push(...egresses)
+}
+
+/** Fills `rule.blocks`: forwarded connections that begin in the source (OUT) or lead to the destination (IN). */
+export function translateBlock(
+  rule: NatRule,
+  marked: Marked,
+  names: NameScope,
+  view: View,
+  report: Report,
+): void {
+  const flows = resolveFlows(marked, names, view)
+  if (!Array.isArray(flows)) return report(flows)
+  const action = marked.rule.action === 'REJECT' ? 'REJECT' : 'DROP'
+  rule.blocks.push(...flows.map((flow) => ({ ...flow, action, rule }) as const))
+}
+
+function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Diagnostic {
+  const { rule, place } = marked
+  const at = (field: 'source' | 'dest'): Marked['place'] => ({
+    file: place.file,
+    span: rule.spans[field] ?? place.span,
+  })
+  const source =
+    rule.source === undefined ? ownSource(marked, view) : resolveAddresses(rule.source, names, at('source'))
+  if ('code' in source) return source
+  const destination =
+    rule.dest === undefined && rule.type === 'in'
+      ? internalNetworks(view)
+      : resolveAddresses(rule.dest, names, at('dest'))
+  if ('code' in destination) return destination
+  return FAMILIES.flatMap((family) => {
+    const from = source[family]
+    const to = destination[family]
+    if (!from || !to) return []
+    return ports(marked, family, view).map((rest) => ({ family, source: from, destination: to, ...rest }))
+  })
+}
+
+type PortFlow = Omit<Flow, 'family' | 'source' | 'destination'>
+
+function ports(marked: Marked, family: Family, view: View): PortFlow[] {
+  const any: (PortRange | undefined)[] = [undefined]
+  return templates(marked.rule, family, view.services).flatMap(({ proto, dports, sports, icmpType }) =>
+    (dports.length > 0 ? dports : any).flatMap((dport) =>
+      (sports.length > 0 ? sports : any).map((sport) => ({
+        ...(proto === '' ? {} : { proto }),
+        ...(dport ? { ports: dport } : {}),
+        ...(sport ? { sport } : {}),
+        ...(icmpType === undefined ? {} : { icmpType }),
+      })),
+    ),
+  )
+}
+
+/** A rule without source means the guest's addresses; of the cluster or host all internal networks; an IN block anybody. */
+function ownSource(marked: Marked, view: View): Matches | Diagnostic {
+  const { scope, rule, place } = marked
+  if (rule.type === 'in') return { 4: { ranges: 'any' }, 6: { ranges: 'any' } }
+  if (scope.kind !== 'guest') return internalNetworks(view)
+  const own = ownAddresses(scope.guest, marked.iface, view)
+  if (own.length === 0) {
+    const looked = `the settings and the config of the guest`
+    return diagnose('guest-address', place, {
+      guest: label(scope.guest),
+      nic: marked.iface ?? 'any NIC',
+      looked,
+    })
+  }
+  const inside = own.filter((address) => inExternalNetwork(address, view) === undefined)
+  if (inside.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
+  return byFamily(inside)
+}
+
+function internalNetworks(view: View): Matches {
+  return byFamily(view.network.internal.map(({ network }) => network))
+}
+
+function byFamily(ranges: readonly Range[]): Matches {
+  return Object.fromEntries(
+    FAMILIES.flatMap((family) => {
+      const own = ranges.filter((range) => range.family === family)
+      return own.length > 0 ? [[family, matchOf(own)]] : []
+    }),
+  )
+}

@@ -1,0 +1,123 @@
+/** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
+import type { FwFile, FwRule } from '../fw/model.ts'
+import { isMarked } from './comment.ts'
+import type { Scope } from './model.ts'
+import { CLUSTER_FW, guestFw, hostFw, type View } from './view.ts'
+
+export interface Marked {
+  rule: FwRule & { comment: string }
+  place: Place
+  scope: Scope
+  /** The file of the guest whose aliases and sets come first; undefined for cluster, host and group rules. */
+  own?: FwFile
+  /** NIC of the guest, or external interface of the node, that the rule names. */
+  iface?: string
+  /** Why it is not in force although nothing is wrong with it; '' when it is. */
+  off: string
+}
+
+interface Source {
+  scope: Scope
+  fw: FwFile
+  file: string
+  off: string
+  /** What to switch on when it is off. */
+  help: string
+}
+
+/** Every marked rule in the order of evaluation: guests by VMID, then the host's, then the cluster's; in a file, line by line. */
+export function collectMarked(view: View, report: (diagnostic: Diagnostic) => void): Marked[] {
+  return sources(view).flatMap((source) => {
+    const found = collectFile(view, source, report)
+    const stopped = found.find((marked) => marked.rule.enable && marked.off === source.off)
+    if (source.off !== '' && stopped) {
+      report(
+        diagnose('firewall-off', stopped.place, {
+          what: source.off.replace(/ is off$/, ''),
+          option: source.help,
+        }),
+      )
+    }
+    for (const line of source.fw.skipped) {
+      if (isMarked(line.comment)) {
+        report(diagnose('line-skipped', { file: source.file, span: line.span }, { reason: line.reason }))
+      }
+    }
+    return found
+  })
+}
+
+function sources(view: View): Source[] {
+  const { cluster, host, node, settings } = view
+  const clusterOff =
+    settings.requireFirewall && !isOn(cluster.options.enable, 0, view.now)
+      ? 'the datacenter firewall is off'
+      : ''
+  const clusterHelp = 'switch it on in Datacenter > Firewall > Options (enable: 1 in cluster.fw)'
+  const off = (own: boolean, what: string): string =>
+    clusterOff !== '' ? clusterOff : settings.requireFirewall && !own ? what : ''
+  const help = (own: string): string => (clusterOff !== '' ? clusterHelp : own)
+  const hostOff = off(isOn(host.options.enable, 1, view.now), 'the firewall of this node is off')
+  const hostHelp = help(`switch it on in ${node} > Firewall > Options (enable: 1 in host.fw)`)
+  const guests = view.guests.map(({ guest, fw }): Source => {
+    const what = `the firewall of guest ${guest.vmid} is off`
+    return {
+      scope: { kind: 'guest', guest },
+      fw,
+      file: guestFw(guest.vmid),
+      off: off(isOn(fw.options.enable, 0, view.now), what),
+      help: help(`switch it on in ${guest.vmid} > Firewall > Options (enable: 1 in ${guest.vmid}.fw)`),
+    }
+  })
+  return [
+    ...guests,
+    { scope: { kind: 'host' }, fw: host, file: hostFw(node), off: hostOff, help: hostHelp },
+    { scope: { kind: 'cluster' }, fw: cluster, file: CLUSTER_FW, off: hostOff, help: hostHelp },
+  ]
+}
+
+/** `enable`: a number, or the time it was switched on for one minute (pve-firewall Firewall.pm). */
+function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number): boolean {
+  const number = Number(value ?? otherwise)
+  return number > 1 ? Math.abs(now - number) < 60 : number === 1
+}
+
+function collectFile(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
+  const { scope, fw, file, off } = source
+  return fw.rules.flatMap((rule): Marked[] => {
+    const place = { file, span: rule.span }
+    if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
+    if (!hasMark(rule)) return []
+    const marked: Marked = { rule, place, scope, off: rule.enable ? off : 'the rule is switched off' }
+    if (scope.kind === 'guest') marked.own = fw
+    if (rule.iface !== undefined) marked.iface = rule.iface
+    return [marked]
+  })
+}
+
+function collectGroup(
+  view: View,
+  source: Source,
+  pull: FwRule,
+  place: Place,
+  report: (diagnostic: Diagnostic) => void,
+): Marked[] {
+  if (isMarked(pull.comment)) report(diagnose('group-marked', place, {}))
+  if (!pull.enable) return []
+  const group = view.cluster.groups.get(pull.action)
+  if (!group) {
+    report(diagnose('group-missing', place, { group: pull.action }))
+    return []
+  }
+  return group.rules.filter(hasMark).map((rule) => {
+    const off = rule.enable ? source.off : 'the rule is switched off'
+    const marked: Marked = { rule, place: { file: CLUSTER_FW, span: rule.span }, scope: source.scope, off }
+    if (pull.iface !== undefined) marked.iface = pull.iface
+    return marked
+  })
+}
+
+function hasMark(rule: FwRule): rule is FwRule & { comment: string } {
+  return isMarked(rule.comment)
+}

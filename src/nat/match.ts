@@ -1,0 +1,150 @@
+/** Addresses as a rule's source and destination name them: literals, lists, ranges, aliases, ipsets, in PVE's scopes. */
+import {
+  contains,
+  everything,
+  FAMILIES,
+  formatRange,
+  parseCidr,
+  parseRange,
+  prefixLength,
+  toNetworks,
+  without,
+  type Family,
+  type Range,
+} from '../address.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
+import type { FwFile, FwSet } from '../fw/model.ts'
+import { shortHash } from '../hash.ts'
+import type { KernelSet, Match } from './model.ts'
+
+/** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
+export interface NameScope {
+  cluster: FwFile
+  own?: FwFile | undefined
+  /** The guest of `own`. */
+  vmid?: number | undefined
+}
+
+/** What may match, per family; a family that is missing cannot match at all. */
+export type Matches = Partial<Record<Family, Match>>
+
+export const ANY: Match = { ranges: 'any' }
+export const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
+
+/** Resolves the text of a `source` or `dest` that pve-firewall accepted. Undefined text: any. */
+export function resolveAddresses(
+  text: string | undefined,
+  names: NameScope,
+  place: Place,
+): Matches | Diagnostic {
+  if (text === undefined) return ANY_FAMILY
+  if (text.startsWith('+')) return resolveSet(text, names, place)
+  const alias = /^(?:(dc|guest)\/)?([A-Za-z][\w-]+)$/.exec(text)
+  if (alias) {
+    const cidr = findAlias(text, names)
+    const range = cidr === undefined ? undefined : parseCidr(cidr)
+    if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias[1]) })
+    return { [range.family]: matchOf([range]) }
+  }
+  const ranges = text.split(',').map(parseRange)
+  const bad = text.split(',').find((_, i) => ranges[i] === undefined)
+  if (bad !== undefined) return diagnose('address-unsupported', place, { text: bad, help: helpFor(bad) })
+  const family = (ranges[0] as Range).family
+  return { [family]: matchOf(ranges as Range[]) }
+}
+
+/** The one address that a text names, as a literal or an alias. */
+export function resolveHost(text: string, names: NameScope, place: Place): Range | Diagnostic {
+  const matches = text.startsWith('+') ? {} : resolveAddresses(text, names, place)
+  if ('code' in matches) return matches
+  const found = Object.values(matches)
+  const only = found.length === 1 && found[0]?.ranges !== 'any' ? found[0]?.ranges : undefined
+  const [host] = only ?? []
+  return host && only?.length === 1 && host.lo === host.hi ? host : diagnose('dest-many', place, { text })
+}
+
+/** One network or range needs no set; anything else does. All of a family is any. */
+export function matchOf(ranges: Range[]): Match {
+  const [first] = ranges
+  if (!first) return { ranges: [] }
+  if (ranges.some((range) => contains(range, everything(range.family)))) return ANY
+  if (ranges.length === 1) return { ranges }
+  const entries = ranges.flatMap(toNetworks).map(formatRange)
+  return { ranges, set: namedSet(`list-${shortHash(entries.join())}`, first.family, entries) }
+}
+
+/**
+ * An alias by PVE's scopes: in a guest's file bare names are looked up there first, then in cluster.fw; `guest/` and `dc/`
+ * name one of the two; elsewhere only cluster.fw counts (pve-firewall Firewall.pm, at compile time).
+ */
+function findAlias(text: string, { cluster, own }: NameScope): string | undefined {
+  const [name = '', scope] = text.split('/').reverse()
+  const key = name.toLowerCase()
+  const inGuest = scope === 'dc' ? undefined : own?.aliases.get(key)
+  const inCluster = scope === 'guest' ? undefined : cluster.aliases.get(key)
+  return (inGuest ?? inCluster)?.cidr
+}
+
+function resolveSet(text: string, names: NameScope, place: Place): Matches | Diagnostic {
+  const [name = '', scope] = text.slice(1).split('/').reverse()
+  const inGuest = scope === undefined || scope === 'guest' ? names.own?.ipset.get(name) : undefined
+  const inCluster = scope === undefined || scope === 'dc' ? names.cluster.ipset.get(name) : undefined
+  const set = inGuest ?? inCluster
+  if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
+  const owner = inGuest ? (names.vmid ?? 0) : 0
+  return Object.fromEntries(
+    FAMILIES.map((family) => [
+      family,
+      setMatch(set, `${owner}-${name}`, family, inGuest ? names : { cluster: names.cluster }),
+    ]),
+  )
+}
+
+function setMatch(set: FwSet, name: string, family: Family, names: NameScope): Match {
+  const entries = set.entries.flatMap((entry) => {
+    if (entry.errors) return []
+    const range = parseCidr(
+      /^[\d.:a-fA-F/]+$/.test(entry.cidr) ? entry.cidr : (findAlias(entry.cidr, names) ?? ''),
+    )
+    return range?.family === family ? [{ range, nomatch: entry.nomatch === 1 }] : []
+  })
+  const lines = entries.map(({ range, nomatch }) => formatRange(range) + (nomatch ? ' nomatch' : ''))
+  return { ranges: effective(entries), set: namedSet(name, family, lines) }
+}
+
+/** What a hash:net set matches: of the networks around an address the longest decides. */
+function effective(entries: { range: Range; nomatch: boolean }[]): Range[] {
+  const byLength = [...entries].sort((a, b) => (prefixLength(a.range) ?? 0) - (prefixLength(b.range) ?? 0))
+  let ranges: Range[] = []
+  for (const { range, nomatch } of byLength) {
+    if (nomatch) ranges = without(ranges, range)
+    else ranges.push(range)
+  }
+  return ranges
+}
+
+/** `pvenat-NAME-vF`, hashed when the kernel's 31 characters do not suffice. */
+function namedSet(name: string, family: Family, entries: string[]): KernelSet {
+  const plain = `pvenat-${name}-v${family}`
+  return {
+    name: plain.length > 31 ? `pvenat-${shortHash(name)}-v${family}` : plain,
+    family,
+    entries: [...new Set(entries)].sort(),
+  }
+}
+
+function where(scope: string | undefined): string {
+  if (scope === 'guest') return "the guest's firewall"
+  return scope === 'dc'
+    ? 'the datacenter firewall'
+    : scope === 'sdn'
+      ? 'SDN'
+      : 'the firewall of the guest or datacenter'
+}
+
+function helpFor(text: string): string {
+  const mask = /^(\d+\.\d+\.\d+\.\d+)\/255\./.test(text)
+  return mask
+    ? 'write the network as ADDRESS/LENGTH, for example 10.0.0.0/24'
+    : 'write it in full, for example 10.0.0.0/8'
+}

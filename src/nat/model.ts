@@ -1,0 +1,101 @@
+/**
+ * NAT rules: what the marked rules of the .fw files ask for, free of PVE's names and spellings. A NatRule is one marked rule
+ * in one scope (a group's rule once for every guest that pulls it in); its forwards, egresses and blocks are
+ * elementary: one family, one protocol, one range of ports.
+ */
+import type { Family, Range } from '../address.ts'
+import type { Place } from '../diagnostic.ts'
+import type { Guest } from '../guest/model.ts'
+import type { PortRange } from './comment.ts'
+
+export type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
+
+/** Whose power a rule has: cluster and host rules are the administrator's, guest rules a tenant's. */
+export type Scope = { kind: 'cluster' } | { kind: 'host' } | { kind: 'guest'; guest: Guest }
+
+export interface NatRule {
+  id: string
+  kind: 'forward' | 'egress' | 'block' | 'exempt'
+  state: State
+  /** Why it is not active, in a few words; empty when it is. */
+  reason: string
+  scope: Scope
+  /** The whole line. */
+  place: Place
+  /** The word that says which port or address it claims. */
+  where: Place
+  comment: string
+  /** The rule's own source as typed, or ''. */
+  source: string
+  forwards: Forward[]
+  egresses: Egress[]
+  blocks: Block[]
+}
+
+/**
+ * Addresses that a packet's source or destination must be one of; an empty list matches nothing. `set` is the kernel set
+ * that holds them when they are more than one network or range.
+ */
+export interface Match {
+  ranges: Range[] | 'any'
+  set?: KernelSet
+}
+
+/** An own set of type hash:net. */
+export interface KernelSet {
+  name: string
+  family: Family
+  /** `10.0.0.0/8`, or `10.1.0.0/16 nomatch`; sorted. */
+  entries: string[]
+}
+
+export interface Forward {
+  family: Family
+  /** tcp, udp, sctp, or a protocol without ports (`ports` and `innerPort` are then undefined). `all`: full=1. */
+  proto: string
+  /** External addresses: all of the node's, of one interface, or one. Resolved, so an address is in the list or not. */
+  external: Range[]
+  ports?: PortRange
+  inner: Range
+  /** First inner port. As wide as `ports` (shifted 1:1), unless `single`. */
+  innerPort?: number
+  /** All external ports lead to the one inner port. */
+  single: boolean
+  source: Match
+  /** Source port that the macro demands of the client (IPsec, SMB). */
+  sport?: PortRange
+  hairpin: boolean
+  snat: boolean
+  full: boolean
+  /** The rule was written with -sport: pve-firewall alone would drop what is forwarded. */
+  accept: boolean
+  rule: NatRule
+}
+
+export interface Egress {
+  family: Family
+  exempt: boolean
+  source: Match
+  destination: Match
+  proto?: string
+  ports?: PortRange
+  sport?: PortRange
+  icmpType?: string
+  /** External interfaces by which it leaves. */
+  out: string[]
+  /** SNAT to this address; masquerade when undefined. */
+  to?: Range
+  rule: NatRule
+}
+
+export interface Block {
+  family: Family
+  action: 'DROP' | 'REJECT'
+  source: Match
+  destination: Match
+  proto?: string
+  ports?: PortRange
+  sport?: PortRange
+  icmpType?: string
+  rule: NatRule
+}

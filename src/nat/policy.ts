@@ -1,0 +1,113 @@
+/** Who may do what: a guest's rules stay with the guest, and nobody takes the node's own ports (spec: whoever may edit one guest's firewall must not gain power over the node or other guests). */
+import { contains, formatRange, intersects, overlap, sameRange, type Range } from '../address.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import type { Guest } from '../guest/model.ts'
+import type { ReservedPort } from '../settings.ts'
+import type { PortRange } from './comment.ts'
+import { label, ownAddresses } from './inner.ts'
+import type { Forward, NatRule } from './model.ts'
+import { formatPorts } from './template.ts'
+import type { View } from './view.ts'
+
+/** What forbids a translated rule, if anything. */
+export function forbidden(rule: NatRule, view: View): Diagnostic | undefined {
+  const guest = rule.scope.kind === 'guest' ? rule.scope.guest : undefined
+  for (const forward of rule.forwards) {
+    const problem = (guest && guestForward(rule, forward, guest, view)) ?? reservedPort(rule, forward, view)
+    if (problem) return problem
+  }
+  return guest && guestEgress(rule, guest, view)
+}
+
+function guestForward(rule: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
+  const foreign = foreignAddress([forward.inner], guest, view)
+  if (foreign)
+    return diagnose('guest-foreign', rule.where, {
+      address: formatRange(foreign),
+      guest: label(guest),
+      own: ownText(guest, view),
+    })
+  const allowed = view.settings.guests.get(guest.vmid)?.ports ?? view.settings.guestPorts
+  const { ports } = forward
+  if (ports && !allowed.some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
+    const facts = { ports: formatPorts([ports]), guest: label(guest), allowed: formatPorts(allowed) }
+    return diagnose('port-forbidden', rule.where, facts)
+  }
+  const addresses = view.settings.guests.get(guest.vmid)?.addresses
+  const other =
+    addresses && forward.external.find((one) => !addresses.some((address) => sameRange(address, one)))
+  if (addresses && other) {
+    const facts = {
+      address: formatRange(other),
+      guest: label(guest),
+      allowed: addresses.map(formatRange).join(', '),
+    }
+    return diagnose('address-forbidden', rule.where, facts)
+  }
+  return undefined
+}
+
+function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | undefined {
+  for (const { source } of rule.egresses) {
+    const foreign = source.ranges === 'any' ? undefined : foreignAddress(source.ranges, guest, view)
+    if (source.ranges !== 'any' && !foreign) continue
+    const address = foreign ? formatRange(foreign) : 'any address'
+    return diagnose('guest-foreign', rule.where, { address, guest: label(guest), own: ownText(guest, view) })
+  }
+  return undefined
+}
+
+/**
+ * The first address that is not the guest's. Of a guest about which nothing is known (static address set inside) a
+ * typed address is believed as long as it is nobody else's.
+ */
+function foreignAddress(ranges: readonly Range[], guest: Guest, view: View): Range | undefined {
+  const own = ownAddresses(guest, undefined, view)
+  return ranges.find((range) => {
+    if (own.some((address) => sameRange(address, range))) return false
+    return own.some(({ family }) => family === range.family) || !believable(range, guest, view)
+  })
+}
+
+function believable(range: Range, guest: Guest, view: View): boolean {
+  const others = view.guests.filter((other) => other.guest.vmid !== guest.vmid)
+  return (
+    range.lo === range.hi &&
+    view.network.internal.some(
+      ({ network, address }) => contains(network, range) && !overlap(address, range),
+    ) &&
+    !others.some((other) => intersects(ownAddresses(other.guest, undefined, view), [range]))
+  )
+}
+
+function ownText(guest: Guest, view: View): string {
+  return ownAddresses(guest, undefined, view).map(formatRange).join(', ')
+}
+
+/** Cluster and host rules may take any port but these two. */
+const NEVER: readonly number[] = [22, 8006]
+
+function reservedPort(rule: NatRule, { ports, proto }: Forward, view: View): Diagnostic | undefined {
+  if (!ports) return undefined
+  const isGuest = rule.scope.kind === 'guest'
+  if (!isGuest && view.settings.allowReserved) return undefined
+  const holder = view.settings.reserved.find(
+    (one) =>
+      one.proto === proto &&
+      covers(one, ports) &&
+      (isGuest || (proto === 'tcp' && NEVER.some((port) => one.ports[0] === port))),
+  )
+  if (!holder) return undefined
+  const port = Math.max(ports[0], holder.ports[0])
+  const facts = { port: `${port}/${proto}`, holder: holder.holder, free: freePort(port) }
+  return diagnose('port-reserved', rule.where, facts)
+}
+
+function covers({ ports }: ReservedPort, [lo, hi]: PortRange): boolean {
+  return ports[0] <= hi && lo <= ports[1]
+}
+
+/** 8006 → 18006, 60000 → 10000: a number that is easy to remember. */
+function freePort(port: number): string {
+  return String(port + 10000 <= 65535 ? port + 10000 : port - 50000)
+}

@@ -1,0 +1,60 @@
+/** What a rule or each row of its macro asks of protocol and ports, in pvenat's own names. */
+import type { Family } from '../address.ts'
+import type { FwRule } from '../fw/model.ts'
+import { expandMacro } from '../fw/macros.ts'
+import { parsePortList } from '../fw/ports.ts'
+import type { PortRange } from './comment.ts'
+
+export interface Template {
+  /** iptables' name: tcp, udp, sctp, esp, ah, gre, ipip, 41, icmp, icmpv6, or whatever PVE has; '' for any. */
+  proto: string
+  /** Destination ports; empty for any. */
+  dports: PortRange[]
+  /** Source ports of the rule or the macro; empty for any. */
+  sports: PortRange[]
+  icmpType?: string
+}
+
+export const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp'])
+export const WITHOUT_PORTS: ReadonlySet<string> = new Set(['esp', 'ah', 'gre', 'ipip', '41'])
+export const ICMP: ReadonlySet<string> = new Set(['icmp', 'icmpv6'])
+
+/** Numbers and aliases of /etc/protocols → the name that is used in rules. IPIP is number 94 in PVE's macro and 4 elsewhere. */
+const PROTOCOLS: Readonly<Record<string, string>> = {
+  ...{
+    '1': 'icmp',
+    '4': 'ipip',
+    '6': 'tcp',
+    '17': 'udp',
+    '47': 'gre',
+    '50': 'esp',
+    '51': 'ah',
+    '58': 'icmpv6',
+    '94': 'ipip',
+  },
+  ...{ '132': 'sctp', ipencap: 'ipip', ipv6: '41', 'ipv6-icmp': 'icmpv6' },
+}
+
+/** The templates of a valid rule for one family, in the macro's own order; empty when rule or macro are of the other one. */
+export function templates(rule: FwRule, family: Family, services: ReadonlyMap<string, number>): Template[] {
+  return expandMacro(rule, family).map((match) => {
+    const proto = match.proto ?? ''
+    const template: Template = {
+      proto: PROTOCOLS[proto] ?? proto,
+      dports: ports(match.dport, services),
+      sports: ports(match.sport, services),
+    }
+    if (match.icmpType !== undefined) template.icmpType = match.icmpType
+    return template
+  })
+}
+
+/** The ports of a list that pve-firewall accepted. */
+export function ports(text: string | undefined, services: ReadonlyMap<string, number>): PortRange[] {
+  const list = text === undefined ? { ports: [] } : parsePortList(text, services)
+  return 'ports' in list ? list.ports : []
+}
+
+export function formatPorts(list: readonly PortRange[]): string {
+  return list.map(([lo, hi]) => (lo === hi ? `${lo}` : `${lo}-${hi}`)).join(',')
+}

@@ -1,0 +1,157 @@
+/** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
+import { FAMILIES, type Family } from '../address.ts'
+import { diagnose, isError, word, type Diagnostic } from '../diagnostic.ts'
+import type { RuleField } from '../fw/model.ts'
+import { shortHash } from '../hash.ts'
+import { reportLosses, resolveClaims, type Dispatch } from './claims.ts'
+import { parseComment, type NatComment } from './comment.ts'
+import { translateBlock, translateEgress } from './egress.ts'
+import { translateForward } from './forward.ts'
+import { collectMarked, type Marked } from './marked.ts'
+import type { NatRule } from './model.ts'
+import { forbidden } from './policy.ts'
+import type { View } from './view.ts'
+
+export interface Translation {
+  /** Every marked rule, in the order of evaluation. */
+  rules: NatRule[]
+  dispatch: Record<Family, Dispatch>
+  diagnostics: Diagnostic[]
+}
+
+export function translate(view: View): Translation {
+  const diagnostics: Diagnostic[] = []
+  const ids = new Map<string, number>()
+  const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
+    translateRule(marked, uniqueId(marked, ids), view, diagnostics),
+  )
+  const claimants = byPriority(rules.filter(({ state }) => state === 'active'))
+  const [v4, v6] = FAMILIES.map((family) => resolveClaims(claimants, externalAddresses(view, family), family))
+  const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
+  diagnostics.push(...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
+  markLosers(rules, dispatch, diagnostics)
+  return { rules, dispatch, diagnostics: unique(diagnostics) }
+}
+
+function externalAddresses({ network }: View, family: Family): View['network']['external'][0]['addresses'] {
+  return network.external.flatMap(({ addresses }) => addresses.filter((address) => address.family === family))
+}
+
+/** Cluster and host rules come before those of guests; within, the order of evaluation (VMID, line) decides. */
+function byPriority(rules: readonly NatRule[]): NatRule[] {
+  const rank = ({ scope }: NatRule): number => (scope.kind === 'guest' ? 1 : 0)
+  return [...rules].sort((a, b) => rank(a) - rank(b))
+}
+
+/** Stable while other lines come and go: made of scope and text, numbered when the same line stands there twice. */
+function uniqueId({ rule, scope, place, iface }: Marked, ids: Map<string, number>): string {
+  const owner = scope.kind === 'guest' ? String(scope.guest.vmid) : scope.kind
+  const { enable, type, action, macro, source, dest, proto, dport, sport, comment } = rule
+  const text = JSON.stringify([
+    place.file,
+    iface,
+    enable,
+    type,
+    action,
+    macro,
+    source,
+    dest,
+    proto,
+    dport,
+    sport,
+    comment,
+  ])
+  const id = `${owner}-${shortHash(text).slice(0, 6)}`
+  const count = (ids.get(id) ?? 0) + 1
+  ids.set(id, count)
+  return count === 1 ? id : `${id}-${count}`
+}
+
+function translateRule(marked: Marked, id: string, view: View, diagnostics: Diagnostic[]): NatRule {
+  const { rule, place, scope, off } = marked
+  const commentPlace = { file: place.file, span: rule.spans.comment ?? place.span }
+  const comment = parseComment(rule.comment, commentPlace, rule.type === 'out' ? 'out' : 'in')
+  const nat: NatRule = {
+    ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
+    where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
+    ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
+  }
+  const own: Diagnostic[] = []
+  fill(nat, marked, comment, view, (one) => own.push(one))
+  if (off !== '') return { ...nat, state: 'inactive', reason: off }
+  diagnostics.push(...own)
+  const stopper = own.find(isError) ?? own.find(({ code }) => code === 'external-none')
+  if (!stopper) return nat
+  return { ...nat, state: isError(stopper) ? 'error' : 'inactive', reason: word(stopper).message }
+}
+
+function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
+  if (rule.action === 'DROP' || rule.action === 'REJECT') return 'block'
+  if (comment.endpoint?.none) return 'exempt'
+  return rule.type === 'out' ? 'egress' : 'forward'
+}
+
+function fill(
+  nat: NatRule,
+  marked: Marked,
+  comment: NatComment,
+  view: View,
+  report: (one: Diagnostic) => void,
+): void {
+  const { rule, place, scope } = marked
+  if (rule.type === 'forward') return report(diagnose('forward-rule', place, {}))
+  if (rule.errors) {
+    for (const [field, reason] of Object.entries(rule.errors)) {
+      const span = rule.spans[field as RuleField] ?? rule.span
+      report(diagnose('rule-invalid', { file: place.file, span }, { field, reason }))
+    }
+    return
+  }
+  comment.problems.forEach(report)
+  if (comment.problems.some(isError)) return
+  const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
+  const names = { cluster: view.cluster, own: marked.own, vmid }
+  if (nat.kind === 'block') {
+    if (scope.kind === 'guest') return report(diagnose('guest-action', place, { action: rule.action }))
+    if (comment.endpoint) {
+      const reason = `a ${rule.action} rule blocks; it takes no address and no ports in the comment`
+      return report(diagnose('option-conflict', nat.where, { reason }))
+    }
+    return translateBlock(nat, marked, names, view, report)
+  }
+  if (rule.type === 'out') translateEgress(nat, marked, comment, names, view, report)
+  else translateForward(nat, marked, comment, names, view, report)
+  const problem = forbidden(nat, view)
+  if (problem) report(problem)
+}
+
+/** A rule that lost every port is in conflict; one that lost some says so. */
+function markLosers(
+  rules: NatRule[],
+  dispatch: Record<Family, Dispatch>,
+  diagnostics: readonly Diagnostic[],
+): void {
+  const granted = new Set(
+    FAMILIES.flatMap((family) => [
+      ...dispatch[family].common,
+      ...dispatch[family].addresses.flatMap(({ special }) => special),
+    ]).map(({ rule }) => rule),
+  )
+  const losers = new Map(
+    diagnostics.filter(({ code }) => code === 'port-taken').map((one) => [one.place, word(one).message]),
+  )
+  for (const rule of rules) {
+    const reason = losers.get(rule.where)
+    if (reason === undefined || rule.state !== 'active') continue
+    rule.reason = reason
+    if (!granted.has(rule)) rule.state = 'conflict'
+  }
+}
+
+/** A group's rule speaks once for all guests that pull it in. */
+function unique(diagnostics: readonly Diagnostic[]): Diagnostic[] {
+  const seen = new Map(
+    diagnostics.map((one) => [JSON.stringify([one.code, one.place, word(one).message]), one]),
+  )
+  return [...seen.values()]
+}

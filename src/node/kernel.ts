@@ -1,0 +1,86 @@
+/** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
+import { existsSync } from 'node:fs'
+import { readFile, realpath, writeFile } from 'node:fs/promises'
+import { FAMILIES, type Family } from '../address.ts'
+import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
+import type { Plan } from '../ruleset/plan.ts'
+import { CommandFailed, must, run } from './exec.ts'
+
+export type Backend = 'legacy' | 'nft'
+
+export const otherBackend = (backend: Backend): Backend => (backend === 'legacy' ? 'nft' : 'legacy')
+
+/** pve-firewall's own lock: held by us too, its restores (which do not wait for xtables.lock) cannot fail because of ours. */
+const PVEFW_LOCK = '/run/lock/pvefw.lck'
+const LOCK_WAIT_SECONDS = 3
+const LOCK_TIMEOUT_CODE = 75
+
+export interface Kernel {
+  read(): Promise<InForce>
+  write(plan: Plan): Promise<void>
+  /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
+  sysctl(path: string): Promise<string | undefined>
+  setSysctl(path: string, value: string): Promise<void>
+}
+
+/** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
+export function realKernel(backend: Backend, warn: (message: string) => void): Kernel {
+  return {
+    read: () => readKernel(backend),
+    write: (plan) => writeKernel(backend, plan, warn),
+    sysctl: async (path) => {
+      const text = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
+      return text?.trim()
+    },
+    setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
+  }
+}
+
+/** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
+export async function currentBackend(): Promise<Backend> {
+  const target = await realpath('/usr/sbin/iptables').catch(() => '')
+  return target.includes('legacy') ? 'legacy' : 'nft'
+}
+
+function program(backend: Backend, family: Family, verb: 'save' | 'restore'): string {
+  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-${verb}`
+}
+
+async function readKernel(backend: Backend): Promise<InForce> {
+  const [sets, ...saved] = await Promise.all([
+    must('ipset', ['save']),
+    ...FAMILIES.map((family) => save(backend, family)),
+  ])
+  const [v4 = '', v6 = ''] = saved
+  return { chains: { 4: parseSave(v4), 6: parseSave(v6) }, sets: parseSets(sets) }
+}
+
+/** Asking for legacy tables would load their modules; where none is in use there is nothing of ours. */
+async function save(backend: Backend, family: Family): Promise<string> {
+  const tables = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
+  if (backend === 'legacy' && !existsSync(tables)) return ''
+  return must(program(backend, family, 'save'), ['-c'])
+}
+
+async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<void> {
+  if (plan.sets !== '') await must('ipset', ['restore'], plan.sets)
+  for (const family of FAMILIES) {
+    if (plan.tables[family] !== '')
+      await restore(program(backend, family, 'restore'), plan.tables[family], warn)
+  }
+  for (const name of plan.staleSets) {
+    const { code, stderr } = await run('ipset', ['destroy', name])
+    if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${stderr.trim()}`)
+  }
+}
+
+/** One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. */
+async function restore(file: string, text: string, warn: (message: string) => void): Promise<void> {
+  const args = ['--noflush', '--wait=5']
+  const locked = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE), PVEFW_LOCK, file, ...args]
+  const finished = await run('flock', locked, text)
+  if (finished.code === 0) return
+  if (finished.code !== LOCK_TIMEOUT_CODE) throw new CommandFailed(file, finished, text)
+  warn(`${PVEFW_LOCK} was held for more than ${LOCK_WAIT_SECONDS} s; writing without it`)
+  await must(file, args, text)
+}

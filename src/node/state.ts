@@ -1,0 +1,38 @@
+/** What must survive a restart: the sysctls as they were before pvenat switched them. Written by rename, root's alone. */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+export interface State {
+  version: 1
+  /** Path below /proc/sys → the value before the first change. */
+  sysctls: Record<string, string>
+}
+
+const EMPTY: State = { version: 1, sysctls: {} }
+
+/** The state; empty when there is none or it cannot be understood (it is then written anew at the next change). */
+export async function readState(dir: string): Promise<State> {
+  const text = await readFile(join(dir, 'state.json'), 'utf8').catch(() => '')
+  try {
+    const state = JSON.parse(text) as Partial<State>
+    return typeof state.sysctls === 'object' ? { ...EMPTY, ...state } : EMPTY
+  } catch {
+    return EMPTY
+  }
+}
+
+export async function writeState(dir: string, state: State): Promise<void> {
+  await writeWhole(dir, 'state.json', JSON.stringify(state, null, 1) + '\n')
+}
+
+export async function removeState(dir: string): Promise<void> {
+  await rm(dir, { recursive: true, force: true })
+}
+
+/** Replaces a file of ours in one step: readers see the old or the new one. */
+export async function writeWhole(dir: string, name: string, text: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const temporary = join(dir, `.${name}.${process.pid}`)
+  await writeFile(temporary, text, { mode: 0o600 })
+  await rename(temporary, join(dir, name))
+}

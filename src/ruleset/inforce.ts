@@ -1,0 +1,94 @@
+/** What iptables-save and ipset save say is in force, as far as it concerns pvenat. */
+import { formatRange, parseCidr, type Family } from '../address.ts'
+import { HOOKS, OWN_CHAIN, OWN_SET, TABLES, type Table } from './model.ts'
+import { MARK } from './text.ts'
+
+export interface InForce {
+  chains: Record<Family, SavedTables>
+  /** Own sets by name. */
+  sets: Map<string, SavedSet>
+}
+
+export interface SavedTables {
+  /** Own chains, by `TABLE NAME`. */
+  own: Map<string, SavedRule[]>
+  /** For each hook (`TABLE FROM`): at which places of the kernel chain our jump stands (0 = first). */
+  hooks: Map<string, number[]>
+}
+
+export interface SavedRule {
+  /** Undefined for a rule that is not ours. */
+  hash: string | undefined
+  packets: number
+  bytes: number
+  line: string
+}
+
+export interface SavedSet {
+  family: Family
+  maxelem: number
+  /** As `KernelSet` has them, sorted. */
+  entries: string[]
+}
+
+/** Reads the output of `iptables-save -c`, all tables. Foreign chains are not looked into. */
+export function parseSave(text: string): SavedTables {
+  const saved: SavedTables = { own: new Map(), hooks: new Map() }
+  const lengths = new Map<string, number>()
+  let table: Table | undefined
+  for (const line of text.split('\n')) {
+    if (line.startsWith('*')) table = TABLES.find((name) => line === `*${name}`)
+    else if (table && line.startsWith(':')) declareChain(saved, table, line)
+    else if (table) addRule(saved, table, line, lengths)
+  }
+  return saved
+}
+
+function declareChain(saved: SavedTables, table: Table, line: string): void {
+  const name = line.slice(1).split(' ')[0] ?? ''
+  if (OWN_CHAIN.test(name)) saved.own.set(`${table} ${name}`, [])
+}
+
+function addRule(saved: SavedTables, table: Table, line: string, lengths: Map<string, number>): void {
+  const match = /^\[(\d+):(\d+)\] (-A (\S+).*)$/.exec(line)
+  if (!match) return
+  const [, packets, bytes, text = '', chain = ''] = match
+  const key = `${table} ${chain}`
+  const own = saved.own.get(key)
+  if (own) {
+    const hash = text.includes(MARK) ? new RegExp(`${MARK}([0-9a-z]+)`).exec(text)?.[1] : undefined
+    own.push({ hash, packets: Number(packets), bytes: Number(bytes), line: text })
+    return
+  }
+  const at = lengths.get(key) ?? 0
+  lengths.set(key, at + 1)
+  const hook = HOOKS.find((one) => one.table === table && one.from === chain)
+  if (hook && text === `-A ${chain} -j ${hook.to}`)
+    saved.hooks.set(key, [...(saved.hooks.get(key) ?? []), at])
+}
+
+/** Reads the output of `ipset save`; foreign sets are left out. */
+export function parseSets(text: string): Map<string, SavedSet> {
+  const sets = new Map<string, SavedSet>()
+  for (const line of text.split('\n')) {
+    const [verb, name = '', ...rest] = line.split(' ')
+    if (!OWN_SET.test(name)) continue
+    if (verb === 'create') {
+      const after = (word: string): string | undefined => rest[rest.indexOf(word) + 1]
+      sets.set(name, {
+        family: after('family') === 'inet6' ? 6 : 4,
+        maxelem: Number(after('maxelem')),
+        entries: [],
+      })
+    } else if (verb === 'add') {
+      sets.get(name)?.entries.push(normalEntry(rest))
+    }
+  }
+  for (const set of sets.values()) set.entries.sort()
+  return sets
+}
+
+function normalEntry([address = '', ...flags]: string[]): string {
+  const range = parseCidr(address)
+  return [range ? formatRange(range) : address, ...flags].join(' ')
+}

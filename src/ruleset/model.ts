@@ -1,0 +1,70 @@
+/**
+ * The ruleset: own chains, own sets, one hook per kernel chain. Every value in it was rebuilt by a parser; text that a user
+ * typed cannot be expressed here.
+ */
+import type { Family, Range } from '../address.ts'
+import type { PortRange } from '../nat/comment.ts'
+import type { KernelSet, Match } from '../nat/model.ts'
+
+/** In the order in which they are written: what lets packets pass comes before what sends them. */
+export const TABLES = ['raw', 'filter', 'nat'] as const
+export type Table = (typeof TABLES)[number]
+
+/** The jump from each kernel chain to ours. */
+export const HOOKS: readonly { table: Table; from: string; to: string }[] = [
+  { table: 'raw', from: 'PREROUTING', to: 'PVENAT-ZONE' },
+  { table: 'filter', from: 'FORWARD', to: 'PVENAT-FORWARD' },
+  { table: 'nat', from: 'PREROUTING', to: 'PVENAT-PREROUTING' },
+  { table: 'nat', from: 'OUTPUT', to: 'PVENAT-OUTPUT' },
+  { table: 'nat', from: 'POSTROUTING', to: 'PVENAT-POSTROUTING' },
+]
+
+export const OWN_CHAIN = /^PVENAT-/
+export const OWN_SET = /^pvenat-/
+
+export type Target =
+  | { kind: 'jump' | 'goto'; chain: string }
+  | { kind: 'return' | 'accept' | 'drop' | 'reject' | 'masquerade' }
+  | { kind: 'zone'; zone: number }
+  | {
+      kind: 'dnat'
+      to: Range
+      port?: number
+      /** As many inner ports as external ones, shifted 1:1. */ shiftFrom?: PortRange
+    }
+  | { kind: 'snat'; to: Range }
+
+/** All conditions must hold; one that is missing always does. */
+export interface Rule {
+  in?: string
+  out?: string
+  source?: Match
+  destination?: Match
+  proto?: string
+  ports?: PortRange
+  sport?: PortRange
+  icmpType?: string
+  /** Conntrack: new connections only, translated ones only, or anything but these. */
+  state?: 'NEW' | 'DNAT' | '!NEW' | '!DNAT'
+  /** The port that the client called, of a translated connection. */
+  originalPorts?: PortRange
+  originalDestination?: Range
+  /** Routed, not merely bridged. */
+  routed?: true
+  target: Target
+  /** Ids of the NAT rule that it serves, for counters and quarantine. */
+  serves?: string
+}
+
+export interface Chain {
+  table: Table
+  name: string
+  rules: Rule[]
+}
+
+export interface Ruleset {
+  /** Own chains of a family; none when nothing is wanted of it. */
+  chains: Record<Family, Chain[]>
+  /** By name. */
+  sets: KernelSet[]
+}

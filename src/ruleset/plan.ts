@@ -1,0 +1,174 @@
+/** Ruleset against what is in force → the least that must be written, as text for the kernel's restore programs. */
+import { FAMILIES, type Family } from '../address.ts'
+import type { KernelSet } from '../nat/model.ts'
+import type { InForce, SavedRule, SavedSet, SavedTables } from './inforce.ts'
+import { HOOKS, TABLES, type Chain, type Ruleset, type Table } from './model.ts'
+import { addLine, chainText, createLine, type RuleText } from './text.ts'
+
+export interface Plan {
+  /** For `ipset restore`, before the tables; '' for nothing. */
+  sets: string
+  /** For `iptables-restore --noflush`, one text a family; '' for nothing. */
+  tables: Record<Family, string>
+  /** Sets to destroy when no rule uses them any more. */
+  staleSets: string[]
+  /** The changes a chain or set at a time, for people. */
+  changes: Change[]
+}
+
+export interface Change {
+  kind: 'add' | 'replace' | 'remove' | 'hook'
+  what: string
+  family: Family
+  removed: string[]
+  added: string[]
+}
+
+export const NOTHING: Ruleset = { chains: { 4: [], 6: [] }, sets: [] }
+
+/** Whether everything is in force as it should be. */
+export function isEmpty({ sets, tables, staleSets }: Plan): boolean {
+  return sets === '' && tables[4] === '' && tables[6] === '' && staleSets.length === 0
+}
+
+export function makePlan(wanted: Ruleset, inForce: InForce): Plan {
+  const changes: Change[] = []
+  const sets = planSets(wanted.sets, inForce.sets, changes)
+  const tables = { 4: '', 6: '' }
+  for (const family of FAMILIES)
+    tables[family] = planFamily(wanted.chains[family], inForce.chains[family], family, changes)
+  const names = new Set(wanted.sets.map(({ name }) => name))
+  const staleSets = [...inForce.sets.keys()].filter((name) => !names.has(name))
+  for (const name of staleSets) {
+    changes.push({
+      kind: 'remove',
+      what: `set ${name}`,
+      family: inForce.sets.get(name)?.family ?? 4,
+      removed: [],
+      added: [],
+    })
+  }
+  return { sets, tables, staleSets, changes }
+}
+
+/**
+ * A set that differs is built under a fresh name and swapped in: ipset restore is not atomic, swap is. The old content is then
+ * under the fresh name and destroyed.
+ */
+function planSets(
+  wanted: readonly KernelSet[],
+  inForce: ReadonlyMap<string, SavedSet>,
+  changes: Change[],
+): string {
+  let fresh = 0
+  const lines = wanted.flatMap((set) => {
+    const saved = inForce.get(set.name)
+    if (saved && sameSet(saved, set)) return []
+    const old = new Set(saved?.entries)
+    const added = set.entries.filter((entry) => !old.has(entry))
+    const removed = saved?.entries.filter((entry) => !set.entries.includes(entry)) ?? []
+    changes.push({
+      kind: saved ? 'replace' : 'add',
+      what: `set ${set.name}`,
+      family: set.family,
+      removed,
+      added,
+    })
+    if (!saved) return [createLine(set.name, set), ...set.entries.map((entry) => addLine(set.name, entry))]
+    while (inForce.has(`pvenat-tmp-${fresh}`)) fresh++
+    const temporary = `pvenat-tmp-${fresh++}`
+    const fill = [createLine(temporary, set), ...set.entries.map((entry) => addLine(temporary, entry))]
+    return [...fill, `swap ${temporary} ${set.name}`, `destroy ${temporary}`]
+  })
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+function sameSet(saved: SavedSet, set: KernelSet): boolean {
+  return (
+    saved.family === set.family &&
+    saved.maxelem >= set.entries.length &&
+    saved.entries.length === set.entries.length &&
+    saved.entries.every((entry, i) => entry === set.entries[i])
+  )
+}
+
+/** What lets packets pass (zone, accepts) is written before what sends them, and taken away after it. */
+function planFamily(wanted: readonly Chain[], saved: SavedTables, family: Family, changes: Change[]): string {
+  const tables = wanted.length > 0 ? TABLES : [...TABLES].reverse()
+  return tables.map((table) => planTable(table, wanted, saved, family, changes)).join('')
+}
+
+function planTable(
+  table: Table,
+  wanted: readonly Chain[],
+  saved: SavedTables,
+  family: Family,
+  changes: Change[],
+): string {
+  const chains = wanted.filter((chain) => chain.table === table)
+  const names = new Set(chains.map(({ name }) => name))
+  const differing = chains
+    .map((chain) => ({
+      chain,
+      rules: chainText(chain, family),
+      old: saved.own.get(`${table} ${chain.name}`),
+    }))
+    .filter(({ rules, old }) => !old || !sameChain(rules, old))
+  const stale = [...saved.own.keys()].flatMap((key) => {
+    const [owner, name = ''] = key.split(' ')
+    return owner === table && !names.has(name) ? [name] : []
+  })
+  for (const { chain, rules, old } of differing) changes.push(chainChange(chain.name, rules, old, family))
+  for (const name of stale) changes.push(chainChange(name, [], saved.own.get(`${table} ${name}`), family))
+  const hooks = planHooks(table, names, saved, family, changes)
+  const lines = [
+    ...differing.map(({ chain }) => `:${chain.name} - [0:0]`),
+    ...differing.flatMap(({ rules }) => rules.map(({ line }) => line)),
+    ...hooks,
+    ...stale.map((name) => `-F ${name}`),
+    ...stale.map((name) => `-X ${name}`),
+  ]
+  return lines.length > 0 ? `*${table}\n${lines.join('\n')}\nCOMMIT\n` : ''
+}
+
+function sameChain(rules: readonly RuleText[], old: readonly SavedRule[]): boolean {
+  return rules.length === old.length && rules.every(({ hash }, i) => hash === old[i]?.hash)
+}
+
+/** Our jump must stand first in the kernel's chain, once; or not at all when its chain is not wanted. */
+function planHooks(
+  table: Table,
+  chains: ReadonlySet<string>,
+  saved: SavedTables,
+  family: Family,
+  changes: Change[],
+): string[] {
+  return HOOKS.filter((hook) => hook.table === table).flatMap(({ from, to }) => {
+    const places = saved.hooks.get(`${table} ${from}`) ?? []
+    const want = chains.has(to)
+    if (want ? places.length === 1 && places[0] === 0 : places.length === 0) return []
+    const removed = places.map(() => `-D ${from} -j ${to}`)
+    const added = want ? [`-I ${from} 1 -j ${to}`] : []
+    changes.push({ kind: 'hook', what: `${table} ${from}`, family, removed, added })
+    return [...removed, ...added]
+  })
+}
+
+function chainChange(
+  name: string,
+  rules: readonly RuleText[],
+  old: readonly SavedRule[] | undefined,
+  family: Family,
+): Change {
+  const hashes = new Set(rules.map(({ hash }) => hash))
+  const before = new Set(old?.map(({ hash }) => hash))
+  return {
+    kind: old ? (rules.length > 0 ? 'replace' : 'remove') : 'add',
+    what: `chain ${name}`,
+    family,
+    removed: (old ?? [])
+      .filter(({ hash }) => hash === undefined || !hashes.has(hash))
+      .map(({ line }) => line),
+    added: rules.filter(({ hash }) => !before.has(hash)).map(({ line }) => line),
+  }
+}

@@ -1,0 +1,115 @@
+/** Ruleset → the kernel's own words: arguments of iptables, and lines for ipset restore. */
+import { formatIp, formatRange, prefixLength, type Family } from '../address.ts'
+import { shortHash } from '../hash.ts'
+import type { PortRange } from '../nat/comment.ts'
+import type { KernelSet, Match } from '../nat/model.ts'
+import type { Chain, Rule, Target } from './model.ts'
+
+/** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
+export const MARK = 'pvenat:'
+
+/** A rule as it is sent, and the hash by which it is known when it is read back (iptables-save spells rules its own way). */
+export interface RuleText {
+  hash: string
+  /** `-A CHAIN ... -j TARGET`. */
+  line: string
+}
+
+/** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
+export function chainText({ name, rules }: Chain, family: Family): RuleText[] {
+  let hash = shortHash(name)
+  return rules.map((rule) => {
+    const match = conditions(rule, family)
+    const action = target(rule.target, family)
+    hash = shortHash([hash, ...match, ...action].join(' '))
+    return { hash, line: ['-A', name, ...match, '-m comment --comment', MARK + hash, ...action].join(' ') }
+  })
+}
+
+function conditions(rule: Rule, family: Family): string[] {
+  const { proto, ports, sport, icmpType, state, originalPorts, originalDestination } = rule
+  return [
+    ...(rule.in === undefined ? [] : ['-i', rule.in]),
+    ...(rule.out === undefined ? [] : ['-o', rule.out]),
+    ...addresses(rule.source, 'src'),
+    ...addresses(rule.destination, 'dst'),
+    ...(proto === undefined ? [] : ['-p', proto]),
+    ...(proto !== undefined && (ports ?? sport) ? ['-m', proto] : []),
+    ...(sport ? ['--sport', portWord(sport)] : []),
+    ...(ports ? ['--dport', portWord(ports)] : []),
+    ...(icmpType === undefined ? [] : icmp(icmpType, family)),
+    ...(rule.routed ? ['-m', 'physdev', '!', '--physdev-is-bridged'] : []),
+    ...(state === undefined ? [] : conntrackState(state)),
+    ...(originalDestination ? ['--ctorigdst', formatRange(originalDestination)] : []),
+    ...(originalPorts ? ['--ctorigdstport', portWord(originalPorts)] : []),
+  ]
+}
+
+function conntrackState(state: NonNullable<Rule['state']>): string[] {
+  const not = state.startsWith('!') ? ['!'] : []
+  return ['-m', 'conntrack', ...not, '--ctstate', state.replace('!', '')]
+}
+
+function icmp(type: string, family: Family): string[] {
+  return family === 4 ? ['-m', 'icmp', '--icmp-type', type] : ['-m', 'icmp6', '--icmpv6-type', type]
+}
+
+function addresses(match: Match | undefined, side: 'src' | 'dst'): string[] {
+  if (!match || match.ranges === 'any') return []
+  if (match.set) return ['-m', 'set', '--match-set', match.set.name, side]
+  const [range] = match.ranges
+  if (!range) throw new Error('a match without a set names at least one network')
+  if (prefixLength(range) !== undefined) return [side === 'src' ? '-s' : '-d', formatRange(range)]
+  return ['-m', 'iprange', side === 'src' ? '--src-range' : '--dst-range', formatRange(range)]
+}
+
+function portWord([lo, hi]: PortRange): string {
+  return lo === hi ? String(lo) : `${lo}:${hi}`
+}
+
+function target(target: Target, family: Family): string[] {
+  switch (target.kind) {
+    case 'jump':
+      return ['-j', target.chain]
+    case 'goto':
+      return ['-g', target.chain]
+    case 'zone':
+      return ['-j', 'CT', '--zone', String(target.zone)]
+    case 'reject':
+      return [
+        '-j',
+        'REJECT',
+        '--reject-with',
+        family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable',
+      ]
+    case 'dnat':
+      return ['-j', 'DNAT', '--to-destination', dnatWord(target)]
+    case 'snat':
+      return ['-j', 'SNAT', '--to-source', formatIp(family, target.to.lo)]
+    case 'return':
+    case 'accept':
+    case 'drop':
+    case 'masquerade':
+      return ['-j', target.kind.toUpperCase()]
+  }
+}
+
+/** `10.10.10.108:5000-5009/15000` shifts; `10.10.10.108` keeps the port. */
+function dnatWord({ to, port, shiftFrom }: Extract<Target, { kind: 'dnat' }>): string {
+  const address = formatIp(to.family, to.lo)
+  if (port === undefined) return address
+  const host = to.family === 6 ? `[${address}]` : address
+  if (!shiftFrom) return `${host}:${port}`
+  return `${host}:${port}-${port + shiftFrom[1] - shiftFrom[0]}/${shiftFrom[0]}`
+}
+
+/** The line that creates a set; `maxelem` grows in powers of two with its entries. */
+export function createLine(name: string, { family, entries }: KernelSet): string {
+  let size = 64
+  while (size < entries.length) size *= 2
+  return `create ${name} hash:net family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem ${size}`
+}
+
+export function addLine(name: string, entry: string): string {
+  return `add ${name} ${entry}`
+}

@@ -1,0 +1,62 @@
+/** The settings of pvenat.conf as values. Reading them is node/settings.ts. */
+import type { Range } from './address.ts'
+import type { PortRange } from './nat/comment.ts'
+
+export type Hairpin = 'yes' | 'no' | 'others'
+
+export interface Settings {
+  external: 'auto' | string[]
+  internal: 'auto' | Range[]
+  requireFirewall: boolean
+  backend: 'auto' | 'legacy' | 'nft'
+  hairpin: Hairpin
+  guestPorts: PortRange[]
+  reserved: ReservedPort[]
+  allowReserved: boolean
+  cutRemoved: boolean
+  intervalSeconds: number
+  guests: Map<number, GuestSettings>
+}
+
+export interface ReservedPort {
+  proto: 'tcp' | 'udp'
+  ports: PortRange
+  /** Who has it, for messages. */
+  holder: string
+}
+
+/** A `[guest N]` section. */
+export interface GuestSettings {
+  ports?: PortRange[]
+  addresses?: Range[]
+  address?: Range
+}
+
+export const DEFAULT_SETTINGS: Settings = {
+  external: 'auto',
+  internal: 'auto',
+  requireFirewall: true,
+  backend: 'auto',
+  hairpin: 'yes',
+  guestPorts: [[1, 65535]],
+  reserved: [
+    reserved([22, 22], 'ssh'),
+    reserved([85, 85], 'pvedaemon'),
+    reserved([111, 111], 'rpcbind'),
+    reserved([3128, 3128], 'spiceproxy'),
+    reserved([5404, 5412], 'corosync', 'udp'),
+    reserved([5900, 5999], 'VNC console'),
+    reserved([8006, 8006], 'pveproxy'),
+    reserved([8007, 8007], 'proxmox-backup-proxy'),
+    reserved([60000, 60050], 'live migration'),
+    reserved([111, 111], 'rpcbind', 'udp'),
+  ],
+  allowReserved: false,
+  cutRemoved: false,
+  intervalSeconds: 5,
+  guests: new Map(),
+}
+
+function reserved(ports: PortRange, holder: string, proto: 'tcp' | 'udp' = 'tcp'): ReservedPort {
+  return { proto, ports, holder }
+}
