@@ -30,6 +30,7 @@ export function* lines(bytes: string): Generator<Line> {
   }
 }
 
+/** The span of [from, to) of a line; of its trimmed whole without them. */
 export function spanOf(line: Line, from = line.from, to = line.to): Span {
   return { line: line.number, from, to }
 }
@@ -44,7 +45,7 @@ export interface Content {
 /** Separates content from comment. The comment is trimmed and decoded; the content keeps the blanks at its end. */
 export function splitComment(line: Line): Content {
   const hash = line.text.indexOf('#', line.from)
-  if (hash < 0 || hash >= line.to) return { end: line.to }
+  if (hash < 0) return { end: line.to }
   const from = skipBlanks(line.text, hash + 1, line.to)
   const to = trimEnd(line.text, from, line.to)
   return { end: hash, comment: decodeUtf8(line.text.slice(from, to)), commentSpan: spanOf(line, from, to) }

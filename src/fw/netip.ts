@@ -63,15 +63,14 @@ function groups(text: string): number[] {
   })
 }
 
+/** Eight groups. That there are no more, and no fewer unless `::` fills them, `versionError6` has seen to. */
 function expand6(ip: string): number[] | { error: string } {
   const gap = ip.indexOf('::')
   const head = groups(gap < 0 ? ip : ip.slice(0, gap))
   const tail = gap < 0 ? [] : groups(ip.slice(gap + 2))
   const zeros = 8 - head.length - tail.length
   const all = [...head, ...Array<number>(Math.max(zeros, 0)).fill(0), ...tail]
-  return zeros < 0 || (gap < 0 && zeros > 0) || all.includes(Number.NaN)
-    ? { error: `Bad IP address ${ip}` }
-    : all
+  return all.includes(Number.NaN) ? { error: `Bad IP address ${ip}` } : all
 }
 
 /** One address without prefix. */

@@ -23,9 +23,9 @@ const SPELLINGS: readonly (readonly [spelling: string, field: OptionField | 'log
 const LOG_LEVELS = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug', 'nolog'] as const
 
 /** A level need not end where the word ends: `-log infox` leaves an `x` behind, which nothing then takes. */
-function endOfLevel(text: string, from: number, to: number): number {
+function endOfLevel(text: string, from: number): number {
   const level = LOG_LEVELS.find((one) => text.startsWith(one, from))
-  return level === undefined || from + level.length > to ? from : from + level.length
+  return level === undefined ? from : from + level.length
 }
 
 /** Reads options from `from` on into the rule; returns where it found none, or `to` when it read all. */
@@ -37,7 +37,7 @@ function readOptions(rule: FwRule, line: Line, from: number, to: number): number
     const [spelling, field] = found
     if (rule.type === 'group' && field !== 'iface') return at
     const start = at + spelling.length
-    const end = field === 'log' ? endOfLevel(text, start, to) : skipWord(text, start, to)
+    const end = field === 'log' ? endOfLevel(text, start) : skipWord(text, start, to)
     if (end <= start) return at
     rule[field] = text.slice(start, end)
     rule.spans[field] = spanOf(line, start, end)

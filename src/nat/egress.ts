@@ -1,14 +1,18 @@
 /** OUT rules → egress (masquerade, SNAT, exemptions); DROP and REJECT rules → blocks. */
 import { FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import type { NatComment, PortRange } from './comment.ts'
 import { outInterfaces, resolveExternal } from './external.ts'
 import { inExternalNetwork, label, ownAddresses } from './inner.ts'
 import type { Marked } from './marked.ts'
 import { matchOf, resolveAddresses, type Matches, type NameScope } from './match.ts'
 import type { Egress, Match, NatRule } from './model.ts'
-import { templates } from './template.ts'
+import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS } from './template.ts'
 import type { View } from './view.ts'
+
+/** Protocols whose packets can be told by iptables without further ado. */
+const KNOWN = new Set([...WITH_PORTS, ...WITHOUT_PORTS, ...ICMP, 'udplite', 'dccp'])
 
 type Report = (diagnostic: Diagnostic) => void
 
@@ -67,7 +71,7 @@ export function translateBlock(
 
 function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Diagnostic {
   const { rule, place } = marked
-  const at = (field: 'source' | 'dest'): Marked['place'] => ({
+  const at = (field: 'source' | 'dest' | 'proto'): Marked['place'] => ({
     file: place.file,
     span: rule.spans[field] ?? place.span,
   })
@@ -79,6 +83,13 @@ function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Di
       ? internalNetworks(view)
       : resolveAddresses(rule.dest, names, at('dest'))
   if ('code' in destination) return destination
+  const all = templates(rule, 4, view.services).concat(templates(rule, 6, view.services))
+  if (all.some(({ dports, sports }) => [...dports, ...sports].some(([lo]) => lo === 0)))
+    return diagnose('ports-zero', place, {})
+  const odd = all.find(({ icmpType }) => icmpType !== undefined && !isIcmpTypeName(icmpType))
+  if (odd) return diagnose('unsupported', place, { what: `icmp type '${odd.icmpType}'` })
+  const foreign = all.find(({ proto }) => proto !== '' && !KNOWN.has(proto))
+  if (foreign) return diagnose('unsupported', at('proto'), { what: `protocol ${foreign.proto}` })
   return FAMILIES.flatMap((family) => {
     const from = source[family]
     const to = destination[family]

@@ -39,13 +39,16 @@ export function collectMarked(view: View, report: (diagnostic: Diagnostic) => vo
         }),
       )
     }
-    for (const line of source.fw.skipped) {
-      if (isMarked(line.comment)) {
-        report(diagnose('line-skipped', { file: source.file, span: line.span }, { reason: line.reason }))
-      }
-    }
+    skippedMarked(source.fw, source.file).forEach(report)
     return found
   })
+}
+
+/** Lines that would have been NAT rules, had pve-firewall not skipped them. */
+export function skippedMarked({ skipped }: FwFile, file: string): Diagnostic[] {
+  return skipped
+    .filter(({ comment }) => isMarked(comment))
+    .map(({ span, reason }) => diagnose('line-skipped', { file, span }, { reason }))
 }
 
 function sources(view: View): Source[] {

@@ -1,13 +1,13 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
 import { FAMILIES, type Family } from '../address.ts'
-import { diagnose, isError, word, type Diagnostic } from '../diagnostic.ts'
-import type { RuleField } from '../fw/model.ts'
+import { diagnose, isError, word, type Diagnostic, type Place } from '../diagnostic.ts'
+import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
 import { reportLosses, resolveClaims, type Dispatch } from './claims.ts'
-import { parseComment, type NatComment } from './comment.ts'
+import { isMarked, parseComment, type Direction, type NatComment } from './comment.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
-import { collectMarked, type Marked } from './marked.ts'
+import { collectMarked, skippedMarked, type Marked } from './marked.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
@@ -70,7 +70,7 @@ function uniqueId({ rule, scope, place, iface }: Marked, ids: Map<string, number
 function translateRule(marked: Marked, id: string, view: View, diagnostics: Diagnostic[]): NatRule {
   const { rule, place, scope, off } = marked
   const commentPlace = { file: place.file, span: rule.spans.comment ?? place.span }
-  const comment = parseComment(rule.comment, commentPlace, rule.type === 'out' ? 'out' : 'in')
+  const comment = parseComment(rule.comment, commentPlace, directionOf(rule))
   const nat: NatRule = {
     ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
@@ -91,6 +91,37 @@ function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
   return rule.type === 'out' ? 'egress' : 'forward'
 }
 
+/** What can be said of a rule and its comment without knowing the node. */
+function ruleProblems(rule: FwRule, place: Place, comment: NatComment): Diagnostic[] {
+  if (rule.type === 'forward') return [diagnose('forward-rule', place, {})]
+  const errors = Object.entries(rule.errors ?? {}).map(([field, reason]) => {
+    const span = rule.spans[field as RuleField] ?? rule.span
+    return diagnose('rule-invalid', { file: place.file, span }, { field, reason })
+  })
+  return errors.length > 0 ? errors : comment.problems
+}
+
+/** What can be said of a file without knowing the node that it is for. */
+export function readingProblems(fw: FwFile, file: string): Diagnostic[] {
+  const rules = [...fw.rules, ...[...fw.groups.values()].flatMap((group) => group.rules)]
+  return [
+    ...skippedMarked(fw, file),
+    ...rules.flatMap((rule) => {
+      if (!isMarked(rule.comment)) return []
+      const comment = parseComment(
+        rule.comment,
+        { file, span: rule.spans.comment ?? rule.span },
+        directionOf(rule),
+      )
+      return ruleProblems(rule, { file, span: rule.span }, comment)
+    }),
+  ]
+}
+
+function directionOf({ type }: FwRule): Direction {
+  return type === 'out' ? 'out' : 'in'
+}
+
 function fill(
   nat: NatRule,
   marked: Marked,
@@ -99,16 +130,9 @@ function fill(
   report: (one: Diagnostic) => void,
 ): void {
   const { rule, place, scope } = marked
-  if (rule.type === 'forward') return report(diagnose('forward-rule', place, {}))
-  if (rule.errors) {
-    for (const [field, reason] of Object.entries(rule.errors)) {
-      const span = rule.spans[field as RuleField] ?? rule.span
-      report(diagnose('rule-invalid', { file: place.file, span }, { field, reason }))
-    }
-    return
-  }
-  comment.problems.forEach(report)
-  if (comment.problems.some(isError)) return
+  const problems = ruleProblems(rule, place, comment)
+  problems.forEach(report)
+  if (problems.some(isError)) return
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
   const names = { cluster: view.cluster, own: marked.own, vmid }
   if (nat.kind === 'block') {

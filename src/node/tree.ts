@@ -2,15 +2,7 @@
 import { lstat, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
-
-/** The files of one node as they lie there; .fw files as bytes (latin1). Missing .fw files are empty, as upstream reads them. */
-export interface Tree {
-  /** By path below the pve directory. */
-  fw: Map<string, string>
-  guests: { vmid: number; type: 'qemu' | 'lxc'; config: string }[]
-  /** Of every guest in the cluster: the node that has it. */
-  owners: Map<number, string>
-}
+import type { Tree } from '../read.ts'
 
 /** /etc/pve is not in a state to be believed. Whatever is in force must stay. */
 export class Unreadable extends Error {}

@@ -14,15 +14,15 @@ describe('sections', () => {
       'vm',
       ' [rUlEs]\t',
       'IN ACCEPT',
-      '[IPSET  Foo-1] # c',
+      '[IPSET  FooZ-1] # c',
       '10.0.0.1',
       '[ALIASES]',
       'a1 10.0.0.2',
     )
     expect(file.skipped).toEqual([])
     expect(file.rules).toHaveLength(1)
-    expect([...file.ipset.keys()]).toEqual(['foo-1'])
-    expect(file.ipset.get('foo-1')?.comment).toBe('c')
+    expect([...file.ipset.keys()]).toEqual(['fooz-1'])
+    expect(file.ipset.get('fooz-1')?.comment).toBe('c')
     expect([...file.aliases.keys()]).toEqual(['a1'])
   })
 

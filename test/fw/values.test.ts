@@ -33,7 +33,7 @@ describe('ports', () => {
 
 describe('addresses', () => {
   test.each([
-    ['1:2:3:4:5:6:7:8', 6], ['::', 6], ['1::', 6], ['1:2:3:4:5:6::8', 6], ['::1.2.3.4', 6], ['::/0', 6], ['fe80::/10', 6],
+    ['1:2:3:4:5:6:7:8', 6], ['::', 6], ['1::', 6], ['1:2:3:4:5:6::8', 6], ['::1.2.3.4', 6], ['1:2:3:4:5:6:1.2.3.4', 6], ['1:2:3:4:5:6::1.2.3.4', 6], ['::/0', 6], ['fe80::/10', 6],
     ['255.255.255.255', 4], ['1.2.3', 4], ['1.2.3.4/255.0.0.0', 4], ['10.0.0.0-10.0.0.0', 4], ['128.0.0.0/1', 4],
     ['+anything,goes', undefined], ['ab', undefined],
   ])('%s passes', (text, version) => {
@@ -48,6 +48,16 @@ describe('addresses', () => {
   ])('%s is an error', (text) => {
     expect(judgeAddressList(text)).toEqual({ error: expect.any(String) as string })
   }) // prettier-ignore
+
+  test.each([
+    ['1.2.3.4.5', 'Invalid IP address 1.2.3.4.5'],
+    ['10.0.0.1-10.0.0.0300', 'Not a valid IPv4 address 10.0.0.0300'],
+    ['010.0.0.9-10.0.0.1', 'Begin address is greater than End address 10.0.0.9 - 10.0.0.1'],
+    ['1:2:3', 'Invalid number of octets 1:2:3'],
+    ['::1.2.3.0000', 'Bad IP address ::1.2.3.0000'],
+  ])('%s is refused in the words of Net::IP', (text, message) => {
+    expect(judgeAddressList(text)).toEqual({ error: `invalid IP address: ${message}` })
+  })
 
   test('lengths are counted with prefix', () => {
     expect(judgeAddressList(`dc/${'b'.repeat(61)}`)).toEqual({})

@@ -1,0 +1,46 @@
+/** `apply` and `plan`: the same pass, once for real. */
+import { apply } from '../node/apply.ts'
+import { currentBackend, realKernel } from '../node/kernel.ts'
+import { look, type Looked } from '../node/look.ts'
+import { compile } from '../pipeline.ts'
+import { isEmpty, makePlan } from '../ruleset/plan.ts'
+import { renderChanges } from '../show/plan.ts'
+import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+
+export async function applyCommand(context: Context): Promise<number> {
+  const { io, paths } = context
+  const looked = await look(paths)
+  const { outcome, plan, sysctls } = await apply(looked, await kernelOf(looked, context), paths.stateDir)
+  const failed = showDiagnostics(
+    [...looked.settingsDiagnostics, ...outcome.translation.diagnostics],
+    sourcesOf(looked),
+    context,
+  )
+  if (context.json)
+    io.stdout(`${JSON.stringify({ changed: !isEmpty(plan), changes: plan.changes, sysctls })}\n`)
+  else
+    io.stdout(
+      isEmpty(plan) && sysctls.length === 0 ? 'everything is in force\n' : renderChanges(plan.changes),
+    )
+  return failed ? 1 : 0
+}
+
+export async function planCommand(context: Context): Promise<number> {
+  const looked = await look(context.paths)
+  const inForce = await (await kernelOf(looked, context)).read()
+  const { ruleset, translation } = compile(looked, inForce)
+  const plan = makePlan(ruleset, inForce)
+  showDiagnostics([...looked.settingsDiagnostics, ...translation.diagnostics], sourcesOf(looked), context)
+  const text = isEmpty(plan) ? 'everything is in force\n' : renderChanges(plan.changes)
+  context.io.stdout(context.json ? `${JSON.stringify(plan.changes)}\n` : text)
+  return isEmpty(plan) ? 0 : 3
+}
+
+/** The kernel by way of the backend that the settings or the node's alternatives choose. */
+export async function kernelOf(
+  { settings }: Looked,
+  { io }: Context,
+): Promise<ReturnType<typeof realKernel>> {
+  const backend = settings.backend === 'auto' ? await currentBackend() : settings.backend
+  return realKernel(backend, (message) => io.stderr(`pvenat: ${message}\n`))
+}

@@ -1,0 +1,20 @@
+/** What a command says when it cannot go on. */
+import { CommandFailed } from '../node/exec.ts'
+import { Unreadable } from '../node/tree.ts'
+
+const MAX_SHOWN_LINES = 40
+
+/** One paragraph for stderr or the journal; with the input of a program that refused it, its lines numbered. */
+export function explainFailure(error: unknown): string {
+  if (error instanceof Unreadable) return `pvenat: ${error.message}; what is in force stays\n`
+  if (error instanceof CommandFailed) return `pvenat: ${error.message}\n${numbered(error)}`
+  return `pvenat: ${error instanceof Error ? error.message : String(error)}\n`
+}
+
+function numbered({ input, finished }: CommandFailed): string {
+  const lines = input.split('\n').map((line, i) => `${String(i + 1).padStart(6)}  ${line}`)
+  if (input === '') return ''
+  if (lines.length <= MAX_SHOWN_LINES) return `${lines.join('\n')}\n`
+  const at = Number(/line:? (\d+)/i.exec(finished.stderr)?.[1] ?? 1)
+  return `${lines.slice(Math.max(0, at - 4), at + 3).join('\n')}\n`
+}

@@ -1,0 +1,25 @@
+/** `rollback`: removes every trace. Needs neither a readable /etc/pve nor settings that make sense. */
+import { rm } from 'node:fs/promises'
+import { currentBackend } from '../node/kernel.ts'
+import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
+import { removeState } from '../node/state.ts'
+import { stopService } from '../node/unit.ts'
+import { renderChanges } from '../show/plan.ts'
+import type { Context } from './context.ts'
+
+export async function rollbackCommand({ io, paths, dryRun }: Context): Promise<number> {
+  const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
+  if (!dryRun) await stopService(paths.runDir, warn)
+  const removals = await planRollback(await currentBackend(), warn)
+  const text = removals.map(({ backend, plan }) => `${backend}:\n${renderChanges(plan.changes)}`).join('')
+  if (!dryRun) await rollbackKernel(removals, warn)
+  const sysctls = await restoreSysctls(paths.stateDir, dryRun)
+  const switched = [...sysctls].map(([path, value]) => `${path.replaceAll('/', '.')} = ${value}\n`).join('')
+  if (!dryRun) {
+    await removeState(paths.stateDir)
+    await rm(paths.runDir, { recursive: true, force: true })
+  }
+  const said = text + switched
+  io.stdout(said === '' ? 'nothing of pvenat is in force\n' : said)
+  return 0
+}

@@ -1,0 +1,68 @@
+/** One look at the node: everything that the pipeline starts from, read once. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Diagnostic } from '../diagnostic.ts'
+import { CLUSTER_FW, hostFw, type FirewallMode } from '../nat/view.ts'
+import type { Look, Tree } from '../read.ts'
+import { readNetwork } from './network.ts'
+import { readSettings } from './settings.ts'
+import { readTree, Unreadable } from './tree.ts'
+
+/** Where things are; every command takes these as options. */
+export interface Paths {
+  pveDir: string
+  node: string
+  config: string
+  stateDir: string
+  runDir: string
+}
+
+export interface Looked extends Look {
+  /** What is wrong in the settings. */
+  settingsDiagnostics: Diagnostic[]
+  /** Text of the settings files, for carets. */
+  settingsTexts: Map<string, string>
+}
+
+/** Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses. */
+export async function look(paths: Paths): Promise<Looked> {
+  const { settings, diagnostics, texts } = await readSettings([
+    join(paths.pveDir, 'pvenat.conf'),
+    paths.config,
+  ])
+  const [tree, network, services, protocols] = await Promise.all([
+    readTree(paths.pveDir, paths.node),
+    readNetwork(settings),
+    readNames('/etc/services'),
+    readNames('/etc/protocols'),
+  ])
+  const firewall = firewallMode(tree, paths.node)
+  const now = Math.floor(Date.now() / 1000)
+  return {
+    node: paths.node,
+    tree,
+    network,
+    settings,
+    firewall,
+    services,
+    protocols,
+    now,
+    settingsDiagnostics: diagnostics,
+    settingsTexts: texts,
+  }
+}
+
+/** nftables needs both the option in host.fw and proxmox-firewall itself (pve-firewall Firewall.pm). */
+function firewallMode(tree: Tree, node: string): FirewallMode {
+  const asked =
+    /^\s*nftables:\s*1\s*$/im.test(tree.fw.get(hostFw(node)) ?? '') && (tree.fw.get(CLUSTER_FW) ?? '') !== ''
+  return asked && existsSync('/usr/libexec/proxmox/proxmox-firewall') ? 'nftables' : 'iptables'
+}
+
+/** Without these names every rule with a protocol would look wrong. */
+async function readNames(file: string): Promise<string> {
+  const text = await readFile(file, 'latin1').catch(() => '')
+  if (text === '') throw new Unreadable(`${file} is missing; install it with: apt install netbase`)
+  return text
+}

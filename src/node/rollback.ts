@@ -1,0 +1,44 @@
+/** Removes every trace from the kernel: own chains, hooks and sets of both backends, and switched sysctls. */
+import { isEmpty, makePlan, NOTHING, type Plan } from '../ruleset/plan.ts'
+import { otherBackend, realKernel, type Backend } from './kernel.ts'
+import { readState } from './state.ts'
+
+export interface Removal {
+  backend: Backend
+  plan: Plan
+}
+
+/** What rollback would remove, the backend in use first. */
+export async function planRollback(backend: Backend, warn: (message: string) => void): Promise<Removal[]> {
+  const removals: Removal[] = []
+  for (const one of [backend, otherBackend(backend)]) {
+    const plan = makePlan(NOTHING, await realKernel(one, warn).read())
+    if (!isEmpty(plan)) removals.push({ backend: one, plan })
+  }
+  return removals
+}
+
+/** Takes it away. Sets go last: the rules of either backend may use them. */
+export async function rollbackKernel(
+  removals: readonly Removal[],
+  warn: (message: string) => void,
+): Promise<void> {
+  for (const { backend, plan } of removals) await realKernel(backend, warn).write({ ...plan, staleSets: [] })
+  const [last] = removals
+  if (last) await realKernel(last.backend, warn).write({ ...last.plan, tables: { 4: '', 6: '' } })
+}
+
+/** Puts sysctls back that still have the value that pvenat gave them. Returns what was set, by path. */
+export async function restoreSysctls(stateDir: string, dryRun: boolean): Promise<Map<string, string>> {
+  const kernel = realKernel('legacy', () => undefined)
+  const restored = new Map<string, string>()
+  for (const [path, old] of Object.entries((await readState(stateDir)).sysctls).reverse()) {
+    if (!/^net\/ipv[46]\/[\w./-]+$/.test(path) || path.includes('..')) continue
+    const now = await kernel.sysctl(path)
+    const given = path.endsWith('/accept_ra') ? '2' : '1'
+    if (now !== given || now === old) continue
+    restored.set(path, old)
+    if (!dryRun) await kernel.setSysctl(path, old)
+  }
+  return restored
+}

@@ -1,0 +1,40 @@
+/** The service as a process and as a systemd unit. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { run } from './exec.ts'
+import { writeWhole } from './state.ts'
+
+const UNIT = 'pvenat.service'
+const STOP_TIMEOUT_MS = 10_000
+
+export async function writePid(runDir: string): Promise<void> {
+  await writeWhole(runDir, 'pid', `${process.pid}\n`)
+}
+
+/** Stops and disables the unit where systemd runs, then any service that was started by hand. */
+export async function stopService(runDir: string, warn: (message: string) => void): Promise<void> {
+  if (existsSync('/run/systemd/system') && (await run('systemctl', ['cat', UNIT])).code === 0) {
+    const { code, stderr } = await run('systemctl', ['disable', '--now', UNIT])
+    if (code !== 0) warn(`cannot stop ${UNIT}: ${stderr.trim()}`)
+  }
+  const pid = Number(await readFile(join(runDir, 'pid'), 'utf8').catch(() => ''))
+  if (!(pid > 1) || !(await isService(pid))) return
+  process.kill(pid, 'SIGTERM')
+  const deadline = Date.now() + STOP_TIMEOUT_MS
+  while (await isService(pid)) {
+    if (Date.now() > deadline) {
+      warn(`process ${pid} does not end; killing it`)
+      process.kill(pid, 'SIGKILL')
+      return
+    }
+    await delay(20)
+  }
+}
+
+/** Whether a process is `pvenat run` and not somebody who got its number later. */
+async function isService(pid: number): Promise<boolean> {
+  const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+  return words.some((word) => /(^|\/)pvenat(\.cjs)?$/.test(word)) && words.includes('run')
+}

@@ -1,0 +1,42 @@
+/** The first stage of the pipeline: text of one node → the view that the translation works on. */
+import { parseProtocols, parseServices } from './fw/etc.ts'
+import type { FwFile, ReadContext } from './fw/model.ts'
+import { readFw } from './fw/read.ts'
+import { parseGuestConfig } from './guest/config.ts'
+import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
+import type { Settings } from './settings.ts'
+
+/** The files of one node as they lie there; .fw files as bytes (latin1). Missing .fw files are empty, as upstream reads them. */
+export interface Tree {
+  /** By path below the pve directory. */
+  fw: Map<string, string>
+  guests: { vmid: number; type: 'qemu' | 'lxc'; config: string }[]
+  /** Of every guest in the cluster: the node that has it. */
+  owners: Map<number, string>
+}
+
+/** One look at a node, nothing of it understood yet. */
+export interface Look {
+  node: string
+  tree: Tree
+  network: Network
+  settings: Settings
+  firewall: FirewallMode
+  /** /etc/services and /etc/protocols. */
+  services: string
+  protocols: string
+  now: number
+}
+
+export function readView({ node, tree, network, settings, firewall, services, protocols, now }: Look): View {
+  const context: ReadContext = { services: parseServices(services), protocols: parseProtocols(protocols) }
+  const cluster = readFw(tree.fw.get(CLUSTER_FW) ?? '', 'cluster', context)
+  const read = (file: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
+    readFw(tree.fw.get(file) ?? '', kind, { ...context, cluster })
+  const guests = tree.guests.map(({ vmid, type, config }) => ({
+    guest: parseGuestConfig(config, vmid, type),
+    fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
+  }))
+  const host = read(hostFw(node), 'host')
+  return { node, cluster, host, guests, network, settings, now, firewall, services: context.services }
+}

@@ -1,0 +1,113 @@
+/**
+ * `run`: the service. Events only say "look again", a timer says the same; every look reads the whole truth and puts into force
+ * what differs. Whatever cannot be read leaves everything as it is.
+ */
+import type { Context } from '../commands/context.ts'
+import { sourcesOf } from '../commands/context.ts'
+import { explainFailure } from '../commands/failure.ts'
+import { apply } from '../node/apply.ts'
+import { currentBackend, otherBackend, realKernel, type Backend } from '../node/kernel.ts'
+import { look, type Looked, type Paths } from '../node/look.ts'
+import { planRollback, rollbackKernel } from '../node/rollback.ts'
+import { writePid } from '../node/unit.ts'
+import { isEmpty } from '../ruleset/plan.ts'
+import { locate, type Located } from '../show/diagnostics.ts'
+import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
+import { makeWakeup } from './wakeup.ts'
+import { watchFiles } from './watch.ts'
+
+/** Long enough for the two steps of a save by rename, short enough for nobody to notice. */
+const SETTLE_MS = 20
+/** A guest that is missing from .vmlist may be between two nodes; it is looked for again this soon. */
+const CONFIRM_MS = 500
+
+/** What the service remembers from look to look. */
+interface Memory {
+  degraded: string
+  diagnostics: Map<string, Located>
+  /** Guests of this node at the last look that counted. */
+  guests: Set<number>
+  /** Guests that were missing from .vmlist at the last look. */
+  missing: Set<number>
+  backend: Backend | undefined
+  intervalMs: number
+}
+
+export async function runCommand({ io, paths }: Context): Promise<number> {
+  const journal = makeJournal(io.stdout, process.env.JOURNAL_STREAM !== undefined)
+  const wakeup = makeWakeup()
+  let stopping = false
+  const stop = (): void => {
+    stopping = true
+    wakeup.call()
+  }
+  process.once('SIGTERM', stop).once('SIGINT', stop).on('SIGHUP', wakeup.call)
+  await writePid(paths.runDir)
+  const watch = watchFiles(paths, wakeup.call)
+  const memory: Memory = {
+    ...{ degraded: '', diagnostics: new Map(), guests: new Set(), missing: new Set() },
+    ...{ backend: undefined, intervalMs: 5000 },
+  }
+  while (!stopping) {
+    await lookOnce(paths, memory, journal)
+    await wakeup.sleep(memory.missing.size > 0 ? CONFIRM_MS : memory.intervalMs, SETTLE_MS)
+  }
+  await watch.close()
+  journal.info('stopped; what is in force stays')
+  return 0
+}
+
+async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise<void> {
+  try {
+    const looked = await look(paths)
+    memory.intervalMs = looked.settings.intervalSeconds * 1000
+    if (isUnconfirmed(looked, memory)) return
+    await applyLook(looked, paths, memory, journal)
+    if (memory.degraded !== '') journal.info(`in step again, after: ${memory.degraded}`)
+    memory.degraded = ''
+  } catch (error) {
+    const reason = explainFailure(error)
+      .replace(/^pvenat: /, '')
+      .trimEnd()
+    if (reason !== memory.degraded) journal.error(reason)
+    memory.degraded = reason
+  }
+}
+
+/** Whether a guest of ours has vanished from .vmlist since the last look: migration drops and adds it in two steps. */
+function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
+  const missing = new Set([...memory.guests].filter((vmid) => !tree.owners.has(vmid)))
+  const unconfirmed = [...missing].some((vmid) => !memory.missing.has(vmid))
+  memory.missing = unconfirmed ? missing : new Set()
+  if (!unconfirmed) memory.guests = new Set(tree.guests.map(({ vmid }) => vmid))
+  return unconfirmed
+}
+
+async function applyLook(looked: Looked, paths: Paths, memory: Memory, journal: Journal): Promise<void> {
+  const backend = looked.settings.backend === 'auto' ? await currentBackend() : looked.settings.backend
+  const { outcome, plan, sysctls } = await apply(looked, realKernel(backend, journal.warning), paths.stateDir)
+  if (!isEmpty(plan))
+    journal.info(`in force: ${plan.changes.map(({ kind, what }) => `${kind} ${what}`).join(', ')}`)
+  for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
+  if (backend !== memory.backend) await sweepOther(backend, journal)
+  memory.backend = backend
+  const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
+  memory.diagnostics = sayDiagnostics(
+    journal,
+    memory.diagnostics,
+    locate(all, sourcesOf(looked), paths.pveDir),
+  )
+}
+
+/** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */
+async function sweepOther(backend: Backend, journal: Journal): Promise<void> {
+  const [, ...others] = await planRollback(backend, journal.warning)
+  const leftovers = others.filter(
+    (one) => one.backend === otherBackend(backend) && one.plan.tables[4] + one.plan.tables[6] !== '',
+  )
+  await rollbackKernel(
+    leftovers.map((one) => ({ ...one, plan: { ...one.plan, staleSets: [] } })),
+    journal.warning,
+  )
+  for (const one of leftovers) journal.info(`removed leftovers of the ${one.backend} backend`)
+}

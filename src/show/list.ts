@@ -1,0 +1,162 @@
+/** The NAT rules as rows: what `pvenat list` prints. */
+import { basename } from 'node:path'
+import { formatRange, type Family, type Range } from '../address.ts'
+import type { PortRange } from '../nat/comment.ts'
+import type { Forward, NatRule } from '../nat/model.ts'
+import { formatPorts } from '../nat/template.ts'
+import type { InForce } from '../ruleset/inforce.ts'
+import type { Ruleset } from '../ruleset/model.ts'
+import { chainText } from '../ruleset/text.ts'
+import { printable } from './diagnostics.ts'
+
+/** One row; keys in this order. */
+export interface Row {
+  id: string
+  kind: NatRule['kind']
+  state: NatRule['state']
+  reason: string
+  guest: { vmid: number; name: string } | null
+  proto: string[]
+  external: { addresses: string[] | 'any'; ports: PortRange[] | null; interface: string | null }
+  inner: { address: string | null; ports: PortRange[] | null }
+  source: string
+  family: Family[]
+  file: string
+  line: number
+  comment: string
+  packets: number
+  bytes: number
+}
+
+export interface Counters {
+  packets: number
+  bytes: number
+}
+
+/** Packets and bytes of each NAT rule, from the kernel rules that serve it and are in force as wanted. */
+export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, Counters> {
+  const counters = new Map<string, Counters>()
+  for (const family of [4, 6] as const) {
+    for (const chain of chains[family]) {
+      const saved = inForce.chains[family].own.get(`${chain.table} ${chain.name}`) ?? []
+      chainText(chain, family).forEach(({ hash }, i) => {
+        const serves = chain.rules[i]?.serves
+        const rule = saved[i]
+        // An accept in the filter table counts the same packets once more.
+        if (serves === undefined || rule?.hash !== hash || chain.table !== 'nat') return
+        const sum = counters.get(serves) ?? { packets: 0, bytes: 0 }
+        counters.set(serves, { packets: sum.packets + rule.packets, bytes: sum.bytes + rule.bytes })
+      })
+    }
+  }
+  return counters
+}
+
+export function toRow(
+  rule: NatRule,
+  external: readonly Range[],
+  counters: ReadonlyMap<string, Counters>,
+): Row {
+  const { forwards, egresses, blocks, scope } = rule
+  const all = [...forwards, ...egresses, ...blocks]
+  const { packets = 0, bytes = 0 } = counters.get(rule.id) ?? {}
+  return {
+    ...{ id: rule.id, kind: rule.kind, state: rule.state, reason: printable(rule.reason) },
+    guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: scope.guest.name } : null,
+    proto: distinct(all.map(({ proto }) => proto ?? 'all')),
+    external: {
+      addresses: addressesOf(rule, external),
+      ports: rangesOf(forwards.map(({ ports }) => ports)),
+      interface: outOf(rule),
+    },
+    inner: {
+      address: distinct(forwards.map(({ inner }) => formatRange(inner))).join(', ') || null,
+      ports: rangesOf(forwards.map(innerPorts)),
+    },
+    ...{
+      source: rule.source,
+      family: distinct(all.map(({ family }) => family)),
+      file: rule.place.file,
+      line: rule.place.span.line,
+    },
+    ...{ comment: rule.comment, packets, bytes },
+  }
+}
+
+function addressesOf({ forwards, egresses }: NatRule, external: readonly Range[]): string[] | 'any' {
+  const named = distinct(
+    [...forwards.flatMap((forward) => forward.external), ...egresses.flatMap(({ to }) => to ?? [])].map(
+      formatRange,
+    ),
+  )
+  const every = external
+    .filter(({ family }) => forwards.some((forward) => forward.family === family))
+    .map(formatRange)
+  return named.length === 0 ||
+    (forwards.length > 0 && every.every((one) => named.includes(one)) && every.length > 0)
+    ? 'any'
+    : named
+}
+
+function outOf({ egresses }: NatRule): string | null {
+  return distinct(egresses.flatMap(({ out }) => out)).join(',') || null
+}
+
+function innerPorts({ ports, innerPort, single }: Forward): PortRange | undefined {
+  if (!ports || innerPort === undefined) return undefined
+  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
+}
+
+function rangesOf(list: readonly (PortRange | undefined)[]): PortRange[] | null {
+  const ranges = new Map(list.flatMap((range) => (range ? [[range.join(), range]] : [])))
+  return ranges.size > 0 ? [...ranges.values()] : null
+}
+
+function distinct<T>(list: readonly T[]): T[] {
+  return [...new Set(list)]
+}
+
+const HEADERS = ['STATE', 'EXTERNAL', 'INNER', 'GUEST', 'SOURCE', 'WHERE', 'PACKETS']
+
+/** The table for people. */
+export function renderTable(rows: readonly Row[]): string {
+  if (rows.length === 0) return 'no firewall rule begins its comment with NAT\n'
+  const cells = [HEADERS, ...rows.map(toCells)]
+  const widths = HEADERS.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)))
+  const lines = cells.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+  const reasons = rows
+    .filter(({ reason }) => reason !== '')
+    .map(({ file, line, reason }) => `  ${basename(file)}:${line}: ${reason}`)
+  return [...lines, ...(reasons.length > 0 ? ['', ...reasons] : []), ''].join('\n')
+}
+
+function toCells(row: Row): string[] {
+  const guest = row.guest ? `${row.guest.vmid} ${row.guest.name}` : '-'
+  const where = `${basename(row.file)}:${row.line}`
+  return [
+    row.state,
+    externalCell(row),
+    innerCell(row),
+    guest,
+    row.source || 'any',
+    where,
+    String(row.packets),
+  ].map(printable)
+}
+
+function externalCell({ kind, external, proto }: Row): string {
+  const address = external.addresses === 'any' ? '' : external.addresses.join(',')
+  if (kind !== 'forward')
+    return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
+  return `${address}:${external.ports ? formatPorts(external.ports) : '*'}/${proto.join('+')}`
+}
+
+function innerCell({ kind, inner }: Row): string {
+  if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
+  return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
+}
