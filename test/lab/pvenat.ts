@@ -1,0 +1,43 @@
+/** The product in the lab: the built bundle, on a node, with a tree of its own. */
+import { resolve } from 'node:path'
+import type { Backend } from './firewall.ts'
+import type { Lab } from './lab.ts'
+import type { Result } from './namespace.ts'
+import type { Running } from './running.ts'
+import { saveInPlace } from './tree.ts'
+
+const bundle = resolve('dist/pvenat.cjs')
+
+/** The command line of pvenat on a lab node; `settings` are lines of [nat] besides the backend. */
+export class Pvenat {
+  service: Running | undefined
+
+  constructor(
+    private readonly lab: Lab,
+    private readonly backend: Backend,
+    private readonly tree: string,
+    private readonly node = 'pve',
+    private readonly hostname = 'pve1',
+  ) {}
+
+  /** Writes the settings; the backend is always the test's. */
+  async configure(settings = ''): Promise<void> {
+    await saveInPlace(this.tree, 'pvenat.conf', `[nat]\nbackend = ${this.backend}\n${settings}\n`)
+  }
+
+  /** Starts `pvenat run` and waits until it has put its rules into force. */
+  async start(): Promise<Running> {
+    this.service = this.lab.spawn(this.node, this.argv('run'))
+    await this.service.says(/in force: /)
+    return this.service
+  }
+
+  /** Runs one command to its end; a non-zero exit is no error here. */
+  run(...words: string[]): Promise<Result> {
+    return this.lab.exec(this.node, this.argv(...words), { check: false })
+  }
+
+  private argv(...words: string[]): string[] {
+    return [process.execPath, bundle, ...words, '--pve-dir', this.tree, '--node', this.hostname]
+  }
+}
