@@ -6,7 +6,7 @@ import { parseGuestConfig } from './guest/config.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
 import type { Settings } from './settings.ts'
 
-/** The files of one node as they lie there; .fw files as bytes (latin1). Missing .fw files are empty, as upstream reads them. */
+/** The files of one node as they lie there; .fw files as bytes (latin1). A missing .fw file reads as an empty one, as upstream. */
 export interface Tree {
   /** By path below the pve directory. */
   fw: Map<string, string>

@@ -2,6 +2,7 @@
 import { apply } from '../node/apply.ts'
 import { currentBackend, realKernel } from '../node/kernel.ts'
 import { look, type Looked } from '../node/look.ts'
+import { steadyLook } from '../node/steady.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { renderChanges } from '../show/plan.ts'
@@ -9,7 +10,7 @@ import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths } = context
-  const looked = await look(paths)
+  const looked = await steadyLook(paths)
   const { outcome, plan, sysctls } = await apply(looked, await kernelOf(looked, context), paths.stateDir)
   const failed = showDiagnostics(
     [...looked.settingsDiagnostics, ...outcome.translation.diagnostics],

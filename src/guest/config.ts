@@ -33,6 +33,8 @@ function parseNic(index: number, value: string, ipconfig: string | undefined, ty
   const nic: Nic = { index, firewall: isTrue(props.get('firewall')), addresses: {} }
   const bridge = props.get('bridge')
   if (bridge !== undefined) nic.bridge = bridge
+  const tag = props.get('tag') ?? ''
+  if (/^[1-9]\d{0,3}$/.test(tag)) nic.tag = Number(tag)
   const mac = (type === 'lxc' ? props.get('hwaddr') : (props.get('macaddr') ?? qemuMac(props)))?.toUpperCase()
   if (mac !== undefined && /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac)) nic.mac = mac
   const asked = type === 'lxc' ? props : parseProps(ipconfig ?? '')

@@ -1,9 +1,11 @@
-/** Guests as their configs describe them. */
+/** Guests as their configs describe them, and what is known of their addresses. */
 import type { Family, Range } from '../address.ts'
 
 export interface Nic {
   index: number
   bridge?: string
+  /** VLAN on the bridge. */
+  tag?: number
   /** Upper case, colons. */
   mac?: string
   /** firewall=1 in the config; what is on the wire may differ until the guest is replugged. */
@@ -18,4 +20,39 @@ export interface Guest {
   type: 'qemu' | 'lxc'
   /** By index. */
   nics: Nic[]
+}
+
+/** Who told an address, the one that is asked first first. `ethers` are the reservations that SDN makes for dnsmasq. */
+export const ADDRESS_SOURCES = [
+  'settings',
+  'config',
+  'ipfilter',
+  'ipam',
+  'mac-cache',
+  'ethers',
+  'lease',
+  'neighbour',
+] as const
+
+export type AddressSource = (typeof ADDRESS_SOURCES)[number]
+
+/** One address that counts as the guest's, and why. */
+export interface Known {
+  ip: Range
+  from: AddressSource
+}
+
+/** An address that some source told and that does not count. */
+export interface Refused extends Known {
+  /** A clause that follows the address: `guest 108 names it in its config`. */
+  why: string
+}
+
+/** What is known of the addresses of one guest. */
+export interface KnownAddresses {
+  /** From the settings; belongs to no NIC. */
+  set?: Known
+  /** By index of the NIC, per family the one of the first source that knows any. */
+  nics: Map<number, Partial<Record<Family, Known>>>
+  refused: (Refused & { nic: number })[]
 }

@@ -16,7 +16,8 @@ export async function readTree(pveDir: string, node: string): Promise<Tree> {
   const own = [...guests].filter(([, guest]) => guest.node === node)
   const fw = new Map<string, string>()
   for (const file of [CLUSTER_FW, hostFw(node), ...own.map(([vmid]) => guestFw(vmid))]) {
-    fw.set(file, (await readText(pveDir, file, 'latin1')) ?? '')
+    const text = await readText(pveDir, file, 'latin1')
+    if (text !== undefined) fw.set(file, text)
   }
   const configs: Tree['guests'] = []
   for (const [vmid, { type }] of own)

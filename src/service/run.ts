@@ -7,9 +7,11 @@ import { sourcesOf } from '../commands/context.ts'
 import { explainFailure } from '../commands/failure.ts'
 import { apply } from '../node/apply.ts'
 import { currentBackend, otherBackend, realKernel, type Backend } from '../node/kernel.ts'
-import { look, type Looked, type Paths } from '../node/look.ts'
+import type { Looked, Paths } from '../node/look.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
+import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
+import type { Tree } from '../read.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { locate, type Located } from '../show/diagnostics.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
@@ -21,12 +23,15 @@ const SETTLE_MS = 20
 /** A guest that is missing from .vmlist may be between two nodes; it is looked for again this soon. */
 const CONFIRM_MS = 500
 
+/** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. */
+const DEGRADED_MS = 1000
+
 /** What the service remembers from look to look. */
 interface Memory {
   degraded: string
   diagnostics: Map<string, Located>
-  /** Guests of this node at the last look that counted. */
-  guests: Set<number>
+  /** The tree that is in force. */
+  tree: Tree | undefined
   /** Guests that were missing from .vmlist at the last look. */
   missing: Set<number>
   backend: Backend | undefined
@@ -45,24 +50,30 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
   const memory: Memory = {
-    ...{ degraded: '', diagnostics: new Map(), guests: new Set(), missing: new Set() },
+    ...{ degraded: '', diagnostics: new Map(), tree: undefined, missing: new Set() },
     ...{ backend: undefined, intervalMs: 5000 },
   }
   while (!stopping) {
     await lookOnce(paths, memory, journal)
-    await wakeup.sleep(memory.missing.size > 0 ? CONFIRM_MS : memory.intervalMs, SETTLE_MS)
+    await wakeup.sleep(pauseMs(memory), SETTLE_MS)
   }
   await watch.close()
   journal.info('stopped; what is in force stays')
   return 0
 }
 
+function pauseMs({ missing, degraded, intervalMs }: Memory): number {
+  if (missing.size > 0) return CONFIRM_MS
+  return degraded === '' ? intervalMs : Math.min(DEGRADED_MS, intervalMs)
+}
+
 async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise<void> {
   try {
-    const looked = await look(paths)
+    const looked = await steadyLook(paths, memory.tree)
     memory.intervalMs = looked.settings.intervalSeconds * 1000
     if (isUnconfirmed(looked, memory)) return
     await applyLook(looked, paths, memory, journal)
+    memory.tree = looked.tree
     if (memory.degraded !== '') journal.info(`in step again, after: ${memory.degraded}`)
     memory.degraded = ''
   } catch (error) {
@@ -76,10 +87,10 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise
 
 /** Whether a guest of ours has vanished from .vmlist since the last look: migration drops and adds it in two steps. */
 function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
-  const missing = new Set([...memory.guests].filter((vmid) => !tree.owners.has(vmid)))
+  const before = memory.tree?.guests.map(({ vmid }) => vmid) ?? []
+  const missing = new Set(before.filter((vmid) => !tree.owners.has(vmid)))
   const unconfirmed = [...missing].some((vmid) => !memory.missing.has(vmid))
   memory.missing = unconfirmed ? missing : new Set()
-  if (!unconfirmed) memory.guests = new Set(tree.guests.map(({ vmid }) => vmid))
   return unconfirmed
 }
 

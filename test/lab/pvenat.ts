@@ -37,7 +37,8 @@ export class Pvenat {
     return this.lab.exec(this.node, this.argv(...words), { check: false })
   }
 
-  private argv(...words: string[]): string[] {
+  /** The command line of one command. */
+  argv(...words: string[]): string[] {
     return [process.execPath, bundle, ...words, '--pve-dir', this.tree, '--node', this.hostname]
   }
 }

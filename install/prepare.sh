@@ -1,0 +1,72 @@
+# Sourced by install/demo.sh and test/run.sh, in the root of the repository: installs what they need and this machine
+# lacks (Debian 12 or 13, as root). Where nothing is missing it touches nothing and needs no network.
+
+die() {
+  echo "$0: $*" >&2
+  exit 1
+}
+
+[ "$(id -u)" -eq 0 ] || die 'needs root: it builds network namespaces; try: sudo sh '"$0"
+
+# Debian leaves these out of the path of a user who became root by su.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export PATH
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The engines of package.json.
+has_node() {
+  has node && node -e '
+    const [major, minor] = process.versions.node.split(".").map(Number)
+    process.exit(major > 20 || (major === 20 && minor >= 5) || (major === 18 && minor >= 19) ? 0 : 1)'
+}
+
+missing=
+# want PACKAGE COMMAND...: the package, unless all commands are there.
+want() {
+  package=$1
+  shift
+  for command; do
+    has "$command" || { missing="$missing $package" && return; }
+  done
+}
+
+has_node || missing=nodejs
+want npm npm
+want iptables iptables-legacy iptables-nft ip6tables-legacy ip6tables-nft
+want ipset ipset
+want conntrack conntrack
+want nftables nft
+want iproute2 ip
+want util-linux unshare nsenter setpriv flock
+want mount mount
+want procps ps sysctl
+[ -e /proc/sys/net/bridge ] || want kmod modprobe
+{ [ -s /etc/services ] && [ -s /etc/protocols ]; } || missing="$missing netbase"
+[ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d node_modules ] || missing="$missing ca-certificates"
+
+if [ -n "$missing" ]; then
+  has apt-get || die "not found, and there is no apt-get to install it:$missing"
+  echo "installing: ${missing# }"
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086 # a list of words
+  { apt-get -qq update && apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 install $missing; } \
+    </dev/null >/dev/null || die "apt-get could not install:$missing"
+  hash -r
+  has_node || die "node $(node --version 2>/dev/null) at $(command -v node) is too old: 18.19 or 20.5 is needed"
+fi
+
+# The lab is like a Proxmox VE node, where bridged packets pass iptables. Loading the module would switch that on for
+# the machine's own bridges as well.
+if [ ! -e /proc/sys/net/bridge ]; then
+  modprobe br_netfilter || die 'this kernel has no module br_netfilter, which the lab needs'
+  for key in /proc/sys/net/bridge/bridge-nf-call-*tables; do echo 0 >"$key"; done
+fi
+
+# npm writes the second file last, so that an install that was cut short does not count.
+installed=node_modules/.package-lock.json
+if [ ! -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ]; then
+  echo 'installing node_modules'
+  npm ci --include=dev --no-audit --no-fund </dev/null >&2 || die 'npm ci failed'
+  touch "$installed"
+fi

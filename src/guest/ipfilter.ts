@@ -1,0 +1,43 @@
+/** The ipsets `ipfilter-netN` of a guest's own .fw: the addresses that its NIC may use. */
+import { contains, parseCidr, type Family, type Range } from '../address.ts'
+import type { FwFile } from '../fw/model.ts'
+import { aliasReference } from '../fw/names.ts'
+import { findAlias } from '../fw/scope.ts'
+
+const LINK_LOCAL = parseCidr('fe80::/10') as Range
+
+/** The address that the NIC is confined to, if the set has just one entry of the family and that is a host. */
+export function confinedTo(nic: number, family: Family, own: FwFile, cluster: FwFile): Range | undefined {
+  const [only, ...more] = entries(`ipfilter-net${nic}`, own, cluster).filter(
+    ({ range }) => range.family === family && !contains(LINK_LOCAL, range),
+  )
+  return only && more.length === 0 && isHost(only) ? only.range : undefined
+}
+
+/** Every single address that the guest's sets name. */
+export function filterHosts(own: FwFile, cluster: FwFile): Range[] {
+  const names = [...own.ipset.keys()].filter((name) => /^ipfilter-net\d+$/.test(name))
+  return names.flatMap((name) =>
+    entries(name, own, cluster)
+      .filter(isHost)
+      .map(({ range }) => range),
+  )
+}
+
+interface Entry {
+  range: Range
+  nomatch: boolean
+}
+
+function isHost({ range, nomatch }: Entry): boolean {
+  return range.lo === range.hi && !nomatch
+}
+
+function entries(name: string, own: FwFile, cluster: FwFile): Entry[] {
+  return (own.ipset.get(name)?.entries ?? []).flatMap(({ cidr, nomatch, errors }) => {
+    if (errors) return []
+    const alias = aliasReference(cidr)
+    const range = parseCidr(alias ? (findAlias(alias, { cluster, own })?.cidr ?? '') : cidr)
+    return range ? [{ range, nomatch: nomatch === 1 }] : []
+  })
+}

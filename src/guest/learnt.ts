@@ -1,0 +1,177 @@
+/**
+ * What SDN, dnsmasq and the kernel tell about the addresses behind a MAC: text → sightings. Whatever cannot be
+ * understood says nothing; nothing here throws. Whether a sighting is believed is known.ts.
+ */
+import { contains, parseCidr, parseIp, type Range } from '../address.ts'
+import type { AddressSource } from './model.ts'
+
+/** The texts as they lie there; undefined, or not in the list, when missing. */
+export interface LearntTexts {
+  /** sdn/pve-ipam-state.json, or the older priv/ipam.db. */
+  ipam: string | undefined
+  /** sdn/mac-cache.json */
+  macCache: string | undefined
+  /** /etc/dnsmasq.d/ZONE/ethers */
+  ethers: string[]
+  /** /var/lib/misc/dnsmasq[.ZONE].leases */
+  leases: string[]
+  /** `ip -j neigh` */
+  neighbours: string | undefined
+}
+
+export type LearntSource = Extract<AddressSource, 'ipam' | 'mac-cache' | 'ethers' | 'lease' | 'neighbour'>
+
+/** Somebody says that this address is behind this MAC, or of this guest. At least one of `mac` and `vmid` is there. */
+export interface Sighting {
+  ip: Range
+  from: LearntSource
+  /** Upper case, colons. */
+  mac?: string
+  vmid?: number
+  /** The interface where the kernel saw it. */
+  dev?: string
+}
+
+export interface Learnt {
+  sightings: Sighting[]
+  /** The sources that were there to be asked. */
+  consulted: LearntSource[]
+}
+
+export const NOTHING_LEARNT: LearntTexts = {
+  ipam: undefined,
+  macCache: undefined,
+  ethers: [],
+  leases: [],
+  neighbours: undefined,
+}
+
+export function parseLearnt(texts: LearntTexts, now: number): Learnt {
+  const all: [LearntSource, string[], (text: string) => Sighting[]][] = [
+    ['ipam', listOf(texts.ipam), parseIpam],
+    ['mac-cache', listOf(texts.macCache), parseMacCache],
+    ['ethers', texts.ethers, parseEthers],
+    ['lease', texts.leases, (text) => parseLeases(text, now)],
+    ['neighbour', listOf(texts.neighbours), parseNeighbours],
+  ]
+  return {
+    sightings: all.flatMap(([, list, parse]) => list.flatMap(parse)),
+    consulted: all.filter(([, list]) => list.length > 0).map(([from]) => from),
+  }
+}
+
+/** SDN IPAM: zones.ZONE.subnets.CIDR.ips.IP = {vmid, mac, hostname} | {gateway: 1} (pve-network PVEPlugin.pm). */
+export function parseIpam(text: string): Sighting[] {
+  const zones = members(field(parseJson(text), 'zones'))
+  const subnets = zones.flatMap(([, zone]) => members(field(zone, 'subnets')))
+  return subnets
+    .flatMap(([, subnet]) => members(field(subnet, 'ips')))
+    .flatMap(([ip, entry]) => {
+      const gateway = field(entry, 'gateway')
+      if (gateway !== undefined && gateway !== null && gateway !== 0 && gateway !== '0') return []
+      // Perl writes numbers as text at its pleasure.
+      const vmid = Number(/^[1-9]\d{2,9}$/.exec(textOf(field(entry, 'vmid')))?.[0])
+      const about = {
+        ...macOf(field(entry, 'mac')),
+        ...(Number.isNaN(vmid) ? {} : { vmid }),
+      }
+      return Object.keys(about).length === 0 ? [] : sighting(ip, 'ipam', about)
+    })
+}
+
+/** macs.MAC = {ip4, ip6}; either may be null (pve-network Ipams.pm). */
+export function parseMacCache(text: string): Sighting[] {
+  return members(field(parseJson(text), 'macs')).flatMap(([mac, entry]) =>
+    [field(entry, 'ip4'), field(entry, 'ip6')].flatMap((ip) => byMac(mac, textOf(ip), 'mac-cache')),
+  )
+}
+
+/** Lines `MAC,IP4`, `MAC,IP4,[IP6]` or `MAC,[IP6]` (pve-network Dnsmasq.pm). */
+export function parseEthers(text: string): Sighting[] {
+  return text.split('\n').flatMap((line) => {
+    const [mac = '', ...ips] = line.trim().split(',')
+    return ips.flatMap((ip) => byMac(mac, ip.replace(/^\[(.*)\]$/, '$1'), 'ethers'))
+  })
+}
+
+/**
+ * Lines `EXPIRY MAC IP NAME CLIENT`; expiry 0 is never. Behind the `duid` line stand DHCPv6 leases, which carry no MAC.
+ * A machine that asks under several client ids holds several leases: the one that ends last is the one it took last.
+ */
+export function parseLeases(text: string, now: number): Sighting[] {
+  const last = new Map<string, { ends: number; sightings: Sighting[] }>()
+  for (const line of text.split('\n')) {
+    const [expiry = '', mac = '', ip = ''] = line.trim().split(/ +/)
+    if (expiry === 'duid') break
+    if (!/^\d{1,15}$/.test(expiry)) continue
+    const ends = Number(expiry) === 0 ? Infinity : Number(expiry)
+    const sightings = ends > now ? byMac(mac, ip, 'lease') : []
+    const key = sightings[0]?.mac
+    if (key === undefined) continue
+    const before = last.get(key)
+    if (before?.ends === ends) before.sightings.push(...sightings)
+    else if (!before || before.ends < ends) last.set(key, { ends, sightings })
+  }
+  return [...last.values()].flatMap(({ sightings }) => sightings)
+}
+
+/** States in which somebody did answer under this MAC. */
+const ANSWERED = new Set(['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT'])
+
+export function parseNeighbours(text: string): Sighting[] {
+  const table = parseJson(text)
+  if (!Array.isArray(table)) return []
+  return table.flatMap((entry: unknown) => {
+    const state = field(entry, 'state')
+    const dev = textOf(field(entry, 'dev'))
+    const answered = Array.isArray(state) && state.some((one) => ANSWERED.has(textOf(one)))
+    if (!answered || dev === '') return []
+    const found = byMac(textOf(field(entry, 'lladdr')), textOf(field(entry, 'dst')), 'neighbour')
+    return found.map((one) => ({ ...one, dev }))
+  })
+}
+
+function byMac(mac: string, ip: string, from: LearntSource): Sighting[] {
+  const about = macOf(mac)
+  return about.mac === undefined ? [] : sighting(ip, from, about)
+}
+
+const LINK_LOCAL = parseCidr('fe80::/10') as Range
+
+function sighting(text: string, from: LearntSource, about: Pick<Sighting, 'mac' | 'vmid'>): Sighting[] {
+  const ip = parseIp(text)
+  return ip && !contains(LINK_LOCAL, ip) ? [{ ip, from, ...about }] : []
+}
+
+function macOf(value: unknown): { mac?: string } {
+  const mac = textOf(value).toUpperCase()
+  return /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac) ? { mac } : {}
+}
+
+function listOf(text: string | undefined): string[] {
+  return text === undefined ? [] : [text]
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function field(value: unknown, key: string): unknown {
+  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined
+}
+
+function members(value: unknown): [string, unknown][] {
+  return isObject(value) ? Object.entries(value) : []
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
