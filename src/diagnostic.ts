@@ -128,10 +128,10 @@ const WORDINGS = {
   'family-mixed': wording<{ a: string; b: string }>('error', ({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
-  'guest-address': wording<{ guest: string; nic: string; looked: string }>(
+  'guest-address': wording<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
     'error',
-    ({ guest, nic, looked }) => [
-      `no address is known for ${nic} of guest ${guest}; looked in ${looked}`,
+    ({ guest, nic, looked, refused }) => [
+      [`no address is known for ${nic} of guest ${guest}`, `looked in ${looked}`, ...refused].join('; '),
       'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
     ],
   ),

@@ -3,6 +3,8 @@ import { parseProtocols, parseServices } from './fw/etc.ts'
 import type { FwFile, ReadContext } from './fw/model.ts'
 import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
+import { resolveKnown } from './guest/known.ts'
+import { NOTHING_LEARNT, parseLearnt, type LearntTexts } from './guest/learnt.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
 import type { Settings } from './settings.ts'
 
@@ -20,6 +22,8 @@ export interface Look {
   node: string
   tree: Tree
   network: Network
+  /** What SDN, dnsmasq and the kernel tell about guests; without it only their configs do. */
+  learnt?: LearntTexts
   settings: Settings
   firewall: FirewallMode
   /** /etc/services and /etc/protocols. */
@@ -28,7 +32,8 @@ export interface Look {
   now: number
 }
 
-export function readView({ node, tree, network, settings, firewall, services, protocols, now }: Look): View {
+export function readView(look: Look): View {
+  const { node, tree, network, settings, firewall, services, protocols, now } = look
   const context: ReadContext = { services: parseServices(services), protocols: parseProtocols(protocols) }
   const cluster = readFw(tree.fw.get(CLUSTER_FW) ?? '', 'cluster', context)
   const read = (file: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
@@ -38,5 +43,11 @@ export function readView({ node, tree, network, settings, firewall, services, pr
     fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
   }))
   const host = read(hostFw(node), 'host')
-  return { node, cluster, host, guests, network, settings, now, firewall, services: context.services }
+  const learnt = parseLearnt(look.learnt ?? NOTHING_LEARNT, now)
+  const known = resolveKnown({ guests, cluster, network, settings, learnt })
+  const { consulted } = learnt
+  return {
+    ...{ node, cluster, host, guests, known, consulted, network, settings, now, firewall },
+    services: context.services,
+  }
 }

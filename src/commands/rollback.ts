@@ -1,6 +1,7 @@
 /** `rollback`: removes every trace. Needs neither a readable /etc/pve nor settings that make sense. */
 import { rm } from 'node:fs/promises'
 import { currentBackend } from '../node/kernel.ts'
+import { hasLoop, setLoop } from '../node/loop.ts'
 import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
 import { removeState } from '../node/state.ts'
 import { stopService } from '../node/unit.ts'
@@ -11,15 +12,17 @@ export async function rollbackCommand({ io, paths, dryRun }: Context): Promise<n
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   if (!dryRun) await stopService(paths.runDir, warn)
   const removals = await planRollback(await currentBackend(), warn)
+  const loop = await hasLoop()
   const text = removals.map(({ backend, plan }) => `${backend}:\n${renderChanges(plan.changes)}`).join('')
   if (!dryRun) await rollbackKernel(removals, warn)
+  if (!dryRun && loop) await setLoop(false)
   const sysctls = await restoreSysctls(paths.stateDir, dryRun)
   const switched = [...sysctls].map(([path, value]) => `${path.replaceAll('/', '.')} = ${value}\n`).join('')
   if (!dryRun) {
     await removeState(paths.stateDir)
     await rm(paths.runDir, { recursive: true, force: true })
   }
-  const said = text + switched
+  const said = text + (loop ? 'removed interfaces pvenat0 and pvenat1\n' : '') + switched
   io.stdout(said === '' ? 'nothing of pvenat is in force\n' : said)
   return 0
 }

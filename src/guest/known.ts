@@ -1,19 +1,25 @@
 /**
  * Which addresses count as a guest's, from every source there is, worked out once for the whole node.
  *
- * Settings and config say what somebody wrote down. All else can be influenced from inside the guest or by whoever edits
- * its firewall and MAC: it counts only in an internal network on the NIC's own bridge, never when it is the node's own
- * address, nor when a stronger source gives it to another guest; and when two guests come to the same address
- * that way, it is neither's.
+ * Settings and config say what somebody wrote down. All else can be influenced from inside the guest, or by whoever
+ * edits its firewall and its MAC. So it counts only in an internal network on the NIC's own bridge and never when a
+ * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
+ * The node's own address is no guest's, whatever a config says.
  */
-import { contains, FAMILIES, formatRange, overlap, sameRange, type Family, type Range } from '../address.ts'
+import { contains, FAMILIES, overlap, sameRange, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
-import type { InternalNetwork, Network, OwnedGuest } from '../nat/view.ts'
+import type { Network, OwnedGuest } from '../nat/view.ts'
 import type { Settings } from '../settings.ts'
 import { confinedTo, filterHosts } from './ipfilter.ts'
 import type { Learnt, Sighting } from './learnt.ts'
-import { ADDRESS_SOURCES, type AddressSource, type Guest, type Known, type KnownAddresses } from './model.ts'
-import type { Nic } from './model.ts'
+import {
+  ADDRESS_SOURCES,
+  type Guest,
+  type Known,
+  type KnownAddresses,
+  type Nic,
+  type Refused,
+} from './model.ts'
 
 export interface Evidence {
   guests: readonly OwnedGuest[]
@@ -23,24 +29,178 @@ export interface Evidence {
   learnt: Learnt
 }
 
+/** How much a source may be believed against another one: less is stronger. */
+type Rank = 0 | 1 | 2 | 3
+
+interface Claim extends Known {
+  rank: Rank
+}
+
+/** Somebody to whom a source of that rank gives an address. */
+interface Owner {
+  vmid: number
+  rank: Rank
+  why: string
+}
+
+/** The evidence, ready to be looked things up in. */
+interface Ready extends Evidence {
+  owners: Map<string, Owner[]>
+  byMac: Map<string, Sighting[]>
+  /** Of those without a MAC. */
+  byVmid: Map<number, Sighting[]>
+}
+
 /** By VMID; every guest of the node has an entry. */
 export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
-  const owners = collectOwners(evidence)
-  const sightings = indexSightings(evidence.learnt.sightings)
-  const known = new Map<number, KnownAddresses>()
-  for (const { guest, fw } of evidence.guests) {
-    const ip = evidence.settings.guests.get(guest.vmid)?.address
-    const own: KnownAddresses = { nics: new Map(), refused: [] }
-    if (ip) own.set = { ip, from: 'settings' }
-    for (const nic of guest.nics) {
-      const claims = { 4: claimsOf(4), 6: claimsOf(6) }
-      own.nics.set(nic.index, chooseAll(claims, guest, nic, own, evidence.network, owners))
-      function claimsOf(family: Family): Claim[] {
-        return collectClaims(guest, nic, fw, family, evidence, sightings)
-      }
-    }
-    known.set(guest.vmid, own)
+  const ready: Ready = { ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() }
+  for (const sighting of evidence.learnt.sightings) {
+    if (sighting.mac !== undefined) add(ready.byMac, sighting.mac, sighting)
+    else if (sighting.vmid !== undefined) add(ready.byVmid, sighting.vmid, sighting)
   }
+  const known = new Map(evidence.guests.map((owned) => [owned.guest.vmid, ofGuest(owned, ready)]))
   refuseShared(known)
   return known
+}
+
+function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
+  const { guest } = owned
+  const known: KnownAddresses = { seen: [], nics: new Map(), refused: [] }
+  const ip = ready.settings.guests.get(guest.vmid)?.address
+  if (ip) {
+    known.set = { ip, from: 'settings' }
+    known.seen.push(ip)
+  }
+  for (const nic of guest.nics) {
+    const claims = collectClaims(owned, nic, ready)
+    known.seen.push(...claims.map((claim) => claim.ip))
+    const chosen: Partial<Record<Family, Known>> = {}
+    for (const family of FAMILIES) {
+      const ofFamily = claims.filter((claim) => claim.ip.family === family)
+      const one = choose(ofFamily, guest, nic, ready, known.refused)
+      if (one) chosen[family] = one
+    }
+    known.nics.set(nic.index, chosen)
+  }
+  return known
+}
+
+/** The one address of the first source that has just one that counts. */
+function choose(
+  claims: readonly Claim[],
+  guest: Guest,
+  nic: Nic,
+  ready: Ready,
+  refused: Refused[],
+): Known | undefined {
+  for (const source of ADDRESS_SOURCES) {
+    const believed: Known[] = []
+    for (const claim of claims.filter(({ from }) => from === source)) {
+      const { ip, from } = claim
+      const why = objection(claim, guest, nic, ready)
+      if (why !== undefined) refused.push({ ip, from, why, nic: nic.index })
+      else if (!believed.some((other) => sameRange(other.ip, ip))) believed.push({ ip, from })
+    }
+    const own = believed.filter(({ ip }) => placeOf(ip, nic, ready.network) === 'own')
+    const [only, ...more] = own.length > 0 ? own : believed
+    if (more.length === 0 && only) return only
+    refused.push(
+      ...believed.map((one) => ({ ...one, nic: nic.index, why: `net${nic.index} has several there` })),
+    )
+  }
+  return undefined
+}
+
+function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Ready): string | undefined {
+  const { internal, external } = ready.network
+  const nodes = [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)]
+  if (nodes.some((address) => overlap(address, ip))) return 'it is an address of this node'
+  if (from === 'config') return undefined
+  if (placeOf(ip, nic, ready.network) === undefined)
+    return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
+  return ready.owners.get(keyOf(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)?.why
+}
+
+/** Everything that the sources tell of one NIC. */
+function collectClaims({ guest, fw }: OwnedGuest, nic: Nic, ready: Ready): Claim[] {
+  const claims: Claim[] = []
+  for (const family of FAMILIES) {
+    const config = nic.addresses[family]?.ip
+    if (config) claims.push({ ip: config, from: 'config', rank: 0 })
+    const confined = confinedTo(nic.index, family, fw, ready.cluster)
+    if (confined) claims.push({ ip: confined, from: 'ipfilter', rank: 2 })
+  }
+  const seen = [
+    ...(nic.mac === undefined ? [] : (ready.byMac.get(nic.mac) ?? [])),
+    ...(ready.byVmid.get(guest.vmid) ?? []),
+  ]
+  for (const { ip, from, vmid, dev } of seen) {
+    // A MAC is easily copied, a VMID is not.
+    if (vmid !== undefined && vmid !== guest.vmid) continue
+    if (dev !== undefined && layerOf(dev, nic) === undefined) continue
+    claims.push({ ip, from, rank: vmid === undefined ? 3 : 1 })
+  }
+  return claims
+}
+
+function collectOwners({ guests, cluster, settings, learnt }: Evidence): Map<string, Owner[]> {
+  const owners = new Map<string, Owner[]>()
+  const own = (ip: Range, vmid: number, rank: Rank, why: string): void =>
+    add(owners, keyOf(ip), { vmid, rank, why })
+  for (const [vmid, { address }] of settings.guests)
+    if (address) own(address, vmid, 0, `the settings give it to guest ${vmid}`)
+  for (const { guest, fw } of guests) {
+    const { vmid } = guest
+    for (const { addresses } of guest.nics)
+      for (const { ip } of Object.values(addresses)) own(ip, vmid, 0, `guest ${vmid} has it in its config`)
+    for (const ip of filterHosts(fw, cluster)) own(ip, vmid, 2, `guest ${vmid} has it in its ipfilter`)
+  }
+  for (const { ip, vmid } of learnt.sightings)
+    if (vmid !== undefined) own(ip, vmid, 1, `SDN IPAM gives it to guest ${vmid}`)
+  return owners
+}
+
+/** Takes away what two guests came to; settings and config stay. */
+function refuseShared(known: ReadonlyMap<number, KnownAddresses>): void {
+  const holders = new Map<string, { vmid: number; nic: number; family: Family; one: Known }[]>()
+  for (const [vmid, { nics }] of known)
+    for (const [nic, addresses] of nics)
+      for (const family of FAMILIES) {
+        const one = addresses[family]
+        if (one && one.from !== 'config') add(holders, keyOf(one.ip), { vmid, nic, family, one })
+      }
+  for (const all of holders.values())
+    for (const { vmid, nic, family, one } of all) {
+      const other = all.find((holder) => holder.vmid !== vmid)
+      if (!other) continue
+      delete known.get(vmid)?.nics.get(nic)?.[family]
+      known.get(vmid)?.refused.push({ ...one, nic, why: `guest ${other.vmid} shows the same address` })
+    }
+}
+
+/** Whether an address lies in a network that the NIC is in, or that it can reach with VLAN tags of its own. */
+function placeOf(ip: Range, nic: Nic, { internal }: Network): 'own' | 'vlan' | undefined {
+  const places = internal
+    .filter(({ network }) => contains(network, ip))
+    .map(({ bridge }) => layerOf(bridge, nic))
+  return places.find((place) => place === 'own') ?? places.find((place) => place === 'vlan')
+}
+
+/** `vmbr1` for a NIC on it; with tag 5 `vmbr1.5`, `vmbr1v5` or `vlan5`; without, the guest may tag for `vmbr1.5`. */
+function layerOf(name: string, { bridge, tag }: Nic): 'own' | 'vlan' | undefined {
+  if (bridge === undefined) return undefined
+  if (tag !== undefined)
+    return [`${bridge}.${tag}`, `${bridge}v${tag}`, `vlan${tag}`].includes(name) ? 'own' : undefined
+  if (name === bridge) return 'own'
+  return name.startsWith(`${bridge}.`) ? 'vlan' : undefined
+}
+
+function keyOf({ family, lo }: Range): string {
+  return `${family}:${lo}`
+}
+
+function add<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key)
+  if (list) list.push(value)
+  else map.set(key, [value])
 }

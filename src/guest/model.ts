@@ -42,17 +42,20 @@ export interface Known {
   from: AddressSource
 }
 
-/** An address that some source told and that does not count. */
+/** An address that some source told of a NIC and that does not count. */
 export interface Refused extends Known {
-  /** A clause that follows the address: `guest 108 names it in its config`. */
+  nic: number
+  /** A clause: `guest 108 has it in its config`. */
   why: string
 }
 
 /** What is known of the addresses of one guest. */
 export interface KnownAddresses {
+  /** Every address that any source ties to the guest, whether it counts or not. */
+  seen: Range[]
   /** From the settings; belongs to no NIC. */
   set?: Known
   /** By index of the NIC, per family the one of the first source that knows any. */
   nics: Map<number, Partial<Record<Family, Known>>>
-  refused: (Refused & { nic: number })[]
+  refused: Refused[]
 }

@@ -4,7 +4,7 @@ import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import type { NatComment, PortRange } from './comment.ts'
 import { outInterfaces, resolveExternal } from './external.ts'
-import { inExternalNetwork, label, ownAddresses } from './inner.ts'
+import { addressUnknown, inExternalNetwork, label, ownAddresses } from './inner.ts'
 import type { Marked } from './marked.ts'
 import { matchOf, resolveAddresses, type Matches, type NameScope } from './match.ts'
 import type { Egress, Match, NatRule } from './model.ts'
@@ -120,14 +120,7 @@ function ownSource(marked: Marked, view: View): Matches | Diagnostic {
   if (rule.type === 'in') return { 4: { ranges: 'any' }, 6: { ranges: 'any' } }
   if (scope.kind !== 'guest') return internalNetworks(view)
   const own = ownAddresses(scope.guest, marked.iface, view)
-  if (own.length === 0) {
-    const looked = `the settings and the config of the guest`
-    return diagnose('guest-address', place, {
-      guest: label(scope.guest),
-      nic: marked.iface ?? 'any NIC',
-      looked,
-    })
-  }
+  if (own.length === 0) return addressUnknown(scope.guest, marked.iface, place, view)
   const inside = own.filter((address) => inExternalNetwork(address, view) === undefined)
   if (inside.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
   return byFamily(inside)

@@ -1,7 +1,7 @@
 /** The inner address of a forward and the own addresses of a guest. */
 import { contains, FAMILIES, formatRange, type Family, type Range } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
-import type { Guest, Nic } from '../guest/model.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
+import type { AddressSource, Guest, Known, Nic } from '../guest/model.ts'
 import type { NatComment } from './comment.ts'
 import type { Marked } from './marked.ts'
 import { resolveHost, type NameScope } from './match.ts'
@@ -25,27 +25,86 @@ export function innerAddresses(
     return 'code' in host ? host : checkInternal({ [host.family]: host }, comment, destPlace, view)
   }
   if (scope.kind !== 'guest') return diagnose('dest-missing', place, {})
-  const nics = chooseNics(scope.guest, marked.iface)
-  if (nics.length === 0)
+  if (chooseNics(scope.guest, marked.iface).length === 0)
     return diagnose('guest-nic', place, { guest: label(scope.guest), nic: marked.iface ?? 'NIC' })
-  const known = knownAddresses(scope.guest, nics, view)
-  if (Object.keys(known).length === 0) {
-    const looked = `the settings and the ${scope.guest.type === 'lxc' ? 'network of the container' : 'cloud-init addresses of the VM'}`
-    return diagnose('guest-address', place, {
-      guest: label(scope.guest),
-      nic: `net${nics[0]?.index}`,
-      looked,
-    })
-  }
+  const known = firstKnown(scope.guest, marked.iface, view)
+  if (Object.keys(known).length === 0) return addressUnknown(scope.guest, marked.iface, place, view)
   return checkInternal(known, comment, comment.places.all, view)
 }
 
-/** Every address that is known of a guest, or of the NIC that the rule names. */
+/** What is known of the addresses of a guest, or of the NIC that the rule names: the settings first, then net0 and so on. */
+export function knownAddresses(guest: Guest, iface: string | undefined, view: View): Known[] {
+  const known = view.known.get(guest.vmid)
+  const ofNics = chooseNics(guest, iface).flatMap((nic) => Object.values(known?.nics.get(nic.index) ?? {}))
+  return known?.set ? [known.set, ...ofNics] : ofNics
+}
+
+/** As `knownAddresses`, without who told them. */
 export function ownAddresses(guest: Guest, iface: string | undefined, view: View): Range[] {
-  const set = view.settings.guests.get(guest.vmid)?.address
+  return knownAddresses(guest, iface, view).map(({ ip }) => ip)
+}
+
+/** The own addresses that somebody wrote down for the guest: it has no others. Leases and neighbours come and go. */
+export function writtenAddresses(guest: Guest, view: View): Range[] {
+  const written: readonly AddressSource[] = ['settings', 'config', 'ipfilter', 'ipam']
+  return knownAddresses(guest, undefined, view)
+    .filter(({ from }) => written.includes(from))
+    .map(({ ip }) => ip)
+}
+
+/** Every address that anything ties to the guest, even what does not count as its own. */
+export function seenAddresses(guest: Guest, view: View): Range[] {
+  return view.known.get(guest.vmid)?.seen ?? []
+}
+
+/** Says where addresses were looked for, and what was found there that does not count. */
+export function addressUnknown(
+  guest: Guest,
+  iface: string | undefined,
+  place: Place,
+  view: View,
+): Diagnostic {
   const nics = chooseNics(guest, iface)
-  const known = nics.flatMap((nic) => FAMILIES.flatMap((family) => nic.addresses[family]?.ip ?? []))
-  return set ? [set, ...known] : known
+  const [only, ...more] = nics
+  const nic = iface ?? (only && more.length === 0 ? `net${only.index}` : 'any NIC')
+  const refused = (view.known.get(guest.vmid)?.refused ?? []).filter((one) =>
+    nics.some(({ index }) => index === one.nic),
+  )
+  return diagnose('guest-address', place, {
+    guest: label(guest),
+    nic,
+    looked: listed([...ALWAYS, ...view.consulted].map(nameOf)),
+    refused: refused
+      .slice(0, MAX_REFUSED)
+      .map(({ ip, from, why }) => `${formatRange(ip)} of ${nameOf(from)} does not count: ${why}`),
+  })
+
+  function nameOf(source: AddressSource): string {
+    if (source === 'config')
+      return guest.type === 'lxc' ? 'the network of the container' : 'the cloud-init addresses of the VM'
+    return source === 'ipfilter'
+      ? `ipset ipfilter-${only && nic !== 'any NIC' ? nic : 'netN'}`
+      : NAMES[source]
+  }
+}
+
+/** More would bury the message. */
+const MAX_REFUSED = 3
+
+/** Asked whether there is anything to ask or not. */
+const ALWAYS: readonly AddressSource[] = ['settings', 'config', 'ipfilter']
+
+const NAMES: Record<Exclude<AddressSource, 'config' | 'ipfilter'>, string> = {
+  settings: 'the settings',
+  ipam: 'SDN IPAM',
+  'mac-cache': 'the MAC cache of SDN',
+  ethers: 'the DHCP reservations of SDN',
+  lease: 'the leases of dnsmasq',
+  neighbour: 'the neighbour table',
+}
+
+function listed(items: readonly string[]): string {
+  return `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`
 }
 
 /** `107 (db)`, as messages name a guest. */
@@ -64,17 +123,18 @@ function chooseNics(guest: Guest, iface: string | undefined): Nic[] {
   return iface === undefined ? guest.nics : guest.nics.filter((nic) => `net${nic.index}` === iface)
 }
 
-/** net0 first, then the first NIC on an internal network; the settings before both. */
-function knownAddresses(guest: Guest, nics: readonly Nic[], view: View): PerFamily<Range> {
-  const set = view.settings.guests.get(guest.vmid)?.address
-  const known: PerFamily<Range> = {}
+/** Per family: the settings; net0, then the first NIC on an internal network. */
+function firstKnown(guest: Guest, iface: string | undefined, view: View): PerFamily<Range> {
+  const all = knownAddresses(guest, iface, view)
+  const first: PerFamily<Range> = {}
   for (const family of FAMILIES) {
-    const ips = nics.flatMap((nic) => nic.addresses[family]?.ip ?? [])
-    const ip =
-      set?.family === family ? set : (ips.find((one) => inExternalNetwork(one, view) === undefined) ?? ips[0])
-    if (ip) known[family] = ip
+    const ofFamily = all.filter(({ ip }) => ip.family === family)
+    const one =
+      ofFamily.find(({ ip, from }) => from === 'settings' || inExternalNetwork(ip, view) === undefined) ??
+      ofFamily[0]
+    if (one) first[family] = one.ip
   }
-  return known
+  return first
 }
 
 function checkInternal(

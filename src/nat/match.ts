@@ -128,6 +128,7 @@ function namedSet(name: string, family: Family, entries: string[]): KernelSet {
   const plain = `pvenat-${name}-v${family}`
   return {
     name: plain.length > 31 ? `pvenat-${shortHash(name)}-v${family}` : plain,
+    type: 'hash:net',
     family,
     entries: [...new Set(entries)].sort(),
   }

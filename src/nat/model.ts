@@ -41,11 +41,12 @@ export interface Match {
   set?: KernelSet
 }
 
-/** An own set of type hash:net. */
+/** An own set. */
 export interface KernelSet {
   name: string
+  type: 'hash:net' | 'hash:ip,port'
   family: Family
-  /** `10.0.0.0/8`, or `10.1.0.0/16 nomatch`; sorted. */
+  /** `10.0.0.0/8`, `10.1.0.0/16 nomatch`, `10.10.10.107,tcp:822`; sorted. */
   entries: string[]
 }
 

@@ -4,7 +4,7 @@ import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
 import type { ReservedPort } from '../settings.ts'
 import type { PortRange } from './comment.ts'
-import { label, ownAddresses } from './inner.ts'
+import { label, ownAddresses, seenAddresses, writtenAddresses } from './inner.ts'
 import type { Forward, NatRule } from './model.ts'
 import { formatPorts } from './template.ts'
 import type { View } from './view.ts'
@@ -58,14 +58,15 @@ function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | unde
 }
 
 /**
- * The first address that is not the guest's. Of a guest about which nothing is known (static address set inside) a
- * typed address is believed as long as it is nobody else's.
+ * The first address that is not the guest's. Of a guest about which nothing is written down (static address set inside)
+ * a typed address is believed as long as it is nobody else's; what leases and neighbours show may be only part of it.
  */
 function foreignAddress(ranges: readonly Range[], guest: Guest, view: View): Range | undefined {
   const own = ownAddresses(guest, undefined, view)
+  const written = writtenAddresses(guest, view)
   return ranges.find((range) => {
     if (own.some((address) => sameRange(address, range))) return false
-    return own.some(({ family }) => family === range.family) || !believable(range, guest, view)
+    return written.some(({ family }) => family === range.family) || !believable(range, guest, view)
   })
 }
 
@@ -76,7 +77,7 @@ function believable(range: Range, guest: Guest, view: View): boolean {
     view.network.internal.some(
       ({ network, address }) => contains(network, range) && !overlap(address, range),
     ) &&
-    !others.some((other) => intersects(ownAddresses(other.guest, undefined, view), [range]))
+    !others.some((other) => intersects(seenAddresses(other.guest, view), [range]))
   )
 }
 

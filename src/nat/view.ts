@@ -1,7 +1,7 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
 import type { Family, Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
-import type { Guest } from '../guest/model.ts'
+import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
 import type { Settings } from '../settings.ts'
 
 export interface View {
@@ -11,6 +11,10 @@ export interface View {
   host: FwFile
   /** The guests whose config lies on this node, by VMID. */
   guests: OwnedGuest[]
+  /** What is known of their addresses, by VMID. */
+  known: ReadonlyMap<number, KnownAddresses>
+  /** The sources outside config and settings that were there to be asked. */
+  consulted: readonly AddressSource[]
   network: Network
   settings: Settings
   /** Seconds since 1970, for an `enable` that is a time stamp. */

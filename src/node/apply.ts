@@ -23,6 +23,9 @@ export async function apply(look: Look, kernel: Kernel, stateDir: string): Promi
   const plan = makePlan(outcome.ruleset, inForce)
   const sysctls = await changedSysctls(outcome, look, kernel)
   if (sysctls.size > 0) await remember(sysctls, stateDir)
+  const loop = outcome.ruleset.loop.length > 0
+  const hasLoop = await kernel.hasLoop()
+  if (loop && !hasLoop) await kernel.setLoop(true)
   if (!isEmpty(plan)) {
     await kernel.write(plan)
     const left = makePlan(outcome.ruleset, await kernel.read())
@@ -32,6 +35,7 @@ export async function apply(look: Look, kernel: Kernel, stateDir: string): Promi
       )
     }
   }
+  if (!loop && hasLoop) await kernel.setLoop(false)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   return { outcome, plan, sysctls: [...sysctls.keys()] }
 }

@@ -5,6 +5,7 @@ import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { CommandFailed, must, run } from './exec.ts'
+import { hasLoop, setLoop } from './loop.ts'
 
 export type Backend = 'legacy' | 'nft'
 
@@ -21,6 +22,10 @@ export interface Kernel {
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
   sysctl(path: string): Promise<string | undefined>
   setSysctl(path: string, value: string): Promise<void>
+  /** Whether the interfaces of the loop are there and up. */
+  hasLoop(): Promise<boolean>
+  /** Makes the interfaces of the loop, or takes them away. */
+  setLoop(wanted: boolean): Promise<void>
 }
 
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
@@ -33,6 +38,8 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
       return text?.trim()
     },
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
+    hasLoop,
+    setLoop,
   }
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
 import { CLUSTER_FW, hostFw, type FirewallMode } from '../nat/view.ts'
 import type { Look, Tree } from '../read.ts'
+import { readLearnt } from './learnt.ts'
 import { readNetwork } from './network.ts'
 import { readSettings } from './settings.ts'
 import { readTree, Unreadable } from './tree.ts'
@@ -31,18 +32,21 @@ export async function look(paths: Paths): Promise<Looked> {
     join(paths.pveDir, 'pvenat.conf'),
     paths.config,
   ])
-  const [tree, network, services, protocols] = await Promise.all([
-    readTree(paths.pveDir, paths.node),
+  const [learnt, network, services, protocols] = await Promise.all([
+    readLearnt(paths.pveDir),
     readNetwork(settings),
     readNames('/etc/services'),
     readNames('/etc/protocols'),
   ])
+  // Last: that it can be read vouches for what was read below the same mount before.
+  const tree = await readTree(paths.pveDir, paths.node)
   const firewall = firewallMode(tree, paths.node)
   const now = Math.floor(Date.now() / 1000)
   return {
     node: paths.node,
     tree,
     network,
+    learnt,
     settings,
     firewall,
     services,

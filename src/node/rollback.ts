@@ -18,7 +18,7 @@ export async function planRollback(backend: Backend, warn: (message: string) => 
   return removals
 }
 
-/** Takes it away. Sets go last: the rules of either backend may use them. */
+/** Takes it away, rules of both backends first: they may use the same sets and interfaces. */
 export async function rollbackKernel(
   removals: readonly Removal[],
   warn: (message: string) => void,

@@ -25,6 +25,7 @@ export interface SavedRule {
 }
 
 export interface SavedSet {
+  type: string
   family: Family
   maxelem: number
   /** As `KernelSet` has them, sorted. */
@@ -76,6 +77,7 @@ export function parseSets(text: string): Map<string, SavedSet> {
     if (verb === 'create') {
       const after = (word: string): string | undefined => rest[rest.indexOf(word) + 1]
       sets.set(name, {
+        type: rest[0] ?? '',
         family: after('family') === 'inet6' ? 6 : 4,
         maxelem: Number(after('maxelem')),
         entries: [],
@@ -89,6 +91,7 @@ export function parseSets(text: string): Map<string, SavedSet> {
 }
 
 function normalEntry([address = '', ...flags]: string[]): string {
-  const range = parseCidr(address)
-  return [range ? formatRange(range) : address, ...flags].join(' ')
+  const [ip = '', ...port] = address.split(',')
+  const range = parseCidr(ip)
+  return [[range ? formatRange(range) : ip, ...port].join(','), ...flags].join(' ')
 }

@@ -25,7 +25,11 @@ export const OWN_SET = /^pvenat-/
 export type Target =
   | { kind: 'jump' | 'goto'; chain: string }
   | { kind: 'return' | 'accept' | 'drop' | 'reject' | 'masquerade' }
-  | { kind: 'zone'; zone: number }
+  | {
+      kind: 'zone'
+      zone: number
+      /** Only for packets in the direction of the first one. */ direction?: 'orig'
+    }
   | {
       kind: 'dnat'
       to: Range
@@ -40,6 +44,8 @@ export interface Rule {
   out?: string
   source?: Match
   destination?: Match
+  /** A set of pairs: source address and destination port. */
+  pair?: KernelSet
   proto?: string
   ports?: PortRange
   sport?: PortRange
@@ -67,4 +73,6 @@ export interface Ruleset {
   chains: Record<Family, Chain[]>
   /** By name. */
   sets: KernelSet[]
+  /** Families that need the pair of interfaces for guests that reach themselves. */
+  loop: Family[]
 }

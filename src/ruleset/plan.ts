@@ -24,7 +24,7 @@ export interface Change {
   added: string[]
 }
 
-export const NOTHING: Ruleset = { chains: { 4: [], 6: [] }, sets: [] }
+export const NOTHING: Ruleset = { chains: { 4: [], 6: [] }, sets: [], loop: [] }
 
 /** Whether everything is in force as it should be. */
 export function isEmpty({ sets, tables, staleSets }: Plan): boolean {
@@ -85,6 +85,7 @@ function planSets(
 
 function sameSet(saved: SavedSet, set: KernelSet): boolean {
   return (
+    saved.type === set.type &&
     saved.family === set.family &&
     saved.maxelem >= set.entries.length &&
     saved.entries.length === set.entries.length &&

@@ -33,6 +33,7 @@ function conditions(rule: Rule, family: Family): string[] {
     ...(rule.out === undefined ? [] : ['-o', rule.out]),
     ...addresses(rule.source, 'src'),
     ...addresses(rule.destination, 'dst'),
+    ...(rule.pair ? ['-m', 'set', '--match-set', rule.pair.name, 'src,dst'] : []),
     ...(proto === undefined ? [] : ['-p', proto]),
     ...(proto !== undefined && (ports ?? sport) ? ['-m', proto] : []),
     ...(sport ? ['--sport', portWord(sport)] : []),
@@ -74,7 +75,7 @@ function target(target: Target, family: Family): string[] {
     case 'goto':
       return ['-g', target.chain]
     case 'zone':
-      return ['-j', 'CT', '--zone', String(target.zone)]
+      return ['-j', 'CT', target.direction === 'orig' ? '--zone-orig' : '--zone', String(target.zone)]
     case 'reject':
       return [
         '-j',
@@ -104,10 +105,10 @@ function dnatWord({ to, port, shiftFrom }: Extract<Target, { kind: 'dnat' }>): s
 }
 
 /** The line that creates a set; `maxelem` grows in powers of two with its entries. */
-export function createLine(name: string, { family, entries }: KernelSet): string {
+export function createLine(name: string, { type, family, entries }: KernelSet): string {
   let size = 64
   while (size < entries.length) size *= 2
-  return `create ${name} hash:net family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem ${size}`
+  return `create ${name} ${type} family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem ${size}`
 }
 
 export function addLine(name: string, entry: string): string {

@@ -8,6 +8,7 @@ import { explainFailure } from '../commands/failure.ts'
 import { apply } from '../node/apply.ts'
 import { currentBackend, otherBackend, realKernel, type Backend } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
+import { monitorNetwork } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
@@ -49,6 +50,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   process.once('SIGTERM', stop).once('SIGINT', stop).on('SIGHUP', wakeup.call)
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
+  const monitor = monitorNetwork(wakeup.call)
   const memory: Memory = {
     ...{ degraded: '', diagnostics: new Map(), tree: undefined, missing: new Set() },
     ...{ backend: undefined, intervalMs: 5000 },
@@ -57,6 +59,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
     await lookOnce(paths, memory, journal)
     await wakeup.sleep(pauseMs(memory), SETTLE_MS)
   }
+  monitor.close()
   await watch.close()
   journal.info('stopped; what is in force stays')
   return 0

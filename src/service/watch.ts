@@ -4,6 +4,7 @@
  */
 import { watch } from 'chokidar'
 import { join } from 'node:path'
+import { LEARNT_FOLDERS } from '../node/learnt.ts'
 import type { Paths } from '../node/look.ts'
 
 export interface Watch {
@@ -13,7 +14,7 @@ export interface Watch {
 /** Calls `hint` for each event at the files that matter. Errors of the watcher are no errors of the service. */
 export function watchFiles({ pveDir, node, config }: Paths, hint: () => void): Watch {
   const own = join(pveDir, 'nodes', node)
-  const watcher = watch([join(pveDir, 'firewall'), own, config], {
+  const watcher = watch([join(pveDir, 'firewall'), own, join(pveDir, 'sdn'), LEARNT_FOLDERS.leases, config], {
     ignoreInitial: true,
     usePolling: false,
     depth: 1,

@@ -1,0 +1,69 @@
+/** Reads what SDN, dnsmasq and the kernel tell about guests. A file that is missing or cannot be read says nothing. */
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { LearntTexts } from '../guest/learnt.ts'
+import { run } from './exec.ts'
+
+/** The folders outside the pve directory. */
+export interface LearntFolders {
+  /** Holds ZONE/ethers. */
+  dnsmasq: string
+  leases: string
+}
+
+export const LEARNT_FOLDERS: LearntFolders = { dnsmasq: '/etc/dnsmasq.d', leases: '/var/lib/misc' }
+
+const REWRITE_MS = 20
+
+export async function readLearnt(
+  pveDir: string,
+  { dnsmasq, leases }: LearntFolders = LEARNT_FOLDERS,
+): Promise<LearntTexts> {
+  const [ipam, macCache, ethers, leaseTexts, neighbours] = await Promise.all([
+    readIpam(pveDir),
+    readText(join(pveDir, 'sdn/mac-cache.json')),
+    readAll(dnsmasq, /^[^.]/, (zone) => readText(join(dnsmasq, zone, 'ethers'))),
+    readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
+    readNeighbours(),
+  ])
+  return { ipam, macCache, ethers, leases: leaseTexts, neighbours }
+}
+
+/** The older file counts only while the newer does not exist (pve-network PVEPlugin.pm). */
+async function readIpam(pveDir: string): Promise<string | undefined> {
+  const text = await readText(join(pveDir, 'sdn/pve-ipam-state.json'))
+  return text ?? (await readText(join(pveDir, 'priv/ipam.db')))
+}
+
+/** dnsmasq truncates the file and writes it anew: what looks torn is read once more. */
+async function readLeases(file: string): Promise<string | undefined> {
+  const text = await readText(file)
+  if (text === undefined || text.endsWith('\n')) return text
+  await delay(REWRITE_MS)
+  return readText(file)
+}
+
+async function readNeighbours(): Promise<string | undefined> {
+  const { code, stdout } = await run('ip', ['-j', 'neigh', 'show'])
+  return code === 0 ? stdout : undefined
+}
+
+async function readAll(
+  folder: string,
+  pattern: RegExp,
+  read: (name: string) => Promise<string | undefined>,
+): Promise<string[]> {
+  const names = await readdir(folder).catch(() => [])
+  const texts = await Promise.all(
+    names
+      .filter((name) => pattern.test(name))
+      .sort()
+      .map(read),
+  )
+  return texts.filter((text) => text !== undefined)
+}
+
+function readText(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch(() => undefined)
+}

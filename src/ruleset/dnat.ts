@@ -1,0 +1,79 @@
+/** The chains that send packets to guests, and the jumps into them. */
+import { formatIp, type Range } from '../address.ts'
+import { shortHash } from '../hash.ts'
+import type { Dispatch } from '../nat/claims.ts'
+import { ANY } from '../nat/match.ts'
+import type { Forward } from '../nat/model.ts'
+import type { View } from '../nat/view.ts'
+import { matches, packets } from './conditions.ts'
+import type { Chain, Rule, Target } from './model.ts'
+
+export interface Dnat {
+  chains: Chain[]
+  /** Which chains a packet to an external address goes through; in this order, for claims never overlap but full=1 takes what is left. */
+  jumps: Jump[]
+}
+
+export interface Jump {
+  chain: string
+  addresses: Range[]
+  /** Only for packets that come by an external interface (hairpin=0). */
+  outside: boolean
+}
+
+/** Whether what comes from inside may use a forward. */
+export function isHairpin({ hairpin }: Forward, { settings }: View): boolean {
+  return hairpin && settings.hairpin !== 'no'
+}
+
+export function dnatChains(dispatch: Dispatch, view: View): Dnat {
+  const result: Dnat = { chains: [], jumps: [] }
+  const add = (chain: string, forwards: readonly Forward[], addresses: Range[], outside: boolean): void => {
+    const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
+    if (own.length === 0 || addresses.length === 0) return
+    result.chains.push({ table: 'nat', name: chain, rules: own.map((forward) => dnat(forward)) })
+    result.jumps.push({ chain, addresses, outside })
+  }
+  const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
+  add('PVENAT-DNAT', dispatch.common, everywhere, false)
+  add('PVENAT-DNAT-EXT', dispatch.common, everywhere, true)
+  for (const full of [false, true]) {
+    for (const { address, special } of dispatch.addresses) {
+      const own = special.filter((forward) => forward.full === full)
+      const name = `${addressChain(address)}${full ? '-ALL' : ''}`
+      add(name, own, [address], false)
+      add(`${name}-EXT`, own, [address], true)
+    }
+  }
+  return result
+}
+
+/**
+ * The jumps of nat PREROUTING. The external address is matched, never the interface alone: bridged packets of guests with
+ * public addresses pass here, too.
+ */
+export function jumpRules(jumps: readonly Jump[], view: View): Rule[] {
+  const interfaces = view.network.external.map(({ name }) => name)
+  return jumps.flatMap(({ chain, addresses, outside }) =>
+    addresses.flatMap((address): Rule[] => {
+      const rule: Rule = { destination: { ranges: [address] }, target: { kind: 'jump', chain } }
+      return outside ? interfaces.map((name) => ({ ...rule, in: name })) : [rule]
+    }),
+  )
+}
+
+/** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */
+function addressChain({ family, lo }: Range): string {
+  return family === 4 ? `PVENAT-${formatIp(4, lo)}` : `PVENAT-${shortHash(formatIp(6, lo))}`
+}
+
+/** The rule of a forward; `source` false leaves its source out. */
+export function dnat(forward: Forward, source = true): Rule {
+  const { inner, ports, innerPort, single, rule } = forward
+  const target: Target = { kind: 'dnat', to: inner }
+  if (ports && innerPort !== undefined && (single || innerPort !== ports[0])) {
+    target.port = innerPort
+    if (!single && ports[0] !== ports[1]) target.shiftFrom = ports
+  }
+  return { ...packets(forward), ...matches(source ? forward.source : ANY, ANY), target, serves: rule.id }
+}

@@ -1,0 +1,71 @@
+/** PVENAT-FORWARD: what is let through beside pve-firewall, and what is blocked. */
+import type { Dispatch } from '../nat/claims.ts'
+import type { Family, Range } from '../address.ts'
+import type { Forward, NatRule } from '../nat/model.ts'
+import type { InternalNetwork } from '../nat/view.ts'
+import { matches, packets } from './conditions.ts'
+import type { Loop } from './loop.ts'
+import type { Rule } from './model.ts'
+
+/**
+ * The first rule costs an established connection one look; it also stays when nothing else does, because the kernel
+ * cuts live connections when the last rule that needs conntrack goes.
+ */
+export function filterRules(
+  rules: readonly NatRule[],
+  dispatch: Dispatch,
+  family: Family,
+  internal: readonly InternalNetwork[],
+  loop: Loop,
+): Rule[] {
+  const granted = [...dispatch.common, ...dispatch.addresses.flatMap(({ special }) => special)]
+  const blocks = rules.flatMap((rule) => rule.blocks).filter((block) => block.family === family)
+  return [
+    { state: '!NEW', target: { kind: 'return' } },
+    ...loop.forward,
+    ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
+    ...blocks.map((block): Rule => {
+      const kind = block.action === 'REJECT' ? 'reject' : 'drop'
+      return {
+        ...{ ...packets(block), ...matches(block.source, block.destination) },
+        ...{ state: '!DNAT', routed: true, target: { kind }, serves: block.rule.id },
+      }
+    }),
+  ]
+}
+
+/**
+ * pve-firewall compiles `-sport 822` to a condition that no client fulfils and drops what is forwarded, on the
+ * firewall bridge, where the packet has its inner address and the client's source (the node's inner address after a hairpin).
+ */
+function acceptInner(
+  { inner, innerPort, ports, single, proto, source, rule }: Forward,
+  internal: readonly InternalNetwork[],
+): Rule[] {
+  const width = ports && !single ? ports[1] - ports[0] : 0
+  const base: Rule = { proto, target: { kind: 'accept' }, serves: rule.id }
+  if (innerPort !== undefined) base.ports = [innerPort, innerPort + width]
+  const destination = { ranges: [inner] }
+  const node =
+    source.ranges === 'any'
+      ? []
+      : internal.filter(({ network }) => covers(network, inner)).map(({ address }) => address)
+  return [
+    { ...base, ...matches(source, destination) },
+    ...node.map((address) => ({ ...base, ...matches({ ranges: [address] }, destination) })),
+  ]
+}
+
+function covers(network: Range, { lo }: Range): boolean {
+  return network.lo <= lo && lo <= network.hi
+}
+
+function unique(rules: readonly Rule[]): Rule[] {
+  const seen = new Set<string>()
+  return rules.filter((rule) => {
+    const key = JSON.stringify(rule, (_, value: unknown) =>
+      typeof value === 'bigint' ? value.toString() : value,
+    )
+    return !seen.has(key) && seen.add(key)
+  })
+}

@@ -1,0 +1,147 @@
+/**
+ * A guest that calls itself by its external address. The frame would have to leave by the bridge port that it came in by, which
+ * no bridge does; so such packets are led out of the bridge through a pair of interfaces and come back as routed ones:
+ *
+ *   guest → external address ─DNAT▶ loop address ─(pvenat0 → pvenat1)▶ DNAT like any other → guest
+ *
+ * with the node's inner address as the source. On the way back everything is undone in the opposite order. The connection passes
+ * conntrack twice, so its second pass begins in a zone of its own; the answer comes in zone 0, hence "orig" only.
+ */
+import { formatRange, intersects, parseIp, type Family, type Range } from '../address.ts'
+import type { Dispatch } from '../nat/claims.ts'
+import type { Forward, KernelSet } from '../nat/model.ts'
+import type { View } from '../nat/view.ts'
+import { matches } from './conditions.ts'
+import { dnat, isHairpin, type Jump } from './dnat.ts'
+import type { Rule } from './model.ts'
+
+export const LOOP_OUT = 'pvenat0'
+export const LOOP_IN = 'pvenat1'
+const LOOP_ZONE = 2
+
+/** What is routed into the loop, and the address that its packets have as their source on the way through. */
+export const LOOP_NETWORKS: Readonly<Record<Family, { targets: string; source: string }>> = {
+  4: { targets: '169.254.77.128/25', source: '169.254.77.2' },
+  6: { targets: 'fd77:0:0:1::/64', source: 'fd77::2' },
+}
+const FIRST_TARGET: Readonly<Record<Family, bigint>> = {
+  4: ip('169.254.77.128').lo,
+  6: ip('fd77:0:0:1::').lo,
+}
+/** Node addresses beyond this number (with forwards of their own) have no loop. */
+const MAX_TARGETS = 128n
+
+/** Ports of wider forwards are matched by a rule instead of a member of the set each. */
+const MAX_SET_WIDTH = 256
+
+export interface Loop {
+  zone: Rule[]
+  prerouting: Rule[]
+  postrouting: Rule[]
+  forward: Rule[]
+}
+
+export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forward: [] }
+
+/** The rules of the loop for one family; none when no guest can want it. */
+export function loopRules(dispatch: Dispatch, jumps: readonly Jump[], family: Family, view: View): Loop {
+  if (view.settings.hairpin !== 'yes') return NO_LOOP
+  const prerouting = targets(dispatch, family).flatMap(({ target, addresses, forwards }, i) => {
+    const own = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))
+    if (own.length === 0) return []
+    const address = addresses[0] as Range
+    return [
+      ...own
+        .filter(({ source }) => source.ranges !== 'any')
+        .map((forward) => secondPass(dnat(forward, false), target)),
+      ...jumps
+        .filter((jump) => !jump.outside && jump.addresses.includes(address))
+        .map(({ chain }) => secondPass({ target: { kind: 'jump', chain } }, target)),
+      ...addresses.flatMap((one) => firstPass(own, one, target, selfSet(own, i, family))),
+    ]
+  })
+  if (prerouting.length === 0) return NO_LOOP
+  const source = ip(LOOP_NETWORKS[family].source)
+  return {
+    zone: [{ in: LOOP_IN, target: { kind: 'zone', zone: LOOP_ZONE, direction: 'orig' } }],
+    prerouting,
+    postrouting: [
+      { out: LOOP_OUT, target: { kind: 'snat', to: source } },
+      { source: { ranges: [source] }, target: { kind: 'masquerade' } },
+    ],
+    // Nothing may go round twice.
+    forward: [{ in: LOOP_IN, out: LOOP_OUT, target: { kind: 'drop' } }],
+  }
+}
+
+interface LoopTarget {
+  target: Range
+  addresses: Range[]
+  forwards: Forward[]
+}
+
+/** One loop address for all external addresses that differ in nothing, and one for each of the others. */
+function targets({ common, addresses }: Dispatch, family: Family): LoopTarget[] {
+  const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
+  const groups = [
+    { addresses: plain, forwards: common },
+    ...addresses
+      .filter(({ special }) => special.length > 0)
+      .map((one) => ({
+        addresses: [one.address],
+        forwards: [...one.special, ...(one.common ? common : [])],
+      })),
+  ].filter((group) => group.addresses.length > 0)
+  return groups.slice(0, Number(MAX_TARGETS)).map((group, i) => {
+    const lo = FIRST_TARGET[family] + BigInt(i)
+    return { ...group, target: { family, lo, hi: lo } }
+  })
+}
+
+/** A forward with a restricted source that leaves its own guest out is none for that guest. */
+function reachesItself({ source, inner }: Forward): boolean {
+  return source.ranges === 'any' || intersects(source.ranges, [inner])
+}
+
+function firstPass(forwards: readonly Forward[], address: Range, target: Range, set: KernelSet): Rule[] {
+  const destination = { ranges: [address] }
+  const rules = forwards.filter(isWide).map((forward): Rule => {
+    const { inner, proto, ports } = forward
+    return {
+      ...matches({ ranges: [inner] }, destination),
+      ...(proto === 'all' ? {} : { proto }),
+      ...(ports ? { ports } : {}),
+      target: { kind: 'dnat', to: target },
+    }
+  })
+  const members: Rule = { destination, pair: set, target: { kind: 'dnat', to: target } }
+  return set.entries.length > 0 ? [members, ...rules] : rules
+}
+
+function secondPass(rule: Rule, target: Range): Rule {
+  return { ...rule, in: LOOP_IN, destination: { ranges: [target] } }
+}
+
+function isWide({ ports }: Forward): boolean {
+  return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
+}
+
+/** Pairs of a guest's address and an external port of its own. */
+function selfSet(forwards: readonly Forward[], index: number, family: Family): KernelSet {
+  const entries = forwards.flatMap((forward) => {
+    const { ports, proto, inner } = forward
+    if (!ports || isWide(forward)) return []
+    const address = formatRange(inner)
+    return Array.from({ length: ports[1] - ports[0] + 1 }, (_, i) => `${address},${proto}:${ports[0] + i}`)
+  })
+  return {
+    name: `pvenat-self-${index}-v${family}`,
+    type: 'hash:ip,port',
+    family,
+    entries: [...new Set(entries)].sort(),
+  }
+}
+
+function ip(text: string): Range {
+  return parseIp(text) as Range
+}

@@ -1,0 +1,96 @@
+/** The node of the cases without a node: the tree in memory, a network that is written down. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
+import type { Diagnostic } from '../../src/diagnostic.ts'
+import { guestFw, hostFw, type Network } from '../../src/nat/view.ts'
+import { readSettings } from '../../src/node/settings.ts'
+import type { Look, Tree } from '../../src/read.ts'
+import { fixture } from '../fw/context.ts'
+import { baseTree, casesDir, type Case } from './case.ts'
+
+export const NODE = 'pve1'
+export const CONFIG = 'pvenat.conf'
+
+export interface World {
+  look: Look
+  /** What is wrong in the settings. */
+  settingsDiagnostics: Diagnostic[]
+  /** Texts that diagnostics point into. */
+  sources: Map<string, string>
+}
+
+const base = new Map(
+  readdirSync(baseTree, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => [path.slice(baseTree.length + 1), readFileSync(path, 'latin1')] as const),
+)
+
+export async function worldOf({ files, network }: Case): Promise<World> {
+  const all = new Map([...base, ...files])
+  const { settings, diagnostics } = await settingsOf(all.get(CONFIG))
+  const tree = treeOf(all)
+  const look: Look = {
+    ...{ node: NODE, tree, settings, now: 1_760_000_000 },
+    network: readPlan(network ?? readFileSync(`${casesDir}/network`, 'utf8')),
+    firewall: /^nftables: 1$/m.test(tree.fw.get(hostFw(NODE)) ?? '') ? 'nftables' : 'iptables',
+    services: fixture('services'),
+    protocols: fixture('protocols'),
+  }
+  return { look, settingsDiagnostics: diagnostics, sources: new Map([...all, ...tree.fw]) }
+}
+
+function treeOf(files: ReadonlyMap<string, string>): Tree {
+  const { ids } = JSON.parse(files.get('.vmlist') ?? '') as {
+    ids: Record<string, { node: string; type: 'qemu' | 'lxc' }>
+  }
+  const all = Object.entries(ids).map(([vmid, guest]) => ({ vmid: Number(vmid), ...guest }))
+  const own = all.filter(({ node }) => node === NODE)
+  const names = ['firewall/cluster.fw', hostFw(NODE), ...own.map(({ vmid }) => guestFw(vmid))]
+  return {
+    fw: new Map(names.map((name) => [name, files.get(name) ?? ''])),
+    guests: own.map(({ vmid, type }) => {
+      const folder = type === 'qemu' ? 'qemu-server' : 'lxc'
+      return { vmid, type, config: files.get(`nodes/${NODE}/${folder}/${vmid}.conf`) ?? '' }
+    }),
+    owners: new Map(all.map(({ vmid, node }) => [vmid, node])),
+  }
+}
+
+/** The settings' reader wants a file; diagnostics then name it as the case does. */
+async function settingsOf(text: string | undefined): ReturnType<typeof readSettings> {
+  if (text === undefined) return readSettings([])
+  const dir = mkdtempSync(join(tmpdir(), 'pvenat-case-'))
+  const path = join(dir, CONFIG)
+  writeFileSync(path, text, 'latin1')
+  const read = await readSettings([path])
+  rmSync(dir, { recursive: true })
+  const diagnostics = read.diagnostics.map((one) => ({ ...one, place: { ...one.place, file: CONFIG } }))
+  return { ...read, diagnostics }
+}
+
+/** Lines `external NAME ADDRESS/LENGTH...` and `internal BRIDGE ADDRESS/LENGTH...`. */
+function readPlan(text: string): Network {
+  const result: Network = { external: [], internal: [] }
+  for (const line of text.trim().split('\n')) {
+    const [kind, name = '', ...words] = line.split(' ')
+    const all = words.map(readAddress)
+    if (kind === 'external') {
+      const families = ([4, 6] as Family[]).filter((family) => all.some(({ ip }) => ip.family === family))
+      const addresses = all.map(({ ip }) => ip)
+      result.external.push({ name, families, addresses, networks: all.map((one) => one.network) })
+    } else {
+      result.internal.push(...all.map((one) => ({ bridge: name, network: one.network, address: one.ip })))
+    }
+  }
+  return result
+}
+
+function readAddress(text: string): { ip: Range; network: Range } {
+  const [address = '', length] = text.split('/')
+  const ip = parseIp(address)
+  if (!ip) throw new Error(`not an address: ${text}`)
+  return { ip, network: networkOf(ip.family, ip.lo, Number(length)) }
+}
