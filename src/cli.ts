@@ -90,7 +90,6 @@ function parse(argv: readonly string[]): ReturnType<typeof parseWords> | string 
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/explicit-function-return-type -- the library's own type says it best
 function parseWords(argv: readonly string[]) {
   return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true, strict: true })
 }

@@ -148,6 +148,9 @@ const WORDINGS = {
   'external-none': wording<{ what: string }>('warning', ({ what }) => [
     `not in force: this node has no external ${what}`,
   ]),
+  elsewhere: wording<{ what: string }>('info', ({ what }) => [
+    `in force on the node that has ${what}, not on this one`,
+  ]),
   'external-unknown': wording<{ address: string; have: string }>('error', ({ address, have }) => [
     `${address} is not an external address of this node`,
     have === '' ? undefined : `the external addresses are: ${have}`,

@@ -37,7 +37,7 @@ export function translateEgress(
   report: Report,
 ): void {
   const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
-  const external = resolveExternal(comment, iface, view.network, marked.place)
+  const external = resolveExternal(comment, iface, view.network, marked)
   if ('code' in external) return report(external)
   const flows = resolveFlows(marked, names, view)
   if (!Array.isArray(flows)) return report(flows)

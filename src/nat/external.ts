@@ -1,7 +1,8 @@
 /** The external addresses and interfaces that a rule means. */
 import { formatRange, sameRange, type Family, type Range } from '../address.ts'
-import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import type { NatComment } from './comment.ts'
+import type { Marked } from './marked.ts'
 import type { ExternalInterface, Network } from './view.ts'
 
 export interface External {
@@ -16,11 +17,12 @@ export function resolveExternal(
   comment: NatComment,
   iface: string | undefined,
   network: Network,
-  place: Place,
+  { place, scope }: Marked,
 ): External | Diagnostic {
   const wanted = comment.if ?? iface
   const interfaces = network.external.filter(({ name }) => wanted === undefined || name === wanted)
   if (wanted !== undefined && interfaces.length === 0) {
+    if (scope.kind === 'cluster') return diagnose('elsewhere', comment.places.if ?? place, { what: wanted })
     const have = network.external.map(({ name }) => name).join(', ')
     return diagnose('interface-unknown', comment.places.if ?? place, { name: wanted, have })
   }
@@ -31,6 +33,7 @@ export function resolveExternal(
   const where = comment.places.address ?? place
   if (wanted !== undefined)
     return diagnose('interface-address', where, { name: wanted, address: formatRange(address) })
+  if (scope.kind === 'cluster') return diagnose('elsewhere', where, { what: formatRange(address) })
   const have = network.external.flatMap(({ addresses }) => addresses.map(formatRange)).join(', ')
   return diagnose('external-unknown', where, { address: formatRange(address), have })
 }

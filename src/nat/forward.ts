@@ -39,7 +39,7 @@ export function translateForward(
   const source = resolveAddresses(marked.rule.source, names, place)
   if ('code' in source) return report(source)
   const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
-  const external = resolveExternal(comment, iface, view.network, marked.place)
+  const external = resolveExternal(comment, iface, view.network, marked)
   if ('code' in external) return report(external)
   const inner = innerAddresses(marked, comment, names, view)
   if ('code' in inner) return report(inner)

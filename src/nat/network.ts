@@ -1,5 +1,5 @@
 /** The node's networks, from what `ip -j` says. */
-import { FAMILIES, network, parseIp, type Family, type Range } from '../address.ts'
+import { contains, FAMILIES, network, parseIp, type Family, type Range } from '../address.ts'
 import type { Settings } from '../settings.ts'
 import type { ExternalInterface, InternalNetwork, Network } from './view.ts'
 
@@ -45,7 +45,7 @@ export function toNetwork(
   const external = links.flatMap((link): ExternalInterface[] => {
     const families = FAMILIES.filter((family) => isExternal(link.ifname, routes[family], settings))
     if (families.length === 0) return []
-    const addresses = globalAddresses(link)
+    const addresses = globalAddresses(link).filter(({ ip }) => !isNamedInternal(ip, settings))
     return [
       {
         name: link.ifname,
@@ -60,8 +60,8 @@ export function toNetwork(
   const internal = links
     .filter(
       (link) =>
-        !names.has(link.ifname) &&
-        (isBridge(link) || isVlanOf(bridges, link) || settings.internal !== 'auto'),
+        settings.internal !== 'auto' ||
+        (!names.has(link.ifname) && (isBridge(link) || isVlanOf(bridges, link))),
     )
     .flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
   return { external, internal: settings.internal === 'auto' ? internal : named(settings.internal, internal) }
@@ -70,6 +70,11 @@ export function toNetwork(
 function isExternal(name: string, routes: readonly IpRoute[], { external }: Settings): boolean {
   if (external !== 'auto') return external.includes(name)
   return routes.some(({ dev, nexthops }) => dev === name || nexthops?.some((hop) => hop.dev === name))
+}
+
+/** A node with one bridge for everything: its settings tell which networks on it are internal. */
+function isNamedInternal(ip: Range, { internal }: Settings): boolean {
+  return internal !== 'auto' && internal.some((range) => contains(range, ip))
 }
 
 /** VNets are bridges, too; the bridges of pve-firewall carry no address and drop out by that. */

@@ -80,7 +80,8 @@ function translateRule(marked: Marked, id: string, view: View, diagnostics: Diag
   fill(nat, marked, comment, view, (one) => own.push(one))
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   diagnostics.push(...own)
-  const stopper = own.find(isError) ?? own.find(({ code }) => code === 'external-none')
+  const stopper =
+    own.find(isError) ?? own.find(({ code }) => code === 'external-none' || code === 'elsewhere')
   if (!stopper) return nat
   return { ...nat, state: isError(stopper) ? 'error' : 'inactive', reason: word(stopper).message }
 }

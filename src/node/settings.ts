@@ -132,7 +132,7 @@ function list<T>(text: string, read: (item: string) => T | undefined): T[] | und
     .split(/[\s,]+/)
     .filter((item) => item !== '')
     .map(read)
-  return items.length > 0 && items.every((item) => item !== undefined) ? (items as T[]) : undefined
+  return items.length > 0 && items.every((item) => item !== undefined) ? items : undefined
 }
 
 function auto<T>(text: string, read: (item: string) => T | undefined): 'auto' | T[] | undefined {

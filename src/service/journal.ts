@@ -3,9 +3,9 @@ import type { Severity } from '../diagnostic.ts'
 import type { Located } from '../show/diagnostics.ts'
 
 export interface Journal {
-  info(message: string): void
-  warning(message: string): void
-  error(message: string): void
+  info: (message: string) => void
+  warning: (message: string) => void
+  error: (message: string) => void
 }
 
 const PRIORITIES = { error: 3, warning: 4, info: 6 } as const

@@ -1,8 +1,8 @@
 /** A loop's alarm clock: sleeps for an interval, or less when somebody calls. Calls while awake are not lost. */
 export interface Wakeup {
-  call(): void
+  call: () => void
   /** Resolves after `ms`, or `settleMs` after a call. */
-  sleep(ms: number, settleMs: number): Promise<void>
+  sleep: (ms: number, settleMs: number) => Promise<void>
 }
 
 export function makeWakeup(): Wakeup {

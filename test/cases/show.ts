@@ -28,7 +28,7 @@ export function showRules({ ruleset, view }: Outcome): string {
     .filter(({ family }) => family === 6)
     .map(({ lo }) => formatIp(6, lo))
   const text = [...sets, ...lines].join('\n')
-  return named.reduce((all, ip) => all.replaceAll(`PVENAT-V6-${shortHash(ip)}`, `PVENAT-[${ip}]`), text)
+  return named.reduce((all, ip) => all.replaceAll(`PVENAT-${shortHash(ip)}`, `PVENAT-[${ip}]`), text)
 }
 
 /** The common chain serves every external address; where it does not, that is worth a line. */
@@ -41,6 +41,7 @@ function partly(chains: readonly Chain[], external: readonly string[]): string[]
         ? destination.ranges.map(formatRange)
         : [],
     )
+    .filter((address) => external.includes(address))
   return jumps.length > 0 && jumps.length < external.length ? [`PVENAT-DNAT only at ${jumps.join(', ')}`] : []
 }
 
