@@ -5,6 +5,7 @@ import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
 import { NOTHING_LEARNT, parseLearnt, type LearntTexts } from './guest/learnt.ts'
+import type { Socket } from './nat/listeners.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
 import type { Settings } from './settings.ts'
 
@@ -30,6 +31,10 @@ export interface Look {
   services: string
   protocols: string
   now: number
+  /** Listening sockets of this node; none when they were not looked at. */
+  listeners?: readonly Socket[]
+  /** Claims of guests that were in force last, as `claimKeys` has them. */
+  incumbents?: ReadonlySet<string>
 }
 
 export function readView(look: Look): View {
@@ -48,6 +53,8 @@ export function readView(look: Look): View {
   const { consulted } = learnt
   return {
     ...{ node, cluster, host, guests, known, consulted, network, settings, now, firewall },
+    listeners: look.listeners ?? [],
+    incumbents: look.incumbents ?? new Set(),
     services: context.services,
   }
 }

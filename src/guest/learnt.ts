@@ -95,14 +95,13 @@ export function parseEthers(text: string): Sighting[] {
 }
 
 /**
- * Lines `EXPIRY MAC IP NAME CLIENT`; expiry 0 is never. Behind the `duid` line stand DHCPv6 leases, which carry no MAC.
+ * Lines `EXPIRY MAC IP NAME CLIENT`; expiry 0 is never. DHCPv6 leases carry an IAID where the MAC stands.
  * A machine that asks under several client ids holds several leases: the one that ends last is the one it took last.
  */
 export function parseLeases(text: string, now: number): Sighting[] {
   const last = new Map<string, { ends: number; sightings: Sighting[] }>()
   for (const line of text.split('\n')) {
     const [expiry = '', mac = '', ip = ''] = line.trim().split(/ +/)
-    if (expiry === 'duid') break
     if (!/^\d{1,15}$/.test(expiry)) continue
     const ends = Number(expiry) === 0 ? Infinity : Number(expiry)
     const sightings = ends > now ? byMac(mac, ip, 'lease') : []

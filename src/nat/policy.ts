@@ -5,6 +5,7 @@ import type { Guest } from '../guest/model.ts'
 import type { ReservedPort } from '../settings.ts'
 import type { PortRange } from './comment.ts'
 import { label, ownAddresses, seenAddresses, writtenAddresses } from './inner.ts'
+import type { Socket } from './listeners.ts'
 import type { Forward, NatRule } from './model.ts'
 import { formatPorts } from './template.ts'
 import type { View } from './view.ts'
@@ -88,20 +89,32 @@ function ownText(guest: Guest, view: View): string {
 /** Cluster and host rules may take any port but these two. */
 const NEVER: readonly number[] = [22, 8006]
 
-function reservedPort(rule: NatRule, { ports, proto }: Forward, view: View): Diagnostic | undefined {
+function reservedPort(
+  rule: NatRule,
+  { ports, proto, external }: Forward,
+  view: View,
+): Diagnostic | undefined {
   if (!ports) return undefined
   const isGuest = rule.scope.kind === 'guest'
   if (!isGuest && view.settings.allowReserved) return undefined
-  const holder = view.settings.reserved.find(
+  const reserved = view.settings.reserved.find(
     (one) =>
       one.proto === proto &&
       covers(one, ports) &&
-      (isGuest || (proto === 'tcp' && NEVER.some((port) => one.ports[0] === port))),
+      (isGuest || (proto === 'tcp' && NEVER.includes(one.ports[0]))),
   )
-  if (!holder) return undefined
-  const port = Math.max(ports[0], holder.ports[0])
-  const facts = { port: `${port}/${proto}`, holder: holder.holder, free: freePort(port) }
-  return diagnose('port-reserved', rule.where, facts)
+  const socket = isGuest
+    ? view.listeners.find((one) => one.proto === proto && bound(one, ports, external))
+    : undefined
+  if (!reserved && !socket) return undefined
+  const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
+  const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
+  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, free: freePort(port) })
+}
+
+/** Whether a service listens there: on the very address, or on all of them. */
+function bound({ port, address }: Socket, [lo, hi]: PortRange, external: readonly Range[]): boolean {
+  return lo <= port && port <= hi && (!address || external.some((one) => sameRange(one, address)))
 }
 
 function covers({ ports }: ReservedPort, [lo, hi]: PortRange): boolean {

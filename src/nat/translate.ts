@@ -8,6 +8,7 @@ import { isMarked, parseComment, type Direction, type NatComment } from './comme
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
 import { collectMarked, skippedMarked, type Marked } from './marked.ts'
+import { isIncumbent } from './incumbents.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
@@ -25,7 +26,8 @@ export function translate(view: View): Translation {
   const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
     translateRule(marked, uniqueId(marked, ids), view, diagnostics),
   )
-  const claimants = byPriority(rules.filter(({ state }) => state === 'active'))
+  const active = rules.filter(({ state }) => state === 'active')
+  const claimants = byPriority(active, view.incumbents)
   const [v4, v6] = FAMILIES.map((family) => resolveClaims(claimants, externalAddresses(view, family), family))
   const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
   diagnostics.push(...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
@@ -37,10 +39,15 @@ function externalAddresses({ network }: View, family: Family): View['network']['
   return network.external.flatMap(({ addresses }) => addresses.filter((address) => address.family === family))
 }
 
-/** Cluster and host rules come before those of guests; within, the order of evaluation (VMID, line) decides. */
-function byPriority(rules: readonly NatRule[]): NatRule[] {
-  const rank = ({ scope }: NatRule): number => (scope.kind === 'guest' ? 1 : 0)
-  return [...rules].sort((a, b) => rank(a) - rank(b))
+/**
+ * Cluster and host rules come before those of guests; among guests those in force before newcomers; within, the order of
+ * evaluation (VMID, line) decides.
+ */
+function byPriority(rules: readonly NatRule[], incumbents: ReadonlySet<string>): NatRule[] {
+  const rank = (rule: NatRule): number =>
+    rule.scope.kind !== 'guest' ? 0 : isIncumbent(rule, incumbents) ? 1 : 2
+  const ranks = new Map(rules.map((rule) => [rule, rank(rule)]))
+  return [...rules].sort((a, b) => (ranks.get(a) ?? 0) - (ranks.get(b) ?? 0))
 }
 
 /** Stable while other lines come and go: made of scope and text, numbered when the same line stands there twice. */

@@ -3,6 +3,7 @@ import type { Family, Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
 import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
 import type { Settings } from '../settings.ts'
+import type { Socket } from './listeners.ts'
 
 export interface View {
   /** Short host name. */
@@ -20,6 +21,10 @@ export interface View {
   /** Seconds since 1970, for an `enable` that is a time stamp. */
   now: number
   firewall: FirewallMode
+  /** What services of this node listen on. */
+  listeners: readonly Socket[]
+  /** Claims of guests that are in force, see `claimKeys`: they keep them. */
+  incumbents: ReadonlySet<string>
   /** Service name → port, of the node's /etc/services. */
   services: ReadonlyMap<string, number>
 }

@@ -1,4 +1,5 @@
 /** Puts a ruleset into force: only what differs, and read back afterwards. */
+import { claimKeys } from '../nat/incumbents.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
@@ -36,6 +37,7 @@ export async function apply(look: Look, kernel: Kernel, stateDir: string): Promi
     }
   }
   if (!loop && hasLoop) await kernel.setLoop(false)
+  await rememberIncumbents(outcome, look, stateDir)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   return { outcome, plan, sysctls: [...sysctls.keys()] }
 }
@@ -59,4 +61,11 @@ async function remember(changes: Changes, stateDir: string): Promise<void> {
   const state = await readState(stateDir)
   const olds = Object.fromEntries([...changes].map(([path, { old }]) => [path, old]))
   await writeState(stateDir, { ...state, sysctls: { ...olds, ...state.sysctls } })
+}
+
+async function rememberIncumbents({ translation }: Outcome, look: Look, stateDir: string): Promise<void> {
+  const keys = [...new Set(claimKeys(translation.dispatch))].sort()
+  const before = look.incumbents ?? new Set()
+  if (keys.length === before.size && keys.every((key) => before.has(key))) return
+  await writeState(stateDir, { ...(await readState(stateDir)), incumbents: keys })
 }

@@ -6,8 +6,10 @@ import type { Diagnostic } from '../diagnostic.ts'
 import { CLUSTER_FW, hostFw, type FirewallMode } from '../nat/view.ts'
 import type { Look, Tree } from '../read.ts'
 import { readLearnt } from './learnt.ts'
+import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
 import { readSettings } from './settings.ts'
+import { readState } from './state.ts'
 import { readTree, Unreadable } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
@@ -32,9 +34,11 @@ export async function look(paths: Paths): Promise<Looked> {
     join(paths.pveDir, 'pvenat.conf'),
     paths.config,
   ])
-  const [learnt, network, services, protocols] = await Promise.all([
+  const [learnt, network, listeners, state, services, protocols] = await Promise.all([
     readLearnt(paths.pveDir),
     readNetwork(settings),
+    readListeners(),
+    readState(paths.stateDir),
     readNames('/etc/services'),
     readNames('/etc/protocols'),
   ])
@@ -47,6 +51,8 @@ export async function look(paths: Paths): Promise<Looked> {
     tree,
     network,
     learnt,
+    listeners,
+    incumbents: new Set(state.incumbents),
     settings,
     firewall,
     services,

@@ -1,4 +1,4 @@
-/** What must survive a restart: the sysctls as they were before pvenat switched them. Written by rename, root's alone. */
+/** What must survive a restart: sysctls as they were before pvenat switched them, and who had which port. Written by rename, root's alone. */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -6,16 +6,19 @@ export interface State {
   version: 1
   /** Path below /proc/sys → the value before the first change. */
   sysctls: Record<string, string>
+  /** Claims of guests that were in force last; they keep them against newcomers, over restarts. */
+  incumbents: string[]
 }
 
-const EMPTY: State = { version: 1, sysctls: {} }
+const EMPTY: State = { version: 1, sysctls: {}, incumbents: [] }
 
 /** The state; empty when there is none or it cannot be understood (it is then written anew at the next change). */
 export async function readState(dir: string): Promise<State> {
   const text = await readFile(join(dir, 'state.json'), 'utf8').catch(() => '')
   try {
     const state = JSON.parse(text) as Partial<State>
-    return typeof state.sysctls === 'object' ? { ...EMPTY, ...state } : EMPTY
+    const known = typeof state.sysctls === 'object' && Array.isArray(state.incumbents ?? [])
+    return known ? { ...EMPTY, ...state } : EMPTY
   } catch {
     return EMPTY
   }

@@ -47,7 +47,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
     stopping = true
     wakeup.call()
   }
-  process.once('SIGTERM', stop).once('SIGINT', stop).on('SIGHUP', wakeup.call)
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', wakeup.call)
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
   const monitor = monitorNetwork(wakeup.call)

@@ -80,9 +80,9 @@ describe('counts', () => {
       ['net1 10.20.0.7 ipam'],
     ],
     [
-      'an alias in ipfilter, beside networks of the other family and link-local addresses',
-      { fw: { 107: '[ALIASES]\nme 10.10.10.7\n[IPSET ipfilter-net0]\nme\nfe80::7\nfd10::/64' } },
-      ['net0 10.10.10.7 ipfilter'],
+      'an alias in ipfilter, each family by itself, link-local addresses apart',
+      { fw: { 107: '[ALIASES]\nme 10.10.10.7\n[IPSET ipfilter-net0]\nme\nfe80::7\nfd10::7' } },
+      ['net0 10.10.10.7 ipfilter', 'net0 fd10::7 ipfilter'],
     ],
     [
       'an alias of cluster.fw in ipfilter',
@@ -108,6 +108,21 @@ describe('counts', () => {
       'the same address from several sources',
       { leases: [`${M7} 10.10.10.7`], neighbours: [`10.10.10.7 ${M7} vmbr1`] },
       ['net0 10.10.10.7 lease'],
+    ],
+    [
+      'the same address from ipfilter and IPAM',
+      { fw: { 107: '[IPSET ipfilter-net0]\n10.10.10.7' }, ipam: { '10.10.10.7': { mac: M7, vmid: 107 } } },
+      ['net0 10.10.10.7 ipfilter'],
+    ],
+    [
+      'IPAM, against the ipfilter of another guest',
+      { fw: { 108: '[IPSET ipfilter-net0]\n10.10.10.7' }, ipam: { '10.10.10.7': { mac: M7, vmid: 107 } } },
+      ['net0 10.10.10.7 ipam'],
+    ],
+    [
+      'the config of two guests, as of a stopped clone',
+      { conf: { 107: `${NET0}\nipconfig0: ip=10.10.10.7/24`, 108: `net0: virtio=${M8},bridge=vmbr1\nipconfig0: ip=10.10.10.7/24` } }, // prettier-ignore
+      ['net0 10.10.10.7 config'],
     ],
     [
       'the next source where one does not count',

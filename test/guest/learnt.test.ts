@@ -45,7 +45,7 @@ describe('the real files', () => {
       ['01:01=10.20.0.101', '01:01=fd20::101', '01:03=10.20.0.103', '01:06=fd20::106'],
     ],
     [
-      'leases of a zone: endless, none behind the duid line',
+      'leases of a zone: endless, none of DHCPv6',
       parseLeases(fixture('misc/dnsmasq.simple.leases'), NOW),
       ['01:01=10.20.0.101', '01:03=10.20.0.103'],
     ],
@@ -84,7 +84,7 @@ describe('broken text says nothing', () => {
     '[]',
     '{"zones":',
     '{"zones":[1]}',
-    '{"zones":{"z":{"subnets":{"10.0.0.0/8":{"ips":{"10.0.0.1":7,"x":{"vmid":"101"},"10.0.0.2":{"vmid":"1e2"}}}}}}}',
+    '{"zones":{"z":{"subnets":{"10.0.0.0/8":{"ips":{"10.0.0.1":7,"x":{"vmid":"101"},"10.0.0.2":{"vmid":"1e2"},"10.0.0.3":{"gateway":1,"mac":"BC:24:11:00:01:01"}}}}}}}',
     '{"macs":{"BC:24:11:00:01:01":{"ip4":["10.0.0.1"]},"bad":{"ip4":"10.0.0.1"}}}',
     '[{"dst":"10.0.0.1","dev":"vmbr1","lladdr":"bc:24:11:00:01:01","state":"REACHABLE"}]',
     '[{"dst":"10.0.0.1","lladdr":"bc:24:11:00:01:01","state":["REACHABLE"]}]',

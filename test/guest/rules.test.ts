@@ -43,6 +43,12 @@ describe('a rule without destination', () => {
       ['10.10.10.9'],
     ],
     [
+      'leads to the settings’ address in the external network, too',
+      'IN SSH(ACCEPT) # NAT 822 snat=1',
+      { settings: { 107: '203.0.113.9' }, leases: [`${M7} 10.10.10.57`] },
+      ['203.0.113.9'],
+    ],
+    [
       'leads to both families',
       SSH,
       { neighbours: [`10.10.10.57 ${M7} vmbr1`, `fd10::57 ${M7} vmbr1`] },
@@ -86,6 +92,12 @@ describe('a rule without destination', () => {
         ...{ ipam: {}, macs: {}, ethers: '', leases: [], neighbours: [] },
       },
       'no address is known for any NIC of guest 107 (ct); looked in the settings, the network of the container, ipset ipfilter-netN, SDN IPAM, the MAC cache of SDN, the DHCP reservations of SDN, the leases of dnsmasq and the neighbour table',
+    ],
+    [
+      'only what concerns the NIC that it names',
+      'IN SSH(ACCEPT) -i net0 # NAT 822',
+      { conf: { 107: twoNics, 108: '' }, leases: [`${M8} 10.20.0.57`] },
+      'no address is known for net0 of guest 107 (107); looked in the settings, the cloud-init addresses of the VM, ipset ipfilter-net0 and the leases of dnsmasq',
     ],
     [
       'what it found and why it does not count',

@@ -133,9 +133,10 @@ function pingStream({ stream: id, timeoutMs }) {
   const pong = answerWithin(timeoutMs)
   const token = `ping ${++lastNumber}`
   stream.onLine = (line) => line === token && pong.give(true)
-  stream.socket.once('close', () => pong.give(false))
+  const closed = () => pong.give(false)
+  stream.socket.once('close', closed)
   stream.socket.write(`${token}\n`)
-  return pong.promise.then((value) => value === true)
+  return pong.promise.then((value) => (stream.socket.off('close', closed), value === true))
 }
 
 function closeStream({ stream: id }) {

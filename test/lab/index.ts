@@ -1,9 +1,11 @@
 /** The lab: a Proxmox VE node and its internet in network namespaces, asked with real packets. */
+export * from './cluster.ts'
 export * from './firewall.ts'
 export * from './lab.ts'
 export { requireLabMachine } from './machine.ts'
 export type { ExecOptions, Result, RunOptions } from './namespace.ts'
 export * from './plan.ts'
+export * from './prober.ts'
 export type { Ended, Running } from './running.ts'
 export * from './snapshot.ts'
 export * from './talk.ts'

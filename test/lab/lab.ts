@@ -126,17 +126,27 @@ export class Lab {
   /** Stops a guest as Proxmox VE does: its interfaces on the node go away, then the guest. */
   async removeGuest(nodeName: string, guest: GuestPlan): Promise<void> {
     const name = String(guest.vmid)
-    const [first, fwbr, fwln] = plumbing(guest)
-    const gone = [first, fwln, fwbr].filter((device) => device !== undefined)
-    await this.ns(nodeName).ip(gone.map((device) => `link del ${device}`))
+    await this.unplug(nodeName, guest)
     await this.ns(name).stop()
     this.namespaces.delete(name)
+  }
+
+  /** Moves a running guest as live migration does: its processes go on, its interfaces go here and come there. */
+  async migrateGuest(from: string, to: string, guest: GuestPlan): Promise<void> {
+    await this.unplug(from, guest)
+    await this.addGuest(to, guest)
   }
 
   /** Ends everything that was started in the lab, and all its namespaces. */
   async stop(): Promise<void> {
     await Promise.all([...this.namespaces.values()].map((namespace) => namespace.stop()))
     this.namespaces.clear()
+  }
+
+  private async unplug(nodeName: string, guest: GuestPlan): Promise<void> {
+    const [first, fwbr, fwln] = plumbing(guest)
+    const gone = [first, fwln, fwbr].filter((device) => device !== undefined)
+    await this.ns(nodeName).ip(gone.map((device) => `link del ${device}`))
   }
 
   private async addNamespace(name: string): Promise<Namespace> {

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import type { Backend } from './firewall.ts'
 import type { Lab } from './lab.ts'
-import type { Result } from './namespace.ts'
+import type { Result, RunOptions } from './namespace.ts'
 import type { Running } from './running.ts'
 import { saveInPlace } from './tree.ts'
 
@@ -26,8 +26,8 @@ export class Pvenat {
   }
 
   /** Starts `pvenat run` and waits until it has put its rules into force. */
-  async start(): Promise<Running> {
-    this.service = this.lab.spawn(this.node, this.argv('run'))
+  async start(options: RunOptions = {}): Promise<Running> {
+    this.service = this.lab.spawn(this.node, this.argv('run'), options)
     await this.service.says(/in force: /)
     return this.service
   }

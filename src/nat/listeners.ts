@@ -1,0 +1,56 @@
+/** Listening sockets, from /proc/net/{tcp,tcp6,udp,udp6}. */
+import type { Range } from '../address.ts'
+
+export interface Socket {
+  proto: 'tcp' | 'udp'
+  port: number
+  /** Undefined: every address. */
+  address?: Range
+  inode: string
+  /** Name of the process; '' when unknown. */
+  holder: string
+}
+
+export interface SocketTables {
+  tcp: (string | undefined)[]
+  udp: (string | undefined)[]
+  /** /proc/sys/net/ipv4/ip_local_port_range */
+  range: string | undefined
+}
+
+const STATE = { tcp: '0A', udp: '07' }
+
+/**
+ * Sockets that wait for anybody, but for those on loopback addresses. UDP sockets in the range of ephemeral ports
+ * are left out: a resolver's question would otherwise take a forward away for the moment that it lasts.
+ */
+export function parseListeners(tables: SocketTables): Socket[] {
+  const [lo = 32768, hi = 60999] = (tables.range?.trim().split(/\s+/) ?? []).map(Number)
+  return (['tcp', 'udp'] as const).flatMap((proto) =>
+    tables[proto]
+      .flatMap((text) => (text ?? '').split('\n').slice(1))
+      .flatMap((line) => parseLine(line, proto))
+      .filter(({ port }) => proto === 'tcp' || port < lo || port > hi),
+  )
+}
+
+function parseLine(line: string, proto: 'tcp' | 'udp'): Socket[] {
+  const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
+  const [hex = '', portHex = ''] = local.split(':')
+  if (state !== STATE[proto] || !/^([0-9A-F]{8}|[0-9A-F]{32})$/.test(hex)) return []
+  const socket = { proto, port: parseInt(portHex, 16), inode, holder: '' }
+  const address = parseHex(hex)
+  if (address.lo === 0n) return [socket]
+  const loopback = address.family === 4 ? address.lo >> 24n === 127n : address.lo === 1n
+  return loopback ? [] : [{ ...socket, address }]
+}
+
+/** The kernel prints 32-bit words in host order: on all machines of PVE the bytes of each word are the wrong way round. */
+function parseHex(hex: string): Range {
+  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).reverse())
+  const text = bytes.join('')
+  // ::ffff:a.b.c.d is an IPv4 address on an IPv6 socket.
+  const mapped = text.startsWith('00000000000000000000ffff'.toUpperCase()) ? text.slice(24) : text
+  const value = BigInt(`0x${mapped}`)
+  return { family: mapped.length === 8 ? 4 : 6, lo: value, hi: value }
+}

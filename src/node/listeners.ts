@@ -1,0 +1,37 @@
+/** What the services of this node listen on. */
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { parseListeners, type Socket } from '../nat/listeners.ts'
+
+/** The holder of a socket, by its inode: sockets stay, so a name is looked up once. */
+const holders = new Map<string, string>()
+
+/** Every listening socket that is not on a loopback address, with the name of its process where that can be read. */
+export async function readListeners(): Promise<Socket[]> {
+  const [tcp, tcp6, udp, udp6, range] = await Promise.all(
+    ['net/tcp', 'net/tcp6', 'net/udp', 'net/udp6', 'sys/net/ipv4/ip_local_port_range'].map((name) =>
+      readFile(`/proc/${name}`, 'utf8').catch(() => ''),
+    ),
+  )
+  const sockets = parseListeners({ tcp: [tcp, tcp6], udp: [udp, udp6], range })
+  if (sockets.some(({ inode }) => !holders.has(inode)))
+    await learnHolders(new Set(sockets.map(({ inode }) => inode)))
+  return sockets.map((socket) => ({ ...socket, holder: holders.get(socket.inode) ?? '' }))
+}
+
+async function learnHolders(inodes: ReadonlySet<string>): Promise<void> {
+  for (const inode of holders.keys()) if (!inodes.has(inode)) holders.delete(inode)
+  for (const inode of inodes) if (!holders.has(inode)) holders.set(inode, '')
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  await Promise.all(
+    pids.map(async (pid) => {
+      const fds = await readdir(`/proc/${pid}/fd`).catch(() => [])
+      const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+      const own = links
+        .flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? [])
+        .filter((inode) => inodes.has(inode))
+      if (own.length === 0) return
+      const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
+      for (const inode of own) holders.set(inode, name)
+    }),
+  )
+}
