@@ -33,7 +33,7 @@ export function innerAddresses(
 }
 
 /** What is known of the addresses of a guest, or of the NIC that the rule names: the settings first, then net0 and so on. */
-export function knownAddresses(guest: Guest, iface: string | undefined, view: View): Known[] {
+function knownAddresses(guest: Guest, iface: string | undefined, view: View): Known[] {
   const known = view.known.get(guest.vmid)
   const ofNics = chooseNics(guest, iface).flatMap((nic) => Object.values(known?.nics.get(nic.index) ?? {}))
   return known?.set ? [known.set, ...ofNics] : ofNics

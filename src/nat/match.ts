@@ -29,7 +29,7 @@ export interface NameScope {
 export type Matches = Partial<Record<Family, Match>>
 
 export const ANY: Match = { ranges: 'any' }
-export const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
+const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
 
 /** Resolves the text of a `source` or `dest` that pve-firewall accepted. Undefined text: any. */
 export function resolveAddresses(

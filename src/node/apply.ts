@@ -16,7 +16,7 @@ export interface Applied {
 }
 
 /** The kernel took what it was given but does not show it. */
-export class NotInForce extends Error {}
+class NotInForce extends Error {}
 
 export async function apply(look: Look, kernel: Kernel, stateDir: string): Promise<Applied> {
   const inForce = await kernel.read()

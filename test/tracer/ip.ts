@@ -27,15 +27,10 @@ export function span(text: string): Span {
 
 /** The address of a family with this number, as text. */
 export function addressText(family: Family, number: bigint): string {
-  const width = family === 4 ? 8n : 16n
-  const groups = Array.from({ length: family === 4 ? 4 : 8 }, (_, i, { length = family === 4 ? 4 : 8 } = []) =>
-    Number((number >> (width * BigInt(length - 1 - i))) & ((1n << width) - 1n)),
-  )
-  if (family === 4) return groups.join('.')
-  const hex = groups.map((group) => group.toString(16)).join(':')
-  const zeros = hex.match(/(?<![\da-f])0(:0)+(?![\da-f])/g) ?? []
-  const longest = zeros.reduce((best, run) => (run.length > best.length ? run : best), '')
-  return longest === '' ? hex : hex.replace(longest, '').replace(/^:?:?$|^:|:$|::/, (at) => (at === '::' ? at : `${at}:`))
+  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (number >> shift) & 255n).join('.')
+  const groups = Array.from({ length: 8 }, (_, i) => ((number >> BigInt(112 - 16 * i)) & 0xffffn).toString(16))
+  // URLs have IPv6 addresses in their shortest form.
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
 }
 
 export function within({ family, lo, hi }: Span, address: string): boolean {
