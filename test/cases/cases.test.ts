@@ -22,6 +22,9 @@ describe('cases', () => {
     const plan = makePlan(outcome.ruleset, { chains: { 4: nothing, 6: nothing }, sets: new Map() })
     const text = plan.sets + plan.tables[4] + plan.tables[6]
     expect(text.split('\n').filter((line) => !/^[\w*:+!.,/[\] -]*$/.test(line))).toEqual([])
+    const chains = [...outcome.ruleset.chains[4], ...outcome.ruleset.chains[6]].map((chain) => chain.name)
+    expect(chains.filter((chain) => chain.length > 28)).toEqual([])
+    expect(outcome.ruleset.sets.filter((set) => set.name.length > 31)).toEqual([])
   })
 
   test('each opens with what it proves', () => {

@@ -74,7 +74,8 @@ async function tell(lab: Lab, backend: Backend, tree: string): Promise<void> {
 
   step('The way back')
   check('rollback succeeds', (await show('rollback', /^ {2}- /)).exitCode === 0)
-  check('the service has ended', (await service.ended).exitCode === 0)
+  const end = await service.ended
+  check(`the service has ended, exit code ${end.exitCode ?? end.signal}`, end.exitCode === 0)
   see(`internet -> ${NODE}:822`, await ask(822), 'nothing')
   check('rules, sets, sysctls, links and routes are as before', (await labs.snapshot(lab)) === before)
 }

@@ -84,15 +84,19 @@ export class ClusterTree {
     return join(this.views, node)
   }
 
-  /** A QEMU guest's config moves; `.vmlist` loses the guest and, after the gap, gets it back, as pmxcfs does it. */
+  /** A QEMU guest's config moves; `.vmlist` forgets the guest and, after the gap, has it again, as pmxcfs does it. */
   async moveConfig(vmid: number, from: string, to: string, gapMs = 0): Promise<void> {
     const config = (node: string) => join(this.dir, 'nodes', node, 'qemu-server', `${vmid}.conf`)
     await rename(config(from), config(to))
-    const { [vmid]: _, ...others } = await this.readOwners()
+    await this.forget(vmid, () => sleep(gapMs), { node: to, type: 'qemu', version: (this.version += 1) })
+  }
+
+  /** `.vmlist` has nothing of a guest while `meanwhile` lasts; then as before, or something new. */
+  async forget(vmid: number, meanwhile: () => Promise<void>, entry?: object): Promise<void> {
+    const { [vmid]: old, ...others } = await this.readOwners()
     await this.writeOwners(others)
-    await sleep(gapMs)
-    const version = (this.version += 1)
-    await this.writeOwners({ ...others, [vmid]: { node: to, type: 'qemu', version } })
+    await meanwhile()
+    await this.writeOwners({ ...others, [vmid]: entry ?? old })
   }
 
   async remove(): Promise<void> {

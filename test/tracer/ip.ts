@@ -28,7 +28,9 @@ export function span(text: string): Span {
 /** The address of a family with this number, as text. */
 export function addressText(family: Family, number: bigint): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (number >> shift) & 255n).join('.')
-  const groups = Array.from({ length: 8 }, (_, i) => ((number >> BigInt(112 - 16 * i)) & 0xffffn).toString(16))
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    ((number >> BigInt(112 - 16 * i)) & 0xffffn).toString(16),
+  )
   // URLs have IPv6 addresses in their shortest form.
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
 }

@@ -56,7 +56,8 @@ export function trace(ruleset: Ruleset, packet: Packet, node: Surroundings): Fat
   const walker = new Walker(ruleset, family, node)
   let now = packet
   const from = node.firewallBridge(packet.source)
-  if (from !== undefined && packet.in !== undefined) now = walker.bridge(now, from).packet
+  if (from !== undefined && packet.in !== undefined)
+    now = { ...walker.bridge(now, from).packet, in: packet.in }
   for (let passes = 0; passes < 3; passes++) {
     const { packet: after, verdict, out } = walker.route(now)
     now = after
@@ -85,7 +86,9 @@ class Walker {
     private readonly family: Family,
     private readonly node: Surroundings,
   ) {
-    this.chains = new Map(ruleset.chains[family].map((chain: Chain) => [`${chain.table} ${chain.name}`, chain.rules]))
+    this.chains = new Map(
+      ruleset.chains[family].map((chain: Chain) => [`${chain.table} ${chain.name}`, chain.rules]),
+    )
     this.sets = new Map(ruleset.sets.map(({ name, entries }) => [name, entries]))
   }
 
@@ -108,7 +111,8 @@ class Walker {
     const first = isNew ? this.walk('nat', flow.in === undefined ? 'OUTPUT' : 'PREROUTING', flow) : undefined
     if (first?.kind === 'dnat') flow = { ...flow, ...destined(first, flow), translated: true }
     const out = route(flow.destination)
-    if (out === 'local') return { packet: strip(packet, flow), out, verdict: 'pass' as const, accepted: false }
+    if (out === 'local')
+      return { packet: strip(packet, flow), out, verdict: 'pass' as const, accepted: false }
     flow = { ...flow, out, bridged: flow.in === out && !flow.translated }
     const filtered = flow.in === undefined ? undefined : this.walk('filter', 'FORWARD', flow)
     const verdict: Fate['verdict'] =

@@ -74,7 +74,9 @@ export function networkOf(address: string): Interface | undefined {
 
 /** The node's first address of a family on an interface. */
 export function nodeAddress(name: string, family: Family): string {
-  const found = INTERFACES.find((one) => one.name === name)?.addresses.find((own) => familyOf(bare(own)) === family)
+  const found = INTERFACES.find((one) => one.name === name)?.addresses.find(
+    (own) => familyOf(bare(own)) === family,
+  )
   if (found === undefined) throw new Error(`no IPv${family} address on ${name}`)
   return bare(found)
 }

@@ -1,0 +1,118 @@
+/**
+ * As much of a kernel as plans need: it takes the text of a plan and shows what is then in force. It is strict as the real one is: a
+ * reference to what is not there, or the removal of what is still in use, is an exception.
+ */
+import { formatIp, type Family } from '../../src/address.ts'
+import { parseSave, parseSets, type InForce } from '../../src/ruleset/inforce.ts'
+import type { Plan } from '../../src/ruleset/plan.ts'
+
+const BUILT_IN = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
+
+export class FakeKernel {
+  /** Rules by `FAMILY TABLE CHAIN`. */
+  readonly chains = new Map<string, string[]>()
+  /** Entries by name of the set, its header first. */
+  readonly sets = new Map<string, string[]>()
+
+  constructor() {
+    for (const family of [4, 6])
+      for (const table of ['raw', 'filter', 'nat'])
+        for (const name of BUILT_IN) this.chains.set(`${family} ${table} ${name}`, [])
+  }
+
+  read(): InForce {
+    const sets = [...this.sets].flatMap(([name, [header = '', ...entries]]) => [
+      `create ${name} ${header}`,
+      ...entries.map((entry) => `add ${name} ${entry}`),
+    ])
+    return {
+      chains: { 4: parseSave(this.save(4)), 6: parseSave(this.save(6)) },
+      sets: parseSets(sets.join('\n')),
+    }
+  }
+
+  /** Puts a plan into force in the order that it demands: sets, tables, then the sets that nobody uses any more. */
+  write({ sets, tables, staleSets }: Plan): void {
+    for (const line of lines(sets)) this.ipset(line)
+    for (const family of [4, 6] as const) this.restore(family, tables[family])
+    for (const name of staleSets) this.destroy(name)
+  }
+
+  restore(family: Family, text: string): void {
+    let table = ''
+    for (const line of lines(text)) {
+      if (line.startsWith('*')) table = line.slice(1)
+      else if (line.startsWith(':')) this.chains.set(`${family} ${table} ${line.slice(1).split(' ')[0]}`, [])
+      else if (line !== 'COMMIT') this.rule(family, table, line)
+    }
+  }
+
+  private rule(family: Family, table: string, line: string): void {
+    const [verb, name = '', ...words] = line.split(' ')
+    const key = `${family} ${table} ${name}`
+    const rules = this.chains.get(key)
+    if (!rules) throw new Error(`no chain for ${line}`)
+    if (verb === '-A') rules.push(this.checked(family, table, words.join(' ')))
+    else if (verb === '-I') rules.unshift(this.checked(family, table, words.slice(1).join(' ')))
+    else if (verb === '-F') rules.length = 0
+    else if (verb === '-X') this.deleteChain(key, rules, name)
+    else if (verb === '-D' && rules.includes(words.join(' '))) rules.splice(rules.indexOf(words.join(' ')), 1)
+    else throw new Error(`cannot do ${line}`)
+  }
+
+  private checked(family: Family, table: string, rule: string): string {
+    const target = /-[jg] (PVENAT-\S+)/.exec(rule)?.[1]
+    if (target !== undefined && !this.chains.has(`${family} ${table} ${target}`))
+      throw new Error(`jump to nowhere: ${rule}`)
+    for (const [, set = ''] of rule.matchAll(/--match-set (\S+)/g))
+      if (!this.sets.has(set)) throw new Error(`no set for ${rule}`)
+    return rule
+  }
+
+  private deleteChain(key: string, rules: readonly string[], name: string): void {
+    const [family, table] = key.split(' ')
+    const used = [...this.chains].some(
+      ([other, all]) =>
+        other.startsWith(`${family} ${table} `) && all.some((rule) => rule.endsWith(` ${name}`)),
+    )
+    if (used || rules.length > 0) throw new Error(`chain ${name} is in use`)
+    this.chains.delete(key)
+  }
+
+  private ipset(line: string): void {
+    const [verb, name = '', ...words] = line.split(' ')
+    const set = this.sets.get(name)
+    if (verb === 'create' && !set) this.sets.set(name, [words.join(' ')])
+    else if (verb === 'add' && set && !set.includes(words.join(' '))) set.push(words.join(' '))
+    else if (verb === 'destroy' && set) this.destroy(name)
+    else if (verb === 'swap' && set && this.sets.has(words[0] ?? '')) {
+      this.sets.set(name, this.sets.get(words[0] ?? '') as string[])
+      this.sets.set(words[0] ?? '', set)
+    } else throw new Error(`cannot do ${line}`)
+  }
+
+  private destroy(name: string): void {
+    if ([...this.chains.values()].flat().some((rule) => rule.includes(`--match-set ${name} `)))
+      throw new Error(`set ${name} is in use`)
+    this.sets.delete(name)
+  }
+
+  private save(family: Family): string {
+    const tables = ['raw', 'filter', 'nat'].map((table) => {
+      const own = [...this.chains].filter(([key]) => key.startsWith(`${family} ${table} `))
+      const names = own.map(([key]) => `:${key.split(' ')[2]} - [0:0]`)
+      const rules = own.flatMap(([key, all]) => all.map((rule) => `[1:60] -A ${key.split(' ')[2]} ${rule}`))
+      return [`*${table}`, ...names, ...rules, 'COMMIT'].join('\n')
+    })
+    return tables.join('\n')
+  }
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '')
+}
+
+/** `198.51.100.N`, for entries of sets. */
+export function host(n: number): string {
+  return formatIp(4, 0xc6336400n + BigInt(n))
+}

@@ -1,0 +1,139 @@
+// Plans: the least that must be written. The rulesets are those of the golden cases.
+import { describe, expect, test } from 'vitest'
+import { compile } from '../../src/pipeline.ts'
+import { isEmpty, makePlan, NOTHING, type Plan } from '../../src/ruleset/plan.ts'
+import type { Ruleset } from '../../src/ruleset/model.ts'
+import { loadCases } from '../cases/case.ts'
+import { worldOf } from '../cases/world.ts'
+import { FakeKernel, host } from './kernel.ts'
+
+const rulesets = await Promise.all(
+  loadCases().map(async (one) => [one.name, compile((await worldOf(one)).look).ruleset] as const),
+)
+
+function rulesetOf(name: string): Ruleset {
+  return rulesets.find(([one]) => one === name)?.[1] ?? NOTHING
+}
+
+function put(kernel: FakeKernel, ruleset: Ruleset): Plan {
+  const plan = makePlan(ruleset, kernel.read())
+  kernel.write(plan)
+  return plan
+}
+
+test('a second plan is empty, from nothing and from any other ruleset', () => {
+  const kernel = new FakeKernel()
+  for (const [name, ruleset] of rulesets) {
+    for (const start of [new FakeKernel(), kernel]) {
+      put(start, ruleset)
+      const again = makePlan(ruleset, start.read())
+      expect([name, isEmpty(again), again.changes]).toEqual([name, true, []])
+    }
+  }
+})
+
+test('rollback from any ruleset leaves nothing', () => {
+  const untouched = new FakeKernel()
+  for (const [, ruleset] of rulesets) {
+    const kernel = new FakeKernel()
+    put(kernel, ruleset)
+    put(kernel, NOTHING)
+    expect(kernel).toEqual(untouched)
+  }
+})
+
+test('only the chain that differs is written', () => {
+  const kernel = new FakeKernel()
+  put(kernel, rulesetOf('table-01-ssh-macro'))
+  const { tables, changes } = makePlan(rulesetOf('table-02-same-ports'), kernel.read())
+  expect(changes.map(({ kind, what }) => [kind, what])).toContainEqual(['replace', 'chain PVENAT-DNAT'])
+  expect(tables[4]).toMatch(/^\*nat\n:PVENAT-DNAT - \[0:0\]\n/)
+  expect(tables[4]).not.toMatch(/PREROUTING|FORWARD|POSTROUTING|ZONE/)
+})
+
+test('what lets packets pass is written before what sends them, and taken away after it', () => {
+  const ruleset = rulesetOf('table-03-sport-ssh-in')
+  const kernel = new FakeKernel()
+  const order = ({ tables }: Plan): string[] => tables[4].match(/^\*\w+/gm) ?? []
+  expect(order(put(kernel, ruleset))).toEqual(['*raw', '*filter', '*nat'])
+  expect(order(put(kernel, NOTHING))).toEqual(['*nat', '*filter', '*raw'])
+})
+
+describe('sets', () => {
+  const setOf = (...entries: string[]): Ruleset => ({
+    ...NOTHING,
+    sets: [{ name: 'pvenat-0-office-v4', type: 'hash:net', family: 4, entries }],
+  })
+
+  test('are swapped only when their members differ', () => {
+    const kernel = new FakeKernel()
+    expect(put(kernel, setOf(host(1), host(2))).sets).not.toContain('swap')
+    expect(makePlan(setOf(host(1), host(2)), kernel.read()).sets).toBe('')
+    const { sets, changes } = put(kernel, setOf(host(1), host(3)))
+    expect(sets.split('\n').slice(-3)).toEqual([
+      'swap pvenat-tmp-0 pvenat-0-office-v4',
+      'destroy pvenat-tmp-0',
+      '',
+    ])
+    expect(changes).toMatchObject([{ kind: 'replace', added: [host(3)], removed: [host(2)] }])
+    expect(kernel.sets.get('pvenat-0-office-v4')?.slice(1)).toEqual([host(1), host(3)])
+  })
+
+  test('a name that a crash left behind is not taken again, and goes away', () => {
+    const kernel = new FakeKernel()
+    put(kernel, setOf(host(1)))
+    kernel.sets.set('pvenat-tmp-0', ['hash:net family inet hashsize 64 maxelem 64'])
+    put(kernel, setOf(host(2)))
+    expect([...kernel.sets.keys()]).toEqual(['pvenat-0-office-v4'])
+  })
+
+  test('one that outgrows its size is made anew, with room', () => {
+    const kernel = new FakeKernel()
+    put(kernel, setOf(host(1)))
+    const many = Array.from({ length: 200 }, (_, i) => host(i)).sort()
+    expect(put(kernel, setOf(...many)).sets).toContain('maxelem 256')
+    expect(isEmpty(makePlan(setOf(...many), kernel.read()))).toBe(true)
+  })
+
+  test('one that nobody wants any more is destroyed after the rules that used it', () => {
+    const kernel = new FakeKernel()
+    put(kernel, rulesetOf('source-sets'))
+    expect(put(kernel, rulesetOf('table-01-ssh-macro')).staleSets).toContain('pvenat-0-office-v4')
+    expect(kernel.sets.size).toBeLessThan(3)
+  })
+})
+
+describe('hooks', () => {
+  const jump = '-j PVENAT-PREROUTING'
+  const at = '4 nat PREROUTING'
+
+  test.each([
+    ['missing', []],
+    ['not first', ['-j FOREIGN', jump]],
+    ['there twice', [jump, '-j FOREIGN', jump]],
+  ])('one that is %s is put first, once, and foreign rules stay', (_, rules) => {
+    const ruleset = rulesetOf('table-01-ssh-macro')
+    const kernel = new FakeKernel()
+    put(kernel, ruleset)
+    kernel.chains.set(at, [...rules])
+    const plan = put(kernel, ruleset)
+    expect(kernel.chains.get(at)).toEqual([jump, ...rules.filter((rule) => rule !== jump)])
+    expect(plan.changes.map(({ kind }) => kind)).toEqual(['hook'])
+    expect(isEmpty(makePlan(ruleset, kernel.read()))).toBe(true)
+  })
+})
+
+test.each([
+  ['a rule too many', (rules: string[]) => rules.push('-j ACCEPT')],
+  ['a rule too few', (rules: string[]) => rules.pop()],
+  ['rules in another order', (rules: string[]) => rules.reverse()],
+  ['a rule in front', (rules: string[]) => rules.unshift('-j DROP')],
+])('%s in an own chain is mended', (_, spoil) => {
+  const ruleset = rulesetOf('table-02-same-ports')
+  const kernel = new FakeKernel()
+  put(kernel, ruleset)
+  const wanted = [...(kernel.chains.get('4 nat PVENAT-DNAT') ?? [])]
+  spoil(kernel.chains.get('4 nat PVENAT-DNAT') as string[])
+  expect(put(kernel, ruleset).changes.map(({ what }) => what)).toEqual(['chain PVENAT-DNAT'])
+  expect(kernel.chains.get('4 nat PVENAT-DNAT')).toEqual(wanted)
+})
