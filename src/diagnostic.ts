@@ -117,6 +117,9 @@ const WORDINGS = {
   'set-missing': wording<{ name: string; where: string }>('error', ({ name, where }) => [
     `there is no ipset '${name}' in ${where}`,
   ]),
+  'set-empty': wording<{ name: string }>('warning', ({ name }) => [
+    `ipset '${name}' is empty, so this rule matches nothing`,
+  ]),
   'dest-missing': wording<object>('error', () => [
     'where to? the rule names no destination',
     'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',
@@ -145,6 +148,13 @@ const WORDINGS = {
   'guest-outside': wording<{ guest: string }>('error', ({ guest }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
   ]),
+  'full-shared': wording<{ ports: string; address: string; vmid: string }>(
+    'warning',
+    ({ ports, address, vmid }) => [
+      `services of this node keep port ${ports} of ${address}`,
+      `to hand over the whole address, write into pvenat.conf: [guest ${vmid}] addresses = ${address}`,
+    ],
+  ),
   'external-none': wording<{ what: string }>('warning', ({ what }) => [
     `not in force: this node has no external ${what}`,
   ]),

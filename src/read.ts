@@ -5,6 +5,7 @@ import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
 import { NOTHING_LEARNT, parseLearnt, type LearntTexts } from './guest/learnt.ts'
+import type { Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
 import type { Settings } from './settings.ts'
@@ -33,8 +34,8 @@ export interface Look {
   now: number
   /** Listening sockets of this node; none when they were not looked at. */
   listeners?: readonly Socket[]
-  /** Claims of guests that were in force last, as `claimKeys` has them. */
-  incumbents?: ReadonlySet<string>
+  /** None when nothing was in force before. */
+  incumbents?: Incumbents
 }
 
 export function readView(look: Look): View {

@@ -1,5 +1,5 @@
 /** OUT rules → egress (masquerade, SNAT, exemptions); DROP and REJECT rules → blocks. */
-import { FAMILIES, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import type { NatComment, PortRange } from './comment.ts'
@@ -7,7 +7,7 @@ import { outInterfaces, resolveExternal } from './external.ts'
 import { addressUnknown, inExternalNetwork, label, ownAddresses } from './inner.ts'
 import type { Marked } from './marked.ts'
 import { matchOf, resolveAddresses, type Matches, type NameScope } from './match.ts'
-import type { Egress, Match, NatRule } from './model.ts'
+import type { Block, Egress, Match, NatRule } from './model.ts'
 import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS } from './template.ts'
 import type { View } from './view.ts'
 
@@ -42,6 +42,10 @@ export function translateEgress(
   const flows = resolveFlows(marked, names, view)
   if (!Array.isArray(flows)) return report(flows)
   const to = comment.endpoint?.address
+  if (to && !flows.some(({ family }) => family === to.family)) {
+    const b = marked.rule.source ?? marked.rule.dest ?? 'the source'
+    return report(diagnose('family-mixed', comment.places.address ?? marked.place, { a: formatRange(to), b }))
+  }
   const egresses = flows.flatMap((flow): Egress[] => {
     const out = outInterfaces(external, flow.family)
     if (out.length === 0 || (to && to.family !== flow.family)) return []
@@ -59,14 +63,20 @@ export function translateEgress(
 export function translateBlock(
   rule: NatRule,
   marked: Marked,
+  comment: NatComment,
   names: NameScope,
   view: View,
   report: Report,
 ): void {
   const flows = resolveFlows(marked, names, view)
   if (!Array.isArray(flows)) return report(flows)
+  const wanted = comment.if ?? marked.iface
+  const external = resolveExternal(comment, marked.iface, view.network, marked)
+  if ('code' in external) return report(external)
   const action = marked.rule.action === 'REJECT' ? 'REJECT' : 'DROP'
-  rule.blocks.push(...flows.map((flow) => ({ ...flow, action, rule }) as const))
+  const direction = marked.rule.type === 'in' ? 'in' : 'out'
+  const through = wanted === undefined ? {} : { interfaces: external.interfaces.map(({ name }) => name) }
+  rule.blocks.push(...flows.map((flow): Block => ({ ...flow, ...through, action, direction, rule })))
 }
 
 function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Diagnostic {
@@ -83,6 +93,8 @@ function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Di
       ? internalNetworks(view)
       : resolveAddresses(rule.dest, names, at('dest'))
   if ('code' in destination) return destination
+  const isEgress = rule.action === 'ACCEPT' && marked.scope.kind !== 'guest'
+  const sources = isEgress ? internalSources(source, view) : source
   const all = templates(rule, 4, view.services).concat(templates(rule, 6, view.services))
   if (all.some(({ dports, sports }) => [...dports, ...sports].some(([lo]) => lo === 0)))
     return diagnose('ports-zero', place, {})
@@ -91,11 +103,22 @@ function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Di
   const foreign = all.find(({ proto }) => proto !== '' && !KNOWN.has(proto))
   if (foreign) return diagnose('unsupported', at('proto'), { what: `protocol ${foreign.proto}` })
   return FAMILIES.flatMap((family) => {
-    const from = source[family]
+    const from = sources[family]
     const to = destination[family]
     if (!from || !to) return []
     return ports(marked, family, view).map((rest) => ({ family, source: from, destination: to, ...rest }))
   })
+}
+
+/** Guests with public addresses of their own are bridged past this node; a source of "anybody" must not mean them. */
+function internalSources(source: Matches, view: View): Matches {
+  const internal = internalNetworks(view)
+  return Object.fromEntries(
+    FAMILIES.flatMap((family) => {
+      const match = source[family]?.ranges === 'any' ? internal[family] : source[family]
+      return match ? [[family, match]] : []
+    }),
+  )
 }
 
 type PortFlow = Omit<Flow, 'family' | 'source' | 'destination'>

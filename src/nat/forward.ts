@@ -1,27 +1,18 @@
 /** IN rules → forwards. */
-import { FAMILIES, type Family, type Range } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { FAMILIES, formatRange, sameRange, type Range } from '../address.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { NatComment, PortRange } from './comment.ts'
-import { outInterfaces, resolveExternal, type External } from './external.ts'
-import { innerAddresses } from './inner.ts'
+import { resolveExternal, type External } from './external.ts'
+import { translateFull, type Common } from './full.ts'
+import { innerAddresses, type PerFamily } from './inner.ts'
 import type { Marked } from './marked.ts'
 import { resolveAddresses, type Matches, type NameScope } from './match.ts'
-import { ANY } from './match.ts'
-import type { Egress, Forward, Match, NatRule } from './model.ts'
+import type { Forward, NatRule } from './model.ts'
 import { describeInner, pairPorts, type PortPair } from './pairing.ts'
 import { formatPorts, ICMP, ports, templates, WITHOUT_PORTS, WITH_PORTS, type Template } from './template.ts'
 import type { View } from './view.ts'
 
 type Report = (diagnostic: Diagnostic) => void
-
-/** What is common to all forwards of a rule in one family. */
-interface Common {
-  family: Family
-  external: Range[]
-  inner: Range
-  source: Match
-  rule: NatRule
-}
 
 /**
  * Fills `rule.forwards` (and for full=1 `rule.egresses`). Anything that cannot be translated as written is reported and
@@ -35,126 +26,147 @@ export function translateForward(
   view: View,
   report: Report,
 ): void {
-  const place = { file: marked.place.file, span: marked.rule.spans.source ?? marked.place.span }
-  const source = resolveAddresses(marked.rule.source, names, place)
+  const sourcePlace = { file: marked.place.file, span: marked.rule.spans.source ?? marked.place.span }
+  const source = resolveAddresses(marked.rule.source, names, sourcePlace)
   if ('code' in source) return report(source)
   const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
   const external = resolveExternal(comment, iface, view.network, marked)
   if ('code' in external) return report(external)
   const inner = innerAddresses(marked, comment, names, view)
   if ('code' in inner) return report(inner)
-  const problem = checkOptions(marked, comment)
-  if (problem) return report(problem)
-  const commons = perFamily(rule, source, external, inner)
+  const hopeless = FAMILIES.flatMap((family) => templates(marked.rule, family, view.services))
+  const [first] = hopeless
+  if (first && !comment.full && hopeless.every(({ proto }) => !isForwardable(proto))) {
+    forwardable(first, hopeless, marked, report)
+    return
+  }
+  const mixed = mixedFamilies(source, inner, marked, comment, sourcePlace)
+  if (mixed) return report(mixed)
+  const commons = perFamily(rule, comment, source, allowedAddresses(external, rule, comment, view), inner)
   if (commons.length === 0)
     return report(diagnose('external-none', marked.place, { what: missing(source, inner) }))
-  for (const common of commons) {
-    if (comment.full) addFull(common, comment, external)
-    else addForwards(common, marked, comment, view, report)
+  if (comment.full) return translateFull(rule, commons, marked, comment, external, view, report)
+  const before = rule.forwards.length
+  const said = commons.map((common) => addForwards(common, marked, comment, view, report))
+  if (rule.forwards.length === before && !said.includes(true)) {
+    report(
+      diagnose('unsupported', marked.place, { what: `nothing of it applies to IPv${commons[0]?.family}` }),
+    )
   }
+}
+
+/** A `[guest N]` section may say which external addresses "any" means for a guest. */
+function allowedAddresses(
+  { addresses }: External,
+  { scope }: NatRule,
+  comment: NatComment,
+  view: View,
+): Range[] {
+  const allowed = scope.kind === 'guest' ? view.settings.guests.get(scope.guest.vmid)?.addresses : undefined
+  if (!allowed || comment.endpoint?.address) return addresses
+  return addresses.filter((address) => allowed.some((one) => sameRange(one, address)))
+}
+
+function mixedFamilies(
+  source: Matches,
+  inner: PerFamily<Range>,
+  { rule }: Marked,
+  { endpoint, places }: NatComment,
+  sourcePlace: Place,
+): Diagnostic | undefined {
+  const families = FAMILIES.filter((family) => inner[family])
+  const to = Object.values(inner).map(formatRange).join(', ')
+  const address = endpoint?.address
+  if (address && !families.includes(address.family)) {
+    return diagnose('family-mixed', places.address ?? places.all, { a: formatRange(address), b: to })
+  }
+  if (families.some((family) => source[family])) return undefined
+  return diagnose('family-mixed', sourcePlace, { a: rule.source ?? '', b: to })
 }
 
 function perFamily(
   rule: NatRule,
+  comment: NatComment,
   source: Matches,
-  external: External,
-  inner: Partial<Record<Family, Range>>,
+  addresses: readonly Range[],
+  inner: PerFamily<Range>,
 ): Common[] {
   return FAMILIES.flatMap((family) => {
     const match = source[family]
     const to = inner[family]
-    const addresses = external.addresses.filter((address) => address.family === family)
-    return match && to && addresses.length > 0
-      ? [{ family, external: addresses, inner: to, source: match, rule }]
-      : []
+    const external = addresses.filter((address) => address.family === family)
+    if (!match || !to || external.length === 0) return []
+    const { hairpin, snat } = comment
+    return [
+      {
+        family,
+        external,
+        inner: to,
+        source: match,
+        hairpin,
+        snat,
+        full: false,
+        except: [],
+        accept: false,
+        rule,
+      },
+    ]
   })
 }
 
 /** Which kind of external address would be needed. */
-function missing(source: Matches, inner: Partial<Record<Family, Range>>): string {
-  const family = FAMILIES.find((one) => source[one] && inner[one])
-  return family === undefined
-    ? 'address of the family that source and destination have in common'
-    : `IPv${family} address`
+function missing(source: Matches, inner: PerFamily<Range>): string {
+  const families = FAMILIES.filter((family) => source[family] && inner[family])
+  return `${families.map((family) => `IPv${family}`).join(' or ')} address`
 }
 
-function checkOptions(marked: Marked, comment: NatComment): Diagnostic | undefined {
-  const { full, all, endpoint } = comment.places
-  if (!comment.full) return undefined
-  const conflict = (reason: string): Diagnostic =>
-    diagnose('option-conflict', full ?? endpoint ?? all, { reason })
-  if (!comment.endpoint?.address) return conflict('full=1 needs the external address: NAT 203.0.113.7 full=1')
-  if (comment.endpoint.ports) return conflict('full=1 forwards every port; write the address alone')
-  const { proto, macro, sport, dport } = marked.rule
-  if (proto ?? macro ?? sport ?? dport)
-    return conflict('full=1 forwards everything; clear protocol, ports and macro of the rule')
-  return undefined
-}
-
-function addFull(
-  { family, external, inner, source, rule }: Common,
+/** Whether something was said that explains why there are no forwards. */
+function addForwards(
+  common: Common,
+  marked: Marked,
   comment: NatComment,
-  { interfaces }: External,
-): void {
-  const { hairpin, snat } = comment
-  rule.forwards.push({
-    ...{
-      family,
-      proto: 'all',
-      external,
-      inner,
-      single: false,
-      source,
-      hairpin,
-      snat,
-      full: true,
-      accept: false,
-      rule,
-    },
-  })
-  const out = outInterfaces({ interfaces, addresses: external }, family)
-  const egress: Egress = { family, exempt: false, source: { ranges: [inner] }, destination: ANY, out, rule }
-  rule.egresses.push({ ...egress, to: external[0] as Range })
-}
-
-function addForwards(common: Common, marked: Marked, comment: NatComment, view: View, report: Report): void {
+  view: View,
+  report: Report,
+): boolean {
+  let said = false
+  const say = (diagnostic: Diagnostic): boolean => {
+    report(diagnostic)
+    return (said = true)
+  }
   const all = templates(marked.rule, common.family, view.services)
-  const usable = all.filter((template) => forwardable(template, all, marked, report))
-  const wanted = externalPorts(marked, comment, view, report)
-  if (usable.length === 0 || !wanted) return
-  const { rule } = common
-  const base = {
-    ...common,
-    hairpin: comment.hairpin,
-    snat: comment.snat,
-    full: false,
-    accept: marked.rule.sport !== undefined,
-  }
-  for (const { proto } of usable.filter((template) => WITHOUT_PORTS.has(template.proto))) {
-    if (usable.length === 1 && wanted.length > 0) {
-      return report(diagnose('proto-ports', comment.places.ports ?? marked.place, { proto }))
-    }
-    rule.forwards.push({ ...base, proto, single: false })
-  }
+  const usable = all.filter((template) => forwardable(template, all, marked, say))
+  const wanted = externalPorts(marked, comment, view, say)
+  if (usable.length === 0 || !wanted) return said
+  const base = { ...common, accept: marked.rule.sport !== undefined }
+  if (base.accept && view.firewall === 'nftables') report(nftSport(marked))
   const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
-  if (withPorts.length === 0) return
+  const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto))
+  if (withPorts.length === 0 && wanted.length > 0) {
+    return say(diagnose('proto-ports', comment.places.ports ?? marked.place, { proto: bare[0]?.proto ?? '' }))
+  }
+  common.rule.forwards.push(...bare.map(({ proto }) => ({ ...base, proto, single: false })))
+  if (withPorts.length === 0) return said
   if (withPorts.some(({ dports }) => dports.some(([lo]) => lo === 0)))
-    return report(diagnose('ports-zero', portsPlace(marked), {}))
+    return say(diagnose('ports-zero', portsPlace(marked), {}))
   if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0)) {
-    return report(diagnose('ports-missing', comment.places.all, {}))
+    return say(diagnose('ports-missing', comment.places.all, {}))
   }
   const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
   if (!pairs) {
     const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
-    return report(diagnose('ports-unpaired', comment.places.ports ?? marked.place, facts))
+    return say(diagnose('ports-unpaired', comment.places.ports ?? marked.place, facts))
   }
-  rule.forwards.push(...pairs.map((pair) => toForward(base, pair)))
+  common.rule.forwards.push(...pairs.map((pair) => toForward(base, pair)))
+  return said
 }
 
-function toForward(
-  base: Omit<Forward, 'proto' | 'single'>,
-  { proto, external, inner, single, sport }: PortPair,
-): Forward {
+/** The accept that cures a -sport rule has no effect on the bridge table of proxmox-firewall. */
+function nftSport({ rule, place }: Marked): Diagnostic {
+  const facts = { sport: rule.sport ?? '', dport: rule.dport ?? rule.sport ?? '' }
+  return diagnose('nft-sport', { file: place.file, span: rule.spans.sport ?? place.span }, facts)
+}
+
+function toForward(base: Common, { proto, external, inner, single, sport }: PortPair): Forward {
   const forward: Forward = { ...base, proto, ports: external, innerPort: inner, single }
   return sport ? { ...forward, sport } : forward
 }
@@ -185,9 +197,18 @@ function externalPorts(
   return named ?? own
 }
 
+function isForwardable(proto: string): boolean {
+  return proto === '' || WITH_PORTS.has(proto) || WITHOUT_PORTS.has(proto)
+}
+
 /** Whether NAT can forward a protocol; a macro loses the part that cannot, a rule of its own is an error. */
-function forwardable({ proto }: Template, all: readonly Template[], marked: Marked, report: Report): boolean {
-  if (proto === '' || WITH_PORTS.has(proto) || WITHOUT_PORTS.has(proto)) return true
+function forwardable(
+  { proto }: Template,
+  all: readonly Template[],
+  marked: Marked,
+  report: (diagnostic: Diagnostic) => void,
+): boolean {
+  if (isForwardable(proto)) return true
   const { macro } = marked.rule
   if (macro !== undefined && all.some((other) => WITH_PORTS.has(other.proto))) {
     report(diagnose('macro-part', marked.place, { proto, macro }))

@@ -92,24 +92,27 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const set = inGuest ?? inCluster
   if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
   const owner = inGuest ? (names.vmid ?? 0) : 0
-  return Object.fromEntries(
-    FAMILIES.map((family) => [
-      family,
-      setMatch(set, `${owner}-${name}`, family, inGuest ? names : { cluster: names.cluster }),
-    ]),
-  )
+  const scoped = inGuest ? names : { cluster: names.cluster }
+  const matches = FAMILIES.flatMap((family) => {
+    const match = setMatch(set, `${owner}-${name}`, family, scoped)
+    return match.ranges.length > 0 ? [[family, match] as const] : []
+  })
+  return matches.length > 0 ? Object.fromEntries(matches) : diagnose('set-empty', place, { name })
 }
 
 function setMatch(set: FwSet, name: string, family: Family, names: NameScope): Match {
-  const entries = set.entries.flatMap((entry) => {
-    if (entry.errors) return []
-    const range = parseCidr(
-      /^[\d.:a-fA-F/]+$/.test(entry.cidr) ? entry.cidr : (findAlias(entry.cidr, names) ?? ''),
-    )
-    return range?.family === family ? [{ range, nomatch: entry.nomatch === 1 }] : []
-  })
-  const lines = entries.map(({ range, nomatch }) => formatRange(range) + (nomatch ? ' nomatch' : ''))
-  return { ranges: effective(entries), set: namedSet(name, family, lines) }
+  const entries = new Map<string, { range: Range; nomatch: boolean }>()
+  for (const { cidr, nomatch = 0, errors } of set.entries) {
+    const range = errors
+      ? undefined
+      : parseCidr(/^[\d.:a-fA-F/]+$/.test(cidr) ? cidr : (findAlias(cidr, names) ?? ''))
+    if (range?.family !== family) continue
+    const text = formatRange(range)
+    // The kernel keeps a network once; named both ways it does not match.
+    entries.set(text, { range, nomatch: nomatch === 1 || entries.get(text)?.nomatch === true })
+  }
+  const lines = [...entries].map(([text, { nomatch }]) => text + (nomatch ? ' nomatch' : ''))
+  return { ranges: effective([...entries.values()]), set: namedSet(name, family, lines) }
 }
 
 /** What a hash:net set matches: of the networks around an address the longest decides. */

@@ -6,7 +6,7 @@
 import type { Family, Range } from '../address.ts'
 import type { Place } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
-import type { PortRange } from './comment.ts'
+import type { Endpoint, PortRange } from './comment.ts'
 
 export type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
 
@@ -25,6 +25,8 @@ export interface NatRule {
   /** The word that says which port or address it claims. */
   where: Place
   comment: string
+  /** What the comment asks for, also when nothing comes of it. */
+  asked?: Endpoint | undefined
   /** The rule's own source as typed, or ''. */
   source: string
   forwards: Forward[]
@@ -68,6 +70,8 @@ export interface Forward {
   hairpin: boolean
   snat: boolean
   full: boolean
+  /** Of full=1: what is left to the node all the same (protocol, ports and source count). */
+  except: Pick<Forward, 'proto' | 'ports' | 'source'>[]
   /** The rule was written with -sport: pve-firewall alone would drop what is forwarded. */
   accept: boolean
   rule: NatRule
@@ -91,6 +95,10 @@ export interface Egress {
 
 export interface Block {
   family: Family
+  /** Which way: connections that lead into the destination, or that begin in the source. */
+  direction: 'in' | 'out'
+  /** External interfaces by which they come or go; undefined for any way. */
+  interfaces?: string[]
   action: 'DROP' | 'REJECT'
   source: Match
   destination: Match

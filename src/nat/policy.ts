@@ -14,20 +14,24 @@ import type { View } from './view.ts'
 export function forbidden(rule: NatRule, view: View): Diagnostic | undefined {
   const guest = rule.scope.kind === 'guest' ? rule.scope.guest : undefined
   for (const forward of rule.forwards) {
+    const foreign = guest && foreignInner(rule, forward, guest, view)
+    if (foreign) return foreign
+    // An exemption claims nothing.
+    if (rule.kind === 'exempt') continue
     const problem = (guest && guestForward(rule, forward, guest, view)) ?? reservedPort(rule, forward, view)
     if (problem) return problem
   }
   return guest && guestEgress(rule, guest, view)
 }
 
+function foreignInner(rule: NatRule, { inner }: Forward, guest: Guest, view: View): Diagnostic | undefined {
+  const foreign = foreignAddress([inner], guest, view)
+  if (!foreign) return undefined
+  const facts = { address: formatRange(foreign), guest: label(guest), own: ownText(guest, view) }
+  return diagnose('guest-foreign', rule.where, facts)
+}
+
 function guestForward(rule: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
-  const foreign = foreignAddress([forward.inner], guest, view)
-  if (foreign)
-    return diagnose('guest-foreign', rule.where, {
-      address: formatRange(foreign),
-      guest: label(guest),
-      own: ownText(guest, view),
-    })
   const allowed = view.settings.guests.get(guest.vmid)?.ports ?? view.settings.guestPorts
   const { ports } = forward
   if (ports && !allowed.some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
@@ -37,19 +41,28 @@ function guestForward(rule: NatRule, forward: Forward, guest: Guest, view: View)
   const addresses = view.settings.guests.get(guest.vmid)?.addresses
   const other =
     addresses && forward.external.find((one) => !addresses.some((address) => sameRange(address, one)))
-  if (addresses && other) {
-    const facts = {
-      address: formatRange(other),
-      guest: label(guest),
-      allowed: addresses.map(formatRange).join(', '),
-    }
-    return diagnose('address-forbidden', rule.where, facts)
+  return other && addressForbidden(rule, other, guest, addresses)
+}
+
+function addressForbidden(
+  rule: NatRule,
+  address: Range,
+  guest: Guest,
+  allowed: readonly Range[],
+): Diagnostic {
+  const facts = {
+    address: formatRange(address),
+    guest: label(guest),
+    allowed: allowed.map(formatRange).join(', '),
   }
-  return undefined
+  return diagnose('address-forbidden', rule.where, facts)
 }
 
 function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | undefined {
-  for (const { source } of rule.egresses) {
+  const addresses = view.settings.guests.get(guest.vmid)?.addresses
+  for (const { source, to } of rule.egresses) {
+    if (to && addresses && !addresses.some((one) => sameRange(one, to)))
+      return addressForbidden(rule, to, guest, addresses)
     const foreign = source.ranges === 'any' ? undefined : foreignAddress(source.ranges, guest, view)
     if (source.ranges !== 'any' && !foreign) continue
     const address = foreign ? formatRange(foreign) : 'any address'
@@ -87,7 +100,10 @@ function ownText(guest: Guest, view: View): string {
 }
 
 /** Cluster and host rules may take any port but these two. */
-const NEVER: readonly number[] = [22, 8006]
+const NEVER: readonly ReservedPort[] = [
+  { proto: 'tcp', ports: [22, 22], holder: 'ssh' },
+  { proto: 'tcp', ports: [8006, 8006], holder: 'pveproxy' },
+]
 
 function reservedPort(
   rule: NatRule,
@@ -97,11 +113,8 @@ function reservedPort(
   if (!ports) return undefined
   const isGuest = rule.scope.kind === 'guest'
   if (!isGuest && view.settings.allowReserved) return undefined
-  const reserved = view.settings.reserved.find(
-    (one) =>
-      one.proto === proto &&
-      covers(one, ports) &&
-      (isGuest || (proto === 'tcp' && NEVER.includes(one.ports[0]))),
+  const reserved = (isGuest ? view.settings.reserved : NEVER).find(
+    (one) => one.proto === proto && covers(one, ports),
   )
   const socket = isGuest
     ? view.listeners.find((one) => one.proto === proto && bound(one, ports, external))
@@ -109,7 +122,41 @@ function reservedPort(
   if (!reserved && !socket) return undefined
   const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
   const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
+  return portReserved(rule, port, proto, holder)
+}
+
+function portReserved(rule: NatRule, port: number, proto: string, holder: string): Diagnostic {
   return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, free: freePort(port) })
+}
+
+/**
+ * The ports of an external address that full=1 leaves to the node: where its services listen (of a cluster or host rule, only
+ * ssh and the GUI). The address by which the node is known is not to be had at all. Settings that name the address
+ * for the guest hand it over whole.
+ */
+export function nodePorts(
+  rule: NatRule,
+  address: Range,
+  isMain: boolean,
+  view: View,
+): Forward['except'] | Diagnostic {
+  const { scope } = rule
+  const handedOver =
+    scope.kind === 'guest'
+      ? view.settings.guests.get(scope.guest.vmid)?.addresses?.some((one) => sameRange(one, address))
+      : view.settings.allowReserved
+  if (handedOver) return []
+  const [first] = NEVER
+  if (isMain && first) return portReserved(rule, first.ports[0], first.proto, first.holder)
+  const kept = view.listeners.filter(
+    ({ proto, port, address: own }) =>
+      (!own || sameRange(own, address)) &&
+      (scope.kind === 'guest' || NEVER.some((one) => one.proto === proto && one.ports[0] === port)),
+  )
+  const ports = new Map(kept.map(({ proto, port }) => [`${proto}/${port}`, { proto, port }]))
+  return [...ports.values()]
+    .sort((a, b) => a.port - b.port)
+    .map(({ proto, port }) => ({ proto, ports: [port, port], source: { ranges: 'any' } }))
 }
 
 /** Whether a service listens there: on the very address, or on all of them. */

@@ -6,7 +6,7 @@ import { parsePortList } from '../fw/ports.ts'
 import type { PortRange } from './comment.ts'
 
 export interface Template {
-  /** iptables' name: tcp, udp, sctp, esp, ah, gre, ipip, 41, icmp, icmpv6, or whatever PVE has; '' for any. */
+  /** iptables' name: tcp, udp, sctp, esp, ah, gre, 4, 94, 41, icmp, icmpv6, or whatever PVE has; '' for any. */
   proto: string
   /** Destination ports; empty for any. */
   dports: PortRange[]
@@ -16,23 +16,22 @@ export interface Template {
 }
 
 export const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp'])
-export const WITHOUT_PORTS: ReadonlySet<string> = new Set(['esp', 'ah', 'gre', 'ipip', '41'])
+export const WITHOUT_PORTS: ReadonlySet<string> = new Set(['esp', 'ah', 'gre', '4', '94', '41'])
 export const ICMP: ReadonlySet<string> = new Set(['icmp', 'icmpv6'])
 
-/** Numbers and aliases of /etc/protocols → the name that is used in rules. IPIP is number 94 in PVE's macro and 4 elsewhere. */
+/** Numbers and aliases of /etc/protocols → the word that is used in rules. IPIP is 94 to PVE's macro, 4 to most of the world. */
 const PROTOCOLS: Readonly<Record<string, string>> = {
   ...{
     '1': 'icmp',
-    '4': 'ipip',
     '6': 'tcp',
     '17': 'udp',
     '47': 'gre',
     '50': 'esp',
     '51': 'ah',
     '58': 'icmpv6',
-    '94': 'ipip',
+    '132': 'sctp',
   },
-  ...{ '132': 'sctp', ipencap: 'ipip', ipv6: '41', 'ipv6-icmp': 'icmpv6' },
+  ...{ ipencap: '4', ipip: '94', ipv6: '41', 'ipv6-icmp': 'icmpv6' },
 }
 
 /** The templates of a valid rule for one family, in the macro's own order; empty when rule or macro are of the other one. */

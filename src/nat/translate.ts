@@ -1,6 +1,6 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
 import { FAMILIES, type Family } from '../address.ts'
-import { diagnose, isError, word, type Diagnostic, type Place } from '../diagnostic.ts'
+import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
 import { reportLosses, resolveClaims, type Dispatch } from './claims.ts'
@@ -8,7 +8,6 @@ import { isMarked, parseComment, type Direction, type NatComment } from './comme
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
 import { collectMarked, skippedMarked, type Marked } from './marked.ts'
-import { isIncumbent } from './incumbents.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
@@ -26,9 +25,10 @@ export function translate(view: View): Translation {
   const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
     translateRule(marked, uniqueId(marked, ids), view, diagnostics),
   )
-  const active = rules.filter(({ state }) => state === 'active')
-  const claimants = byPriority(active, view.incumbents)
-  const [v4, v6] = FAMILIES.map((family) => resolveClaims(claimants, externalAddresses(view, family), family))
+  const claimants = rules.filter(({ state }) => state === 'active')
+  const [v4, v6] = FAMILIES.map((family) =>
+    resolveClaims(claimants, externalAddresses(view, family), family, view.incumbents),
+  )
   const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
   diagnostics.push(...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
   markLosers(rules, dispatch, diagnostics)
@@ -37,17 +37,6 @@ export function translate(view: View): Translation {
 
 function externalAddresses({ network }: View, family: Family): View['network']['external'][0]['addresses'] {
   return network.external.flatMap(({ addresses }) => addresses.filter((address) => address.family === family))
-}
-
-/**
- * Cluster and host rules come before those of guests; among guests those in force before newcomers; within, the order of
- * evaluation (VMID, line) decides.
- */
-function byPriority(rules: readonly NatRule[], incumbents: ReadonlySet<string>): NatRule[] {
-  const rank = (rule: NatRule): number =>
-    rule.scope.kind !== 'guest' ? 0 : isIncumbent(rule, incumbents) ? 1 : 2
-  const ranks = new Map(rules.map((rule) => [rule, rank(rule)]))
-  return [...rules].sort((a, b) => (ranks.get(a) ?? 0) - (ranks.get(b) ?? 0))
 }
 
 /** Stable while other lines come and go: made of scope and text, numbered when the same line stands there twice. */
@@ -81,17 +70,20 @@ function translateRule(marked: Marked, id: string, view: View, diagnostics: Diag
   const nat: NatRule = {
     ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
+    asked: comment.endpoint,
     ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
   }
   const own: Diagnostic[] = []
   fill(nat, marked, comment, view, (one) => own.push(one))
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   diagnostics.push(...own)
-  const stopper =
-    own.find(isError) ?? own.find(({ code }) => code === 'external-none' || code === 'elsewhere')
+  const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))
   if (!stopper) return nat
   return { ...nat, state: isError(stopper) ? 'error' : 'inactive', reason: word(stopper).message }
 }
+
+/** Nothing is wrong with such a rule, but it has nothing to do here and now. */
+const IDLE: readonly Code[] = ['external-none', 'elsewhere', 'set-empty']
 
 function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
   if (rule.action === 'DROP' || rule.action === 'REJECT') return 'block'
@@ -149,7 +141,7 @@ function fill(
       const reason = `a ${rule.action} rule blocks; it takes no address and no ports in the comment`
       return report(diagnose('option-conflict', nat.where, { reason }))
     }
-    return translateBlock(nat, marked, names, view, report)
+    return translateBlock(nat, marked, comment, names, view, report)
   }
   if (rule.type === 'out') translateEgress(nat, marked, comment, names, view, report)
   else translateForward(nat, marked, comment, names, view, report)

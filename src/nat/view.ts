@@ -3,6 +3,7 @@ import type { Family, Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
 import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
 import type { Settings } from '../settings.ts'
+import type { Incumbents } from './incumbents.ts'
 import type { Socket } from './listeners.ts'
 
 export interface View {
@@ -23,8 +24,7 @@ export interface View {
   firewall: FirewallMode
   /** What services of this node listen on. */
   listeners: readonly Socket[]
-  /** Claims of guests that are in force, see `claimKeys`: they keep them. */
-  incumbents: ReadonlySet<string>
+  incumbents: Incumbents
   /** Service name → port, of the node's /etc/services. */
   services: ReadonlyMap<string, number>
 }

@@ -1,5 +1,5 @@
 /** Puts a ruleset into force: only what differs, and read back afterwards. */
-import { claimKeys } from '../nat/incumbents.ts'
+import { claimLines } from '../nat/incumbents.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
@@ -64,7 +64,7 @@ async function remember(changes: Changes, stateDir: string): Promise<void> {
 }
 
 async function rememberIncumbents({ translation }: Outcome, look: Look, stateDir: string): Promise<void> {
-  const keys = [...new Set(claimKeys(translation.dispatch))].sort()
+  const keys = claimLines(translation.dispatch)
   const before = look.incumbents ?? new Set()
   if (keys.length === before.size && keys.every((key) => before.has(key))) return
   await writeState(stateDir, { ...(await readState(stateDir)), incumbents: keys })

@@ -31,7 +31,11 @@ export function dnatChains(dispatch: Dispatch, view: View): Dnat {
   const add = (chain: string, forwards: readonly Forward[], addresses: Range[], outside: boolean): void => {
     const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
     if (own.length === 0 || addresses.length === 0) return
-    result.chains.push({ table: 'nat', name: chain, rules: own.map((forward) => dnat(forward)) })
+    result.chains.push({
+      table: 'nat',
+      name: chain,
+      rules: [...own.flatMap(exceptions), ...own.map((forward) => dnat(forward))],
+    })
     result.jumps.push({ chain, addresses, outside })
   }
   const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
@@ -65,6 +69,16 @@ export function jumpRules(jumps: readonly Jump[], view: View): Rule[] {
 /** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */
 function addressChain({ family, lo }: Range): string {
   return family === 4 ? `PVENAT-${formatIp(4, lo)}` : `PVENAT-${shortHash(formatIp(6, lo))}`
+}
+
+/** What full=1 leaves to the node. These chains are a packet's last, so nothing of ours is passed over. */
+function exceptions({ except, rule }: Forward): Rule[] {
+  return except.map((one) => ({
+    ...packets(one),
+    ...matches(one.source, ANY),
+    target: { kind: 'return' },
+    serves: rule.id,
+  }))
 }
 
 /** The rule of a forward; `source` false leaves its source out. */

@@ -1,7 +1,7 @@
 /** PVENAT-FORWARD: what is let through beside pve-firewall, and what is blocked. */
 import type { Dispatch } from '../nat/claims.ts'
 import type { Family, Range } from '../address.ts'
-import type { Forward, NatRule } from '../nat/model.ts'
+import type { Block, Forward, NatRule } from '../nat/model.ts'
 import type { InternalNetwork } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
 import type { Loop } from './loop.ts'
@@ -24,14 +24,22 @@ export function filterRules(
     { state: '!NEW', target: { kind: 'return' } },
     ...loop.forward,
     ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
-    ...blocks.map((block): Rule => {
-      const kind = block.action === 'REJECT' ? 'reject' : 'drop'
-      return {
-        ...{ ...packets(block), ...matches(block.source, block.destination) },
-        ...{ state: '!DNAT', routed: true, target: { kind }, serves: block.rule.id },
-      }
-    }),
+    ...blocks.flatMap(blockRules),
   ]
+}
+
+/** Forwards of ours lead into an isolated network all the same; what begins in it goes nowhere, by the external address neither. */
+function blockRules(block: Block): Rule[] {
+  const { action, direction, interfaces, source, destination, rule } = block
+  const base: Rule = {
+    ...{
+      ...packets(block),
+      ...matches(source, destination),
+      ...(direction === 'in' ? { state: '!DNAT' } : {}),
+    },
+    ...{ routed: true, target: { kind: action === 'REJECT' ? 'reject' : 'drop' }, serves: rule.id },
+  }
+  return interfaces?.map((name) => ({ ...base, [direction]: name })) ?? [base]
 }
 
 /**

@@ -21,7 +21,7 @@ import { watchFiles } from './watch.ts'
 
 /** Long enough for the two steps of a save by rename, short enough for nobody to notice. */
 const SETTLE_MS = 20
-/** A guest that is missing from .vmlist may be between two nodes; it is looked for again this soon. */
+/** A guest that is missing from .vmlist may be between two nodes; only after this long it counts as gone. */
 const CONFIRM_MS = 500
 
 /** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. */
@@ -33,8 +33,8 @@ interface Memory {
   diagnostics: Map<string, Located>
   /** The tree that is in force. */
   tree: Tree | undefined
-  /** Guests that were missing from .vmlist at the last look. */
-  missing: Set<number>
+  /** Guests that are missing from .vmlist, and since when (milliseconds). */
+  missing: Map<number, number>
   backend: Backend | undefined
   intervalMs: number
 }
@@ -52,7 +52,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   const watch = watchFiles(paths, wakeup.call)
   const monitor = monitorNetwork(wakeup.call)
   const memory: Memory = {
-    ...{ degraded: '', diagnostics: new Map(), tree: undefined, missing: new Set() },
+    ...{ degraded: '', diagnostics: new Map(), tree: undefined, missing: new Map() },
     ...{ backend: undefined, intervalMs: 5000 },
   }
   while (!stopping) {
@@ -88,13 +88,13 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise
   }
 }
 
-/** Whether a guest of ours has vanished from .vmlist since the last look: migration drops and adds it in two steps. */
+/** Whether a guest of ours has only just vanished from .vmlist: migration drops it and adds it again in two steps. */
 function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
+  const now = Date.now()
   const before = memory.tree?.guests.map(({ vmid }) => vmid) ?? []
-  const missing = new Set(before.filter((vmid) => !tree.owners.has(vmid)))
-  const unconfirmed = [...missing].some((vmid) => !memory.missing.has(vmid))
-  memory.missing = unconfirmed ? missing : new Set()
-  return unconfirmed
+  const missing = before.filter((vmid) => !tree.owners.has(vmid))
+  memory.missing = new Map(missing.map((vmid) => [vmid, memory.missing.get(vmid) ?? now]))
+  return [...memory.missing.values()].some((since) => now - since < CONFIRM_MS)
 }
 
 async function applyLook(looked: Looked, paths: Paths, memory: Memory, journal: Journal): Promise<void> {

@@ -66,7 +66,7 @@ export function toRow(
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {
       addresses: addressesOf(rule, external),
-      ports: rangesOf(forwards.map(({ ports }) => ports)),
+      ports: rangesOf(forwards.length > 0 ? forwards.map(({ ports }) => ports) : (rule.asked?.ports ?? [])),
       interface: outOf(rule),
     },
     inner: {
@@ -83,7 +83,9 @@ export function toRow(
   }
 }
 
-function addressesOf({ forwards, egresses }: NatRule, external: readonly Range[]): string[] | 'any' {
+/** `any`: whichever address the node has, also when it has none just now. */
+function addressesOf({ forwards, egresses, asked }: NatRule, external: readonly Range[]): string[] | 'any' {
+  if (asked?.address) return [formatRange(asked.address)]
   const named = distinct(
     [...forwards.flatMap((forward) => forward.external), ...egresses.flatMap(({ to }) => to ?? [])].map(
       formatRange,
@@ -92,10 +94,7 @@ function addressesOf({ forwards, egresses }: NatRule, external: readonly Range[]
   const every = external
     .filter(({ family }) => forwards.some((forward) => forward.family === family))
     .map(formatRange)
-  return named.length === 0 ||
-    (forwards.length > 0 && every.every((one) => named.includes(one)) && every.length > 0)
-    ? 'any'
-    : named
+  return named.length === 0 || every.every((one) => named.includes(one)) ? 'any' : named
 }
 
 function outOf({ egresses }: NatRule): string | null {
@@ -153,7 +152,8 @@ function externalCell({ kind, external, proto }: Row): string {
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
   if (kind !== 'forward')
     return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
-  return `${address}:${external.ports ? formatPorts(external.ports) : '*'}/${proto.join('+')}`
+  const ports = external.ports ? formatPorts(external.ports) : '*'
+  return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
 }
 
 function innerCell({ kind, inner }: Row): string {

@@ -14,6 +14,10 @@ export interface Case {
   proves: string
   /** Files by their path below the pve directory, bytes as latin1. */
   files: Map<string, string>
+  /** Files that were in force before, where those of now say something else. */
+  before: Map<string, string>
+  /** Lines `PROTO ADDRESS:PORT NAME`: what services of the node listen on; `*` for every address. */
+  listening: string
   /** Lines as in fixtures/cases/network, for a case that needs another network. */
   network: string | undefined
   /** Rules of somebody else in the filter table, for the packets. */
@@ -44,15 +48,16 @@ export function loadCases(): Case[] {
 function loadCase(name: string): Case {
   const [proves = '', ...parts] = readFileSync(fileOf(name), 'latin1').split(/^=== /m)
   const result: Case = {
-    ...{ name, proves: decode(proves).trim(), files: new Map(), network: undefined },
-    ...{ filter: '', rules: '', diagnostics: '', packets: [] },
+    ...{ name, proves: decode(proves).trim(), files: new Map(), before: new Map(), network: undefined },
+    ...{ listening: '', filter: '', rules: '', diagnostics: '', packets: [] },
   }
   for (const part of parts) {
     const end = part.indexOf('\n')
     const title = part.slice(0, end).trim()
     const body = part.slice(end + 1)
     if (title === 'rules' || title === 'diagnostics') result[title] = decode(body).trim()
-    else if (title === 'filter') result.filter = body
+    else if (title === 'filter' || title === 'listening') result[title] = body
+    else if (title.startsWith('before ')) result.before.set(pathOf(title.slice(7)), body)
     else if (title === 'network') result.network = body
     else if (title === 'packets') result.packets = decode(body).trim().split('\n')
     else result.files.set(pathOf(title), body)

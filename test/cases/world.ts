@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
+import { claimKeys } from '../../src/nat/incumbents.ts'
+import type { Socket } from '../../src/nat/listeners.ts'
 import { guestFw, hostFw, type Network } from '../../src/nat/view.ts'
 import { readSettings } from '../../src/node/settings.ts'
+import { compile } from '../../src/pipeline.ts'
 import type { Look, Tree } from '../../src/read.ts'
 import { fixture } from '../fw/context.ts'
 import { baseTree, casesDir, type Case } from './case.ts'
@@ -28,7 +31,17 @@ const base = new Map(
     .map((path) => [path.slice(baseTree.length + 1), readFileSync(path, 'latin1')] as const),
 )
 
-export async function worldOf({ files, network }: Case): Promise<World> {
+/** The world of a case, and before it, if that matters, the world in which its older files were in force. */
+export async function worldOf(one: Case): Promise<World> {
+  const world = await lookAt(one, one.files)
+  if (one.before.size > 0) {
+    const { look } = await lookAt(one, new Map([...one.files, ...one.before]))
+    world.look.incumbents = new Set(claimKeys(compile(look).translation.dispatch))
+  }
+  return world
+}
+
+async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, string>): Promise<World> {
   const all = new Map([...base, ...files])
   const { settings, diagnostics } = await settingsOf(all.get(CONFIG))
   const tree = treeOf(all)
@@ -38,6 +51,7 @@ export async function worldOf({ files, network }: Case): Promise<World> {
     firewall: /^nftables: 1$/m.test(tree.fw.get(hostFw(NODE)) ?? '') ? 'nftables' : 'iptables',
     services: fixture('services'),
     protocols: fixture('protocols'),
+    listeners: readListening(listening),
   }
   return { look, settingsDiagnostics: diagnostics, sources: new Map([...all, ...tree.fw]) }
 }
@@ -69,6 +83,15 @@ async function settingsOf(text: string | undefined): ReturnType<typeof readSetti
   rmSync(dir, { recursive: true })
   const diagnostics = read.diagnostics.map((one) => ({ ...one, place: { ...one.place, file: CONFIG } }))
   return { ...read, diagnostics }
+}
+
+function readListening(text: string): Socket[] {
+  const all = text.trim().matchAll(/^(tcp|udp) (\S+):(\d+) (\S+)$/gm)
+  return [...all].map(([, proto, address = '', port, holder = '']) => {
+    const socket = { proto: proto as 'tcp' | 'udp', port: Number(port), inode: '', holder }
+    const bound = parseIp(address)
+    return bound ? { ...socket, address: bound } : socket
+  })
 }
 
 /** Lines `external NAME ADDRESS/LENGTH...` and `internal BRIDGE ADDRESS/LENGTH...`. */

@@ -15,6 +15,8 @@ export interface Member {
   resident: number
 }
 
+const clusterTree = fileURLToPath(new URL('../../fixtures/cluster', import.meta.url))
+
 /** The nodes that `fixtures/cluster` is the /etc/pve of; its node pve4 is off. */
 export const members: readonly [Member, Member, Member] = [
   { name: 'pve1', address: '203.0.113.2', address6: '2001:db8:113::2', resident: 101 },
@@ -67,8 +69,8 @@ export class ClusterTree {
     private readonly views: string,
   ) {}
 
-  static async create(source = fileURLToPath(new URL('../../fixtures/cluster', import.meta.url))) {
-    const dir = await copyTree(source)
+  static async create(): Promise<ClusterTree> {
+    const dir = await copyTree(clusterTree)
     const views = `${dir}-views`
     for (const { name } of members) {
       await mkdir(join(views, name), { recursive: true })

@@ -104,7 +104,7 @@ async function walk(lab: Lab, one: Case, backend: Backend): Promise<string[]> {
   const foreign = (lines: string): Promise<void> => addRules(lab, backend, 4, `*filter\n${lines}COMMIT\n`)
   if (one.filter !== '') await foreign(one.filter)
   const [applied] = await Promise.all([
-    new Pvenat(lab, backend, tree).run('apply'),
+    new Pvenat(lab, backend, tree).run('apply', '--state-dir', `${tree}/state`),
     serveAll(lab, one, questions),
   ])
   expect(applied.stderr).not.toMatch(/^pvenat: /m)

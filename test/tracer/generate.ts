@@ -1,55 +1,46 @@
-/**
- * Rules and packets at random. Ports and addresses are few, so that rules overlap; packets ask at the edges of what
- * the rules name.
- */
+/** Rules at random. Ports and addresses are few, so that rules overlap. */
 import fc from 'fast-check'
-import { portList, type Block, type Egress, type Entry, type Forward, type Hole } from './spec.ts'
+import { lineText, portList, type Block, type Egress, type Entry, type Forward, type Hole } from './spec.ts'
 import type { Line, Names, Pair, Ports, Proto, Rule, Shape, Spec } from './spec.ts'
-import type { Packet } from './tracer.ts'
-import { EXTERNAL, familyOf, GUESTS, HOSTS, networkOf, nodeAddress, route } from './world.ts'
-
-/** Guests that have a file. */
-const OWNERS = GUESTS.filter(({ bridge }) => bridge !== 'vmbr0')
-const INNER = OWNERS.flatMap(({ addresses }) => addresses)
+import { EXTERNAL, INNER, OWNERS, type WorldGuest } from './world.ts'
 
 // Addresses
 
-const NETWORKS = [
+const V4 = [
   ...['198.51.100.0/24', '198.51.100.7', '198.51.100.8/31', '192.0.2.0/24', '192.0.2.9', '203.0.113.0/24'],
   ...['10.10.10.0/24', '10.10.10.104/29', '10.10.10.105', '10.20.20.0/24', '128.0.0.0/1'],
-  ...['2001:db8:51::/64', '2001:db8:51::7', 'fd10::/64', 'fd10::105', '2001:db8::/32'],
 ]
+const V6 = ['2001:db8:51::/64', '2001:db8:51::7', 'fd10::/64', 'fd10::105', '2001:db8::/32']
+/** A rule in which both families meet is an error, so one of them is rare. */
+const NETWORKS = [...V4, ...V4, ...V4, ...V6]
 
 const LISTS = [
   ...['198.51.100.7,192.0.2.9', '198.51.100.0/24,10.10.10.0/24', '10.10.10.105,10.10.10.107,203.0.113.2'],
-  ...['2001:db8:51::7,2001:db8:51::8', 'fd10::/64,2001:db8:113::1', '0.0.0.0/0'],
-]
-
-const RANGES = [
-  '198.51.100.7-198.51.100.8',
-  '192.0.2.9-198.51.100.7',
-  '10.10.10.105-10.10.10.107',
-  'fd10::105-fd10::107',
+  ...['198.51.100.7-198.51.100.8', '192.0.2.9-198.51.100.7', '10.10.10.105-10.10.10.107', '0.0.0.0/0'],
+  ...['2001:db8:51::7,2001:db8:51::8', 'fd10::/64,2001:db8:113::1', 'fd10::105-fd10::107'],
 ]
 
 const REFERENCES = ['office', 'dc/office', '+partners', '+dc/partners', '+others']
 /** Every guest has these names of its own. */
 const OWN_REFERENCES = ['guest/office', '+guest/partners']
 
-const anySource = (isGuest: boolean): fc.Arbitrary<string | undefined> =>
+/** Whose file it is; undefined for cluster.fw and host.fw. */
+type Owner = WorldGuest | undefined
+
+const anySource = (owner: Owner): fc.Arbitrary<string | undefined> =>
   fc.oneof(
-    { weight: 5, arbitrary: fc.constant(undefined) },
+    { weight: 8, arbitrary: fc.constant(undefined) },
     { weight: 4, arbitrary: fc.constantFrom(...NETWORKS) },
-    { weight: 2, arbitrary: fc.constantFrom(...LISTS, ...RANGES) },
-    { weight: 4, arbitrary: fc.constantFrom(...REFERENCES, ...(isGuest ? OWN_REFERENCES : [])) },
+    { weight: 2, arbitrary: fc.constantFrom(...LISTS) },
+    { weight: 4, arbitrary: fc.constantFrom(...REFERENCES, ...(owner ? OWN_REFERENCES : [])) },
   )
 
 const entries: fc.Arbitrary<Entry[]> = fc.uniqueArray(
   fc.record({
-    text: fc.constantFrom(...NETWORKS, 'office'),
-    nomatch: fc.boolean(),
+    text: fc.constantFrom(...V4, ...V6, 'office'),
+    nomatch: fc.nat(2).map((n) => n === 2),
   }),
-  { maxLength: 4, selector: ({ text }) => text },
+  { minLength: 1, maxLength: 5, selector: ({ text }) => text },
 )
 
 /** An alias in a set may say the same as an entry beside it, which is an error in Proxmox VE. */
@@ -169,26 +160,32 @@ const holeShape = fc
 
 const rarely = fc.nat(9).map((n) => n === 9)
 
-const innerOf = (isGuest: boolean): fc.Arbitrary<Forward['inner']> => {
-  const given = fc.record({
-    address: fc.constantFrom(...INNER),
-    word: fc.constantFrom<'to' | 'dest'>('to', 'dest'),
-  })
-  return isGuest ? fc.oneof({ weight: 6, arbitrary: fc.constant(undefined) }, given) : given
+/** Mostly the guest's own address; another guest's is forbidden. */
+const innerOf = (owner: Owner): fc.Arbitrary<Forward['inner']> => {
+  const word = fc.constantFrom<'to' | 'dest'>('to', 'dest')
+  const v4 = INNER.filter((address) => !address.includes(':'))
+  if (!owner) return fc.record({ address: fc.constantFrom(...v4, ...v4, ...INNER), word })
+  return fc.oneof(
+    { weight: 12, arbitrary: fc.constant(undefined) },
+    { weight: 2, arbitrary: fc.record({ address: fc.constantFrom(...owner.addresses), word }) },
+    { weight: 1, arbitrary: fc.record({ address: fc.constantFrom(...INNER), word }) },
+  )
 }
 
-const ifaceOf = (isGuest: boolean): fc.Arbitrary<Forward['iface']> =>
+const ifaceOf = (owner: Owner): fc.Arbitrary<Forward['iface']> =>
   fc.oneof(
-    { weight: 5, arbitrary: fc.constant(undefined) },
+    { weight: 7, arbitrary: fc.constant(undefined) },
     fc.record({
       name: fc.constantFrom('vmbr0', 'eth1'),
-      word: fc.constantFrom<'if' | '-i'>('if', isGuest ? 'if' : '-i'),
+      word: fc.constantFrom<'if' | '-i'>('if', owner ? 'if' : '-i'),
     }),
   )
 
 const anyExternal = fc.oneof(
-  { weight: 2, arbitrary: fc.constant(undefined) },
-  fc.constantFrom(...EXTERNAL, '198.51.100.7'),
+  { weight: 20, arbitrary: fc.constant(undefined) },
+  { weight: 8, arbitrary: fc.constantFrom(...EXTERNAL.filter((one) => !one.includes(':'))) },
+  { weight: 2, arbitrary: fc.constantFrom(...EXTERNAL) },
+  { weight: 1, arbitrary: fc.constant('198.51.100.7') },
 )
 
 /** Leaves out what is undefined: that is how a spec says "not given". */
@@ -196,20 +193,23 @@ function given<T extends object>(record: T): { [K in keyof T]: Exclude<T[K], und
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as never
 }
 
-const forward = (isGuest: boolean): fc.Arbitrary<Forward> =>
+const forward = (owner: Owner): fc.Arbitrary<Forward> =>
   fc
     .record({
       shape: anyShape,
       rest: fc.record({
-        ...{ off: rarely, source: anySource(isGuest), address: anyExternal, iface: ifaceOf(isGuest) },
-        ...{ inner: innerOf(isGuest), hairpin: rarely.map((is) => !is), snat: rarely },
+        ...{ off: rarely, source: anySource(owner), address: anyExternal, iface: ifaceOf(owner) },
+        ...{ inner: innerOf(owner), hairpin: rarely.map((is) => !is), snat: rarely },
       }),
     })
     .map(({ shape, rest }) => ({ ...given(rest), ...shape, kind: 'forward' }))
 
-const hole = (isGuest: boolean): fc.Arbitrary<Hole> =>
+const hole = (owner: Owner): fc.Arbitrary<Hole> =>
   fc
-    .record({ shape: holeShape, rest: fc.record({ off: rarely, inner: innerOf(isGuest) }) })
+    .record({
+      shape: holeShape,
+      rest: fc.record({ off: rarely, source: anySource(owner), inner: innerOf(owner) }),
+    })
     .map(({ shape, rest }) => ({ ...given(rest), ...shape, kind: 'hole' }))
 
 const flows = (sources: fc.Arbitrary<string | undefined>, dests: fc.Arbitrary<string | undefined>) =>
@@ -235,14 +235,20 @@ const LANS = [
 ]
 const lan = fc.oneof(fc.constant(undefined), fc.constantFrom(...LANS))
 
-const egress = (isGuest: boolean): fc.Arbitrary<Egress> =>
+const egress = (owner: Owner): fc.Arbitrary<Egress> =>
   fc
     .record({
       flows: flows(
-        isGuest ? fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, fc.constantFrom(...INNER)) : lan,
-        anySource(isGuest),
+        owner
+          ? fc.oneof(
+              { weight: 6, arbitrary: fc.constant(undefined) },
+              { weight: 2, arbitrary: fc.constantFrom(...owner.addresses) },
+              fc.constantFrom(...INNER),
+            )
+          : lan,
+        anySource(owner),
       ),
-      rest: fc.record({ off: rarely, iface: ifaceOf(isGuest) }),
+      rest: fc.record({ off: rarely, iface: ifaceOf(owner) }),
       what: fc.oneof(
         { weight: 2, arbitrary: fc.constant({ none: false }) },
         fc.constant({ none: true }),
@@ -256,38 +262,51 @@ const egress = (isGuest: boolean): fc.Arbitrary<Egress> =>
 const block: fc.Arbitrary<Block> = fc
   .record({
     sides: fc.oneof(
-      flows(lan, anySource(false)).map((one) => ({ ...one, type: 'OUT' as const })),
-      flows(anySource(false), lan).map((one) => ({ ...one, type: 'IN' as const })),
+      flows(lan, anySource(undefined)).map((one) => ({ ...one, type: 'OUT' as const })),
+      flows(anySource(undefined), lan).map((one) => ({ ...one, type: 'IN' as const })),
     ),
-    rest: fc.record({ off: rarely, action: fc.constantFrom<'DROP' | 'REJECT'>('DROP', 'REJECT') }),
+    rest: fc.record({
+      off: rarely,
+      iface: ifaceOf(undefined),
+      action: fc.constantFrom<'DROP' | 'REJECT'>('DROP', 'REJECT'),
+    }),
   })
-  .map(({ sides: { ports, ...sides }, rest }) => ({ ...given(sides), ...ports, ...rest, kind: 'block' }))
+  .map(({ sides: { ports, ...sides }, rest }) => ({
+    ...given(sides),
+    ...ports,
+    ...given(rest),
+    kind: 'block',
+  }))
 
-const rule = (isGuest: boolean): fc.Arbitrary<Rule> =>
+const rule = (owner: Owner): fc.Arbitrary<Rule> =>
   fc.oneof(
-    { weight: 8, arbitrary: forward(isGuest) },
-    { weight: 1, arbitrary: hole(isGuest) },
-    { weight: 3, arbitrary: egress(isGuest) },
-    { weight: 1, arbitrary: block },
+    { weight: 8, arbitrary: forward(owner) },
+    { weight: 1, arbitrary: hole(owner) },
+    { weight: 3, arbitrary: egress(owner) },
+    { weight: owner ? 0 : 2, arbitrary: block },
   )
 
-/** A group is for guests and for cluster and host alike, so its rules may fit only some. */
+/** A group is for guests and for cluster and host alike, so its rules may fit only some; -i and guest/ have no place in it. */
 const groupRule = fc
-  .boolean()
-  .chain((isGuest) => rule(isGuest))
-  .filter(
-    (one) =>
-      !('source' in one && /guest\//.test(one.source ?? '')) &&
-      !('dest' in one && /guest\//.test(one.dest ?? '')),
-  )
+  .constantFrom(undefined, OWNERS[0])
+  .chain(rule)
+  .filter((one) => !/ -i |guest\//.test(lineText(one)))
 
-const lines = (isGuest: boolean, maxLength: number): fc.Arbitrary<Line[]> =>
+const group = fc.record({
+  kind: fc.constant('group' as const),
+  off: rarely,
+  name: fc.constantFrom('web', 'mail'),
+})
+
+const lines = (owner: Owner, maxLength: number): fc.Arbitrary<Line[]> =>
   fc.array(
-    fc.oneof(
-      { weight: 8, arbitrary: rule(isGuest) as fc.Arbitrary<Line> },
-      fc.record({ kind: fc.constant('group' as const), off: rarely, name: fc.constantFrom('web', 'mail') }),
+    fc.oneof<fc.WeightedArbitrary<Line>[]>(
+      { weight: 8, arbitrary: rule(owner) },
+      { weight: 1, arbitrary: group },
     ),
-    { maxLength },
+    {
+      maxLength,
+    },
   )
 
 export const specs: fc.Arbitrary<Spec> = fc
@@ -295,9 +314,9 @@ export const specs: fc.Arbitrary<Spec> = fc
     names,
     web: fc.array(groupRule, { maxLength: 3 }),
     mail: fc.array(groupRule, { maxLength: 2 }),
-    cluster: lines(false, 4),
-    host: lines(false, 2),
-    guests: fc.tuple(...OWNERS.map(() => fc.record({ names, lines: lines(true, 4) }))),
+    cluster: lines(undefined, 4),
+    host: lines(undefined, 2),
+    guests: fc.tuple(...OWNERS.map((owner) => fc.record({ names, lines: lines(owner, 4) }))),
   })
   .map(({ names, web, mail, cluster, host, guests }) => ({
     names: {
@@ -315,73 +334,3 @@ const LANS_SET: Entry[] = [
   { text: '10.10.10.107', nomatch: false },
   { text: 'fd20::/64', nomatch: false },
 ]
-
-// Packets
-
-/** Where a packet comes from and goes, as numbers: which ports are worth asking depends on the rules. */
-export interface Question {
-  from: string
-  to: number
-  proto: Proto
-  port: number
-  isOld: boolean
-}
-
-export const questions: fc.Arbitrary<Question> = fc.record({
-  from: fc.constantFrom(...HOSTS, ...HOSTS, ...INNER, ...INNER, '203.0.113.50', 'node'),
-  ...{ to: fc.nat(), proto, port: fc.nat(), isOld: fc.nat(19).map((n) => n === 19) },
-})
-
-export function toPacket(question: Question, spec: Spec): Packet {
-  const { from, to, proto, port, isOld } = question
-  const targets = targetsOf(from)
-  const destination = targets[to % targets.length] as string
-  const ports = edges(spec)
-  const dport = ports[port % ports.length] as number
-  const rest = { destination, proto, sport: 40000, dport, state: isOld ? 'ESTABLISHED' : 'NEW' } as const
-  if (from === 'node') return { ...rest, source: nodeSource(destination) }
-  return { ...rest, in: entryOf(from, destination), source: from }
-}
-
-/** The external addresses more often than others. */
-function targetsOf(from: string): string[] {
-  if (from === 'node') return [...EXTERNAL, ...EXTERNAL, ...HOSTS]
-  const isInner = INNER.includes(from)
-  const others = isInner || from === '203.0.113.50' ? HOSTS : [...INNER, '203.0.113.50']
-  const more = isInner ? INNER.filter((other) => networkOf(other) !== networkOf(from)) : []
-  return [...EXTERNAL, ...EXTERNAL, ...others, ...more].filter((one) => {
-    if (familyOf(one) !== (from === 'node' ? familyOf(one) : familyOf(from))) return false
-    // A bridged guest asks its own router for what is not beside it.
-    return from !== '203.0.113.50' || route(one) === 'vmbr0' || route(one) === 'local'
-  })
-}
-
-/** What comes from the internet arrives by the interface that has the address; what is behind it by the default route. */
-function entryOf(from: string, destination: string): string {
-  const own = networkOf(from)
-  if (own && !own.external) return own.name
-  const aimed = networkOf(destination)
-  return from !== '203.0.113.50' && aimed?.external ? aimed.name : 'vmbr0'
-}
-
-/** The kernel calls an own address from the interface's first one. */
-function nodeSource(destination: string): string {
-  const out = route(destination)
-  const name = out === 'local' ? (networkOf(destination)?.name ?? 'vmbr0') : out
-  return nodeAddress(name, familyOf(destination))
-}
-
-/** First and last ports of everything that the rules name, and their neighbours. */
-function edges(spec: Spec): number[] {
-  const all = [
-    ...[...Object.values(spec.groups), spec.cluster, spec.host].flat(),
-    ...Object.values(spec.guests).flatMap(({ lines: own }) => own),
-  ]
-  const named = all.flatMap((line): number[] => {
-    if (line.kind === 'forward')
-      return line.pairs.flatMap(({ external: [lo, hi] }) => [lo - 1, lo, hi, hi + 1, lo, hi])
-    if (line.kind === 'hole' || line.kind === 'group') return []
-    return (line.ports ?? []).flatMap(([lo, hi]) => [lo - 1, lo, hi, hi + 1])
-  })
-  return [...named, 22, 443, 2003, 2010]
-}

@@ -3,20 +3,7 @@
  * of chains, of src, or of how anything is rendered, and asks one packet at a time.
  */
 import { span, type Family, type Span } from './ip.ts'
-import type {
-  Block,
-  Egress,
-  Entry,
-  Flows,
-  Forward,
-  Hole,
-  Line,
-  Names,
-  Pair,
-  Ports,
-  Rule,
-  Spec,
-} from './spec.ts'
+import type { Block, Egress, Flows, Forward, Hole, Line, Names, Pair, Ports, Rule, Spec } from './spec.ts'
 import type { Fate, Packet } from './tracer.ts'
 import {
   EXTERNAL,
@@ -42,18 +29,37 @@ interface Scoped<R extends Rule = Rule> {
 /** `mustAccept`: pve-firewall would drop it on the guest's firewall bridge. */
 export type Reading = Omit<Fate, 'accepted'> & { mustAccept: boolean }
 
-export function read(spec: Spec, packet: Packet): Reading {
+/** Undefined where the manual leaves it open: a guest that reaches itself while a block stops some of what it begins. */
+export function read(spec: Spec, packet: Packet): Reading | undefined {
   const { destination, source, dport } = packet
   const asItIs: Reading = { to: destination, port: dport, seenAs: source, verdict: 'pass', mustAccept: false }
   if (packet.state !== 'NEW') return asItIs
   const rules = inOrder(spec)
-  if (EXTERNAL.includes(destination)) return forwarded(rules, spec, packet) ?? asItIs
-  const out = route(destination)
-  if (out === 'local') return asItIs
-  const isBridged = out === packet.in
-  const block = isBridged ? undefined : ofKind(rules, 'block').find((one) => blocks(one, spec, packet))
-  if (block) return { ...asItIs, verdict: block.rule.action === 'DROP' ? 'drop' : 'reject' }
-  return { ...asItIs, seenAs: leavesAs(rules, spec, packet, out) ?? source }
+  const isForward = EXTERNAL.includes(destination)
+  const there = isForward ? forwarded(rules, spec, packet) : asItIs
+  if (!there) return asItIs
+  const out = route(there.to)
+  if (out === 'local' || (!isForward && out === packet.in)) return withSource(there, rules, spec, packet, out)
+  const block = blockOf(rules, spec, { ...packet, destination: there.to, dport: there.port }, out, isForward)
+  if (block && there.to === source) return undefined
+  if (block)
+    return {
+      ...there,
+      seenAs: source,
+      verdict: block.action === 'DROP' ? 'drop' : 'reject',
+      mustAccept: false,
+    }
+  return isForward ? there : withSource(there, rules, spec, packet, out)
+}
+
+function withSource(
+  there: Reading,
+  rules: readonly Scoped[],
+  spec: Spec,
+  packet: Packet,
+  out: string,
+): Reading {
+  return { ...there, seenAs: leavesAs(rules, spec, packet, out) ?? there.seenAs }
 }
 
 /** Guests by VMID, then host.fw, then cluster.fw; the lines of a file in order. */
@@ -127,8 +133,10 @@ function holders(rules: readonly Scoped[], spec: Spec, { destination, proto, dpo
     const inner = innerOf(one, family)
     if (!pair || inner === undefined || !isClaimedAt(rule, destination)) continue
     const port = pair.single ? pair.inner : pair.inner + dport - pair.external[0]
-    if (holes.some((hole) => innerOf(hole, family) === inner && isHole(hole.rule, proto, port))) continue
-    const source = sources(rule.source, one, spec, family)
+    const kept = holes
+      .filter((hole) => innerOf(hole, family) === inner && isHole(hole.rule, proto, port))
+      .map((hole) => sourcesOr(ANY, hole.rule.source, hole, spec, family))
+    const source = kept.reduce(without, sourcesOr(ANY, rule.source, one, spec, family))
     if (result.some((winner) => meet(winner.source, source))) continue
     result.push({ rule, inner, port, source })
   }
@@ -171,6 +179,16 @@ function innerOf({ rule, scope }: Scoped<Forward | Hole>, family: Family): strin
   return all.find((address) => familyOf(address) === family)
 }
 
+function sourcesOr(
+  otherwise: Sources,
+  text: string | undefined,
+  one: Scoped,
+  spec: Spec,
+  family: Family,
+): Sources {
+  return text === undefined ? otherwise : sources(text, one, spec, family)
+}
+
 function isHole({ pairs }: Hole, proto: Packet['proto'], inner: number): boolean {
   return pairs.some(
     (pair) => pair.protos.includes(proto) && inside([pair.inner, pair.inner + width(pair.external)], inner),
@@ -196,20 +214,31 @@ function isTranslated(one: Scoped<Egress>, spec: Spec, packet: Packet, out: stri
   }
   if (typeof scope !== 'string' && rule.source !== undefined && !scope.addresses.includes(rule.source))
     return false
-  const own = typeof scope === 'string' ? INTERNAL : scope.addresses.map((text) => whole(span(text)))
-  return fits(rule, one, spec, packet, own, 'any')
+  const own = typeof scope === 'string' ? INTERNAL : scope.addresses
+  return fits(rule, one, spec, packet, own, undefined)
 }
 
-/** A rule without source or destination that means the internal networks. */
-const INTERNAL: Part[] = ['10.10.10.0/24', '10.20.20.0/24', 'fd10::/64', 'fd20::/64'].map((text) =>
-  whole(span(text)),
-)
+/** What a cluster or host rule means that names no source (OUT) or no destination (IN). */
+const INTERNAL = ['10.10.10.0/24', '10.20.20.0/24', 'fd10::/64', 'fd20::/64']
 
-function blocks(one: Scoped<Block>, spec: Spec, packet: Packet): boolean {
-  if (typeof one.scope !== 'string' || packet.in === undefined) return false
-  return one.rule.type === 'OUT'
-    ? fits(one.rule, one, spec, packet, INTERNAL, 'any')
-    : fits(one.rule, one, spec, packet, 'any', INTERNAL)
+/** The first block that stops a forwarded packet; what a forward leads into a network is not stopped there. */
+function blockOf(
+  rules: readonly Scoped[],
+  spec: Spec,
+  packet: Packet,
+  out: string,
+  isForward: boolean,
+): Block | undefined {
+  if (packet.in === undefined) return undefined
+  const found = ofKind(rules, 'block').find((one) => {
+    const { type, iface } = one.rule
+    if (typeof one.scope !== 'string' || (type === 'IN' && isForward)) return false
+    if (iface && iface.name !== (type === 'IN' ? packet.in : out)) return false
+    return type === 'OUT'
+      ? fits(one.rule, one, spec, packet, INTERNAL, undefined)
+      : fits(one.rule, one, spec, packet, undefined, INTERNAL)
+  })
+  return found?.rule
 }
 
 function fits(
@@ -217,13 +246,15 @@ function fits(
   one: Scoped,
   spec: Spec,
   packet: Packet,
-  anySource: Sources,
-  anyDest: Sources,
+  ownSource: readonly string[] | undefined,
+  ownDest: readonly string[] | undefined,
 ): boolean {
   const family = familyOf(packet.destination)
+  const own = (texts: readonly string[] | undefined): Sources =>
+    texts ? ofParts(listParts(texts.join(), undefined, spec.names), family) : ANY
   return (
-    holds(source === undefined ? anySource : sources(source, one, spec, family), packet.source) &&
-    holds(dest === undefined ? anyDest : sources(dest, one, spec, family), packet.destination) &&
+    holds(sourcesOr(own(ownSource), source, one, spec, family), packet.source) &&
+    holds(sourcesOr(own(ownDest), dest, one, spec, family), packet.destination) &&
     (proto === undefined || proto === packet.proto) &&
     (ports === undefined || ports.some((range) => inside(range, packet.dport)))
   )
@@ -231,30 +262,46 @@ function fits(
 
 // Addresses and ports
 
+/** Addresses of one family; `edges` holds one address of every stretch in which all are in or all are out. */
+interface Sources {
+  edges: readonly bigint[]
+  has(address: bigint): boolean
+}
+
+const ANY: Sources = { edges: [0n], has: () => true }
+
 interface Part extends Span {
   nomatch: boolean
 }
 
-/** Of the parts around an address the smallest decides. */
-type Sources = 'any' | readonly Part[]
+function sources(text: string, { own }: Scoped, { names }: Spec, family: Family): Sources {
+  return text.startsWith('+')
+    ? ofParts(setParts(text.slice(1), own, names), family)
+    : ofParts(listParts(text, own, names), family)
+}
 
-function sources(text: string | undefined, { own }: Scoped, { names }: Spec, family: Family): Sources {
-  if (text === undefined) return 'any'
-  const parts = text.startsWith('+') ? setParts(text.slice(1), own, names) : listParts(text, own, names)
-  return parts.filter((part) => part.family === family)
+/** Of the parts around an address the smallest decides. */
+function ofParts(all: readonly Part[], family: Family): Sources {
+  const size = ({ lo, hi }: Part): bigint => hi - lo
+  const parts = all.filter((part) => part.family === family).sort((a, b) => (size(a) < size(b) ? -1 : 1))
+  return {
+    edges: parts.flatMap(({ lo, hi }) => [lo, hi + 1n]),
+    has: (address) => parts.find(({ lo, hi }) => lo <= address && address <= hi)?.nomatch === false,
+  }
 }
 
 function listParts(text: string, own: Names | undefined, names: Names): Part[] {
-  return text.split(',').map((item) => whole(span(/[.:]/.test(item) ? item : alias(item, own, names))))
+  return text
+    .split(',')
+    .map((item) => ({ ...span(/[.:]/.test(item) ? item : alias(item, own, names)), nomatch: false }))
 }
 
 function setParts(text: string, own: Names | undefined, names: Names): Part[] {
   const { name, files } = lookup(text, own, names)
   const file = files.find(({ sets }) => sets[name])
-  const entries: readonly Entry[] = file?.sets[name] ?? []
   const inner = file === own ? own : undefined
-  return entries.map(
-    ({ text: entry, nomatch }) => ({ ...listParts(entry, inner, names)[0], nomatch }) as Part,
+  return (file?.sets[name] ?? []).flatMap(({ text: entry, nomatch }) =>
+    listParts(entry, inner, names).map((part) => ({ ...part, nomatch })),
   )
 }
 
@@ -271,31 +318,19 @@ function lookup(text: string, own: Names | undefined, names: Names): { name: str
   return { name, files: [...(own && where !== 'dc' ? [own] : []), ...(where === 'guest' ? [] : [names])] }
 }
 
-function whole(one: Span): Part {
-  return { ...one, nomatch: false }
-}
-
 function holds(all: Sources, address: string): boolean {
-  return all === 'any' || holdsNumber(all, span(address).lo, familyOf(address))
+  return all.has(span(address).lo)
 }
 
-function holdsNumber(parts: readonly Part[], number: bigint, family: Family): boolean {
-  const around = parts.filter((part) => part.family === family && part.lo <= number && number <= part.hi)
-  const size = ({ lo, hi }: Part): bigint => hi - lo
-  const smallest = around.reduce<Part | undefined>(
-    (best, one) => (best && size(best) <= size(one) ? best : one),
-    undefined,
-  )
-  return smallest !== undefined && !smallest.nomatch
+function without(all: Sources, hole: Sources): Sources {
+  return {
+    edges: [...all.edges, ...hole.edges],
+    has: (address) => all.has(address) && !hole.has(address),
+  }
 }
 
-/** Whether any address is in both: if so, one is where a part of either begins, or just behind its end. */
 function meet(a: Sources, b: Sources): boolean {
-  const all = [...(a === 'any' ? [] : a), ...(b === 'any' ? [] : b)]
-  if (a === 'any' && b === 'any') return true
-  return all
-    .flatMap(({ lo, hi, family }) => [lo, hi + 1n].map((number) => ({ number, family })))
-    .some(({ number, family }) => [a, b].every((one) => one === 'any' || holdsNumber(one, number, family)))
+  return [...a.edges, ...b.edges].some((address) => a.has(address) && b.has(address))
 }
 
 function inside([lo, hi]: Ports, port: number): boolean {

@@ -44,6 +44,8 @@ export interface Forward extends Shape {
 export interface Hole extends Shape {
   kind: 'hole'
   off: boolean
+  /** Only what comes from there. */
+  source?: string
   inner?: Forward['inner']
 }
 
@@ -69,6 +71,8 @@ export interface Block extends Flows {
   off: boolean
   type: 'IN' | 'OUT'
   action: 'DROP' | 'REJECT'
+  /** By which what is stopped comes (IN) or goes (OUT). */
+  iface?: Forward['iface']
 }
 
 export type Rule = Forward | Hole | Egress | Block
@@ -117,7 +121,7 @@ export function showSpec(spec: Spec): string {
     .map(
       ([file, text]) => [file, text.replace(/\[[^\n]*\]\n(?=\[|$)|^\[OPTIONS\]\nenable: 1\n/g, '')] as const,
     )
-    .map(([file, text]) => (text.includes(' NAT') ? `--- ${file}\n${text}` : ''))
+    .map(([file, text]) => (/ NAT|GROUP/.test(text) ? `--- ${file}\n${text}` : ''))
     .join('')
 }
 
@@ -130,7 +134,7 @@ function namesText({ aliases, sets }: Names): string {
   return ['[ALIASES]\n', ...aliasLines, ...setTexts].join('')
 }
 
-function lineText(line: Line): string {
+export function lineText(line: Line): string {
   return `${line.off ? '|' : ''}${words(line)
     .filter((word) => word !== '')
     .join(' ')}\n`
@@ -143,14 +147,29 @@ function words(line: Line): string[] {
     case 'forward':
       return forwardWords(line)
     case 'hole':
-      return ['IN', line.action, dest(line.inner), line.options, '# NAT none', to(line.inner)]
+      return [
+        'IN',
+        line.action,
+        sourceOf(line.source),
+        dest(line.inner),
+        line.options,
+        '# NAT none',
+        to(line.inner),
+      ]
     case 'egress':
       return [
         ...['OUT ACCEPT', ownInterface(line.iface), ...flowWords(line), '# NAT'],
         ...[line.none ? 'none' : (line.to ?? ''), ifOption(line.iface)],
       ]
     case 'block':
-      return [line.type, line.action, ...flowWords(line), '# NAT']
+      return [
+        line.type,
+        line.action,
+        ownInterface(line.iface),
+        ...flowWords(line),
+        '# NAT',
+        ifOption(line.iface),
+      ]
   }
 }
 
@@ -158,7 +177,7 @@ function forwardWords(rule: Forward): string[] {
   const { action, options, source, address, endpoint, iface, inner, hairpin, snat } = rule
   const host = address?.includes(':') && endpoint !== '' ? `[${address}]` : (address ?? '')
   return [
-    ...['IN', action, ownInterface(iface), source === undefined ? '' : `-source ${source}`, dest(inner)],
+    ...['IN', action, ownInterface(iface), sourceOf(source), dest(inner)],
     ...[options, '# NAT', host !== '' && endpoint !== '' ? `${host}:${endpoint}` : host + endpoint],
     ...[ifOption(iface), to(inner), hairpin ? '' : 'hairpin=0', snat ? 'snat=1' : ''],
   ]
@@ -166,7 +185,7 @@ function forwardWords(rule: Forward): string[] {
 
 function flowWords({ source, dest, proto, ports }: Flows): string[] {
   return [
-    source === undefined ? '' : `-source ${source}`,
+    sourceOf(source),
     dest === undefined ? '' : `-dest ${dest}`,
     proto === undefined ? '' : `-p ${proto}`,
     ports === undefined ? '' : `-dport ${portList(ports, ':')}`,
@@ -183,6 +202,10 @@ function ownInterface(iface: Forward['iface']): string {
 
 function ifOption(iface: Forward['iface']): string {
   return iface?.word === 'if' ? `if=${iface.name}` : ''
+}
+
+function sourceOf(source: string | undefined): string {
+  return source === undefined ? '' : `-source ${source}`
 }
 
 function dest(inner: Forward['inner']): string {

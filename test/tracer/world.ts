@@ -42,6 +42,10 @@ export const GUESTS: readonly WorldGuest[] = [
   { vmid: 200, kind: 'qemu', firewall: false, bridge: 'vmbr0', addresses: ['203.0.113.50'] },
 ]
 
+/** Guests on an internal network: those that have rules. */
+export const OWNERS = GUESTS.filter(({ bridge }) => bridge !== 'vmbr0')
+export const INNER = OWNERS.flatMap(({ addresses }) => addresses)
+
 /** Hosts of the internet; the first of a family is the router. */
 export const HOSTS: readonly string[] = [
   ...['203.0.113.1', '198.51.100.7', '198.51.100.8', '192.0.2.1', '192.0.2.9'],
