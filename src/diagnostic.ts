@@ -77,6 +77,7 @@ const WORDINGS = {
   'option-value': wording<{ word: string; expected: string }>('error', ({ word, expected }) => [
     `bad value in '${word}': expected ${expected}`,
   ]),
+  'option-twice': wording<{ option: string }>('error', ({ option }) => [`option '${option}' is given twice`]),
   'option-direction': wording<{ option: string; direction: string }>('error', ({ option, direction }) => [
     `option '${option}' has no meaning in ${direction} rules`,
   ]),

@@ -7,6 +7,7 @@ import { resolveKnown } from './guest/known.ts'
 import { NOTHING_LEARNT, parseLearnt, type LearntTexts } from './guest/learnt.ts'
 import type { Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
+import { sdnSets } from './guest/sdn.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
 import type { Settings } from './settings.ts'
 
@@ -40,7 +41,9 @@ export interface Look {
 
 export function readView(look: Look): View {
   const { node, tree, network, settings, firewall, services, protocols, now } = look
-  const context: ReadContext = { services: parseServices(services), protocols: parseProtocols(protocols) }
+  const sets = sdnSets(look.learnt?.sdn, look.learnt?.ipam)
+  const names = { services: parseServices(services), protocols: parseProtocols(protocols) }
+  const context: ReadContext = { ...names, sdnSets: new Set(sets.keys()) }
   const cluster = readFw(tree.fw.get(CLUSTER_FW) ?? '', 'cluster', context)
   const read = (file: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
     readFw(tree.fw.get(file) ?? '', kind, { ...context, cluster })
@@ -53,6 +56,7 @@ export function readView(look: Look): View {
   const known = resolveKnown({ guests, cluster, network, settings, learnt })
   const { consulted } = learnt
   return {
+    sdnSets: sets,
     ...{ node, cluster, host, guests, known, consulted, network, settings, now, firewall },
     listeners: look.listeners ?? [],
     incumbents: look.incumbents ?? new Set(),

@@ -3,10 +3,13 @@
  * understood says nothing; nothing here throws. Whether a sighting is believed is known.ts.
  */
 import { contains, parseCidr, parseIp, type Range } from '../address.ts'
+import { field, members, parseJson, textOf } from '../json.ts'
 import type { AddressSource } from './model.ts'
 
 /** The texts as they lie there; undefined, or not in the list, when missing. */
 export interface LearntTexts {
+  /** sdn/.running-config */
+  sdn?: string | undefined
   /** sdn/pve-ipam-state.json, or the older priv/ipam.db. */
   ipam: string | undefined
   /** sdn/mac-cache.json */
@@ -149,28 +152,4 @@ function macOf(value: unknown): { mac?: string } {
 
 function listOf(text: string | undefined): string[] {
   return text === undefined ? [] : [text]
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-function field(value: unknown, key: string): unknown {
-  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined
-}
-
-function members(value: unknown): [string, unknown][] {
-  return isObject(value) ? Object.entries(value) : []
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 }

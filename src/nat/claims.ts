@@ -7,7 +7,7 @@ import { everything, intersects, sameRange, without, type Family, type Range } f
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { label } from './inner.ts'
 import type { PortRange } from './comment.ts'
-import { heldAt, isHeldApart, type Held, type Incumbents } from './incumbents.ts'
+import { heldAt, isHeldApart, sourceKey, type Held, type Incumbents } from './incumbents.ts'
 import { matchOf } from './match.ts'
 import type { Forward, Match, NatRule } from './model.ts'
 import { formatPorts } from './template.ts'
@@ -87,8 +87,8 @@ function holdsAt(external: readonly Range[], address: Range): boolean {
   return external.some((own) => sameRange(own, address))
 }
 
-function pieceKey({ rule, proto, ports, innerPort }: Forward): string {
-  return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort}`
+function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
+  return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${sourceKey(source)}`
 }
 
 /** Takes out of a forward what the same guest marks `NAT none`: for all clients, or for those of the exemption's source. */

@@ -32,6 +32,8 @@ export interface NatComment {
     if?: Place
     to?: Place
     full?: Place
+    snat?: Place
+    hairpin?: Place
   }
   /** A comment with errors is not translated. */
   problems: Diagnostic[]
@@ -45,7 +47,7 @@ interface Word {
 
 const TRIGGER = /^NAT(?![\p{L}\p{N}_])/u
 const PORTS = /^\d+(?:[-:]\d+)?(?:,\d+(?:[-:]\d+)?)*$/
-const OPTION = /^([A-Za-z][\w-]*)=(.*)$/
+const OPTION = /^([\p{L}_][\p{L}\p{N}_-]*)=(.*)$/u
 /** Nobody needs more; a comment of a megabyte shall cost no more than its line. Text behind it is free text. */
 const MAX_COMMENT_CHARS = 2048
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
@@ -147,7 +149,7 @@ function withPorts(text: string, rest: { address?: Range }): Endpoint | string {
   const ports: PortRange[] = []
   for (const item of text.split(',')) {
     const [lo, hi = lo] = item.split(/[-:]/).map(Number) as [number, number?]
-    if (lo < 1 || hi > 65535) return `port ${lo < 1 ? lo : hi} is not between 1 and 65535`
+    if (lo < 1 || hi > 65535) return `port ${item} is not between 1 and 65535`
     if (lo > hi) return `the range ${item} runs backwards`
     if (ports.some(([l, h]) => lo <= h && l <= hi)) return `port ${item} is named twice`
     ports.push([lo, hi])
@@ -174,6 +176,10 @@ function takeOption(
     )
     return
   }
+  if (result.places[name as keyof NatComment['places']]) {
+    result.problems.push(diagnose('option-twice', at(word), { option: name }))
+    return
+  }
   if (!setOption(result, name, value, at(word))) {
     result.problems.push(diagnose('option-value', at(word), { word: word.text, expected: option.expected }))
   }
@@ -191,7 +197,7 @@ function setOption(result: NatComment, name: string, value: string, place: Place
     result.places.to = place
     return address !== undefined
   }
-  if (name === 'full') result.places.full = place
+  result.places[name as 'full' | 'snat' | 'hairpin'] = place
   result[name as 'full' | 'snat' | 'hairpin'] = value === '1'
   return value === '0' || value === '1'
 }

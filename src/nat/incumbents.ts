@@ -4,11 +4,12 @@
  * address, so that a rule which is widened gains nothing that others have.
  */
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { shortHash } from '../hash.ts'
 import type { Dispatch } from './claims.ts'
 import type { PortRange } from './comment.ts'
-import type { Forward } from './model.ts'
+import type { Forward, Match } from './model.ts'
 
-/** Lines `VMID FAMILY ADDRESS PROTOCOL LO-HI`; `*` for all addresses, `-` for a protocol without ports. */
+/** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI`; `*` for all addresses, `-` for a protocol without ports. */
 export type Incumbents = ReadonlySet<string>
 
 /** What the state remembers of a dispatch: every claim of a guest that is granted. Sorted. */
@@ -22,22 +23,26 @@ export function claimLines(dispatch: Record<Family, Dispatch>): string[] {
   return [...new Set(lines)].sort()
 }
 
-/** What a forward held before at an address; at all of them alike when no address is given. Undefined: nothing. */
+/** What a forward held before, for the clients that it names now: ports that do not touch. Undefined: nothing. */
 export type Held = (forward: Forward) => PortRange[] | undefined
 
-/** Looks up what was held at one address, or (undefined) at all of them. */
+/** Looks up what was held at one address, or (undefined) at all of them. Who had a port for anybody has it for some, too. */
 export function heldAt(incumbents: Incumbents, address: Range | undefined): Held {
   const held = new Map<string, PortRange[]>()
   const wheres = ['*', ...(address ? [formatRange(address)] : [])]
   for (const line of incumbents) {
-    const [vmid, family, where = '', proto, ports = ''] = line.split(' ')
+    const [vmid, family, where = '', source, proto, ports = ''] = line.split(' ')
     if (!wheres.includes(where)) continue
-    const key = `${vmid} ${family} ${proto}`
-    const [lo = 0, hi = 0] = ports.split('-').map(Number)
+    const [lo = 0, hi = lo] = ports === '-' ? [0] : ports.split('-').map(Number)
+    const key = `${vmid} ${family} ${source} ${proto}`
     held.set(key, [...(held.get(key) ?? []), [lo, hi]])
   }
-  return ({ rule: { scope }, family, proto }) =>
-    scope.kind === 'guest' ? held.get(`${scope.guest.vmid} ${family} ${proto}`) : undefined
+  return ({ rule: { scope }, family, proto, source }) => {
+    if (scope.kind !== 'guest') return undefined
+    const sources = [...new Set(['any', sourceKey(source)])]
+    const ranges = sources.flatMap((one) => held.get(`${scope.guest.vmid} ${family} ${one} ${proto}`) ?? [])
+    return ranges.length > 0 ? mergePorts(ranges) : undefined
+  }
 }
 
 /** Whether anything was held at this very address. */
@@ -46,8 +51,27 @@ export function isHeldApart(incumbents: Incumbents, address: Range): boolean {
   return [...incumbents].some((line) => line.includes(where))
 }
 
-function claimLine({ rule: { scope }, family, proto, ports }: Forward, address: Range | undefined): string[] {
+function claimLine(
+  { rule: { scope }, family, proto, ports, source }: Forward,
+  address: Range | undefined,
+): string[] {
   if (scope.kind !== 'guest') return []
   const where = address ? formatRange(address) : '*'
-  return [`${scope.guest.vmid} ${family} ${where} ${proto} ${ports?.join('-') ?? '-'}`]
+  return [`${scope.guest.vmid} ${family} ${where} ${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'}`]
+}
+
+/** The same for the same clients, however they are named. */
+export function sourceKey({ ranges }: Match): string {
+  return ranges === 'any' ? 'any' : shortHash(ranges.map(formatRange).sort().join())
+}
+
+/** Sorted, and joined where they touch or overlap. */
+export function mergePorts(ranges: readonly PortRange[]): PortRange[] {
+  const merged: PortRange[] = []
+  for (const [lo, hi] of [...ranges].sort((a, b) => a[0] - b[0])) {
+    const last = merged.at(-1)
+    if (last && lo <= last[1] + 1) merged[merged.length - 1] = [last[0], Math.max(last[1], hi)]
+    else merged.push([lo, hi])
+  }
+  return merged
 }

@@ -28,10 +28,13 @@ interface Source {
 
 /** Every marked rule in the order of evaluation: guests by VMID, then the host's, then the cluster's; in a file, line by line. */
 export function collectMarked(view: View, report: (diagnostic: Diagnostic) => void): Marked[] {
+  const said = new Set<string>()
   return sources(view).flatMap((source) => {
     const found = collectFile(view, source, report)
-    const stopped = found.find((marked) => marked.rule.enable && marked.off === source.off)
-    if (source.off !== '' && stopped) {
+    const stopped =
+      source.off === '' ? undefined : found.find(({ rule, off }) => rule.enable && off === source.off)
+    if (stopped && !said.has(source.off)) {
+      said.add(source.off)
       report(
         diagnose('firewall-off', stopped.place, {
           what: source.off.replace(/ is off$/, ''),
@@ -110,7 +113,7 @@ function collectGroup(
   if (!pull.enable) return []
   const group = view.cluster.groups.get(pull.action)
   if (!group) {
-    report(diagnose('group-missing', place, { group: pull.action }))
+    if (source.off === '') report(diagnose('group-missing', place, { group: pull.action }))
     return []
   }
   return group.rules.filter(hasMark).map((rule) => {

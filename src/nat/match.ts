@@ -20,6 +20,7 @@ import type { KernelSet, Match } from './model.ts'
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
 export interface NameScope {
   cluster: FwFile
+  sdnSets?: ReadonlyMap<string, FwSet>
   own?: FwFile | undefined
   /** The guest of `own`. */
   vmid?: number | undefined
@@ -89,9 +90,10 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const [name = '', scope] = text.slice(1).split('/').reverse()
   const inGuest = scope === undefined || scope === 'guest' ? names.own?.ipset.get(name) : undefined
   const inCluster = scope === undefined || scope === 'dc' ? names.cluster.ipset.get(name) : undefined
-  const set = inGuest ?? inCluster
+  const inSdn = scope === undefined || scope === 'sdn' ? names.sdnSets?.get(name) : undefined
+  const set = inGuest ?? inCluster ?? inSdn
   if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
-  const owner = inGuest ? (names.vmid ?? 0) : 0
+  const owner = inGuest ? (names.vmid ?? 0) : inCluster ? 0 : 'sdn'
   const scoped = inGuest ? names : { cluster: names.cluster }
   const matches = FAMILIES.flatMap((family) => {
     const match = setMatch(set, `${owner}-${name}`, family, scoped)

@@ -24,6 +24,9 @@ export interface NatRule {
   place: Place
   /** The word that says which port or address it claims. */
   where: Place
+  /** The words that name the external and the inner address, where there are any. */
+  whereAddress?: Place | undefined
+  whereInner?: Place | undefined
   comment: string
   /** What the comment asks for, also when nothing comes of it. */
   asked?: Endpoint | undefined

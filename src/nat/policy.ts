@@ -6,6 +6,7 @@ import type { ReservedPort } from '../settings.ts'
 import type { PortRange } from './comment.ts'
 import { label, ownAddresses, seenAddresses, writtenAddresses } from './inner.ts'
 import type { Socket } from './listeners.ts'
+import { mergePorts } from './incumbents.ts'
 import type { Forward, NatRule } from './model.ts'
 import { formatPorts } from './template.ts'
 import type { View } from './view.ts'
@@ -28,13 +29,13 @@ function foreignInner(rule: NatRule, { inner }: Forward, guest: Guest, view: Vie
   const foreign = foreignAddress([inner], guest, view)
   if (!foreign) return undefined
   const facts = { address: formatRange(foreign), guest: label(guest), own: ownText(guest, view) }
-  return diagnose('guest-foreign', rule.where, facts)
+  return diagnose('guest-foreign', rule.whereInner ?? rule.where, facts)
 }
 
 function guestForward(rule: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
   const allowed = view.settings.guests.get(guest.vmid)?.ports ?? view.settings.guestPorts
   const { ports } = forward
-  if (ports && !allowed.some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
+  if (ports && !mergePorts(allowed).some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
     const facts = { ports: formatPorts([ports]), guest: label(guest), allowed: formatPorts(allowed) }
     return diagnose('port-forbidden', rule.where, facts)
   }
@@ -55,7 +56,7 @@ function addressForbidden(
     guest: label(guest),
     allowed: allowed.map(formatRange).join(', '),
   }
-  return diagnose('address-forbidden', rule.where, facts)
+  return diagnose('address-forbidden', rule.whereAddress ?? rule.where, facts)
 }
 
 function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | undefined {
@@ -66,7 +67,11 @@ function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | unde
     const foreign = source.ranges === 'any' ? undefined : foreignAddress(source.ranges, guest, view)
     if (source.ranges !== 'any' && !foreign) continue
     const address = foreign ? formatRange(foreign) : 'any address'
-    return diagnose('guest-foreign', rule.where, { address, guest: label(guest), own: ownText(guest, view) })
+    return diagnose('guest-foreign', rule.whereInner ?? rule.where, {
+      address,
+      guest: label(guest),
+      own: ownText(guest, view),
+    })
   }
   return undefined
 }

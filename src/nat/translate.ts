@@ -71,6 +71,11 @@ function translateRule(marked: Marked, id: string, view: View, diagnostics: Diag
     ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
+    whereAddress: comment.places.address,
+    whereInner:
+      comment.places.to ??
+      fieldPlace(marked, 'dest') ??
+      (rule.type === 'out' ? fieldPlace(marked, 'source') : undefined),
     ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
   }
   const own: Diagnostic[] = []
@@ -118,6 +123,11 @@ export function readingProblems(fw: FwFile, file: string): Diagnostic[] {
   ]
 }
 
+function fieldPlace({ place, rule }: Marked, field: RuleField): Place | undefined {
+  const span = rule.spans[field]
+  return span && { file: place.file, span }
+}
+
 function directionOf({ type }: FwRule): Direction {
   return type === 'out' ? 'out' : 'in'
 }
@@ -134,7 +144,7 @@ function fill(
   problems.forEach(report)
   if (problems.some(isError)) return
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
-  const names = { cluster: view.cluster, own: marked.own, vmid }
+  const names = { cluster: view.cluster, sdnSets: view.sdnSets, own: marked.own, vmid }
   if (nat.kind === 'block') {
     if (scope.kind === 'guest') return report(diagnose('guest-action', place, { action: rule.action }))
     if (comment.endpoint) {

@@ -1,6 +1,6 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
 import type { Family, Range } from '../address.ts'
-import type { FwFile } from '../fw/model.ts'
+import type { FwFile, FwSet } from '../fw/model.ts'
 import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
 import type { Settings } from '../settings.ts'
 import type { Incumbents } from './incumbents.ts'
@@ -10,6 +10,8 @@ export interface View {
   /** Short host name. */
   node: string
   cluster: FwFile
+  /** Sets of the scope `sdn/`, by name. */
+  sdnSets: ReadonlyMap<string, FwSet>
   host: FwFile
   /** The guests whose config lies on this node, by VMID. */
   guests: OwnedGuest[]

@@ -20,14 +20,15 @@ export async function readLearnt(
   pveDir: string,
   { dnsmasq, leases }: LearntFolders = LEARNT_FOLDERS,
 ): Promise<LearntTexts> {
-  const [ipam, macCache, ethers, leaseTexts, neighbours] = await Promise.all([
+  const [sdn, ipam, macCache, ethers, leaseTexts, neighbours] = await Promise.all([
+    readText(join(pveDir, 'sdn/.running-config')),
     readIpam(pveDir),
     readText(join(pveDir, 'sdn/mac-cache.json')),
     readAll(dnsmasq, /^[^.]/, (zone) => readText(join(dnsmasq, zone, 'ethers'))),
     readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
     readNeighbours(),
   ])
-  return { ipam, macCache, ethers, leases: leaseTexts, neighbours }
+  return { sdn, ipam, macCache, ethers, leases: leaseTexts, neighbours }
 }
 
 /** The older file counts only while the newer does not exist (pve-network PVEPlugin.pm). */

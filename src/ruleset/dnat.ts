@@ -40,13 +40,13 @@ export function dnatChains(dispatch: Dispatch, view: View): Dnat {
   }
   const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
   add('PVENAT-DNAT', dispatch.common, everywhere, false)
-  add('PVENAT-DNAT-EXT', dispatch.common, everywhere, true)
+  add('PVENAT-DNAT-X', dispatch.common, everywhere, true)
   for (const full of [false, true]) {
     for (const { address, special } of dispatch.addresses) {
       const own = special.filter((forward) => forward.full === full)
       const name = `${addressChain(address)}${full ? '-ALL' : ''}`
       add(name, own, [address], false)
-      add(`${name}-EXT`, own, [address], true)
+      add(`${name}-X`, own, [address], true)
     }
   }
   return result

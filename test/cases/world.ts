@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
-import { claimKeys } from '../../src/nat/incumbents.ts'
+import { claimLines } from '../../src/nat/incumbents.ts'
 import type { Socket } from '../../src/nat/listeners.ts'
 import { guestFw, hostFw, type Network } from '../../src/nat/view.ts'
 import { readSettings } from '../../src/node/settings.ts'
@@ -36,7 +36,7 @@ export async function worldOf(one: Case): Promise<World> {
   const world = await lookAt(one, one.files)
   if (one.before.size > 0) {
     const { look } = await lookAt(one, new Map([...one.files, ...one.before]))
-    world.look.incumbents = new Set(claimKeys(compile(look).translation.dispatch))
+    world.look.incumbents = new Set(claimLines(compile(look).translation.dispatch))
   }
   return world
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { resolveClaims } from '../../src/nat/claims.ts'
+import { claimLines } from '../../src/nat/incumbents.ts'
 import type { PortRange } from '../../src/nat/comment.ts'
 import type { Forward, Match, NatRule } from '../../src/nat/model.ts'
 
@@ -12,55 +13,56 @@ const sources: Match[] = [
   ...['198.51.100.0/24', '198.51.100.7', '192.0.2.0/24'].map((text) => ({
     ranges: [parseRange(text) as Range],
   })),
-  { ranges: [] },
 ]
 
+/** What one rule asks for: all of it for one source, at the same external addresses. */
 interface Wish {
-  proto: string
-  ports: PortRange
-  single: boolean
+  ports: { proto: string; range: PortRange; single: boolean }[]
   at: number[]
   source: number
 }
 
-function ruleOf(id: number, wishes: readonly Wish[]): NatRule {
+function ruleOf(id: number, { ports, at, source }: Wish): NatRule {
   const where = { file: 'firewall/cluster.fw', span: { line: id + 1, from: 0, to: 1 } }
   const rule: NatRule = {
     ...{ id: `r${id}`, kind: 'forward', state: 'active', reason: '', scope: { kind: 'cluster' } },
     ...{ place: where, where, comment: 'NAT', source: '', forwards: [], egresses: [], blocks: [] },
   }
-  rule.forwards = wishes.map(({ proto, ports, single, at, source }): Forward => {
-    const inner = parseIp(`10.10.10.${100 + id}`) as Range
-    const flags = { hairpin: true, snat: false, full: false, accept: false, single }
-    const match = sources[source] as Match
-    const addresses = at.map((i) => external[i] as Range)
-    return {
-      family: 4,
-      proto,
-      ports,
-      innerPort: 1000 + ports[0],
-      external: addresses,
-      inner,
-      source: match,
-      ...flags,
-      rule,
-    }
+  const inner = parseIp(`10.10.10.${100 + id}`) as Range
+  const flags = { except: [], hairpin: true, snat: false, full: false, accept: false }
+  const match = sources[source] as Match
+  const addresses = at.map((i) => external[i] as Range)
+  rule.forwards = ports.map(({ proto, range, single }): Forward => {
+    const lead = { proto, ports: range, innerPort: 1000 + range[0], single }
+    return { family: 4, ...lead, external: addresses, inner, source: match, ...flags, rule }
   })
   return rule
 }
 
 const wish: fc.Arbitrary<Wish> = fc.record({
-  proto: fc.constantFrom('tcp', 'udp'),
-  ports: fc
-    .tuple(fc.integer({ min: 250, max: 270 }), fc.integer({ min: 0, max: 8 }))
-    .map(([lo, width]): PortRange => [lo, lo + width]),
-  single: fc.boolean(),
+  ports: fc.array(
+    fc.record({
+      proto: fc.constantFrom('tcp', 'udp'),
+      range: fc
+        .tuple(fc.integer({ min: 250, max: 270 }), fc.integer({ min: 0, max: 8 }))
+        .map(([lo, width]): PortRange => [lo, lo + width]),
+      single: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 2 },
+  ),
   at: fc.subarray([0, 1, 2], { minLength: 1 }),
   source: fc.nat({ max: sources.length - 1 }),
 })
 const rules = fc
-  .array(fc.array(wish, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 5 })
-  .map((all) => all.map((wishes, id) => ruleOf(id, wishes)))
+  .array(wish, { minLength: 1, maxLength: 6 })
+  .map((all) => all.map((one, id) => ruleOf(id, one)))
+
+function resolve(
+  rules: readonly NatRule[],
+  incumbents: readonly string[] = [],
+): ReturnType<typeof resolveClaims> {
+  return resolveClaims(rules, external, 4, new Set(incumbents))
+}
 
 function meet(a: Match, b: Match): boolean {
   const [x, y] = [a.ranges, b.ranges]
@@ -69,7 +71,7 @@ function meet(a: Match, b: Match): boolean {
 }
 
 /** What serves one address: its own pieces and, if it shares them, the common ones. */
-function servedAt(dispatch: ReturnType<typeof resolveClaims>, address: Range): Forward[] {
+function servedAt(dispatch: ReturnType<typeof resolve>, address: Range): Forward[] {
   const here = dispatch.addresses.find((one) => sameRange(one.address, address))
   return [...(here?.special ?? []), ...(here?.common ? dispatch.common : [])]
 }
@@ -81,7 +83,7 @@ function innerPort({ ports, innerPort: first = 0, single }: Forward, port: numbe
 test('granted claims never overlap', () => {
   fc.assert(
     fc.property(rules, (all) => {
-      const dispatch = resolveClaims(all, external, 4)
+      const dispatch = resolve(all)
       for (const address of external) {
         const served = servedAt(dispatch, address)
         const clashes = served.flatMap((a, i) =>
@@ -104,7 +106,7 @@ test('granted claims never overlap', () => {
 test('each port of each claimant is granted with the inner port that it asked for, or lost to a named winner', () => {
   fc.assert(
     fc.property(rules, (all) => {
-      const dispatch = resolveClaims(all, external, 4)
+      const dispatch = resolve(all)
       for (const address of external) {
         const served = servedAt(dispatch, address)
         const had: { forward: Forward; port: number }[] = []
@@ -147,10 +149,48 @@ test('each port of each claimant is granted with the inner port that it asked fo
   )
 })
 
+test('what guests have in force stays theirs, whoever comes', () => {
+  const guests = fc.tuple(rules, rules).map(([there, coming]) => {
+    // Two rules for each guest.
+    const own = (rule: NatRule, i: number, first: number): NatRule => {
+      const vmid = first + (i >> 1)
+      rule.id = `r${first + i}`
+      rule.scope = { kind: 'guest', guest: { vmid, name: '', type: 'lxc', nics: [] } }
+      return rule
+    }
+    return [there.map((rule, i) => own(rule, i, 200)), coming.map((rule, i) => own(rule, i, 100))] as const
+  })
+  const served = (dispatch: ReturnType<typeof resolve>, among: readonly NatRule[]): string[] =>
+    external
+      .flatMap((address) =>
+        servedAt(dispatch, address)
+          .filter(({ rule }) => among.includes(rule))
+          .flatMap((piece) => {
+            const [lo, hi] = piece.ports ?? [0, 0]
+            const where = `${address.lo} ${piece.rule.id} ${piece.proto} ${sources.indexOf(piece.source)}`
+            return Array.from(
+              { length: hi - lo + 1 },
+              (_, i) => `${where} ${lo + i}>${innerPort(piece, lo + i)}`,
+            )
+          }),
+      )
+      .sort()
+  fc.assert(
+    fc.property(guests, ([there, coming]) => {
+      const before = resolve(there)
+      const after = resolve(
+        [...coming, ...there],
+        claimLines({ 4: before, 6: { common: [], addresses: [] } }),
+      )
+      expect(served(after, there)).toEqual(served(before, there))
+    }),
+  )
+})
+
 test('nobody loses where nobody else claims', () => {
   fc.assert(
     fc.property(rules, (all) => {
-      const { losses } = resolveClaims(all, external, 4)
+      const { losses } = resolve(all)
       for (const { loser, winner } of losses) {
         expect(winner.proto).toBe(loser.proto)
         expect(meet(winner.source, loser.source)).toBe(true)
@@ -163,14 +203,12 @@ test('nobody loses where nobody else claims', () => {
 })
 
 test('a rule that stands alone is common to all addresses, and the order of rules decides, nothing else', () => {
-  const wishes = (at: number[]): Wish[] => [{ proto: 'tcp', ports: [80, 80], single: false, at, source: 0 }]
-  const first = ruleOf(0, wishes([0, 1, 2]))
-  expect(resolveClaims([first], external, 4)).toMatchObject({ common: [{ ports: [80, 80] }], losses: [] })
-  const second = ruleOf(1, wishes([1]))
-  expect(resolveClaims([second, first], external, 4).losses).toMatchObject([
-    { loser: { rule: { id: 'r0' } } },
-  ])
-  expect(resolveClaims([first, second], external, 4).losses).toMatchObject([
-    { loser: { rule: { id: 'r1' } } },
-  ])
+  const lone = (at: number[]): Wish => {
+    return { ports: [{ proto: 'tcp', range: [80, 80], single: false }], at, source: 0 }
+  }
+  const first = ruleOf(0, lone([0, 1, 2]))
+  expect(resolve([first])).toMatchObject({ common: [{ ports: [80, 80] }], losses: [] })
+  const second = ruleOf(1, lone([1]))
+  expect(resolve([second, first]).losses).toMatchObject([{ loser: { rule: { id: 'r0' } } }])
+  expect(resolve([first, second]).losses).toMatchObject([{ loser: { rule: { id: 'r1' } } }])
 })

@@ -125,9 +125,10 @@ function entryOf(from: string, destination: string): string {
   return from !== BRIDGED && aimed?.external ? aimed.name : 'vmbr0'
 }
 
-/** The kernel calls an own address from the first one of its network. */
+/** The kernel calls an own IPv6 address from itself, an IPv4 one from the first of its interface. */
 function nodeSource(destination: string): string {
+  const family = familyOf(destination)
   const out = route(destination)
-  const name = out === 'local' ? (networkOf(destination)?.name ?? 'vmbr0') : out
-  return nodeAddress(name, familyOf(destination))
+  if (out !== 'local') return nodeAddress(out, family)
+  return family === 6 ? destination : nodeAddress(networkOf(destination)?.name ?? '', family)
 }

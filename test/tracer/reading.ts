@@ -29,7 +29,7 @@ interface Scoped<R extends Rule = Rule> {
 /** `mustAccept`: pve-firewall would drop it on the guest's firewall bridge. */
 export type Reading = Omit<Fate, 'accepted'> & { mustAccept: boolean }
 
-/** Undefined where the manual leaves it open: a guest that reaches itself while a block stops some of what it begins. */
+/** Undefined where the manual leaves it open: a guest that reaches itself while a block stops some of what goes out. */
 export function read(spec: Spec, packet: Packet): Reading | undefined {
   const { destination, source, dport } = packet
   const asItIs: Reading = { to: destination, port: dport, seenAs: source, verdict: 'pass', mustAccept: false }
@@ -40,8 +40,8 @@ export function read(spec: Spec, packet: Packet): Reading | undefined {
   if (!there) return asItIs
   const out = route(there.to)
   if (out === 'local' || (!isForward && out === packet.in)) return withSource(there, rules, spec, packet, out)
+  if (there.to === source && ofKind(rules, 'block').some(({ rule }) => rule.type === 'OUT')) return undefined
   const block = blockOf(rules, spec, { ...packet, destination: there.to, dport: there.port }, out, isForward)
-  if (block && there.to === source) return undefined
   if (block)
     return {
       ...there,
@@ -135,8 +135,8 @@ function holders(rules: readonly Scoped[], spec: Spec, { destination, proto, dpo
     const port = pair.single ? pair.inner : pair.inner + dport - pair.external[0]
     const kept = holes
       .filter((hole) => innerOf(hole, family) === inner && isHole(hole.rule, proto, port))
-      .map((hole) => sourcesOr(ANY, hole.rule.source, hole, spec, family))
-    const source = kept.reduce(without, sourcesOr(ANY, rule.source, one, spec, family))
+      .map((hole) => sourcesOr(anybody(family), hole.rule.source, hole, spec, family))
+    const source = kept.reduce(without, sourcesOr(anybody(family), rule.source, one, spec, family))
     if (result.some((winner) => meet(winner.source, source))) continue
     result.push({ rule, inner, port, source })
   }
@@ -251,7 +251,7 @@ function fits(
 ): boolean {
   const family = familyOf(packet.destination)
   const own = (texts: readonly string[] | undefined): Sources =>
-    texts ? ofParts(listParts(texts.join(), undefined, spec.names), family) : ANY
+    texts ? ofParts(listParts(texts.join(), undefined, spec.names), family) : anybody(family)
   return (
     holds(sourcesOr(own(ownSource), source, one, spec, family), packet.source) &&
     holds(sourcesOr(own(ownDest), dest, one, spec, family), packet.destination) &&
@@ -268,7 +268,9 @@ interface Sources {
   has(address: bigint): boolean
 }
 
-const ANY: Sources = { edges: [0n], has: () => true }
+function anybody(family: Family): Sources {
+  return ofParts([{ ...span(family === 4 ? '0.0.0.0/0' : '::/0'), nomatch: false }], family)
+}
 
 interface Part extends Span {
   nomatch: boolean

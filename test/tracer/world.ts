@@ -10,7 +10,7 @@ import { span, within, type Family } from './ip.ts'
 interface Interface {
   name: string
   external: boolean
-  /** `address/length`, the first of a family being the one that masquerading uses. */
+  /** `address/length`, in the order in which they were added. */
   addresses: string[]
 }
 
@@ -76,13 +76,12 @@ export function networkOf(address: string): Interface | undefined {
   return INTERFACES.find(({ addresses }) => addresses.some((own) => within(networkSpan(own), address)))
 }
 
-/** The node's first address of a family on an interface. */
+/** What masquerading makes the source: the kernel prefers the IPv4 address that came first and the IPv6 address that came last. */
 export function nodeAddress(name: string, family: Family): string {
-  const found = INTERFACES.find((one) => one.name === name)?.addresses.find(
-    (own) => familyOf(bare(own)) === family,
-  )
-  if (found === undefined) throw new Error(`no IPv${family} address on ${name}`)
-  return bare(found)
+  const own = addressesOf(name).filter((address) => familyOf(bare(address)) === family)
+  const chosen = family === 4 ? own[0] : own.at(-1)
+  if (chosen === undefined) throw new Error(`no IPv${family} address on ${name}`)
+  return bare(chosen)
 }
 
 export function guestAt(address: string): WorldGuest | undefined {
