@@ -15,5 +15,8 @@ export default tseslint.config(
       'no-restricted-syntax': ['error', 'ExportDefaultDeclaration'],
     },
   },
-  { files: ['test/**', 'vitest.config.ts'], rules: { 'max-lines-per-function': 'off', 'no-restricted-syntax': 'off' } },
+  {
+    files: ['test/**', 'vitest.config.ts'],
+    rules: { 'max-lines-per-function': 'off', 'no-restricted-syntax': 'off' },
+  },
 )

@@ -31,8 +31,8 @@ describe('places', () => {
 
   test('they count bytes, as files do', () => {
     const text = 'NAT größe=ß if=ü'
-    const [problem] = parse(text).problems
-    expect(problem?.code).toBe('option-in-text')
+    const [, problem] = parse(text).problems
+    expect(problem?.code).toBe('option-value')
     expect(marked(text, problem?.place ?? place)).toBe('if=ü')
   })
 })
