@@ -217,6 +217,10 @@ const WORDINGS = {
   limit: wording<{ what: string; limit: number }>('error', ({ what, limit }) => [
     `too many ${what}: only the first ${limit} are used`,
   ]),
+  quarantined: wording<object>('error', () => [
+    'the kernel refuses this rule, so it is left out; the others are in force',
+    'write it in another way, or tell the makers of pvenat',
+  ]),
   // Settings.
   'setting-unknown': wording<{ key: string }>('warning', ({ key }) => [
     `unknown setting '${key}' is ignored`,

@@ -4,7 +4,7 @@ import type { FwFile, ReadContext } from './fw/model.ts'
 import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
-import { NOTHING_LEARNT, parseLearnt, type LearntTexts } from './guest/learnt.ts'
+import { keepLast, NOTHING_LEARNT, parseLearnt, type LearntTexts, type Sighting } from './guest/learnt.ts'
 import type { Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
@@ -27,6 +27,8 @@ export interface Look {
   network: Network
   /** What SDN, dnsmasq and the kernel tell about guests; without it only their configs do. */
   learnt?: LearntTexts
+  /** What earlier looks saw of the guests' addresses. */
+  remembered?: readonly Sighting[]
   settings: Settings
   firewall: FirewallMode
   /** /etc/services and /etc/protocols. */
@@ -35,6 +37,8 @@ export interface Look {
   now: number
   /** Listening sockets of this node; none when they were not looked at. */
   listeners?: readonly Socket[]
+  /** Ids of NAT rules that the kernel refused. */
+  quarantined?: ReadonlySet<string>
   /** None when nothing was in force before. */
   incumbents?: Incumbents
 }
@@ -53,13 +57,16 @@ export function readView(look: Look): View {
   }))
   const host = read(hostFw(node), 'host')
   const learnt = parseLearnt(look.learnt ?? NOTHING_LEARNT, now)
-  const known = resolveKnown({ guests, cluster, network, settings, learnt })
+  const sightings = keepLast(learnt.sightings, look.remembered ?? [])
+  const known = resolveKnown({ guests, cluster, network, settings, learnt: { ...learnt, sightings } })
   const { consulted } = learnt
   return {
+    sightings,
     sdnSets: sets,
     ...{ node, cluster, host, guests, known, consulted, network, settings, now, firewall },
     listeners: look.listeners ?? [],
     incumbents: look.incumbents ?? new Set(),
+    quarantined: look.quarantined ?? new Set(),
     services: context.services,
   }
 }

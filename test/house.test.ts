@@ -34,7 +34,7 @@ test('programs are started in one place only, and never through a shell', () => 
   const starters = files.filter((file) =>
     importsOf(file).some(({ from }) => /^(execa|node:child_process|child_process)$/.test(from)),
   )
-  expect(starters.sort()).toEqual(['src/node/exec.ts', 'src/node/monitor.ts'])
+  expect(starters.sort()).toEqual(['src/node/exec.ts'])
   for (const [file, text] of textOf) expect.soft(text, file).not.toMatch(/shell: *true|execSync/)
 })
 

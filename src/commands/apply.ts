@@ -11,7 +11,12 @@ import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths } = context
   const looked = await steadyLook(paths)
-  const { outcome, plan, sysctls } = await apply(looked, await kernelOf(looked, context), paths.stateDir)
+  const { outcome, plan, sysctls } = await apply(
+    looked,
+    await kernelOf(looked, context),
+    paths.stateDir,
+    (message) => io.stderr(`pvenat: ${message}\n`),
+  )
   const failed = showDiagnostics(
     [...looked.settingsDiagnostics, ...outcome.translation.diagnostics],
     sourcesOf(looked),

@@ -63,6 +63,20 @@ export function parseLearnt(texts: LearntTexts, now: number): Learnt {
   }
 }
 
+/**
+ * What was last seen behind a MAC stays so until something else is: an idle guest vanishes from the neighbour table, and a
+ * forward must not go with it.
+ */
+export function keepLast(now: readonly Sighting[], before: readonly Sighting[]): Sighting[] {
+  const key = (ip: Range): string => `${ip.family} ${ip.lo}`
+  const macs = new Set(now.map(({ mac, ip }) => `${mac} ${ip.family}`))
+  const taken = new Set(now.map(({ ip }) => key(ip)))
+  const kept = before.filter(
+    ({ mac, vmid, ip }) => vmid === undefined && !macs.has(`${mac} ${ip.family}`) && !taken.has(key(ip)),
+  )
+  return [...now, ...kept]
+}
+
 /** SDN IPAM: zones.ZONE.subnets.CIDR.ips.IP = {vmid, mac, hostname} | {gateway: 1} (pve-network PVEPlugin.pm). */
 export function parseIpam(text: string): Sighting[] {
   const zones = members(field(parseJson(text), 'zones'))

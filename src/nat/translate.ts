@@ -81,10 +81,13 @@ function translateRule(marked: Marked, id: string, view: View, diagnostics: Diag
   const own: Diagnostic[] = []
   fill(nat, marked, comment, view, (one) => own.push(one))
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
+  if (view.quarantined.has(id)) own.push(diagnose('quarantined', place, {}))
   diagnostics.push(...own)
+  const isQuarantined = own.at(-1)?.code === 'quarantined'
   const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))
   if (!stopper) return nat
-  return { ...nat, state: isError(stopper) ? 'error' : 'inactive', reason: word(stopper).message }
+  const state = isQuarantined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
+  return { ...nat, state, reason: word(stopper).message }
 }
 
 /** Nothing is wrong with such a rule, but it has nothing to do here and now. */

@@ -2,6 +2,7 @@
 import type { Family, Range } from '../address.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
 import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
+import type { Sighting } from '../guest/learnt.ts'
 import type { Settings } from '../settings.ts'
 import type { Incumbents } from './incumbents.ts'
 import type { Socket } from './listeners.ts'
@@ -16,6 +17,8 @@ export interface View {
   /** The guests whose config lies on this node, by VMID. */
   guests: OwnedGuest[]
   /** What is known of their addresses, by VMID. */
+  /** Where addresses were seen, for the next look. */
+  sightings: readonly Sighting[]
   known: ReadonlyMap<number, KnownAddresses>
   /** The sources outside config and settings that were there to be asked. */
   consulted: readonly AddressSource[]
@@ -27,6 +30,8 @@ export interface View {
   /** What services of this node listen on. */
   listeners: readonly Socket[]
   incumbents: Incumbents
+  /** Ids of NAT rules that the kernel refused; they are left out. */
+  quarantined: ReadonlySet<string>
   /** Service name → port, of the node's /etc/services. */
   services: ReadonlyMap<string, number>
 }

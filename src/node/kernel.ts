@@ -3,9 +3,11 @@ import { existsSync } from 'node:fs'
 import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
+import type { Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
+import { preflight, type Verdict } from './preflight.ts'
 
 export type Backend = 'legacy' | 'nft'
 
@@ -19,6 +21,8 @@ const LOCK_TIMEOUT_CODE = 75
 export interface Kernel {
   read(): Promise<InForce>
   write(plan: Plan): Promise<void>
+  /** Whether the kernel would take what a plan changes. */
+  preflight(ruleset: Ruleset, plan: Plan): Promise<Verdict>
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
   sysctl(path: string): Promise<string | undefined>
   setSysctl(path: string, value: string): Promise<void>
@@ -33,6 +37,7 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
   return {
     read: () => readKernel(backend),
     write: (plan) => writeKernel(backend, plan, warn),
+    preflight: (ruleset, plan) => preflight(backend, ruleset, plan),
     sysctl: async (path) => {
       const text = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
       return text?.trim()
@@ -49,8 +54,9 @@ export async function currentBackend(): Promise<Backend> {
   return target.includes('legacy') ? 'legacy' : 'nft'
 }
 
-function program(backend: Backend, family: Family, verb: 'save' | 'restore'): string {
-  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-${verb}`
+/** The program that loads rules of a family, by its explicit name. */
+export function restoreProgram(backend: Backend, family: Family): string {
+  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-restore`
 }
 
 async function readKernel(backend: Backend): Promise<InForce> {
@@ -66,14 +72,13 @@ async function readKernel(backend: Backend): Promise<InForce> {
 async function save(backend: Backend, family: Family): Promise<string> {
   const tables = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
   if (backend === 'legacy' && !existsSync(tables)) return ''
-  return must(program(backend, family, 'save'), ['-c'])
+  return must(`${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-save`, ['-c'])
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<void> {
   if (plan.sets !== '') await must('ipset', ['restore'], plan.sets)
   for (const family of FAMILIES) {
-    if (plan.tables[family] !== '')
-      await restore(program(backend, family, 'restore'), plan.tables[family], warn)
+    if (plan.tables[family] !== '') await restore(restoreProgram(backend, family), plan.tables[family], warn)
   }
   for (const name of plan.staleSets) {
     const { code, stderr } = await run('ipset', ['destroy', name])

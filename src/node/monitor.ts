@@ -1,37 +1,51 @@
-/** Hears of addresses and routes that appear, change or go. */
-import { execa } from 'execa'
+/** Programs and files that tell when something changed in the kernel. */
+import { watch } from 'node:fs'
+import { hold, type Held } from './exec.ts'
 
 const RESTART_MS = 5000
 
 export interface Monitor {
-  close(): void
+  close: () => void
 }
 
-/** Calls `hint` for each change that the kernel tells. Should the program end, it is started again after a while. */
+/** Addresses and routes that appear, change or go. */
 export function monitorNetwork(hint: () => void): Monitor {
-  let closed = false
-  let stop = (): void => undefined
-  const start = (): void => {
-    if (closed) return
-    const child = execa('ip', ['monitor', 'address', 'route'], {
-      reject: false,
-      buffer: false,
-      stdin: 'ignore',
-      stderr: 'ignore',
-    })
-    child.stdout.on('data', hint)
-    stop = () => void child.kill()
-    void child.then(() => {
-      if (closed) return
-      const timer = setTimeout(start, RESTART_MS)
-      stop = () => clearTimeout(timer)
-    })
+  return monitorProgram('ip', ['monitor', 'address', 'route'], hint)
+}
+
+/** What anybody writes through nftables; without nft the regular looks have to do. */
+export function monitorNft(hint: () => void): Monitor {
+  return monitorProgram('nft', ['monitor'], hint)
+}
+
+/** What anybody writes through iptables-legacy: each writer, but no reader, takes this lock. */
+export function monitorLegacy(hint: () => void): Monitor {
+  try {
+    const watcher = watch('/run/xtables.lock', hint)
+    watcher.on('error', () => undefined)
+    return { close: () => watcher.close() }
+  } catch {
+    return { close: () => undefined }
   }
-  start()
+}
+
+/** Should the program end, it is started again after a while. */
+function monitorProgram(file: string, args: readonly string[], hint: () => void): Monitor {
+  let closed = false
+  let held: Held | undefined
+  let timer: NodeJS.Timeout | undefined
+  const start = async (): Promise<void> => {
+    held = await hold(file, args, hint)
+    if (closed) return held?.stop()
+    await held?.ended
+    if (!closed) timer = setTimeout(() => void start(), RESTART_MS)
+  }
+  void start()
   return {
     close() {
       closed = true
-      stop()
+      clearTimeout(timer)
+      held?.stop()
     },
   }
 }

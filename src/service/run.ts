@@ -12,6 +12,7 @@ import { monitorNetwork } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
+import type { Sighting } from '../guest/learnt.ts'
 import type { Tree } from '../read.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { locate, type Located } from '../show/diagnostics.ts'
@@ -33,6 +34,10 @@ interface Memory {
   diagnostics: Map<string, Located>
   /** The tree that is in force. */
   tree: Tree | undefined
+  /** What was seen of the guests' addresses. */
+  sightings: readonly Sighting[]
+  /** Ids of NAT rules that the kernel refuses. */
+  quarantined: ReadonlySet<string>
   /** Guests that are missing from .vmlist, and since when (milliseconds). */
   missing: Map<number, number>
   backend: Backend | undefined
@@ -52,7 +57,14 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   const watch = watchFiles(paths, wakeup.call)
   const monitor = monitorNetwork(wakeup.call)
   const memory: Memory = {
-    ...{ degraded: '', diagnostics: new Map(), tree: undefined, missing: new Map() },
+    ...{
+      degraded: '',
+      diagnostics: new Map(),
+      tree: undefined,
+      sightings: [],
+      quarantined: new Set(),
+      missing: new Map(),
+    },
     ...{ backend: undefined, intervalMs: 5000 },
   }
   while (!stopping) {
@@ -72,7 +84,11 @@ function pauseMs({ missing, degraded, intervalMs }: Memory): number {
 
 async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise<void> {
   try {
-    const looked = await steadyLook(paths, memory.tree)
+    const looked = {
+      ...(await steadyLook(paths, memory.tree)),
+      remembered: memory.sightings,
+      quarantined: memory.quarantined,
+    }
     memory.intervalMs = looked.settings.intervalSeconds * 1000
     if (isUnconfirmed(looked, memory)) return
     await applyLook(looked, paths, memory, journal)
@@ -99,12 +115,17 @@ function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
 
 async function applyLook(looked: Looked, paths: Paths, memory: Memory, journal: Journal): Promise<void> {
   const backend = looked.settings.backend === 'auto' ? await currentBackend() : looked.settings.backend
-  const { outcome, plan, sysctls } = await apply(looked, realKernel(backend, journal.warning), paths.stateDir)
+  const kernel = realKernel(backend, journal.warning)
+  const applied = await apply(looked, kernel, paths.stateDir, journal.warning)
+  const { outcome, plan, sysctls, endedFlows, quarantined } = applied
+  memory.quarantined = quarantined
+  if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
   if (!isEmpty(plan))
     journal.info(`in force: ${plan.changes.map(({ kind, what }) => `${kind} ${what}`).join(', ')}`)
   for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
   if (backend !== memory.backend) await sweepOther(backend, journal)
   memory.backend = backend
+  memory.sightings = outcome.view.sightings
   const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
   memory.diagnostics = sayDiagnostics(
     journal,

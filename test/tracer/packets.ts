@@ -112,8 +112,8 @@ function targetsOf(from: string): string[] {
       : [...INNER, BRIDGED]
   return [...EXTERNAL, ...others].filter((one) => {
     if (familyOf(one) !== familyOf(from)) return false
-    // A bridged guest asks the router for what is not beside it.
-    return from !== BRIDGED || ['vmbr0', 'local'].includes(route(one))
+    // The router of a bridged guest is the internet itself, and leads to nothing but its own hosts.
+    return from !== BRIDGED || route(one) === 'vmbr0' || networkOf(one)?.name === 'vmbr0'
   })
 }
 

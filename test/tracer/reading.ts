@@ -27,7 +27,10 @@ interface Scoped<R extends Rule = Rule> {
 }
 
 /** `mustAccept`: pve-firewall would drop it on the guest's firewall bridge. */
-export type Reading = Omit<Fate, 'accepted'> & { mustAccept: boolean }
+export interface Reading extends Omit<Fate, 'accepted'> {
+  verdict: 'pass' | 'drop' | 'reject'
+  mustAccept: boolean
+}
 
 /** Undefined where the manual leaves it open: a guest that reaches itself while a block stops some of what goes out. */
 export function read(spec: Spec, packet: Packet): Reading | undefined {

@@ -22,7 +22,8 @@ export interface Fate {
   to: string
   port: number
   seenAs: string
-  verdict: 'pass' | 'drop' | 'reject'
+  /** `lost`: no bridge sends a frame out by the port that it came in by. */
+  verdict: 'pass' | 'drop' | 'reject' | 'lost'
   /** Let through by a rule of ours on the guest's firewall bridge, where pve-firewall might drop it. */
   accepted: boolean
 }
@@ -62,6 +63,8 @@ export function trace(ruleset: Ruleset, packet: Packet, node: Surroundings): Fat
     const { packet: after, verdict, out } = walker.route(now)
     now = after
     if (verdict !== 'pass' || out === 'local') return fate(now, verdict, false)
+    if (now.destination === packet.source && out === packet.in && passes === 0)
+      return fate(now, 'lost', false)
     if (out !== LOOP.out) break
     now = { ...now, in: LOOP.in }
   }
