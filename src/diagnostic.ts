@@ -215,7 +215,10 @@ const WORDINGS = {
   ]),
   unsupported: wording<{ what: string }>('error', ({ what }) => [`not translated: ${what}`]),
   limit: wording<{ what: string; limit: number }>('error', ({ what, limit }) => [
-    `too many ${what}: only the first ${limit} are used`,
+    `too many ${what}: only the first ${limit} are used; neither this line nor those after it are in force`,
+  ]),
+  'told-some': wording<{ limit: number }>('warning', ({ limit }) => [
+    `there is more to say about this file than these ${limit} lines`,
   ]),
   quarantined: wording<object>('error', () => [
     'the kernel refuses this rule, so it is left out; the others are in force',
@@ -255,7 +258,14 @@ export function word(diagnostic: Diagnostic): {
 } {
   const wording = WORDINGS[diagnostic.code] as Wording<unknown>
   const [message, help] = wording.say(diagnostic.facts)
-  return { severity: wording.severity, message, help }
+  return { severity: wording.severity, message: clip(message), help: help === undefined ? help : clip(help) }
+}
+
+/** A word may be as long as its file. */
+const MAX_SAID_CHARS = 500
+
+function clip(text: string): string {
+  return text.length <= MAX_SAID_CHARS ? text : `${text.slice(0, MAX_SAID_CHARS - 3)}...`
 }
 
 export function isError(diagnostic: Diagnostic): boolean {

@@ -5,7 +5,7 @@
  *
  * Everything here is a function of values; looking and writing are node/.
  */
-import type { Family } from './address.ts'
+import { FAMILIES } from './address.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
 import { readView, type Look } from './read.ts'
@@ -19,14 +19,13 @@ export interface Outcome {
   ruleset: Ruleset
 }
 
-/** What is wanted on the node; `inForce` only says which families have been set up before (their skeleton stays). */
+/** What is wanted on the node, given what is in force there (nothing, when not told). */
 export function compile(look: Look, inForce?: InForce): Outcome {
   const view = readView(look)
   const translation = translate(view)
-  return { view, translation, ruleset: buildRuleset(translation, view, familiesInForce(inForce)) }
-}
-
-function familiesInForce(inForce: InForce | undefined): Family[] {
-  const families: Family[] = [4, 6]
-  return families.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0)
+  const situation = {
+    keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
+    drops: FAMILIES.filter((family) => inForce?.chains[family].drops),
+  }
+  return { view, translation, ruleset: buildRuleset(translation, view, situation) }
 }

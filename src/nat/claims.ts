@@ -3,13 +3,17 @@
  * granted in order of priority; a forward loses every port that a winner with an overlapping source holds, and keeps
  * the others. What is granted never overlaps, so the order of the rendered rules means nothing.
  */
-import { everything, intersects, sameRange, without, type Family, type Range } from '../address.ts'
+import { sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { label } from './inner.ts'
 import type { PortRange } from './comment.ts'
-import { heldAt, isHeldApart, sourceKey, type Held, type Incumbents } from './incumbents.ts'
-import { matchOf } from './match.ts'
-import type { Forward, Match, NatRule } from './model.ts'
+import { makeGranted, type Granted } from './granted.ts'
+import { punchAll } from './holes.ts'
+import { heldAt, isHeldApart, type Held, type Incumbents } from './incumbents.ts'
+import { TOLD_WINNERS } from './limits.ts'
+import type { Forward, NatRule } from './model.ts'
+import { cover, takeOut, touches } from './pieces.ts'
+import { sourceKey, sourcesMeet } from './sources.ts'
 import { formatPorts } from './template.ts'
 
 /** The granted forwards of one family: those that hold at every external address alike, and what differs at single ones. */
@@ -33,9 +37,10 @@ export function resolveClaims(
 ): Dispatch & { losses: Loss[] } {
   const all = rules.filter(({ kind }) => kind !== 'exempt').flatMap(({ forwards }) => forwards)
   const holes = rules.filter(({ kind }) => kind === 'exempt').flatMap(({ forwards }) => forwards)
-  const forwards = all
-    .filter((forward) => forward.family === family)
-    .flatMap((forward) => punch(forward, holes))
+  const forwards = punchAll(
+    all.filter((forward) => forward.family === family),
+    holes,
+  )
   const everywhere = forwards.filter(({ external }) =>
     addresses.every((address) => holdsAt(external, address)),
   )
@@ -91,70 +96,9 @@ function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
   return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${sourceKey(source)}`
 }
 
-/** Takes out of a forward what the same guest marks `NAT none`: for all clients, or for those of the exemption's source. */
-function punch(forward: Forward, holes: readonly Forward[]): Forward[] {
-  const own = holes.filter((hole) => sameRange(hole.inner, forward.inner))
-  if (forward.full) return [{ ...forward, except: [...forward.except, ...own] }]
-  let pieces = [forward]
-  for (const hole of own) {
-    if (hole.proto !== forward.proto) continue
-    pieces = pieces.flatMap((piece) => [
-      ...cut(piece, shifted(piece, hole)),
-      ...cover(piece, shifted(piece, hole)).map((part) => ({
-        ...part,
-        source: excluding(part, hole.source),
-      })),
-    ])
-  }
-  return pieces.filter(({ source }) => source.ranges === 'any' || source.ranges.length > 0)
-}
-
-/** The external ports of a forward that lead to the inner ports of a hole. */
-function shifted({ ports, innerPort = 0, single }: Forward, hole: Forward): PortRange | undefined {
-  if (!ports || !hole.ports) return ports
-  const [lo, hi] = innerPorts(hole)
-  if (single) return lo <= innerPort && innerPort <= hi ? ports : [0, 0]
-  return [lo + ports[0] - innerPort, hi + ports[0] - innerPort]
-}
-
-function excluding({ source, family }: Forward, hole: Match): Match {
-  if (hole.ranges === 'any') return { ranges: [] }
-  const before = source.ranges === 'any' ? [everything(family)] : source.ranges
-  return matchOf(hole.ranges.reduce((ranges, range) => without(ranges, range), before))
-}
-
-function innerPorts({ ports = [0, 0], innerPort = 0, single }: Forward): PortRange {
-  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
-}
-
-/** What is left of a forward without some of its ports; without all of it when no ports are named. */
-function cut(forward: Forward, without: PortRange | undefined): Forward[] {
-  const { ports } = forward
-  if (!ports || !without) return []
-  const [lo, hi] = without
-  if (hi < ports[0] || ports[1] < lo) return [forward]
-  return [...part(forward, ports[0], lo - 1), ...part(forward, hi + 1, ports[1])]
-}
-
-/** The part of a forward at some of its ports; all of it when no ports are named. */
-function cover(forward: Forward, within: PortRange | undefined): Forward[] {
-  const { ports } = forward
-  if (!ports || !within) return [forward]
-  return part(forward, Math.max(ports[0], within[0]), Math.min(ports[1], within[1]))
-}
-
-function part(forward: Forward, lo: number, hi: number): Forward[] {
-  const { ports, innerPort = 0, single } = forward
-  if (!ports || lo > hi) return []
-  return [{ ...forward, ports: [lo, hi], innerPort: single ? innerPort : innerPort + lo - ports[0] }]
-}
-
-/** Claims already granted at one address, found by protocol and block of 256 ports. */
-type Granted = Map<string, Forward[]>
-
 /** First the administrator's rules, then what guests hold already, then newcomers. */
 function grant(forwards: readonly Forward[], held: Held): { pieces: Forward[]; losses: Loss[] } {
-  const granted: Granted = new Map()
+  const granted = makeGranted()
   const losses: Loss[] = []
   const won = new Map<Forward, Forward[]>()
   const [admins, guests] = [forwards.filter((one) => !isGuest(one)), forwards.filter(isGuest)]
@@ -165,7 +109,7 @@ function grant(forwards: readonly Forward[], held: Held): { pieces: Forward[]; l
   ]
   for (const { forward, parts } of claims) {
     const rest = parts.flatMap((part) => settle(part, granted, losses))
-    for (const piece of rest) for (const key of keys(piece)) push(granted, key, piece)
+    rest.forEach(granted.add)
     won.set(forward, [...(won.get(forward) ?? []), ...rest])
   }
   return { pieces: forwards.flatMap((forward) => join(won.get(forward) ?? [])), losses }
@@ -182,60 +126,51 @@ function incumbent(forward: Forward, held: readonly PortRange[] | undefined): Fo
 
 function newcomer(forward: Forward, held: readonly PortRange[] | undefined): Forward[] {
   if (!held) return [forward]
-  return held.reduce<Forward[]>((parts, ports) => parts.flatMap((part) => cut(part, ports)), [forward])
+  if (!forward.ports) return []
+  const rest = [forward.ports]
+  for (const ports of held) takeOut(rest, ports)
+  return rest.flatMap((ports) => cover(forward, ports))
 }
 
 /** Parts of one forward that lie side by side are one again. */
 function join(parts: readonly Forward[]): Forward[] {
   const sorted = [...parts].sort((a, b) => (a.ports?.[0] ?? 0) - (b.ports?.[0] ?? 0))
-  return sorted.reduce<Forward[]>((joined, part) => {
+  const joined: Forward[] = []
+  for (const part of sorted) {
     const last = joined.at(-1)
-    if (!last?.ports || !part.ports || last.ports[1] + 1 !== part.ports[0]) return [...joined, part]
-    return [...joined.slice(0, -1), { ...last, ports: [last.ports[0], part.ports[1]] }]
-  }, [])
+    if (!last?.ports || !part.ports || last.ports[1] + 1 !== part.ports[0]) joined.push(part)
+    else joined[joined.length - 1] = { ...last, ports: [last.ports[0], part.ports[1]] }
+  }
+  return joined
 }
 
 function settle(forward: Forward, granted: Granted, losses: Loss[]): Forward[] {
   if (forward.full) return settleFull(forward, granted, losses)
-  let rest = [forward]
-  const rivals = new Set([...keys(forward), 'all'].flatMap((key) => granted.get(key) ?? []))
-  for (const winner of rivals) {
-    if (rest.length === 0) break
-    if (!sourcesMeet(winner.source, forward.source)) continue
-    const before = rest
-    rest = winner.ports && forward.ports ? rest.flatMap((piece) => cut(piece, winner.ports)) : []
-    if (rest.length === before.length && rest.every((piece, i) => piece === before[i])) continue
-    losses.push({ loser: forward, winner, ports: meet(winner.ports, forward.ports) })
+  const rest = forward.ports ? [forward.ports] : []
+  let told = 0
+  const lose = (winner: Forward): void => {
+    if (++told <= TOLD_WINNERS)
+      losses.push({ loser: forward, winner, ports: meet(winner.ports, forward.ports) })
   }
-  return rest
+  for (const winner of granted.rivals(forward)) {
+    const taken = forward.ports && winner.ports
+    if (taken && !touches(rest, taken)) continue
+    if (!sourcesMeet(winner.source, forward.source)) continue
+    lose(winner)
+    if (taken) takeOut(rest, taken)
+    if (!taken || rest.length === 0) return []
+  }
+  return forward.ports ? rest.flatMap((ports) => cover(forward, ports)) : [forward]
 }
 
 /** full=1 takes what others left; only another full=1 leaves nothing. What its own guest forwards besides is no loss. */
 function settleFull(forward: Forward, granted: Granted, losses: Loss[]): Forward[] {
-  const rivals = new Set([...granted.values()].flat())
-  const winners = [...rivals].filter(
-    (one) => sourcesMeet(one.source, forward.source) && !sameRange(one.inner, forward.inner),
-  )
+  const rivals = granted.all.filter((one) => sourcesMeet(one.source, forward.source))
+  const winners = rivals.filter((one) => !sameRange(one.inner, forward.inner)).slice(0, TOLD_WINNERS)
   losses.push(...winners.map((winner) => ({ loser: forward, winner, ports: winner.ports })))
-  return [...rivals].some((one) => one.full && sourcesMeet(one.source, forward.source)) ? [] : [forward]
-}
-
-function keys({ proto, ports }: Forward): string[] {
-  if (!ports) return [proto]
-  const [first, last] = [ports[0] >> 8, ports[1] >> 8]
-  return Array.from({ length: last - first + 1 }, (_, i) => `${proto}/${first + i}`)
-}
-
-function push(granted: Granted, key: string, forward: Forward): void {
-  const list = granted.get(key)
-  if (list) list.push(forward)
-  else granted.set(key, [forward])
+  return rivals.some((one) => one.full) ? [] : [forward]
 }
 
 function meet(a: PortRange | undefined, b: PortRange | undefined): PortRange | undefined {
   return a && b ? [Math.max(a[0], b[0]), Math.min(a[1], b[1])] : (a ?? b)
-}
-
-function sourcesMeet(a: Match, b: Match): boolean {
-  return a.ranges === 'any' || b.ranges === 'any' || intersects(a.ranges, b.ranges)
 }

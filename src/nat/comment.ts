@@ -50,6 +50,8 @@ const PORTS = /^\d+(?:[-:]\d+)?(?:,\d+(?:[-:]\d+)?)*$/
 const OPTION = /^([\p{L}_][\p{L}\p{N}_-]*)=(.*)$/u
 /** Nobody needs more; a comment of a megabyte shall cost no more than its line. Text behind it is free text. */
 const MAX_COMMENT_CHARS = 2048
+/** Of ports in one comment; pve-firewall itself takes no more than 15 numbers. */
+const MAX_RANGES = 100
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
 
 const OPTIONS: Record<string, { directions: Direction[]; expected: string }> = {
@@ -152,6 +154,7 @@ function withPorts(text: string, rest: { address?: Range }): Endpoint | string {
     if (lo < 1 || hi > 65535) return `port ${item} is not between 1 and 65535`
     if (lo > hi) return `the range ${item} runs backwards`
     if (ports.some(([l, h]) => lo <= h && l <= hi)) return `port ${item} is named twice`
+    if (ports.length === MAX_RANGES) return `it names more than ${MAX_RANGES} ranges of ports`
     ports.push([lo, hi])
   }
   return { none: false, ...rest, ports }

@@ -4,10 +4,10 @@
  * address, so that a rule which is widened gains nothing that others have.
  */
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
-import { shortHash } from '../hash.ts'
 import type { Dispatch } from './claims.ts'
 import type { PortRange } from './comment.ts'
-import type { Forward, Match } from './model.ts'
+import type { Forward } from './model.ts'
+import { sourceKey } from './sources.ts'
 
 /** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI`; `*` for all addresses, `-` for a protocol without ports. */
 export type Incumbents = ReadonlySet<string>
@@ -35,7 +35,9 @@ export function heldAt(incumbents: Incumbents, address: Range | undefined): Held
     if (!wheres.includes(where)) continue
     const [lo = 0, hi = lo] = ports === '-' ? [0] : ports.split('-').map(Number)
     const key = `${vmid} ${family} ${source} ${proto}`
-    held.set(key, [...(held.get(key) ?? []), [lo, hi]])
+    const ranges = held.get(key)
+    if (ranges) ranges.push([lo, hi])
+    else held.set(key, [[lo, hi]])
   }
   return ({ rule: { scope }, family, proto, source }) => {
     if (scope.kind !== 'guest') return undefined
@@ -58,11 +60,6 @@ function claimLine(
   if (scope.kind !== 'guest') return []
   const where = address ? formatRange(address) : '*'
   return [`${scope.guest.vmid} ${family} ${where} ${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'}`]
-}
-
-/** The same for the same clients, however they are named. */
-export function sourceKey({ ranges }: Match): string {
-  return ranges === 'any' ? 'any' : shortHash(ranges.map(formatRange).sort().join())
 }
 
 /** Sorted, and joined where they touch or overlap. */

@@ -1,7 +1,8 @@
 /** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwRule } from '../fw/model.ts'
+import type { FwFile, FwGroup, FwRule } from '../fw/model.ts'
 import { isMarked } from './comment.ts'
+import { maxRules, tooManyRules } from './limits.ts'
 import type { Scope } from './model.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './view.ts'
 
@@ -30,7 +31,7 @@ interface Source {
 export function collectMarked(view: View, report: (diagnostic: Diagnostic) => void): Marked[] {
   const said = new Set<string>()
   return sources(view).flatMap((source) => {
-    const found = collectFile(view, source, report)
+    const found = collectSome(view, source, report)
     const stopped =
       source.off === '' ? undefined : found.find(({ rule, off }) => rule.enable && off === source.off)
     if (stopped && !said.has(source.off)) {
@@ -89,17 +90,36 @@ function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number)
   return number > 1 ? Math.abs(now - number) < 60 : number === 1
 }
 
-function collectFile(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
-  const { scope, fw, file, off } = source
-  return fw.rules.flatMap((rule): Marked[] => {
+/** As many as the limit allows; the line that goes beyond it is told. */
+function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
+  const { scope, fw, file } = source
+  const found: Marked[] = []
+  for (const rule of fw.rules) {
     const place = { file, span: rule.span }
-    if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
-    if (!hasMark(rule)) return []
-    const marked: Marked = { rule, place, scope, off: rule.enable ? off : 'the rule is switched off' }
-    if (scope.kind === 'guest') marked.own = fw
-    if (rule.iface !== undefined) marked.iface = rule.iface
-    return [marked]
-  })
+    const more = collectRule(view, source, rule, place, report)
+    const room = maxRules(scope) - found.length
+    found.push(...more.slice(0, room))
+    if (more.length <= room) continue
+    report(tooManyRules(scope, place))
+    break
+  }
+  return found
+}
+
+function collectRule(
+  view: View,
+  source: Source,
+  rule: FwRule,
+  place: Place,
+  report: (diagnostic: Diagnostic) => void,
+): Marked[] {
+  const { scope, fw, off } = source
+  if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
+  if (!hasMark(rule)) return []
+  const marked: Marked = { rule, place, scope, off: rule.enable ? off : 'the rule is switched off' }
+  if (scope.kind === 'guest') marked.own = fw
+  if (rule.iface !== undefined) marked.iface = rule.iface
+  return [marked]
 }
 
 function collectGroup(
@@ -116,12 +136,23 @@ function collectGroup(
     if (source.off === '') report(diagnose('group-missing', place, { group: pull.action }))
     return []
   }
-  return group.rules.filter(hasMark).map((rule) => {
+  return markedRules(group).map((rule) => {
     const off = rule.enable ? source.off : 'the rule is switched off'
     const marked: Marked = { rule, place: { file: CLUSTER_FW, span: rule.span }, scope: source.scope, off }
     if (pull.iface !== undefined) marked.iface = pull.iface
     return marked
   })
+}
+
+const markedOf = new WeakMap<FwGroup, (FwRule & { comment: string })[]>()
+
+/** A group is pulled in by many; its rules are looked through once. */
+function markedRules(group: FwGroup): (FwRule & { comment: string })[] {
+  const known = markedOf.get(group)
+  if (known) return known
+  const marked = group.rules.filter(hasMark)
+  markedOf.set(group, marked)
+  return marked
 }
 
 function hasMark(rule: FwRule): rule is FwRule & { comment: string } {

@@ -6,15 +6,14 @@ import {
   formatRange,
   parseCidr,
   parseRange,
-  prefixLength,
   toNetworks,
-  without,
   type Family,
   type Range,
 } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
+import { SET_MEMBERS } from './limits.ts'
 import type { KernelSet, Match } from './model.ts'
 
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
@@ -93,13 +92,28 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const inSdn = scope === undefined || scope === 'sdn' ? names.sdnSets?.get(name) : undefined
   const set = inGuest ?? inCluster ?? inSdn
   if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
+  if (set.entries.length > SET_MEMBERS)
+    return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
   const owner = inGuest ? (names.vmid ?? 0) : inCluster ? 0 : 'sdn'
-  const scoped = inGuest ? names : { cluster: names.cluster }
-  const matches = FAMILIES.flatMap((family) => {
-    const match = setMatch(set, `${owner}-${name}`, family, scoped)
-    return match.ranges.length > 0 ? [[family, match] as const] : []
-  })
-  return matches.length > 0 ? Object.fromEntries(matches) : diagnose('set-empty', place, { name })
+  const matches = setMatches(set, `${owner}-${name}`, inGuest ? names : { cluster: names.cluster }, !inGuest)
+  return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
+}
+
+/** A set belongs to one file of one look, so what it matches never changes; many rules may name it. */
+const matchesOf = new WeakMap<FwSet, Matches>()
+
+function setMatches(set: FwSet, name: string, names: NameScope, isShared: boolean): Matches {
+  const known = matchesOf.get(set)
+  if (known) return known
+  const matches = Object.fromEntries(
+    FAMILIES.flatMap((family) => {
+      const match = setMatch(set, name, family, names)
+      if (match.set && isShared) match.set.shared = true
+      return match.ranges.length > 0 ? [[family, match] as const] : []
+    }),
+  )
+  matchesOf.set(set, matches)
+  return matches
 }
 
 function setMatch(set: FwSet, name: string, family: Family, names: NameScope): Match {
@@ -117,15 +131,50 @@ function setMatch(set: FwSet, name: string, family: Family, names: NameScope): M
   return { ranges: effective([...entries.values()]), set: namedSet(name, family, lines) }
 }
 
-/** What a hash:net set matches: of the networks around an address the longest decides. */
-function effective(entries: { range: Range; nomatch: boolean }[]): Range[] {
-  const byLength = [...entries].sort((a, b) => (prefixLength(a.range) ?? 0) - (prefixLength(b.range) ?? 0))
-  let ranges: Range[] = []
-  for (const { range, nomatch } of byLength) {
-    if (nomatch) ranges = without(ranges, range)
-    else ranges.push(range)
+interface Entry {
+  range: Range
+  nomatch: boolean
+}
+
+/**
+ * What a hash:net set matches: of the networks around an address the longest decides. Networks lie in each other or apart,
+ * so one pass over their beginnings will do; `open` are those around the point that it has come to.
+ */
+function effective(entries: readonly Entry[]): Range[] {
+  const sorted = [...entries].sort(
+    (a, b) => compare(a.range.lo, b.range.lo) || compare(b.range.hi, a.range.hi),
+  )
+  const ranges: Range[] = []
+  const open: Entry[] = []
+  let at = 0n
+  const advance = (end: bigint): void => {
+    const top = open.at(-1)
+    if (top && !top.nomatch && at < end) append(ranges, { family: top.range.family, lo: at, hi: end - 1n })
+    if (at < end) at = end
   }
+  const close = (before: bigint | undefined): void => {
+    for (let top = open.at(-1); top && (before === undefined || top.range.hi < before); top = open.at(-1)) {
+      advance(top.range.hi + 1n)
+      open.pop()
+    }
+  }
+  for (const entry of sorted) {
+    close(entry.range.lo)
+    advance(entry.range.lo)
+    open.push(entry)
+  }
+  close(undefined)
   return ranges
+}
+
+function append(ranges: Range[], range: Range): void {
+  const last = ranges.at(-1)
+  if (last && last.hi + 1n === range.lo) last.hi = range.hi
+  else ranges.push(range)
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** `pvenat-NAME-vF`, hashed when the kernel's 31 characters do not suffice. */

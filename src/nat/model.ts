@@ -53,6 +53,8 @@ export interface KernelSet {
   family: Family
   /** `10.0.0.0/8`, `10.1.0.0/16 nomatch`, `10.10.10.107,tcp:822`; sorted. */
   entries: string[]
+  /** A set of the datacenter or of SDN, which no guest has to answer for. */
+  shared?: true
 }
 
 export interface Forward {

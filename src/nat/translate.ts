@@ -8,6 +8,7 @@ import { isMarked, parseComment, type Direction, type NatComment } from './comme
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
 import { collectMarked, skippedMarked, type Marked } from './marked.ts'
+import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
@@ -22,8 +23,9 @@ export interface Translation {
 export function translate(view: View): Translation {
   const diagnostics: Diagnostic[] = []
   const ids = new Map<string, number>()
+  const accounts = openAccounts()
   const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
-    translateRule(marked, uniqueId(marked, ids), view, diagnostics),
+    translateRule(marked, uniqueId(marked, ids), view, accounts, diagnostics),
   )
   const claimants = rules.filter(({ state }) => state === 'active')
   const [v4, v6] = FAMILIES.map((family) =>
@@ -32,7 +34,7 @@ export function translate(view: View): Translation {
   const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
   diagnostics.push(...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
   markLosers(rules, dispatch, diagnostics)
-  return { rules, dispatch, diagnostics: unique(diagnostics) }
+  return { rules, dispatch, diagnostics: tellSome(unique(diagnostics)) }
 }
 
 function externalAddresses({ network }: View, family: Family): View['network']['external'][0]['addresses'] {
@@ -63,7 +65,13 @@ function uniqueId({ rule, scope, place, iface }: Marked, ids: Map<string, number
   return count === 1 ? id : `${id}-${count}`
 }
 
-function translateRule(marked: Marked, id: string, view: View, diagnostics: Diagnostic[]): NatRule {
+function translateRule(
+  marked: Marked,
+  id: string,
+  view: View,
+  accounts: Accounts,
+  diagnostics: Diagnostic[],
+): NatRule {
   const { rule, place, scope, off } = marked
   const commentPlace = { file: place.file, span: rule.spans.comment ?? place.span }
   const comment = parseComment(rule.comment, commentPlace, directionOf(rule))
@@ -78,9 +86,12 @@ function translateRule(marked: Marked, id: string, view: View, diagnostics: Diag
       (rule.type === 'out' ? fieldPlace(marked, 'source') : undefined),
     ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
   }
+  if (accounts.isOver(scope)) return { ...nat, state: 'error', reason: 'beyond the limits of one guest' }
   const own: Diagnostic[] = []
   fill(nat, marked, comment, view, (one) => own.push(one))
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
+  const limit = own.some(isError) ? undefined : accounts.charge(nat)
+  if (limit) own.push(limit)
   if (view.quarantined.has(id)) own.push(diagnose('quarantined', place, {}))
   diagnostics.push(...own)
   const isQuarantined = own.at(-1)?.code === 'quarantined'

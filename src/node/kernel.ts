@@ -19,17 +19,17 @@ const LOCK_WAIT_SECONDS = 3
 const LOCK_TIMEOUT_CODE = 75
 
 export interface Kernel {
-  read(): Promise<InForce>
-  write(plan: Plan): Promise<void>
+  read: () => Promise<InForce>
+  write: (plan: Plan) => Promise<void>
   /** Whether the kernel would take what a plan changes. */
-  preflight(ruleset: Ruleset, plan: Plan): Promise<Verdict>
+  preflight: (ruleset: Ruleset, plan: Plan) => Promise<Verdict>
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
-  sysctl(path: string): Promise<string | undefined>
-  setSysctl(path: string, value: string): Promise<void>
+  sysctl: (path: string) => Promise<string | undefined>
+  setSysctl: (path: string, value: string) => Promise<void>
   /** Whether the interfaces of the loop are there and up. */
-  hasLoop(): Promise<boolean>
+  hasLoop: () => Promise<boolean>
   /** Makes the interfaces of the loop, or takes them away. */
-  setLoop(wanted: boolean): Promise<void>
+  setLoop: (wanted: boolean) => Promise<void>
 }
 
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */

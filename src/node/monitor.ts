@@ -1,5 +1,4 @@
-/** Programs and files that tell when something changed in the kernel. */
-import { watch } from 'node:fs'
+/** Programs that tell when something changed in the kernel. */
 import { hold, type Held } from './exec.ts'
 
 const RESTART_MS = 5000
@@ -16,17 +15,6 @@ export function monitorNetwork(hint: () => void): Monitor {
 /** What anybody writes through nftables; without nft the regular looks have to do. */
 export function monitorNft(hint: () => void): Monitor {
   return monitorProgram('nft', ['monitor'], hint)
-}
-
-/** What anybody writes through iptables-legacy: each writer, but no reader, takes this lock. */
-export function monitorLegacy(hint: () => void): Monitor {
-  try {
-    const watcher = watch('/run/xtables.lock', hint)
-    watcher.on('error', () => undefined)
-    return { close: () => watcher.close() }
-  } catch {
-    return { close: () => undefined }
-  }
 }
 
 /** Should the program end, it is started again after a while. */

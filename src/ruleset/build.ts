@@ -5,22 +5,38 @@ import type { KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { dnatChains, jumpRules } from './dnat.ts'
-import { filterRules } from './filter.ts'
+import { filterRules, PASS_CHAIN } from './filter.ts'
 import { loopRules, NO_LOOP } from './loop.ts'
 import type { Chain, Rule, Ruleset } from './model.ts'
+import { PASSED_CHAIN, passedRules, passRules } from './pass.ts'
 import { hairpin, innerSource, sourceTranslation } from './source.ts'
 
 /** A bridge between tap and bridge exists for NICs with firewall=1 only (pve-common Network.pm). */
 const FIREWALL_BRIDGES = 'fwbr+'
 
-/**
- * The whole ruleset that a translation asks for. `keep` names families whose skeleton (hooks, zone, one conntrack rule) is in force
- * and stays although nothing is wanted of them: removing it would stall live connections.
- */
-export function buildRuleset({ rules, dispatch }: Translation, view: View, keep: readonly Family[]): Ruleset {
+/** What is in force already and bears on what is wanted. */
+export interface Situation {
+  /**
+   * Families whose skeleton (hooks, zone, one conntrack rule) is in force. It stays although nothing is wanted of them:
+   * removing it would stall live connections.
+   */
+  keep: readonly Family[]
+  /** Families in which the policy of FORWARD is DROP. */
+  drops: readonly Family[]
+}
+
+/** The whole ruleset that a translation asks for. */
+export function buildRuleset(
+  { rules, dispatch }: Translation,
+  view: View,
+  { keep, drops }: Situation,
+): Ruleset {
   const active = rules.filter(({ state }) => state === 'active')
   const wanted = FAMILIES.filter((family) => wants(active, family) || keep.includes(family))
-  const built = wanted.map((family) => [family, buildFamily(active, dispatch[family], family, view)] as const)
+  const built = wanted.map(
+    (family) =>
+      [family, buildFamily(active, dispatch[family], family, view, drops.includes(family))] as const,
+  )
   const chains = {
     4: [],
     6: [],
@@ -41,20 +57,24 @@ function buildFamily(
   dispatch: Dispatch,
   family: Family,
   view: View,
+  drops: boolean,
 ): { chains: Chain[]; loops: boolean } {
   const internal = view.network.internal.filter(({ network }) => network.family === family)
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
   const { chains, jumps } = dnatChains(dispatch, view)
   const loop = loopRules(dispatch, jumps, family, view)
   const nat = (name: string, own: Rule[]): Chain => ({ table: 'nat', name, rules: own })
+  const filter = (name: string, own: Rule[]): Chain => ({ table: 'filter', name, rules: own })
   return {
     chains: [
       { table: 'raw', name: 'PVENAT-ZONE', rules: [firewallBridgeZone(), ...loop.zone] },
-      {
-        table: 'filter',
-        name: 'PVENAT-FORWARD',
-        rules: filterRules(rules, dispatch, family, internal, loop),
-      },
+      filter('PVENAT-FORWARD', filterRules(rules, dispatch, family, internal, loop, drops)),
+      ...(drops
+        ? [
+            filter(PASS_CHAIN, passRules(rules, dispatch, family, loop)),
+            filter(PASSED_CHAIN, passedRules(rules, family, internal)),
+          ]
+        : []),
       ...chains,
       nat('PVENAT-PREROUTING', [passFirewallBridges(), ...loop.prerouting, ...jumpRules(jumps, view)]),
       nat(

@@ -7,6 +7,8 @@ import { matches, packets } from './conditions.ts'
 import type { Loop } from './loop.ts'
 import type { Rule } from './model.ts'
 
+export const PASS_CHAIN = 'PVENAT-PASS'
+
 /**
  * The first rule costs an established connection one look; it also stays when nothing else does, because the kernel
  * cuts live connections when the last rule that needs conntrack goes.
@@ -17,14 +19,17 @@ export function filterRules(
   family: Family,
   internal: readonly InternalNetwork[],
   loop: Loop,
+  drops: boolean,
 ): Rule[] {
   const granted = [...dispatch.common, ...dispatch.addresses.flatMap(({ special }) => special)]
   const blocks = rules.flatMap((rule) => rule.blocks).filter((block) => block.family === family)
   return [
+    ...(drops ? [{ state: '!NEW', target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
     { state: '!NEW', target: { kind: 'return' } },
     ...loop.forward,
     ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
     ...blocks.flatMap(blockRules),
+    ...(drops ? [{ target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
   ]
 }
 

@@ -12,8 +12,12 @@ export interface InForce {
 export interface SavedTables {
   /** Own chains, by `TABLE NAME`. */
   own: Map<string, SavedRule[]>
-  /** For each hook (`TABLE FROM`): at which places of the kernel chain our jump stands (0 = first). */
+  /** For each hook (`TABLE FROM TO`): at which places of the kernel chain our jump stands (0 = first). */
   hooks: Map<string, number[]>
+  /** How many rules each kernel chain has (`TABLE FROM`). */
+  lengths: Map<string, number>
+  /** Whether the policy of FORWARD is DROP. */
+  drops: boolean
 }
 
 export interface SavedRule {
@@ -34,23 +38,23 @@ export interface SavedSet {
 
 /** Reads the output of `iptables-save -c`, all tables. Foreign chains are not looked into. */
 export function parseSave(text: string): SavedTables {
-  const saved: SavedTables = { own: new Map(), hooks: new Map() }
-  const lengths = new Map<string, number>()
+  const saved: SavedTables = { own: new Map(), hooks: new Map(), lengths: new Map(), drops: false }
   let table: Table | undefined
   for (const line of text.split('\n')) {
     if (line.startsWith('*')) table = TABLES.find((name) => line === `*${name}`)
     else if (table && line.startsWith(':')) declareChain(saved, table, line)
-    else if (table) addRule(saved, table, line, lengths)
+    else if (table) addRule(saved, table, line)
   }
   return saved
 }
 
 function declareChain(saved: SavedTables, table: Table, line: string): void {
+  if (table === 'filter' && line.startsWith(':FORWARD DROP ')) saved.drops = true
   const name = line.slice(1).split(' ')[0] ?? ''
   if (OWN_CHAIN.test(name)) saved.own.set(`${table} ${name}`, [])
 }
 
-function addRule(saved: SavedTables, table: Table, line: string, lengths: Map<string, number>): void {
+function addRule(saved: SavedTables, table: Table, line: string): void {
   const match = /^\[(\d+):(\d+)\] (-A (\S+).*)$/.exec(line)
   if (!match) return
   const [, packets, bytes, text = '', chain = ''] = match
@@ -61,11 +65,14 @@ function addRule(saved: SavedTables, table: Table, line: string, lengths: Map<st
     own.push({ hash, packets: Number(packets), bytes: Number(bytes), line: text })
     return
   }
-  const at = lengths.get(key) ?? 0
-  lengths.set(key, at + 1)
-  const hook = HOOKS.find((one) => one.table === table && one.from === chain)
-  if (hook && text === `-A ${chain} -j ${hook.to}`)
-    saved.hooks.set(key, [...(saved.hooks.get(key) ?? []), at])
+  const at = saved.lengths.get(key) ?? 0
+  saved.lengths.set(key, at + 1)
+  const hook = HOOKS.find(
+    (one) => one.table === table && one.from === chain && text === `-A ${chain} -j ${one.to}`,
+  )
+  if (!hook) return
+  const name = `${key} ${hook.to}`
+  saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
 }
 
 /** Reads the output of `ipset save`; foreign sets are left out. */

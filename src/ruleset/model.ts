@@ -10,10 +10,19 @@ import type { KernelSet, Match } from '../nat/model.ts'
 export const TABLES = ['raw', 'filter', 'nat'] as const
 export type Table = (typeof TABLES)[number]
 
-/** The jump from each kernel chain to ours. */
-export const HOOKS: readonly { table: Table; from: string; to: string }[] = [
+export interface Hook {
+  table: Table
+  from: string
+  to: string
+  /** Stands at the end of the kernel chain, not first. */
+  last?: true
+}
+
+/** The jump from each kernel chain to ours; the last one only while the policy of FORWARD is DROP. */
+export const HOOKS: readonly Hook[] = [
   { table: 'raw', from: 'PREROUTING', to: 'PVENAT-ZONE' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-FORWARD' },
+  { table: 'filter', from: 'FORWARD', to: 'PVENAT-PASSED', last: true },
   { table: 'nat', from: 'PREROUTING', to: 'PVENAT-PREROUTING' },
   { table: 'nat', from: 'OUTPUT', to: 'PVENAT-OUTPUT' },
   { table: 'nat', from: 'POSTROUTING', to: 'PVENAT-POSTROUTING' },
@@ -46,17 +55,23 @@ export interface Rule {
   destination?: Match
   /** A set of pairs: source address and destination port. */
   pair?: KernelSet
+  /** Which address and port of the packet the pair is; source and destination port when undefined. */
+  sides?: 'dst,dst' | 'src,src'
   proto?: string
   ports?: PortRange
   sport?: PortRange
   icmpType?: string
   /** Conntrack: new connections only, translated ones only, or anything but these. */
-  state?: 'NEW' | 'DNAT' | '!NEW' | '!DNAT'
+  state?: 'NEW' | 'DNAT' | 'SNAT' | '!NEW' | '!DNAT'
+  /** Conntrack: packets in the direction of the first one, or answers. */
+  direction?: 'ORIGINAL' | 'REPLY'
   /** The port that the client called, of a translated connection. */
   originalPorts?: PortRange
   originalDestination?: Range
   /** Routed, not merely bridged. */
   routed?: true
+  /** Leaves a firewall bridge towards the bridge outside, and pve-firewall let it pass (its mark). */
+  passed?: true
   target: Target
   /** Ids of the NAT rule that it serves, for counters and quarantine. */
   serves?: string

@@ -136,7 +136,7 @@ function sameChain(rules: readonly RuleText[], old: readonly SavedRule[]): boole
   return rules.length === old.length && rules.every(({ hash }, i) => hash === old[i]?.hash)
 }
 
-/** Our jump must stand first in the kernel's chain, once; or not at all when its chain is not wanted. */
+/** Our jump must stand first (or last) in the kernel's chain, once; or not at all when its chain is not wanted. */
 function planHooks(
   table: Table,
   chains: ReadonlySet<string>,
@@ -144,12 +144,13 @@ function planHooks(
   family: Family,
   changes: Change[],
 ): string[] {
-  return HOOKS.filter((hook) => hook.table === table).flatMap(({ from, to }) => {
-    const places = saved.hooks.get(`${table} ${from}`) ?? []
+  return HOOKS.filter((hook) => hook.table === table).flatMap(({ from, to, last }) => {
+    const places = saved.hooks.get(`${table} ${from} ${to}`) ?? []
     const want = chains.has(to)
-    if (want ? places.length === 1 && places[0] === 0 : places.length === 0) return []
+    const right = last ? (saved.lengths.get(`${table} ${from}`) ?? 0) - 1 : 0
+    if (want ? places.length === 1 && places[0] === right : places.length === 0) return []
     const removed = places.map(() => `-D ${from} -j ${to}`)
-    const added = want ? [`-I ${from} 1 -j ${to}`] : []
+    const added = want ? [last ? `-A ${from} -j ${to}` : `-I ${from} 1 -j ${to}`] : []
     changes.push({ kind: 'hook', what: `${table} ${from}`, family, removed, added })
     return [...removed, ...added]
   })

@@ -8,6 +8,9 @@ import type { Chain, Rule, Target } from './model.ts'
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
 export const MARK = 'pvenat:'
 
+/** What pve-firewall sets when a guest's rules accept what it sends (Firewall.pm, PVEFW-SET-ACCEPT-MARK). */
+const PASSED_MARK = '0x80000000/0x80000000'
+
 /** A rule as it is sent, and the hash by which it is known when it is read back (iptables-save spells rules its own way). */
 export interface RuleText {
   hash: string
@@ -33,14 +36,30 @@ function conditions(rule: Rule, family: Family): string[] {
     ...(rule.out === undefined ? [] : ['-o', rule.out]),
     ...addresses(rule.source, 'src'),
     ...addresses(rule.destination, 'dst'),
-    ...(rule.pair ? ['-m', 'set', '--match-set', rule.pair.name, 'src,dst'] : []),
+    ...(rule.pair ? ['-m', 'set', '--match-set', rule.pair.name, rule.sides ?? 'src,dst'] : []),
     ...(proto === undefined ? [] : ['-p', proto]),
     ...(proto !== undefined && (ports ?? sport) ? ['-m', proto] : []),
     ...(sport ? ['--sport', portWord(sport)] : []),
     ...(ports ? ['--dport', portWord(ports)] : []),
     ...(icmpType === undefined ? [] : icmp(icmpType, family)),
     ...(rule.routed ? ['-m', 'physdev', '!', '--physdev-is-bridged'] : []),
+    ...(rule.passed
+      ? [
+          '-m',
+          'physdev',
+          '--physdev-is-bridged',
+          '--physdev-out',
+          'fwln+',
+          '-m',
+          'mark',
+          '--mark',
+          PASSED_MARK,
+        ]
+      : []),
     ...(state === undefined ? [] : conntrackState(state)),
+    ...(rule.direction
+      ? [...(state === undefined ? ['-m', 'conntrack'] : []), '--ctdir', rule.direction]
+      : []),
     ...(originalDestination ? ['--ctorigdst', formatRange(originalDestination)] : []),
     ...(originalPorts ? ['--ctorigdstport', portWord(originalPorts)] : []),
   ]

@@ -5,23 +5,27 @@
 import type { Context } from '../commands/context.ts'
 import { sourcesOf } from '../commands/context.ts'
 import { explainFailure } from '../commands/failure.ts'
-import { apply } from '../node/apply.ts'
+import { apply, type Applied } from '../node/apply.ts'
 import { currentBackend, otherBackend, realKernel, type Backend } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
-import { monitorNetwork } from '../node/monitor.ts'
+import { monitorNetwork, type Monitor } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import type { Tree } from '../read.ts'
+import { FAMILIES } from '../address.ts'
+import { shortHash } from '../hash.ts'
+import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty } from '../ruleset/plan.ts'
+import { chainText } from '../ruleset/text.ts'
 import { locate, type Located } from '../show/diagnostics.ts'
+import { watchKernel } from './drift.ts'
+import { makeFight, type Fight } from './fight.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
 import { makeWakeup } from './wakeup.ts'
 import { watchFiles } from './watch.ts'
 
-/** Long enough for the two steps of a save by rename, short enough for nobody to notice. */
-const SETTLE_MS = 20
 /** A guest that is missing from .vmlist may be between two nodes; only after this long it counts as gone. */
 const CONFIRM_MS = 500
 
@@ -41,7 +45,12 @@ interface Memory {
   /** Guests that are missing from .vmlist, and since when (milliseconds). */
   missing: Map<number, number>
   backend: Backend | undefined
+  /** Watches the kernel by way of that backend. */
+  drift: Monitor | undefined
   intervalMs: number
+  /** Fingerprint of the ruleset that was written last. */
+  wanted: string
+  fight: Fight
 }
 
 export async function runCommand({ io, paths }: Context): Promise<number> {
@@ -65,13 +74,20 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       quarantined: new Set(),
       missing: new Map(),
     },
-    ...{ backend: undefined, intervalMs: 5000 },
+    ...{
+      backend: undefined,
+      drift: undefined,
+      intervalMs: 5000,
+      wanted: '',
+      fight: makeFight(() => performance.now()),
+    },
   }
   while (!stopping) {
-    await lookOnce(paths, memory, journal)
-    await wakeup.sleep(pauseMs(memory), SETTLE_MS)
+    await lookOnce(paths, memory, journal, wakeup.call)
+    await wakeup.sleep(pauseMs(memory), memory.fight.settleMs())
   }
   monitor.close()
+  memory.drift?.close()
   await watch.close()
   journal.info('stopped; what is in force stays')
   return 0
@@ -82,7 +98,7 @@ function pauseMs({ missing, degraded, intervalMs }: Memory): number {
   return degraded === '' ? intervalMs : Math.min(DEGRADED_MS, intervalMs)
 }
 
-async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise<void> {
+async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: () => void): Promise<void> {
   try {
     const looked = {
       ...(await steadyLook(paths, memory.tree)),
@@ -91,7 +107,7 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal): Promise
     }
     memory.intervalMs = looked.settings.intervalSeconds * 1000
     if (isUnconfirmed(looked, memory)) return
-    await applyLook(looked, paths, memory, journal)
+    await applyLook(looked, paths, memory, journal, hint)
     memory.tree = looked.tree
     if (memory.degraded !== '') journal.info(`in step again, after: ${memory.degraded}`)
     memory.degraded = ''
@@ -113,25 +129,52 @@ function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
   return [...memory.missing.values()].some((since) => now - since < CONFIRM_MS)
 }
 
-async function applyLook(looked: Looked, paths: Paths, memory: Memory, journal: Journal): Promise<void> {
+async function applyLook(
+  looked: Looked,
+  paths: Paths,
+  memory: Memory,
+  journal: Journal,
+  hint: () => void,
+): Promise<void> {
   const backend = looked.settings.backend === 'auto' ? await currentBackend() : looked.settings.backend
   const kernel = realKernel(backend, journal.warning)
   const applied = await apply(looked, kernel, paths.stateDir, journal.warning)
-  const { outcome, plan, sysctls, endedFlows, quarantined } = applied
-  memory.quarantined = quarantined
-  if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
-  if (!isEmpty(plan))
-    journal.info(`in force: ${plan.changes.map(({ kind, what }) => `${kind} ${what}`).join(', ')}`)
+  if (backend !== memory.backend) {
+    await sweepOther(backend, journal)
+    memory.drift?.close()
+    memory.drift = watchKernel(backend, kernel, hint)
+    memory.backend = backend
+  }
+  sayApplied(applied, memory, journal)
+  memory.quarantined = applied.quarantined
+  memory.sightings = applied.outcome.view.sightings
+  const all = [...looked.settingsDiagnostics, ...applied.outcome.translation.diagnostics]
+  const located = locate(all, sourcesOf(looked), paths.pveDir)
+  memory.diagnostics = sayDiagnostics(journal, memory.diagnostics, located)
+}
+
+function sayApplied({ outcome, plan, sysctls, endedFlows }: Applied, memory: Memory, journal: Journal): void {
   for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
-  if (backend !== memory.backend) await sweepOther(backend, journal)
-  memory.backend = backend
-  memory.sightings = outcome.view.sightings
-  const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
-  memory.diagnostics = sayDiagnostics(
-    journal,
-    memory.diagnostics,
-    locate(all, sourcesOf(looked), paths.pveDir),
+  if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
+  if (isEmpty(plan)) return
+  const wanted = fingerprint(outcome.ruleset)
+  const isRepair = wanted === memory.wanted
+  memory.wanted = wanted
+  const what = plan.changes.map(({ kind, what: name }) => `${kind} ${name}`).join(', ')
+  journal.info(`${isRepair ? 'repaired what somebody else changed' : 'in force'}: ${what}`)
+  if (isRepair && memory.fight.repaired()) {
+    journal.warning(
+      'another program keeps changing the rules of pvenat; they are repaired less and less often',
+    )
+  }
+}
+
+/** The same for rulesets that ask for the same. */
+function fingerprint({ chains, sets }: Ruleset): string {
+  const rules = FAMILIES.flatMap((family) =>
+    chains[family].map((chain) => chainText(chain, family).at(-1)?.hash),
   )
+  return shortHash(JSON.stringify([rules, sets]))
 }
 
 /** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */

@@ -1,12 +1,13 @@
 // Every case of fixtures/cases through the pipeline, without a kernel. `UPDATE=1` writes the golden parts anew.
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
+import { parseSave } from '../../src/ruleset/inforce.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { loadCases, updateCase } from './case.ts'
 import { showDiagnostics, showRules } from './show.ts'
 import { worldOf } from './world.ts'
 
-const nothing = { own: new Map(), hooks: new Map() }
+const nothing = parseSave('')
 
 describe('cases', () => {
   test.each(loadCases().map((one) => [one.name, one] as const))('%s', async (name, one) => {

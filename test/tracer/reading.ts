@@ -42,9 +42,12 @@ export function read(spec: Spec, packet: Packet): Reading | undefined {
   const there = isForward ? forwarded(rules, spec, packet) : asItIs
   if (!there) return asItIs
   const out = route(there.to)
-  if (out === 'local' || (!isForward && out === packet.in)) return withSource(there, rules, spec, packet, out)
   if (there.to === source && ofKind(rules, 'block').some(({ rule }) => rule.type === 'OUT')) return undefined
-  const block = blockOf(rules, spec, { ...packet, destination: there.to, dport: there.port }, out, isForward)
+  // Neighbours reach each other without the node's leave.
+  const isStoppable = out !== 'local' && out !== packet.in
+  const block =
+    isStoppable &&
+    blockOf(rules, spec, { ...packet, destination: there.to, dport: there.port }, out, isForward)
   if (block)
     return {
       ...there,

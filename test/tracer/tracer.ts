@@ -42,6 +42,7 @@ export interface Surroundings {
 interface Flow extends Packet {
   family: Family
   out?: string
+  /** In and out by the same bridge; br_netfilter bridges what is translated to a neighbour, too. */
   bridged: boolean
   translated: boolean
   /** As the conntrack entry saw it first. */
@@ -116,7 +117,7 @@ class Walker {
     const out = route(flow.destination)
     if (out === 'local')
       return { packet: strip(packet, flow), out, verdict: 'pass' as const, accepted: false }
-    flow = { ...flow, out, bridged: flow.in === out && !flow.translated }
+    flow = { ...flow, out, bridged: flow.in === out }
     const filtered = flow.in === undefined ? undefined : this.walk('filter', 'FORWARD', flow)
     const verdict: Fate['verdict'] =
       filtered?.kind === 'drop' || filtered?.kind === 'reject' ? filtered.kind : 'pass'

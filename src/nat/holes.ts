@@ -1,0 +1,87 @@
+/** `NAT none`: what the same guest keeps out of its wider forwards, for all clients or for those of the exemption's source. */
+import { everything, without, type Range } from '../address.ts'
+import type { PortRange } from './comment.ts'
+import { matchOf } from './match.ts'
+import type { Forward, Match } from './model.ts'
+import { cover } from './pieces.ts'
+import { sourceKey } from './sources.ts'
+
+/** Forwards without what the holes take out of them. */
+export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]): Forward[] {
+  if (holes.length === 0) return [...forwards]
+  const byInner = new Map<string, Forward[]>()
+  for (const hole of holes) {
+    const list = byInner.get(keyOf(hole.inner))
+    if (list) list.push(hole)
+    else byInner.set(keyOf(hole.inner), [hole])
+  }
+  const sources = new Map<string, Match>()
+  return forwards.flatMap((forward) => {
+    const own = byInner.get(keyOf(forward.inner))
+    return own ? punch(forward, own, sources) : [forward]
+  })
+}
+
+function keyOf({ family, lo }: Range): string {
+  return `${family} ${lo}`
+}
+
+interface Segment {
+  ports: PortRange | undefined
+  holes: Match[]
+}
+
+/** Cut at the ends of every hole, each segment knows the clients that it is not for. */
+function punch(forward: Forward, holes: readonly Forward[], sources: Map<string, Match>): Forward[] {
+  if (forward.full) return [{ ...forward, except: [...forward.except, ...holes] }]
+  let segments: Segment[] = [{ ports: forward.ports, holes: [] }]
+  for (const hole of holes) {
+    if (hole.proto !== forward.proto) continue
+    const ports = shifted(forward, hole)
+    segments = segments.flatMap((segment) => split(segment, ports, hole.source))
+  }
+  return segments.flatMap((segment) => {
+    const source = excluding(forward, segment.holes, sources)
+    if (source.ranges !== 'any' && source.ranges.length === 0) return []
+    return cover(forward, segment.ports).map((part) => ({ ...part, source }))
+  })
+}
+
+/** The external ports of a forward that lead to the inner ports of a hole. */
+function shifted({ ports, innerPort = 0, single }: Forward, hole: Forward): PortRange | undefined {
+  if (!ports || !hole.ports) return ports
+  const [lo, hi] = innerPorts(hole)
+  if (single) return lo <= innerPort && innerPort <= hi ? ports : [0, 0]
+  return [lo + ports[0] - innerPort, hi + ports[0] - innerPort]
+}
+
+function innerPorts({ ports = [0, 0], innerPort = 0, single }: Forward): PortRange {
+  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
+}
+
+function split({ ports, holes }: Segment, hole: PortRange | undefined, source: Match): Segment[] {
+  if (!ports || !hole) return [{ ports, holes: [...holes, source] }]
+  const [lo, hi] = [Math.max(ports[0], hole[0]), Math.min(ports[1], hole[1])]
+  if (lo > hi) return [{ ports, holes }]
+  return [
+    ...(ports[0] < lo ? [{ ports: [ports[0], lo - 1] as const, holes }] : []),
+    { ports: [lo, hi], holes: [...holes, source] },
+    ...(hi < ports[1] ? [{ ports: [hi + 1, ports[1]] as const, holes }] : []),
+  ]
+}
+
+/** The clients of a forward without some; the same question comes up for many forwards. */
+function excluding({ source, family }: Forward, holes: readonly Match[], known: Map<string, Match>): Match {
+  if (holes.length === 0) return source
+  const key = [family, sourceKey(source), ...new Set(holes.map(sourceKey))].join(' ')
+  const found = known.get(key)
+  if (found) return found
+  const before: Range[] = source.ranges === 'any' ? [everything(family)] : source.ranges
+  const ranges = holes.reduce(
+    (rest, hole) => (hole.ranges === 'any' ? [] : hole.ranges.reduce(without, rest)),
+    before,
+  )
+  const match = matchOf(ranges)
+  known.set(key, match)
+  return match
+}

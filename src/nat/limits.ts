@@ -1,0 +1,142 @@
+/**
+ * The most that is done for one guest, and the one place where these numbers stand. Whoever may edit a single guest's firewall may
+ * write a megabyte of rules; what goes beyond a limit is told at its line, and neither that rule nor any later one of
+ * the guest is in force. Other guests never notice.
+ */
+import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
+import type { Guest } from '../guest/model.ts'
+import { label } from './inner.ts'
+import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './model.ts'
+
+/** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
+export const GUEST_LIMITS = {
+  /** Marked rules, switched on or off, those of the groups that it pulls in included. */
+  rules: 500,
+  forwards: 1024,
+  /** `NAT none` in IN rules. */
+  exemptions: 64,
+  /** OUT rules, `NAT none` included. */
+  egresses: 512,
+  /** Networks in its own sets and lists, each set once. Sets of the datacenter are not its own. */
+  members: 8192,
+  /** External ports in ranges of up to 256: each is an entry of the set by which guests reach themselves. */
+  ports: 4096,
+} as const
+
+/** Marked rules of cluster.fw and of host.fw; an administrator needs no more either. */
+const ADMIN_RULES = 10_000
+
+/** Networks of one set, whoever owns it: more than ipset takes by default are a mistake. */
+export const SET_MEMBERS = 65_536
+
+/** Diagnostics that are told of one file. */
+export const TOLD = { guest: 100, admin: 1000 } as const
+
+/** Winners that are told of one forward that lost ports. */
+export const TOLD_WINNERS = 20
+
+/** Wider ranges are matched by a rule (ruleset/loop.ts). */
+const NARROW = 256
+
+export function maxRules({ kind }: Scope): number {
+  return kind === 'guest' ? GUEST_LIMITS.rules : ADMIN_RULES
+}
+
+type Counted = Exclude<keyof typeof GUEST_LIMITS, 'rules'>
+type Cost = Record<Counted, number>
+
+interface Account {
+  used: Cost
+  /** Names of the sets that are counted already. */
+  sets: Set<string>
+  isOver: boolean
+}
+
+export interface Accounts {
+  /** Whether the rules of a scope have had all that they get. */
+  isOver: (scope: Scope) => boolean
+  /** Counts a translated rule; a diagnostic when it is the first that goes beyond a limit. */
+  charge: (rule: NatRule) => Diagnostic | undefined
+}
+
+const WHAT: Record<Counted, string> = {
+  forwards: 'forwards (a protocol and a range of ports each)',
+  exemptions: 'exemptions',
+  egresses: 'OUT rules (a protocol and a range of ports each)',
+  members: 'networks in sources and destinations',
+  ports: 'external ports',
+}
+
+/** Counts from nought, for one pass over all rules. Only guests have limits here. */
+export function openAccounts(): Accounts {
+  const accounts = new Map<number, Account>()
+  return {
+    isOver: (scope) => scope.kind === 'guest' && accounts.get(scope.guest.vmid)?.isOver === true,
+    charge(rule) {
+      if (rule.scope.kind !== 'guest') return undefined
+      const { guest } = rule.scope
+      const account = accounts.get(guest.vmid) ?? { used: { ...NOTHING }, sets: new Set(), isOver: false }
+      accounts.set(guest.vmid, account)
+      const cost = costOf(rule, account.sets)
+      for (const what of Object.keys(WHAT) as Counted[]) account.used[what] += cost[what]
+      const over = (Object.keys(WHAT) as Counted[]).find((what) => account.used[what] > GUEST_LIMITS[what])
+      if (!over) return undefined
+      account.isOver = true
+      return beyond(WHAT[over], GUEST_LIMITS[over], guest, rule.where)
+    },
+  }
+}
+
+/** More marked rules than a guest may have. */
+export function tooManyRules(scope: Scope, place: Place): Diagnostic {
+  return beyond('rules marked NAT', maxRules(scope), scope.kind === 'guest' ? scope.guest : undefined, place)
+}
+
+function beyond(what: string, limit: number, guest: Guest | undefined, place: Place): Diagnostic {
+  return diagnose('limit', place, { what: guest ? `${what} of guest ${label(guest)}` : what, limit })
+}
+
+const NOTHING: Cost = { forwards: 0, exemptions: 0, egresses: 0, members: 0, ports: 0 }
+
+function costOf({ kind, forwards, egresses }: NatRule, known: Set<string>): Cost {
+  const matches = [...forwards.map(({ source }) => source), ...egresses.flatMap(bothMatches)]
+  const members = sum(matches.map(({ set }) => ownMembers(set, known)))
+  if (kind === 'exempt')
+    return { ...NOTHING, exemptions: forwards.length, egresses: egresses.length, members }
+  const ports = sum(forwards.map(narrowPorts))
+  return { ...NOTHING, forwards: forwards.length, egresses: egresses.length, members, ports }
+}
+
+function bothMatches({ source, destination }: Egress): Match[] {
+  return [source, destination]
+}
+
+function narrowPorts({ ports }: Forward): number {
+  const width = ports ? ports[1] - ports[0] + 1 : 0
+  return width <= NARROW ? width : 0
+}
+
+/** Members of the guest's own sets and of lists, each once. */
+function ownMembers(set: KernelSet | undefined, known: Set<string>): number {
+  if (!set || set.shared || known.has(set.name)) return 0
+  known.add(set.name)
+  return set.entries.length
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
+}
+
+/** The first errors and the first other diagnostics of each file, and one that says that there are more. */
+export function tellSome(diagnostics: readonly Diagnostic[]): Diagnostic[] {
+  const told = new Map<string, number>()
+  return diagnostics.flatMap((one): Diagnostic[] => {
+    const { file } = one.place
+    const limit = /^firewall\/\d+\.fw$/.test(file) ? TOLD.guest : TOLD.admin
+    const key = `${isError(one) ? 'error' : 'other'} ${file}`
+    const count = (told.get(key) ?? 0) + 1
+    told.set(key, count)
+    if (count <= limit) return [one]
+    return count === limit + 1 ? [diagnose('told-some', one.place, { limit })] : []
+  })
+}

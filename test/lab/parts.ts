@@ -1,0 +1,74 @@
+/** What is ours in the kernel and what is everybody else's, each as text to compare; read in one go, so that it is quick. */
+import type { Backend } from './firewall.ts'
+import type { Lab } from './lab.ts'
+import { normaliseRules } from './snapshot.ts'
+
+const LEGACY_4 = 'iptables-legacy-save'
+const commands = [
+  ...[LEGACY_4, 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save'],
+  ...['ipset save', 'ip -br link', 'ip route show table all', 'cat /proc/sys/net/ipv4/ip_forward'],
+] as const
+type Command = (typeof commands)[number]
+
+export interface Parts {
+  /** Own chains, the places of our hooks, own sets, own interfaces and routes, ip_forward. */
+  own: string
+  /** All other rules and sets. Of sets only what they are, for a set that is flushed is nobody's rule harmed by us. */
+  foreign: string
+}
+
+export async function readParts(lab: Lab, node = 'pve'): Promise<Parts> {
+  const script = commands.map((command) => `echo "## ${command}"; ${command}`).join('\n')
+  const { stdout } = await lab.exec(node, ['sh', '-c', script])
+  const texts = new Map(
+    stdout
+      .split(/^## /m)
+      .map((part) => [part.split('\n', 1)[0] as Command, part.slice(part.indexOf('\n') + 1)]),
+  )
+  const saves = commands.slice(0, 4).map((name) => [name, texts.get(name) ?? ''] as const)
+  const lines = (name: Command) => (texts.get(name) ?? '').split('\n').filter((line) => line !== '')
+  const sets = lines('ipset save')
+    .map((line) => line.replace(/ (initval|packets|bytes) \S+/g, ''))
+    .sort()
+  const links = [...lines('ip -br link'), ...lines('ip route show table all')].filter((line) =>
+    /pvenat/.test(line),
+  )
+  const own = [
+    ...saves.flatMap(([name, text]) => ownRules(name, text)),
+    ...sets.filter((line) => / pvenat-/.test(line)),
+    ...links.map((line) => line.replace(/\s+/g, ' ').trim()).sort(),
+    ...lines('cat /proc/sys/net/ipv4/ip_forward').map((value) => `ip_forward ${value}`),
+  ]
+  const foreign = [
+    ...saves.flatMap(([name, text]) => [`# ${name}`, ...normaliseRules(withoutOwn(text))]),
+    ...sets.filter((line) => !/ pvenat-/.test(line)),
+  ]
+  return { own: own.join('\n'), foreign: foreign.join('\n') }
+}
+
+function withoutOwn(text: string): string {
+  return text
+    .split('\n')
+    .filter((line) => !line.includes('PVENAT-'))
+    .join('\n')
+}
+
+/** Each rule of ours with its place: of a hook that is the place among all rules of the kernel's chain. */
+function ownRules(name: string, text: string): string[] {
+  const places = new Map<string, number>()
+  let table = ''
+  return text.split('\n').flatMap((line) => {
+    if (line.startsWith('*')) table = line
+    const chain = /^-A (\S+)/.exec(line)?.[1]
+    const place = (places.get(`${table} ${chain}`) ?? 0) + 1
+    if (chain !== undefined) places.set(`${table} ${chain}`, place)
+    if (!line.includes('PVENAT-'))
+      return chain?.startsWith('PVENAT-') ? [`${name} ${table} foreign ${line}`] : []
+    return [`${name} ${table} ${chain === undefined ? line.replace(/ \[.*/, '') : `${place} ${line}`}`]
+  })
+}
+
+/** Whether anything of ours is in a backend's tables. */
+export function isInBackend({ own }: Parts, backend: Backend): boolean {
+  return own.split('\n').some((line) => line.includes(`tables-${backend}-save`))
+}

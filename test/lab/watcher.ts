@@ -1,0 +1,159 @@
+/** Asks at a steady beat whatever the answers, and remembers when it asked: gaps in the service, with their times. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import type { Lab } from './lab.ts'
+import { Stream, type Reply } from './talk.ts'
+
+export interface Watched {
+  /** Who asks. */
+  from: string
+  endpoint: string
+  /** What the answer has to hold. */
+  answer: Partial<Reply>
+  /** Keeps a stream open as well. */
+  stream?: boolean
+}
+
+interface Asked {
+  atMs: number
+  failure: string | undefined
+}
+
+export interface Gap {
+  what: string
+  fromMs: number
+  /** When the next connection that worked was begun. */
+  toMs: number
+  failures: string[]
+}
+
+export interface LostStream {
+  what: string
+  atMs: number
+}
+
+const BEAT_MS = 25
+/** No line within this time, through all that TCP sends again meanwhile, and the stream counts as lost. */
+const STREAM_TIMEOUT_MS = 7000
+
+export const now = (): number => performance.now()
+
+export class Watcher {
+  readonly lost: LostStream[] = []
+  private readonly asked: Map<Watched, Asked[]>
+  private readonly pending = new Set<Promise<unknown>>()
+  private readonly ended: Promise<unknown>
+  private isOver = false
+  /** The longest time that a line took through a stream and back. */
+  worstStallMs = 0
+
+  private constructor(
+    private readonly lab: Lab,
+    all: readonly Watched[],
+    streams: readonly (readonly [Watched, Stream])[],
+  ) {
+    this.asked = new Map(all.map((one) => [one, []]))
+    this.ended = Promise.all([
+      ...all.map((one) => this.askOnAndOn(one)),
+      ...streams.map(([one, stream]) => this.talkOnAndOn(one, stream)),
+    ])
+  }
+
+  static async start(lab: Lab, all: readonly Watched[]): Promise<Watcher> {
+    const kept = all.filter(({ stream }) => stream)
+    const open = async (one: Watched) => [one, await openStream(lab, one)] as const
+    return new Watcher(lab, all, await Promise.all(kept.map(open)))
+  }
+
+  get count(): number {
+    return [...this.asked.values()].reduce((sum, all) => sum + all.length, 0)
+  }
+
+  /** Waits until everybody got answers to connections that were begun after this call. */
+  async isWell(timeoutMs = 10_000): Promise<void> {
+    const from = now()
+    const fresh = (all: Asked[]) => all.filter(({ atMs }) => atMs >= from).slice(-3)
+    const deadline = from + timeoutMs
+    while (
+      [...this.asked.values()].some(
+        (all) => fresh(all).length < 3 || fresh(all).some(({ failure }) => failure),
+      )
+    ) {
+      if (now() > deadline) return
+      await sleep(BEAT_MS)
+    }
+  }
+
+  /** Times without service that began within a span. */
+  gaps(fromMs = 0, toMs = Infinity): Gap[] {
+    return [...this.asked].flatMap(([one, all]) => gapsOf(title(one), all, fromMs, toMs))
+  }
+
+  async stop(): Promise<this> {
+    this.isOver = true
+    await this.ended
+    await Promise.all(this.pending)
+    return this
+  }
+
+  private async askOnAndOn(one: Watched): Promise<void> {
+    while (!this.isOver) {
+      const ask = this.askOnce(one, now())
+      this.pending.add(ask)
+      void ask.finally(() => this.pending.delete(ask))
+      await sleep(BEAT_MS)
+    }
+  }
+
+  private async askOnce(one: Watched, atMs: number): Promise<void> {
+    const answer = await this.lab.ask(one.from, 'tcp', one.endpoint)
+    const isRight = typeof answer !== 'string' && isDeepStrictEqual({ ...answer, ...one.answer }, answer)
+    const all = this.asked.get(one) ?? []
+    all.push({ atMs, failure: isRight ? undefined : JSON.stringify(answer) })
+    // Answers overtake each other: those of a gap come last.
+    all.sort((a, b) => a.atMs - b.atMs)
+  }
+
+  private async talkOnAndOn(one: Watched, first: Stream): Promise<void> {
+    let stream = first
+    while (!this.isOver) {
+      const atMs = now()
+      if (await stream.ping(STREAM_TIMEOUT_MS)) {
+        this.worstStallMs = Math.max(this.worstStallMs, now() - atMs)
+      } else {
+        this.lost.push({ what: title(one), atMs })
+        await stream.close()
+        stream = await openStream(this.lab, one)
+      }
+      await sleep(BEAT_MS)
+    }
+    await stream.close()
+  }
+}
+
+async function openStream(lab: Lab, { from, endpoint }: Watched): Promise<Stream> {
+  let stream = await lab.stream(from, endpoint)
+  for (let tries = 0; typeof stream.answer === 'string' && tries < 20; tries++) {
+    await stream.close()
+    stream = await lab.stream(from, endpoint)
+  }
+  return stream
+}
+
+const title = ({ from, endpoint }: Watched): string => `${from} to ${endpoint}`
+
+function gapsOf(what: string, all: readonly Asked[], fromMs: number, toMs: number): Gap[] {
+  const gaps: Gap[] = []
+  let open: Gap | undefined
+  for (const { atMs, failure } of all) {
+    if (failure !== undefined) {
+      open ??= { what, fromMs: atMs, toMs: Infinity, failures: [] }
+      open.failures.push(failure)
+    } else if (open) {
+      gaps.push({ ...open, toMs: atMs })
+      open = undefined
+    }
+  }
+  if (open) gaps.push(open)
+  return gaps.filter((gap) => gap.fromMs >= fromMs && gap.fromMs <= toMs)
+}

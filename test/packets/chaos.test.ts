@@ -1,0 +1,97 @@
+// Never lose, never break: random steps of hostile writers, neighbours, edits and kills, while connections are made all the time.
+//   SEED=7 STEPS=1000 npx vitest run --project packets test/packets/chaos.test.ts
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Chaos, median, type Report } from '../chaos/chaos.ts'
+import { makeRandom } from '../chaos/random.ts'
+import { World } from '../chaos/world.ts'
+import { backends, snapshot } from '../lab/index.ts'
+
+const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+const steps = Number(process.env['STEPS'] ?? 12)
+const PROMISE_MS = 1500
+
+describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend) => {
+  let world: World
+  let report: Report
+
+  beforeAll(
+    async () => {
+      world = await World.start(backend)
+      const chaos = new Chaos(world, makeRandom(seed))
+      await chaos.run(steps)
+      await world.watcher.stop()
+      report = chaos.report()
+      console.log(told(report))
+    },
+    120_000 + steps * 12_000,
+  )
+  afterAll(() => world.stop())
+
+  test('no forward that nobody touched was out of service but by a step that broke it', () => {
+    expect(report.asked).toBeGreaterThan(steps * 4)
+    expect(
+      report.unexplained.map(({ what, failures, fromMs }) => ({ what, failures, step: stepAt(fromMs) })),
+    ).toEqual([])
+  })
+
+  test(`what was broken worked again within ${PROMISE_MS} ms`, () => {
+    expect(report.outages.filter(({ ms }) => ms > PROMISE_MS)).toEqual([])
+  })
+
+  test('everything of ours was in force again after every step', () => {
+    const late = report.steps.filter(
+      ({ actedMs, repairedMs }) => !((repairedMs ?? Infinity) - actedMs < PROMISE_MS),
+    )
+    expect(late.map(({ name, harmed }) => ({ name, harmed }))).toEqual([])
+  })
+
+  test('no standing connection was lost', () => {
+    expect(report.lost.map(({ what, atMs }) => ({ what, step: stepAt(atMs) }))).toEqual([])
+  })
+
+  test('no rule and no set of anybody else was harmed', () => {
+    const harmed = report.steps.map(({ name, harmed: all }) => ({
+      name,
+      theirs: all.filter((line) => line.startsWith('theirs: ')),
+    }))
+    expect(harmed.filter(({ theirs }) => theirs.length > 0)).toEqual([])
+  })
+
+  test('no cycle of pve-firewall failed', () => expect(report.failedCycles).toEqual([]))
+
+  test('in the end nothing is to be done, and rollback leaves no trace', async () => {
+    expect(await world.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
+    expect(await world.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
+    expect(await snapshot(world.lab)).toBe(world.before)
+  })
+
+  function stepAt(atMs: number): string {
+    return [...report.steps].reverse().find(({ startMs }) => startMs <= atMs)?.name ?? 'before the first step'
+  }
+
+  function told({
+    asked,
+    outages,
+    repairs,
+    lost,
+    lostInBreach,
+    worstStallMs,
+    cycles,
+    failedCycles,
+    unexplained,
+  }: Report): string {
+    const figures = (list: Report['outages']) => {
+      const worst = [...list].sort((a, b) => b.ms - a.ms)[0]
+      const all = list.map(({ ms }) => ms)
+      return `median ${Math.round(median(all))} ms, worst ${Math.round(worst?.ms ?? 0)} ms (${worst?.step})`
+    }
+    return [
+      `chaos on ${backend}, SEED=${seed}: ${steps} steps, ${asked} connections`,
+      `  without service, unexplained: ${unexplained.length}`,
+      `  service back after a breach: ${figures(outages)}`,
+      `  all in force after a step: ${figures(repairs)}`,
+      `  lost streams: ${lost.length}, and ${lostInBreach.length} while somebody had taken the zone or forwarding away; longest stall ${Math.round(worstStallMs)} ms`,
+      `  failed cycles of pve-firewall: ${failedCycles.length} of ${cycles}`,
+    ].join('\n')
+  }
+})
