@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
 import { applyCommand, planCommand } from './commands/apply.ts'
 import { checkCommand } from './commands/check.ts'
+import { confirmCommand } from './commands/confirm.ts'
 import { compileCommand } from './commands/compile.ts'
 import type { Context, Io } from './commands/context.ts'
 import { listCommand } from './commands/list.ts'
@@ -22,6 +23,7 @@ interface Command {
 const COMMANDS: Record<string, Command> = {
   run: { run: runCommand, says: 'the service: keep kernel and rules in step until stopped' },
   apply: { run: applyCommand, says: 'one pass: put into force what the rules ask for' },
+  confirm: { run: confirmCommand, says: 'keep what apply --confirm has put into force' },
   plan: { run: planCommand, says: 'what apply would change; touches nothing (exit 3 when something would)' },
   compile: { run: compileCommand, says: 'print the whole ruleset as ipset and iptables-restore text' },
   check: {
@@ -43,6 +45,7 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
   'no-color': { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
+  confirm: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', default: false },
 } as const
@@ -60,7 +63,13 @@ export async function cli(argv: readonly string[], io: Io): Promise<number> {
   if (files.length > 0 && !command.files) return usageError(`${name} takes no argument '${files[0]}'`, io)
   if (values['dry-run'] && name !== 'rollback')
     return usageError('--dry-run goes with rollback; see plan', io)
+  const seconds = Number(values.confirm)
+  if (values.confirm !== undefined && name !== 'apply') return usageError('--confirm goes with apply', io)
+  if (values.confirm !== undefined && !(seconds >= 1 && seconds <= 3600)) {
+    return usageError('--confirm takes seconds from 1 to 3600', io)
+  }
   const context: Context = {
+    ...(values.confirm === undefined ? {} : { confirmSeconds: seconds }),
     io,
     files,
     json: values.json,
@@ -121,6 +130,7 @@ options
   --json           for programs
   --no-color       never colour (also NO_COLOR)
   --dry-run        with rollback: only tell
+  --confirm SECS   with apply: take it back unless pvenat confirm comes in time
   --version
 
 examples

@@ -6,17 +6,20 @@ import { steadyLook } from '../node/steady.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { renderChanges } from '../show/plan.ts'
+import { applyUnlessUnconfirmed } from './confirm.ts'
 import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths } = context
   const looked = await steadyLook(paths)
-  const { outcome, plan, sysctls } = await apply(
-    looked,
-    await kernelOf(looked, context),
-    paths.stateDir,
-    (message) => io.stderr(`pvenat: ${message}\n`),
-  )
+  const kernel = await kernelOf(looked, context)
+  const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
+  const applied =
+    context.confirmSeconds === undefined
+      ? await apply(looked, kernel, paths.stateDir, warn)
+      : await applyUnlessUnconfirmed(looked, kernel, context.confirmSeconds, context, warn)
+  if (!applied) return 1
+  const { outcome, plan, sysctls } = applied
   const failed = showDiagnostics(
     [...looked.settingsDiagnostics, ...outcome.translation.diagnostics],
     sourcesOf(looked),

@@ -16,6 +16,8 @@ export interface Context {
   json: boolean
   colour: boolean
   dryRun: boolean
+  /** apply --confirm */
+  confirmSeconds?: number
 }
 
 /** Every file that a diagnostic of this look can point into. */

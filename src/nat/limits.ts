@@ -30,7 +30,7 @@ const ADMIN_RULES = 10_000
 export const SET_MEMBERS = 65_536
 
 /** Diagnostics that are told of one file. */
-export const TOLD = { guest: 100, admin: 1000 } as const
+const TOLD = { guest: 100, admin: 200 }
 
 /** Winners that are told of one forward that lost ports. */
 export const TOLD_WINNERS = 20

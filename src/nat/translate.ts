@@ -21,7 +21,7 @@ export interface Translation {
 }
 
 export function translate(view: View): Translation {
-  const diagnostics: Diagnostic[] = []
+  let diagnostics: Diagnostic[] = []
   const ids = new Map<string, number>()
   const accounts = openAccounts()
   const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
@@ -32,7 +32,7 @@ export function translate(view: View): Translation {
     resolveClaims(claimants, externalAddresses(view, family), family, view.incumbents),
   )
   const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
-  diagnostics.push(...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
+  diagnostics = diagnostics.concat(reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
   markLosers(rules, dispatch, diagnostics)
   return { rules, dispatch, diagnostics: tellSome(unique(diagnostics)) }
 }

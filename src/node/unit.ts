@@ -19,8 +19,8 @@ export async function stopService(runDir: string, warn: (message: string) => voi
     const { code, stderr } = await run('systemctl', ['disable', '--now', UNIT])
     if (code !== 0) warn(`cannot stop ${UNIT}: ${stderr.trim()}`)
   }
-  const pid = Number(await readFile(join(runDir, 'pid'), 'utf8').catch(() => ''))
-  if (!(pid > 1) || !(await isService(pid))) return
+  const pid = await servicePid(runDir)
+  if (pid === undefined) return
   process.kill(pid, 'SIGTERM')
   const deadline = Date.now() + STOP_TIMEOUT_MS
   while (await isService(pid)) {
@@ -31,6 +31,15 @@ export async function stopService(runDir: string, warn: (message: string) => voi
     }
     await delay(20)
   }
+}
+
+export async function isServiceRunning(runDir: string): Promise<boolean> {
+  return (await servicePid(runDir)) !== undefined
+}
+
+async function servicePid(runDir: string): Promise<number | undefined> {
+  const pid = Number(await readFile(join(runDir, 'pid'), 'utf8').catch(() => ''))
+  return pid > 1 && (await isService(pid)) ? pid : undefined
 }
 
 /** Whether a process is `pvenat run` and not somebody who got its number later. */

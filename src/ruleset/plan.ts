@@ -2,7 +2,7 @@
 import { FAMILIES, type Family } from '../address.ts'
 import type { KernelSet } from '../nat/model.ts'
 import type { InForce, SavedRule, SavedSet, SavedTables } from './inforce.ts'
-import { HOOKS, TABLES, type Chain, type Ruleset, type Table } from './model.ts'
+import { HOOKS, TABLES, type Ruleset, type Table } from './model.ts'
 import { addLine, chainText, createLine, type RuleText } from './text.ts'
 
 export interface Plan {
@@ -31,7 +31,39 @@ export function isEmpty({ sets, tables, staleSets }: Plan): boolean {
   return sets === '' && tables[4] === '' && tables[6] === '' && staleSets.length === 0
 }
 
-export function makePlan(wanted: Ruleset, inForce: InForce): Plan {
+/** A chain as text, whoever made it. */
+interface TextChain {
+  table: Table
+  name: string
+  rules: readonly RuleText[]
+}
+
+interface TextRuleset {
+  chains: Record<Family, readonly TextChain[]>
+  sets: readonly KernelSet[]
+}
+
+/** The way from what is in force to a ruleset. */
+export function makePlan({ chains, sets }: Ruleset, inForce: InForce): Plan {
+  const text = (family: Family): TextChain[] =>
+    chains[family].map((chain) => ({ table: chain.table, name: chain.name, rules: chainText(chain, family) }))
+  return planText({ chains: { 4: text(4), 6: text(6) }, sets }, inForce)
+}
+
+/** The way back from what is in force to what was in force before. */
+export function makeUndo(before: InForce, inForce: InForce): Plan {
+  const text = (family: Family): TextChain[] =>
+    [...before.chains[family].own].map(([key, rules]) => {
+      const [table, name = ''] = key.split(' ')
+      return { table: table as Table, name, rules: rules.map(({ hash = '', line }) => ({ hash, line })) }
+    })
+  const sets = [...before.sets].map(
+    ([name, { type, family, entries }]) => ({ name, type, family, entries }) as KernelSet,
+  )
+  return planText({ chains: { 4: text(4), 6: text(6) }, sets }, inForce)
+}
+
+function planText(wanted: TextRuleset, inForce: InForce): Plan {
   const changes: Change[] = []
   const sets = planSets(wanted.sets, inForce.sets, changes)
   const tables = { 4: '', 6: '' }
@@ -66,7 +98,8 @@ function planSets(
     if (saved && sameSet(saved, set)) return []
     const old = new Set(saved?.entries)
     const added = set.entries.filter((entry) => !old.has(entry))
-    const removed = saved?.entries.filter((entry) => !set.entries.includes(entry)) ?? []
+    const kept = new Set(set.entries)
+    const removed = saved?.entries.filter((entry) => !kept.has(entry)) ?? []
     changes.push({
       kind: saved ? 'replace' : 'add',
       what: `set ${set.name}`,
@@ -94,14 +127,19 @@ function sameSet(saved: SavedSet, set: KernelSet): boolean {
 }
 
 /** What lets packets pass (zone, accepts) is written before what sends them, and taken away after it. */
-function planFamily(wanted: readonly Chain[], saved: SavedTables, family: Family, changes: Change[]): string {
+function planFamily(
+  wanted: readonly TextChain[],
+  saved: SavedTables,
+  family: Family,
+  changes: Change[],
+): string {
   const tables = wanted.length > 0 ? TABLES : [...TABLES].reverse()
   return tables.map((table) => planTable(table, wanted, saved, family, changes)).join('')
 }
 
 function planTable(
   table: Table,
-  wanted: readonly Chain[],
+  wanted: readonly TextChain[],
   saved: SavedTables,
   family: Family,
   changes: Change[],
@@ -109,21 +147,17 @@ function planTable(
   const chains = wanted.filter((chain) => chain.table === table)
   const names = new Set(chains.map(({ name }) => name))
   const differing = chains
-    .map((chain) => ({
-      chain,
-      rules: chainText(chain, family),
-      old: saved.own.get(`${table} ${chain.name}`),
-    }))
+    .map((chain) => ({ ...chain, old: saved.own.get(`${table} ${chain.name}`) }))
     .filter(({ rules, old }) => !old || !sameChain(rules, old))
   const stale = [...saved.own.keys()].flatMap((key) => {
     const [owner, name = ''] = key.split(' ')
     return owner === table && !names.has(name) ? [name] : []
   })
-  for (const { chain, rules, old } of differing) changes.push(chainChange(chain.name, rules, old, family))
+  for (const { name, rules, old } of differing) changes.push(chainChange(name, rules, old, family))
   for (const name of stale) changes.push(chainChange(name, [], saved.own.get(`${table} ${name}`), family))
   const hooks = planHooks(table, names, saved, family, changes)
   const lines = [
-    ...differing.map(({ chain }) => `:${chain.name} - [0:0]`),
+    ...differing.map(({ name }) => `:${name} - [0:0]`),
     ...differing.flatMap(({ rules }) => rules.map(({ line }) => line)),
     ...hooks,
     ...stale.map((name) => `-F ${name}`),

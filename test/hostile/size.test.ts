@@ -1,5 +1,6 @@
 // What size costs: files of a megabyte, each of the kind that would hurt most, stay within two seconds and 300 MB.
 import { afterAll, expect, test } from 'vitest'
+import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { lookAt, plainGuest, run, shown, type HostileTree } from './node.ts'
 
 const MIB = 2 ** 20
@@ -14,6 +15,7 @@ const v4 = (i: number) => `${1 + (i >> 24)}.${(i >> 16) & 255}.${(i >> 8) & 255}
 /** As many lines as a megabyte holds. */
 const fill = (line: (i: number) => string) => times(Math.floor(MIB / (line(99_999).length + 1)), line)
 
+const OPEN = { ...DEFAULT_SETTINGS, reserved: [] }
 const honest = (count: number) => Array.from({ length: count }, (_, i) => plainGuest(20_000 + i, on(times(5, (j) => `IN ACCEPT -p tcp -dport 80 # NAT ${10_000 + 5 * i + j}`))))
 const groups = `${CLUSTER}${times(1000, (i) => `[group g${i}]\nIN HTTP(ACCEPT) # NAT ${10_000 + i}\nOUT ACCEPT # NAT\nIN ACCEPT -p udp -dport ${i + 1} # NAT`)}`
 const sets = (k: number, n: number) => times(k, (i) => `[IPSET s${i}]\n${times(n, (j) => v4((i * n + j) * 2 + 16_777_216))}`)
@@ -34,11 +36,13 @@ const TREES: Record<string, () => HostileTree> = {
   'a set full of exceptions': () => quiet(plainGuest(107, `[OPTIONS]\nenable: 1\n[IPSET big]\n10.0.0.0/8\n${times(50_000, (i) => `!10.${(i >> 15) & 255}.${(i >> 7) & 255}.${(i & 127) * 2}`)}\n[RULES]\nIN HTTP(ACCEPT) -source +big # NAT 80`)),
   'sets of IPv6': () => quiet(plainGuest(107, `[OPTIONS]\nenable: 1\n[IPSET big]\n${times(8000, (i) => `2001:db8:0:${(i >> 8).toString(16)}::${(i & 255).toString(16)}`)}\n[RULES]\nIN HTTP(ACCEPT) -source +big # NAT 80`)),
   'many sets on one port': () => quiet(plainGuest(107, `[OPTIONS]\nenable: 1\n${sets(400, 20)}\n[RULES]\n${times(400, (i) => `IN HTTP(ACCEPT) -source +s${i} # NAT 9000`)}`)),
+  'forwards of all ports, nothing reserved': () => ({ ...quiet(plainGuest(107, on(times(10_000, (i) => `IN ACCEPT -source ${v4(i + 16_777_216)} # NAT 1-65535`)))), settings: OPEN }),
+  'forwards of all ports for anybody, nothing reserved': () => ({ ...quiet(plainGuest(107, on(times(10_000, () => 'IN ACCEPT # NAT 1-65535'))), ...honest(600)), settings: OPEN }),
   'forwards of all ports': () => quiet(plainGuest(107, on(times(10_000, () => 'IN ACCEPT # NAT 1-65535')))),
   'forwards of all ports, each for one client': () => quiet(plainGuest(107, on(times(10_000, (i) => `IN ACCEPT -source ${v4(i + 16_777_216)} # NAT 1-65535`)))),
-  'forwards of nearly all ports among many others': () => quiet(plainGuest(107, on(times(10_000, (i) => `IN ACCEPT -source ${v4(i + 16_777_216)} # NAT 8008-59000`))), ...honest(600)),
+  'forwards of nearly all ports among many others': () => quiet(plainGuest(107, on(times(10_000, (i) => `IN ACCEPT -source ${v4(i + 16_777_216)} # NAT 9200-59000`))), ...honest(600)),
   'every port by itself': () => quiet(plainGuest(107, on(fill((i) => `IN ACCEPT # NAT ${1 + (i % 65_535)}`)))),
-  'forwards with exemptions': () => quiet(plainGuest(107, on(`${times(300, (i) => `IN ACCEPT -p tcp -source ${v4(i + 16_777_216)} # NAT 8100-59000`)}\n${times(64, (i) => `IN ACCEPT -p tcp -dport ${9000 + i}:9999 -source ${v4(i * 7 + 16_777_216)} # NAT none`)}`))),
+  'forwards with exemptions': () => quiet(plainGuest(107, on(`${times(300, (i) => `IN ACCEPT -p tcp -source ${v4(i + 16_777_216)} # NAT 9200-59000`)}\n${times(64, (i) => `IN ACCEPT -p tcp -dport ${9300 + i}:9999 -source ${v4(i * 7 + 16_777_216)} # NAT none`)}`))),
   'ranges of addresses': () => quiet(plainGuest(107, on(fill((i) => `IN ACCEPT -p tcp -source 2001:db8::1-2001:db8:ffff:ffff:ffff:ffff:ffff:fffe # NAT ${8100 + i}`)))),
   '1:1 NAT': () => quiet(plainGuest(107, on(fill((i) => `IN ACCEPT -source ${v4(i + 16_777_216)} # NAT 203.0.113.7 full=1`)))),
   '1,000 groups pulled in by 500 guests': () => ({ cluster: groups, host: '', guests: Array.from({ length: 500 }, (_, i) => plainGuest(1000 + i, on(times(1000, (j) => `GROUP g${j}`)))) }),
