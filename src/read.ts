@@ -5,7 +5,7 @@ import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
 import { keepLast, NOTHING_LEARNT, parseLearnt, type LearntTexts, type Sighting } from './guest/learnt.ts'
-import type { Incumbents } from './nat/incumbents.ts'
+import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
 import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
@@ -18,6 +18,14 @@ export interface Tree {
   guests: { vmid: number; type: 'qemu' | 'lxc'; config: string }[]
   /** Of every guest in the cluster: the node that has it. */
   owners: Map<number, string>
+  /** Files of single guests that could not be read; what they said last stands in their place. */
+  stale?: StaleFile[]
+}
+
+export interface StaleFile {
+  /** By path below the pve directory. */
+  file: string
+  reason: string
 }
 
 /** One look at a node, nothing of it understood yet. */
@@ -58,7 +66,8 @@ export function readView(look: Look): View {
   const host = read(hostFw(node), 'host')
   const learnt = parseLearnt(look.learnt ?? NOTHING_LEARNT, now)
   const sightings = keepLast(learnt.sightings, look.remembered ?? [])
-  const known = resolveKnown({ guests, cluster, network, settings, learnt: { ...learnt, sightings } })
+  const held = innerHolders(look.incumbents ?? new Set())
+  const known = resolveKnown({ held, guests, cluster, network, settings, learnt: { ...learnt, sightings } })
   const { consulted } = learnt
   return {
     sightings,

@@ -1,12 +1,14 @@
 /**
  * Which addresses count as a guest's, from every source there is, worked out once for the whole node.
  *
- * Settings and config say what somebody wrote down. All else can be influenced from inside the guest, or by whoever
+ * Settings and config say what somebody wrote down. But whoever may edit one guest's network may write another guest's
+ * address: a config counts only for networks on the NIC's own bridge, and of two configs with the same address only that of
+ * the guest that has NAT in force with it, else of the lower VMID. All else can be influenced from inside the guest, or by whoever
  * edits its firewall and its MAC. So it counts only in an internal network on the NIC's own bridge and never when a
  * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
  * The node's own address is no guest's, whatever a config says.
  */
-import { contains, FAMILIES, overlap, sameRange, type Family, type Range } from '../address.ts'
+import { contains, FAMILIES, overlap, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
 import type { Network, OwnedGuest } from '../nat/view.ts'
 import type { Settings } from '../settings.ts'
@@ -22,6 +24,8 @@ import {
 } from './model.ts'
 
 export interface Evidence {
+  /** Guests that have NAT in force, by inner address: `FAMILY:NUMBER`, see `keyOf`. */
+  held?: ReadonlyMap<string, number>
   guests: readonly OwnedGuest[]
   cluster: FwFile
   network: Network
@@ -41,6 +45,8 @@ interface Owner {
   vmid: number
   rank: Rank
   why: string
+  /** The administrator gave it in the settings. */
+  isSet?: boolean
 }
 
 /** The evidence, ready to be looked things up in. */
@@ -49,11 +55,17 @@ interface Ready extends Evidence {
   byMac: Map<string, Sighting[]>
   /** Of those without a MAC. */
   byVmid: Map<number, Sighting[]>
+  /** Bridges that NICs are plugged into; other networks may be VLANs of any name. */
+  plugged: ReadonlySet<string>
 }
 
 /** By VMID; every guest of the node has an entry. */
 export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
-  const ready: Ready = { ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() }
+  const nics = evidence.guests.flatMap(({ guest }) => guest.nics)
+  const ready: Ready = {
+    ...{ ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() },
+    plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
+  }
   for (const sighting of evidence.learnt.sightings) {
     if (sighting.mac !== undefined) add(ready.byMac, sighting.mac, sighting)
     else if (sighting.vmid !== undefined) add(ready.byVmid, sighting.vmid, sighting)
@@ -73,7 +85,7 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
   }
   for (const nic of guest.nics) {
     const claims = collectClaims(owned, nic, ready)
-    known.seen.push(...claims.map((claim) => claim.ip))
+    for (const claim of claims) known.seen.push(claim.ip)
     const chosen: Partial<Record<Family, Known>> = {}
     for (const family of FAMILIES) {
       const ofFamily = claims.filter((claim) => claim.ip.family === family)
@@ -94,19 +106,18 @@ function choose(
   refused: Refused[],
 ): Known | undefined {
   for (const source of ADDRESS_SOURCES) {
-    const believed: Known[] = []
+    const believed = new Map<string, Known>()
     for (const claim of claims.filter(({ from }) => from === source)) {
       const { ip, from } = claim
       const why = objection(claim, guest, nic, ready)
       if (why !== undefined) refused.push({ ip, from, why, nic: nic.index })
-      else if (!believed.some((other) => sameRange(other.ip, ip))) believed.push({ ip, from })
+      else believed.set(keyOf(ip), { ip, from })
     }
-    const own = believed.filter(({ ip }) => placeOf(ip, nic, ready.network) === 'own')
-    const [only, ...more] = own.length > 0 ? own : believed
+    const all = [...believed.values()]
+    const own = all.filter(({ ip }) => placeOf(ip, nic, ready.network) === 'own')
+    const [only, ...more] = own.length > 0 ? own : all
     if (more.length === 0 && only) return only
-    refused.push(
-      ...believed.map((one) => ({ ...one, nic: nic.index, why: `net${nic.index} has several there` })),
-    )
+    for (const one of all) refused.push({ ...one, nic: nic.index, why: `net${nic.index} has several there` })
   }
   return undefined
 }
@@ -115,10 +126,31 @@ function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Rea
   const { internal, external } = ready.network
   const nodes = [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)]
   if (nodes.some((address) => overlap(address, ip))) return 'it is an address of this node'
-  if (from === 'config') return undefined
+  if (from === 'config') return objectionToConfig(ip, guest, nic, ready)
   if (placeOf(ip, nic, ready.network) === undefined)
     return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
   return ready.owners.get(keyOf(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)?.why
+}
+
+/** A config is what somebody with power over this one guest wrote. */
+function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): string | undefined {
+  const { internal, external } = ready.network
+  const around = internal.filter(({ network }) => contains(network, ip)).map(({ bridge }) => bridge)
+  const outside = external
+    .filter(({ networks }) => networks.some((network) => contains(network, ip)))
+    .map(({ name }) => name)
+  const isElsewhere = (name: string): boolean =>
+    layerOf(name, nic) === undefined && (ready.plugged.has(name) || outside.includes(name))
+  if ([...around, ...outside].every(isElsewhere))
+    return `it is in no network on ${nic.bridge ?? 'its bridge'}`
+  const others = (ready.owners.get(keyOf(ip)) ?? []).filter(
+    (owner) => owner.vmid !== guest.vmid && owner.rank === 0,
+  )
+  const holder = ready.held?.get(keyOf(ip))
+  const first = others.find(
+    ({ vmid, isSet }) => isSet === true || (holder === undefined ? vmid < guest.vmid : vmid === holder),
+  )
+  return holder === guest.vmid && first?.isSet !== true ? undefined : first?.why
 }
 
 /** Everything that the sources tell of one NIC. */
@@ -145,10 +177,10 @@ function collectClaims({ guest, fw }: OwnedGuest, nic: Nic, ready: Ready): Claim
 
 function collectOwners({ guests, cluster, settings, learnt }: Evidence): Map<string, Owner[]> {
   const owners = new Map<string, Owner[]>()
-  const own = (ip: Range, vmid: number, rank: Rank, why: string): void =>
-    add(owners, keyOf(ip), { vmid, rank, why })
+  const own = (ip: Range, vmid: number, rank: Rank, why: string, isSet = false): void =>
+    add(owners, keyOf(ip), { vmid, rank, why, isSet })
   for (const [vmid, { address }] of settings.guests)
-    if (address) own(address, vmid, 0, `the settings give it to guest ${vmid}`)
+    if (address) own(address, vmid, 0, `the settings give it to guest ${vmid}`, true)
   for (const { guest, fw } of guests) {
     const { vmid } = guest
     for (const { addresses } of guest.nics)
@@ -195,7 +227,8 @@ function layerOf(name: string, { bridge, tag }: Nic): 'own' | 'vlan' | undefined
   return name.startsWith(`${bridge}.`) ? 'vlan' : undefined
 }
 
-function keyOf({ family, lo }: Range): string {
+/** An address as `held` names it. */
+export function keyOf({ family, lo }: Range): string {
   return `${family}:${lo}`
 }
 

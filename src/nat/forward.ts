@@ -75,13 +75,13 @@ function mixedFamilies(
   sourcePlace: Place,
 ): Diagnostic | undefined {
   const families = FAMILIES.filter((family) => inner[family])
-  const to = Object.values(inner).map(formatRange).join(', ')
+  const to = (): string => Object.values(inner).map(formatRange).join(', ')
   const address = endpoint?.address
   if (address && !families.includes(address.family)) {
-    return diagnose('family-mixed', places.address ?? places.all, { a: formatRange(address), b: to })
+    return diagnose('family-mixed', places.address ?? places.all, { a: formatRange(address), b: to() })
   }
   if (families.some((family) => source[family])) return undefined
-  return diagnose('family-mixed', sourcePlace, { a: rule.source ?? '', b: to })
+  return diagnose('family-mixed', sourcePlace, { a: rule.source ?? '', b: to() })
 }
 
 function perFamily(

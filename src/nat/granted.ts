@@ -1,4 +1,4 @@
-/** Claims that are granted at one address, found by protocol and block of 256 ports. */
+/** Claims that are granted at one address, found by protocol and block of 16 ports. */
 import type { Forward } from './model.ts'
 
 export interface Granted {
@@ -10,7 +10,7 @@ export interface Granted {
 }
 
 /** Wider pieces are kept apart: they would stand in too many blocks. */
-const MAX_BLOCKS = 8
+const MAX_BLOCKS = 16
 
 interface OfProto {
   all: number[]
@@ -41,17 +41,24 @@ export function makeGranted(): Granted {
     *rivals(forward) {
       const of = protos.get(forward.proto)
       const blocks = blocksOf(forward)
-      const near = blocks?.flatMap((block) => of?.blocks.get(block) ?? []) ?? []
-      const some = blocks ? [...new Set([...near, ...(of?.wide ?? [])])] : (of?.all ?? [])
-      const order = full.length === 0 && !blocks ? some : [...some, ...full].sort((a, b) => a - b)
+      const near = blocks ? blocks.map((block) => of?.blocks.get(block)) : [of?.all]
+      const lists = [...near, blocks ? of?.wide : undefined, full].filter((list) => list && list.length > 0)
+      const [only = [], ...more] = lists as number[][]
+      const order = more.length === 0 ? only : inOrder(lists as number[][], near.length > 1)
       for (const at of order) yield all[at] as Forward
     },
   }
 }
 
+/** Merges ascending lists; those of several blocks may have pieces in common. */
+function inOrder(lists: readonly number[][], mayRepeat: boolean): number[] {
+  const all = lists.flat()
+  return (mayRepeat ? [...new Set(all)] : all).sort((a, b) => a - b)
+}
+
 /** Undefined for a forward of all ports, or of many. */
 function blocksOf({ ports }: Forward): number[] | undefined {
   if (!ports) return undefined
-  const [first, last] = [ports[0] >> 8, ports[1] >> 8]
+  const [first, last] = [ports[0] >> 4, ports[1] >> 4]
   return last - first < MAX_BLOCKS ? Array.from({ length: last - first + 1 }, (_, i) => first + i) : undefined
 }

@@ -3,13 +3,14 @@
  * not take a port that is in force for another guest. What a guest holds is remembered port by port and address by
  * address, so that a rule which is widened gains nothing that others have.
  */
-import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, parseIp, type Family, type Range } from '../address.ts'
+import { keyOf } from '../guest/known.ts'
 import type { Dispatch } from './claims.ts'
 import type { PortRange } from './comment.ts'
 import type { Forward } from './model.ts'
 import { sourceKey } from './sources.ts'
 
-/** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI`; `*` for all addresses, `-` for a protocol without ports. */
+/** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`; `*` for all addresses, `-` for a protocol without ports. */
 export type Incumbents = ReadonlySet<string>
 
 /** What the state remembers of a dispatch: every claim of a guest that is granted. Sorted. */
@@ -47,6 +48,23 @@ export function heldAt(incumbents: Incumbents, address: Range | undefined): Held
   }
 }
 
+/** Which guest had NAT in force with which inner address; none for an address that several had. */
+export function innerHolders(incumbents: Incumbents): Map<string, number> {
+  const vmids = new Map<string, Set<number>>()
+  for (const line of incumbents) {
+    const [vmid, , , , , , inner = ''] = line.split(' ')
+    const range = parseIp(inner)
+    if (!range) continue
+    const key = keyOf(range)
+    vmids.set(key, (vmids.get(key) ?? new Set()).add(Number(vmid)))
+  }
+  return new Map(
+    [...vmids].flatMap(([key, [vmid, ...more]]) =>
+      vmid !== undefined && more.length === 0 ? [[key, vmid]] : [],
+    ),
+  )
+}
+
 /** Whether anything was held at this very address. */
 export function isHeldApart(incumbents: Incumbents, address: Range): boolean {
   const where = ` ${formatRange(address)} `
@@ -54,12 +72,14 @@ export function isHeldApart(incumbents: Incumbents, address: Range): boolean {
 }
 
 function claimLine(
-  { rule: { scope }, family, proto, ports, source }: Forward,
+  { rule: { scope }, family, proto, ports, source, inner }: Forward,
   address: Range | undefined,
 ): string[] {
   if (scope.kind !== 'guest') return []
   const where = address ? formatRange(address) : '*'
-  return [`${scope.guest.vmid} ${family} ${where} ${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'}`]
+  return [
+    `${scope.guest.vmid} ${family} ${where} ${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'} ${formatRange(inner)}`,
+  ]
 }
 
 /** Sorted, and joined where they touch or overlap. */

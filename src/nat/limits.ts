@@ -11,10 +11,10 @@ import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './model.
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
 export const GUEST_LIMITS = {
   /** Marked rules, switched on or off, those of the groups that it pulls in included. */
-  rules: 500,
+  rules: 250,
   forwards: 1024,
-  /** `NAT none` in IN rules. */
-  exemptions: 64,
+  /** Forwards times one more than there are exemptions (`NAT none` in IN rules): each may cut every forward. */
+  pieces: 4096,
   /** OUT rules, `NAT none` included. */
   egresses: 512,
   /** Networks in its own sets and lists, each set once. Sets of the datacenter are not its own. */
@@ -43,7 +43,7 @@ export function maxRules({ kind }: Scope): number {
 }
 
 type Counted = Exclude<keyof typeof GUEST_LIMITS, 'rules'>
-type Cost = Record<Counted, number>
+type Cost = Record<Counted | 'exemptions', number>
 
 interface Account {
   used: Cost
@@ -61,7 +61,7 @@ export interface Accounts {
 
 const WHAT: Record<Counted, string> = {
   forwards: 'forwards (a protocol and a range of ports each)',
-  exemptions: 'exemptions',
+  pieces: 'forwards cut by exemptions',
   egresses: 'OUT rules (a protocol and a range of ports each)',
   members: 'networks in sources and destinations',
   ports: 'external ports',
@@ -78,7 +78,8 @@ export function openAccounts(): Accounts {
       const account = accounts.get(guest.vmid) ?? { used: { ...NOTHING }, sets: new Set(), isOver: false }
       accounts.set(guest.vmid, account)
       const cost = costOf(rule, account.sets)
-      for (const what of Object.keys(WHAT) as Counted[]) account.used[what] += cost[what]
+      for (const what of Object.keys(cost) as (keyof Cost)[]) account.used[what] += cost[what]
+      account.used.pieces = account.used.forwards * (1 + account.used.exemptions)
       const over = (Object.keys(WHAT) as Counted[]).find((what) => account.used[what] > GUEST_LIMITS[what])
       if (!over) return undefined
       account.isOver = true
@@ -96,7 +97,7 @@ function beyond(what: string, limit: number, guest: Guest | undefined, place: Pl
   return diagnose('limit', place, { what: guest ? `${what} of guest ${label(guest)}` : what, limit })
 }
 
-const NOTHING: Cost = { forwards: 0, exemptions: 0, egresses: 0, members: 0, ports: 0 }
+const NOTHING: Cost = { forwards: 0, exemptions: 0, pieces: 0, egresses: 0, members: 0, ports: 0 }
 
 function costOf({ kind, forwards, egresses }: NatRule, known: Set<string>): Cost {
   const matches = [...forwards.map(({ source }) => source), ...egresses.flatMap(bothMatches)]

@@ -27,13 +27,16 @@ export function filterRules(
     ...(drops ? [{ state: '!NEW', target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
     { state: '!NEW', target: { kind: 'return' } },
     ...loop.forward,
-    ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
     ...blocks.flatMap(blockRules),
+    ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
     ...(drops ? [{ target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
   ]
 }
 
-/** Forwards of ours lead into an isolated network all the same; what begins in it goes nowhere, by the external address neither. */
+/**
+ * Forwards of ours lead into an isolated network all the same. What begins in it is routed nowhere; neighbours on its bridge reach each
+ * other, whichever address they use.
+ */
 function blockRules(block: Block): Rule[] {
   const { action, direction, interfaces, source, destination, rule } = block
   const base: Rule = {

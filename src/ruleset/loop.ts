@@ -28,8 +28,8 @@ const FIRST_TARGET: Readonly<Record<Family, bigint>> = {
   4: ip('169.254.77.128').lo,
   6: ip('fd77:0:0:1::').lo,
 }
-/** Node addresses beyond this number (with forwards of their own) have no loop. */
-const MAX_TARGETS = 128n
+/** Parties beyond this number have no loop. */
+const MAX_TARGETS = 128
 
 /** Ports of wider forwards are matched by a rule instead of a member of the set each. */
 const MAX_SET_WIDTH = 256
@@ -46,18 +46,16 @@ export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forwar
 /** The rules of the loop for one family; none when no guest can want it. */
 export function loopRules(dispatch: Dispatch, jumps: readonly Jump[], family: Family, view: View): Loop {
   if (view.settings.hairpin !== 'yes') return NO_LOOP
-  const prerouting = targets(dispatch, family).flatMap(({ target, addresses, forwards }, i) => {
-    const own = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))
-    if (own.length === 0) return []
-    const address = addresses[0] as Range
+  const parts = parties(dispatch, view).slice(0, MAX_TARGETS)
+  const prerouting = parts.flatMap(({ forwards, addresses, shared }, i) => {
+    const lo = FIRST_TARGET[family] + BigInt(i)
+    const target = { family, lo, hi: lo }
+    const set = selfSet(forwards, i, family)
     return [
-      ...own
-        .filter(({ source }) => source.ranges !== 'any')
-        .map((forward) => secondPass(dnat(forward, false), target)),
-      ...jumps
-        .filter((jump) => !jump.outside && jump.addresses.includes(address))
-        .map(({ chain }) => secondPass({ target: { kind: 'jump', chain } }, target)),
-      ...addresses.flatMap((one) => firstPass(own, one, target, selfSet(own, i, family))),
+      ...(shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnat(forward, false))).map((rule) =>
+        secondPass(rule, target),
+      ),
+      ...addresses.flatMap((address) => firstPass(forwards, address, target, set)),
     ]
   })
   if (prerouting.length === 0) return NO_LOOP
@@ -74,14 +72,19 @@ export function loopRules(dispatch: Dispatch, jumps: readonly Jump[], family: Fa
   }
 }
 
-interface LoopTarget {
-  target: Range
+/** Guests that can do with one loop address among them. */
+interface Party {
   addresses: Range[]
   forwards: Forward[]
+  /** What comes back goes through the chains of all forwards; else only those of this one guest. */
+  shared: boolean
 }
 
-/** One loop address for all external addresses that differ in nothing, and one for each of the others. */
-function targets({ common, addresses }: Dispatch, family: Family): LoopTarget[] {
+/**
+ * External addresses that differ in nothing are one party. On the second pass the client is no longer to be told, so a guest
+ * whose forwards are for some clients only is one by itself, lest another guest's call end at it.
+ */
+function parties({ common, addresses }: Dispatch, view: View): Party[] {
   const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
   const groups = [
     { addresses: plain, forwards: common },
@@ -91,11 +94,23 @@ function targets({ common, addresses }: Dispatch, family: Family): LoopTarget[] 
         addresses: [one.address],
         forwards: [...one.special, ...(one.common ? common : [])],
       })),
-  ].filter((group) => group.addresses.length > 0)
-  return groups.slice(0, Number(MAX_TARGETS)).map((group, i) => {
-    const lo = FIRST_TARGET[family] + BigInt(i)
-    return { ...group, target: { family, lo, hi: lo } }
+  ]
+  const split = groups.flatMap(({ addresses: at, forwards }): Party[] => {
+    const own = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))
+    const restricted = own.filter(({ source }) => source.ranges !== 'any')
+    const guests = new Map(
+      restricted.map(({ inner }) => [inner.lo, restricted.filter((one) => one.inner.lo === inner.lo)]),
+    )
+    const open = own.filter(({ source }) => source.ranges === 'any')
+    return [open, ...guests.values()].map((list, i) => ({ addresses: at, forwards: list, shared: i === 0 }))
   })
+  const wanted = split.filter((party) => party.addresses.length > 0 && party.forwards.length > 0)
+  return [...wanted.filter(({ shared }) => shared), ...wanted.filter(({ shared }) => !shared)]
+}
+
+function jumpsAt(jumps: readonly Jump[], [address]: readonly Range[]): Rule[] {
+  const own = jumps.filter((jump) => !jump.outside && address && jump.addresses.includes(address))
+  return own.map(({ chain }) => ({ target: { kind: 'jump', chain } }))
 }
 
 /** A forward with a restricted source that leaves its own guest out is none for that guest. */

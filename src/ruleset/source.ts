@@ -14,19 +14,19 @@ export function hairpin(internal: readonly InternalNetwork[], view: View): Rule[
   }))
 }
 
-/** snat=1: the guest sees the node's inner address. */
+/** snat=1: the guest sees the node's inner address, of the very clients and ports that were granted to the forward. */
 export function innerSource({ common, addresses }: Dispatch): Rule[] {
-  const all = [...common, ...addresses.flatMap(({ special }) => special)]
-  return all
-    .filter(({ snat }) => snat)
-    .flatMap(({ external, inner, proto, ports, rule }) =>
-      external.map((address) => ({
+  return addresses.flatMap(({ address, special, common: shares }) =>
+    [...special, ...(shares ? common : [])]
+      .filter(({ snat }) => snat)
+      .map(({ inner, source, proto, ports, rule }) => ({
         ...(proto === 'all' ? {} : { proto }),
-        ...{ destination: { ranges: [inner] }, state: 'DNAT' as const, originalDestination: address },
+        ...matches(source, { ranges: [inner] }),
+        ...{ state: 'DNAT' as const, originalDestination: address },
         ...(ports ? { originalPorts: ports } : {}),
         ...{ target: { kind: 'masquerade' as const }, serves: rule.id },
       })),
-    )
+  )
 }
 
 /** Exemptions come before translations, whatever the order of the files. Every rule has a source and an interface. */

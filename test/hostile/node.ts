@@ -42,7 +42,7 @@ export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: 
     settings: settings ?? DEFAULT_SETTINGS,
     services: fixture('services'),
     protocols: fixture('protocols'),
-    listeners: [{ proto: 'tcp', port: 9100, inode: '1', holder: 'node_exporter' }],
+    listeners: settings ? [] : [{ proto: 'tcp', port: 9100, inode: '1', holder: 'node_exporter' }],
     incumbents: new Set(incumbents),
   }
 }

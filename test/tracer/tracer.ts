@@ -179,7 +179,15 @@ class Walker {
       case 'destination':
         return this.inMatch(rule.destination, flow.destination)
       case 'pair':
-        return this.entriesOf(rule.pair?.name).includes(`${flow.source},${flow.proto}:${flow.dport}`)
+        return this.entriesOf(rule.pair?.name).includes(pairOf(rule.sides, flow))
+      case 'sides':
+        return true
+      case 'direction':
+        // Answers are never walked.
+        return rule.direction === 'ORIGINAL'
+      case 'passed':
+        // There is no pve-firewall here whose mark it could be.
+        return false
       case 'proto':
         return rule.proto === flow.proto
       case 'ports':
@@ -230,14 +238,25 @@ function isInterface(pattern = '', name = ''): boolean {
   return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
 }
 
+function pairOf(sides: Rule['sides'], { source, destination, proto, sport, dport }: Flow): string {
+  if (sides === 'src,src') return `${source},${proto}:${sport}`
+  return `${sides === 'dst,dst' ? destination : source},${proto}:${dport}`
+}
+
 function inPorts(ports: readonly [number, number] | undefined, port: number): boolean {
   return !!ports && ports[0] <= port && port <= ports[1]
 }
 
 function stateMatches(state: string, flow: Flow): boolean {
   const name = state.replace('!', '')
-  if (name !== 'NEW' && name !== 'DNAT') throw new Error(`the tracer does not know the state ${state}`)
-  const holds = name === 'NEW' ? flow.state === 'NEW' : flow.translated
+  const known: Record<string, boolean> = {
+    NEW: flow.state === 'NEW',
+    DNAT: flow.translated,
+    // The source is translated when a packet leaves, after every rule that asks.
+    SNAT: false,
+  }
+  const holds = known[name]
+  if (holds === undefined) throw new Error(`the tracer does not know the state ${state}`)
   return state.startsWith('!') ? !holds : holds
 }
 

@@ -1,0 +1,53 @@
+/** pve-firewall's loop beside ours, at a size at which both take their time. */
+import { describe, expect, test } from 'vitest'
+import { node1Tree, now, PveFirewall, type Backend } from '../lab/index.ts'
+import { median } from './chaos.ts'
+import { TestNode } from './node.ts'
+
+const FORWARDS = 2000
+const CYCLES = 50
+const APPLIES = 20
+
+/** No two in a row can be written as one rule. */
+const forwards = (shift: number): string[] =>
+  Array.from(
+    { length: FORWARDS },
+    (_, i) => `IN ACCEPT -p tcp -dport ${1000 + i} # NAT ${20_000 + 3 * i + (i % 100 === shift ? 1 : 0)}`,
+  )
+
+export function cyclesSuite(backend: Backend): void {
+  describe(`pve-firewall beside ${FORWARDS} forwards on ${backend}`, () => {
+    test(`none of ${CYCLES} cycles fails during ${APPLIES} applies`, async () => {
+      const node = await TestNode.start(backend, { rules: { 'firewall/105.fw': forwards(0) } })
+      try {
+        const firewall = new PveFirewall(node.lab, backend, node1Tree)
+        await firewall.cycle()
+        await node.apply()
+        const cycleMs: number[] = []
+        const applyMs: number[] = []
+        const timed = async (list: number[], work: () => Promise<unknown>) => {
+          const start = now()
+          await work()
+          list.push(now() - start)
+        }
+        const applyAll = async () => {
+          for (let i = 1; i <= APPLIES; i++) {
+            await node.save('firewall/105.fw', ...forwards(i))
+            await timed(applyMs, () => node.apply())
+          }
+        }
+        const cycleAll = async () => {
+          for (let i = 0; i < CYCLES; i++) await timed(cycleMs, () => firewall.cycle())
+        }
+        await Promise.all([applyAll(), cycleAll()])
+        const figures = (list: number[]) =>
+          `median ${Math.round(median(list))} ms, worst ${Math.round(Math.max(...list))} ms`
+        console.log(`${backend}, ${FORWARDS} forwards: apply ${figures(applyMs)}; cycle ${figures(cycleMs)}`)
+        expect(firewall.failures).toEqual([])
+        await node.converged()
+      } finally {
+        await node.stop()
+      }
+    }, 180_000)
+  })
+}

@@ -1,0 +1,116 @@
+/** Docker's policy of FORWARD: nothing of ours stops for it, and nothing else passes because of us. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dockerDown, dockerUp, tamper, type Backend } from '../lab/index.ts'
+import { TestNode } from './node.ts'
+
+const cluster = (tail: string) => `[OPTIONS]\n\nenable: 1\n\n${tail}\n`
+
+export function dockerSuite(backend: Backend): void {
+  describe.each([true, false])(`beside Docker on ${backend}, pve-firewall's rules loaded: %s`, (firewall) => {
+    let node: TestNode
+    let own: string
+
+    beforeAll(async () => {
+      // 105 and 107 go out, 108 may not: what it sends is only routed.
+      node = await TestNode.start(backend, {
+        firewall,
+        rules: {
+          'firewall/105.fw': [
+            'IN SSH(ACCEPT) # NAT 1022',
+            'IN ACCEPT -p udp -dport 7000 # NAT 17000',
+            'OUT ACCEPT # NAT',
+          ],
+        },
+      })
+      await node.extend('firewall/107.fw', 'OUT ACCEPT # NAT')
+      const groups =
+        '[ALIASES]\n\noffice 198.51.100.0/24\n\n[group webserver]\n\nIN HTTP(ACCEPT) # NAT 8080\n'
+      await node.sh(`cat > '${node.tree}/firewall/cluster.fw' <<'END'\n${cluster(groups)}END`)
+      await node.lab.ip('inet', ['route add 10.10.10.0/24 via 203.0.113.2'])
+      await Promise.all([
+        node.lab.serve('inet', 'tcp', 443, 444),
+        node.lab.serve('105', 'tcp', 22, 80),
+        node.lab.serve('105', 'udp', 7000),
+        node.lab.serve('107', 'tcp', 22, 3306),
+        node.lab.serve('108', 'tcp', 80),
+      ])
+      // Somebody's ban, and a rule of pve-firewall against what 107 sends.
+      await tamper(node.lab, backend, '$T4 -A FORWARD -s 192.0.2.9 -j DROP')
+      if (firewall) await tamper(node.lab, backend, '$T4 -I tap107i0-OUT 1 -p tcp --dport 444 -j DROP')
+      await node.pvenat.start()
+      await node.converged()
+      own = (await node.parts()).own
+      expect(await ask('inet', '10.10.10.105:80')).toMatchObject({ server: '105' })
+      expect(await ask('108', '203.0.113.1:443')).toMatchObject({ server: 'inet', seenAs: '10.10.10.108' })
+      await tamper(node.lab, backend, dockerUp)
+      await node.converged()
+    })
+    afterAll(() => node.stop())
+
+    const ask = (from: string, to: string, as?: string, proto: 'tcp' | 'udp' = 'tcp') =>
+      node.lab.ask(from, proto, to, as === undefined ? { timeoutMs: 500 } : { from: as, timeoutMs: 500 })
+
+    test.each([
+      ['inet', '203.0.113.2:1022', '105'],
+      ['inet', '203.0.113.2:8080', '108'],
+      ['inet', '203.0.113.2:822', '107'],
+      ['105', '203.0.113.1:443', 'inet'],
+      ['107', '203.0.113.1:443', 'inet'],
+      ['105', '203.0.113.2:8080', '108'],
+      ['107', '203.0.113.2:1022', '105'],
+      ['107', '203.0.113.2:822', '107'],
+      ['105', '203.0.113.2:1022', '105'],
+      ['pve', '203.0.113.2:8080', '108'],
+    ])('ours goes on: %s reaches %s at %s', async (from, to, server) => {
+      expect(await ask(from, to)).toMatchObject({ server })
+    })
+
+    test('ours goes on: UDP', async () => {
+      expect(await ask('inet', '203.0.113.2:17000', undefined, 'udp')).toMatchObject({ server: '105' })
+    })
+
+    test('a stream through a forward lasts', async () => {
+      const stream = await node.lab.stream('inet', '203.0.113.2:8080')
+      for (let i = 0; i < 3; i++) expect(await stream.ping()).toBe(true)
+      await stream.close()
+    })
+
+    test.each([
+      ['a plain routed connection into the network', 'inet', '10.10.10.105:80'],
+      ['the inner port of a forward, called without the forward', 'inet', '10.10.10.105:22'],
+      ['a guest that has no egress', '108', '203.0.113.1:443'],
+    ])('the policy still stops %s', async (_, from, to) => {
+      expect(await ask(from, to)).toBe('nothing')
+    })
+
+    test('a DROP of somebody else for one host still stops it at a forward', async () => {
+      expect(await ask('inet', '203.0.113.2:1022', '192.0.2.9')).toBe('nothing')
+      expect(await ask('inet', '203.0.113.2:1022', '198.51.100.7')).toMatchObject({ server: '105' })
+    })
+
+    test('a new packet of a connection that is not ours gets no pass for being established', async () => {
+      if (firewall) return // pve-firewall itself accepts established connections
+      await tamper(node.lab, backend, '$T4 -P FORWARD ACCEPT')
+      const stream = await node.lab.stream('inet', '10.10.10.105:80')
+      expect(await stream.ping()).toBe(true)
+      await tamper(node.lab, backend, '$T4 -P FORWARD DROP')
+      await node.converged()
+      expect(await stream.ping(400)).toBe(false)
+      await stream.close()
+    })
+
+    test('what pve-firewall drops stays dropped', async () => {
+      if (!firewall) return
+      expect(await ask('107', '203.0.113.1:444')).toBe('nothing')
+      expect(await ask('105', '10.10.10.107:3306')).toBe('nothing')
+      expect(await ask('inet', '203.0.113.2:13306', '192.0.2.9')).toBe('nothing')
+    })
+
+    test('when Docker goes, everything is as it was', async () => {
+      await tamper(node.lab, backend, dockerDown)
+      await node.repaired(own)
+      expect(await ask('inet', '10.10.10.105:80')).toMatchObject({ server: '105' })
+      expect(await ask('inet', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+    })
+  })
+}
