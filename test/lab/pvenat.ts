@@ -7,6 +7,8 @@ import type { Running } from './running.ts'
 import { saveInPlace } from './tree.ts'
 
 const bundle = resolve('dist/pvenat.cjs')
+/** Another Node.js to run the product with, e.g. the oldest that it must run on. */
+const runtime = process.env['PVENAT_NODE'] ?? process.execPath
 
 /** The command line of pvenat on a lab node; `settings` are lines of [nat] besides the backend. */
 export class Pvenat {
@@ -39,6 +41,6 @@ export class Pvenat {
 
   /** The command line of one command. */
   argv(...words: string[]): string[] {
-    return [process.execPath, bundle, ...words, '--pve-dir', this.tree, '--node', this.hostname]
+    return [runtime, bundle, ...words, '--pve-dir', this.tree, '--node', this.hostname]
   }
 }
