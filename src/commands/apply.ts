@@ -1,6 +1,7 @@
 /** `apply` and `plan`: the same pass, once for real. */
 import { apply } from '../node/apply.ts'
-import { currentBackend, realKernel } from '../node/kernel.ts'
+import { chooseBackend } from '../node/backend.ts'
+import { realKernel } from '../node/kernel.ts'
 import { look, type Looked } from '../node/look.ts'
 import { steadyLook } from '../node/steady.ts'
 import { compile } from '../pipeline.ts'
@@ -50,6 +51,6 @@ export async function kernelOf(
   { settings }: Looked,
   { io }: Context,
 ): Promise<ReturnType<typeof realKernel>> {
-  const backend = settings.backend === 'auto' ? await currentBackend() : settings.backend
+  const backend = await chooseBackend(settings)
   return realKernel(backend, (message) => io.stderr(`pvenat: ${message}\n`))
 }

@@ -1,6 +1,6 @@
 /** `compile`: the whole ruleset as the text that would be loaded on a node where nothing is in force. */
 import { FAMILIES } from '../address.ts'
-import { currentBackend } from '../node/kernel.ts'
+import { chooseBackend } from '../node/backend.ts'
 import { look } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
 import { parseSave } from '../ruleset/inforce.ts'
@@ -9,7 +9,7 @@ import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function compileCommand(context: Context): Promise<number> {
   const looked = await look(context.paths)
-  const backend = looked.settings.backend === 'auto' ? await currentBackend() : looked.settings.backend
+  const backend = await chooseBackend(looked.settings)
   const { ruleset, translation } = compile(looked)
   const plan = makePlan(ruleset, { chains: { 4: parseSave(''), 6: parseSave('') }, sets: new Map() })
   const failed = showDiagnostics(

@@ -1,6 +1,6 @@
 /** `rollback`: removes every trace. Needs neither a readable /etc/pve nor settings that make sense. */
 import { rm } from 'node:fs/promises'
-import { currentBackend } from '../node/kernel.ts'
+import { currentBackend } from '../node/backend.ts'
 import { hasLoop, setLoop } from '../node/loop.ts'
 import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
 import { removeState } from '../node/state.ts'

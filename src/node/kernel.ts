@@ -1,17 +1,14 @@
 /** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
 import { existsSync } from 'node:fs'
-import { readFile, realpath, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
+import { restoreProgram, saveProgram, type Backend } from './backend.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
 import { preflight, type Verdict } from './preflight.ts'
-
-export type Backend = 'legacy' | 'nft'
-
-export const otherBackend = (backend: Backend): Backend => (backend === 'legacy' ? 'nft' : 'legacy')
 
 /** pve-firewall's own lock: held by us too, its restores (which do not wait for xtables.lock) cannot fail because of ours. */
 const PVEFW_LOCK = '/run/lock/pvefw.lck'
@@ -48,17 +45,6 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
   }
 }
 
-/** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
-export async function currentBackend(): Promise<Backend> {
-  const target = await realpath('/usr/sbin/iptables').catch(() => '')
-  return target.includes('legacy') ? 'legacy' : 'nft'
-}
-
-/** The program that loads rules of a family, by its explicit name. */
-export function restoreProgram(backend: Backend, family: Family): string {
-  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-restore`
-}
-
 async function readKernel(backend: Backend): Promise<InForce> {
   const [sets, ...saved] = await Promise.all([
     must('ipset', ['save']),
@@ -72,7 +58,7 @@ async function readKernel(backend: Backend): Promise<InForce> {
 async function save(backend: Backend, family: Family): Promise<string> {
   const tables = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
   if (backend === 'legacy' && !existsSync(tables)) return ''
-  return must(`${family === 4 ? 'iptables' : 'ip6tables'}-${backend}-save`, ['-c'])
+  return must(saveProgram(backend, family), ['-c'])
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<void> {

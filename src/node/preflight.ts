@@ -6,7 +6,7 @@ import { parseSave } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, run } from './exec.ts'
-import { restoreProgram, type Backend } from './kernel.ts'
+import { restoreProgram, type Backend } from './backend.ts'
 
 const MAX_TRIES = 200
 const TRY_MS = 5

@@ -1,5 +1,6 @@
 /** Notices that somebody changed what is ours in the kernel: by events where the kernel tells them, and by glances. */
-import type { Backend, Kernel } from '../node/kernel.ts'
+import type { Backend } from '../node/backend.ts'
+import type { Kernel } from '../node/kernel.ts'
 import { monitorNft, type Monitor } from '../node/monitor.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 

@@ -6,7 +6,8 @@ import type { Context } from '../commands/context.ts'
 import { sourcesOf } from '../commands/context.ts'
 import { explainFailure } from '../commands/failure.ts'
 import { apply, type Applied } from '../node/apply.ts'
-import { currentBackend, otherBackend, realKernel, type Backend } from '../node/kernel.ts'
+import { chooseBackend, otherBackend, type Backend } from '../node/backend.ts'
+import { realKernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { monitorNetwork, type Monitor } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
@@ -136,7 +137,7 @@ async function applyLook(
   journal: Journal,
   hint: () => void,
 ): Promise<void> {
-  const backend = looked.settings.backend === 'auto' ? await currentBackend() : looked.settings.backend
+  const backend = await chooseBackend(looked.settings)
   const kernel = realKernel(backend, journal.warning)
   const applied = await apply(looked, kernel, paths.stateDir, journal.warning)
   if (backend !== memory.backend) {
