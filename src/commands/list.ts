@@ -11,7 +11,7 @@ export async function listCommand(context: Context): Promise<number> {
   const { translation, ruleset, view } = compile(looked, inForce)
   const counters = countersOf(ruleset, inForce)
   const external = view.network.external.flatMap(({ addresses }) => addresses)
-  const rows = translation.rules.map((rule) => toRow(rule, external, counters))
+  const rows = translation.rules.map((rule) => toRow(rule, external, counters, context.paths.pveDir))
   context.io.stdout(context.json ? `${JSON.stringify(rows, null, 1)}\n` : renderTable(rows))
   return 0
 }

@@ -30,6 +30,8 @@ export interface NatRule {
   comment: string
   /** What the comment asks for, also when nothing comes of it. */
   asked?: Endpoint | undefined
+  /** The external interface that the rule names. */
+  askedInterface?: string | undefined
   /** The rule's own source as typed, or ''. */
   source: string
   forwards: Forward[]

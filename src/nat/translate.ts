@@ -79,6 +79,7 @@ function translateRule(
     ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
+    askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),
     whereAddress: comment.places.address,
     whereInner:
       comment.places.to ??

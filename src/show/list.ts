@@ -1,5 +1,5 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { formatRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../nat/comment.ts'
 import type { Forward, NatRule } from '../nat/model.ts'
@@ -56,6 +56,7 @@ export function toRow(
   rule: NatRule,
   external: readonly Range[],
   counters: ReadonlyMap<string, Counters>,
+  pveDir: string,
 ): Row {
   const { forwards, egresses, blocks, scope } = rule
   const all = [...forwards, ...egresses, ...blocks]
@@ -67,7 +68,7 @@ export function toRow(
     external: {
       addresses: addressesOf(rule, external),
       ports: rangesOf(forwards.length > 0 ? forwards.map(({ ports }) => ports) : (rule.asked?.ports ?? [])),
-      interface: outOf(rule),
+      interface: rule.askedInterface ?? outOf(rule),
     },
     inner: {
       address: distinct(forwards.map(({ inner }) => formatRange(inner))).join(', ') || null,
@@ -76,7 +77,7 @@ export function toRow(
     ...{
       source: rule.source,
       family: distinct(all.map(({ family }) => family)),
-      file: rule.place.file,
+      file: join(pveDir, rule.place.file),
       line: rule.place.span.line,
     },
     ...{ comment: rule.comment, packets, bytes },
