@@ -55,7 +55,7 @@ const WORDINGS = {
   ]),
   // The comment.
   'endpoint-invalid': wording<{ word: string; why: string; help: string }>('error', ({ word, why, help }) => [
-    `'${word}' is no valid endpoint: ${why}`,
+    `'${clip(word, 60)}' is no valid endpoint: ${why}`,
     help,
   ]),
   'endpoint-direction': wording<{ word: string; help: string }>('error', ({ word, help }) => [
@@ -225,6 +225,9 @@ const WORDINGS = {
     'write it in another way, or tell the makers of pvenat',
   ]),
   // Settings.
+  'settings-unusable': wording<{ reason: string }>('error', ({ reason }) => [
+    `this file cannot be used (${reason}); the settings that it held before stay in force`,
+  ]),
   'setting-unknown': wording<{ key: string }>('warning', ({ key }) => [
     `unknown setting '${key}' is ignored`,
   ]),
@@ -264,8 +267,8 @@ export function word(diagnostic: Diagnostic): {
 /** A word may be as long as its file. */
 const MAX_SAID_CHARS = 500
 
-function clip(text: string): string {
-  return text.length <= MAX_SAID_CHARS ? text : `${text.slice(0, MAX_SAID_CHARS - 3)}...`
+function clip(text: string, chars = MAX_SAID_CHARS): string {
+  return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
 }
 
 export function isError(diagnostic: Diagnostic): boolean {

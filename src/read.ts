@@ -20,6 +20,8 @@ export interface Tree {
   owners: Map<number, string>
   /** Files of single guests that could not be read; what they said last stands in their place. */
   stale?: StaleFile[]
+  /** Texts of the files of settings, by path: they stand when a file can no longer be read. */
+  settings?: ReadonlyMap<string, string>
 }
 
 export interface StaleFile {

@@ -57,6 +57,8 @@ interface Ready extends Evidence {
   byVmid: Map<number, Sighting[]>
   /** Bridges that NICs are plugged into; other networks may be VLANs of any name. */
   plugged: ReadonlySet<string>
+  /** Guests whose config names no address: what they typed into rules is all that is known. */
+  unwritten: ReadonlySet<number>
 }
 
 /** By VMID; every guest of the node has an entry. */
@@ -65,6 +67,9 @@ export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
   const ready: Ready = {
     ...{ ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() },
     plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
+    unwritten: new Set(
+      evidence.guests.filter(({ guest }) => isUnwritten(guest)).map(({ guest }) => guest.vmid),
+    ),
   }
   for (const sighting of evidence.learnt.sightings) {
     if (sighting.mac !== undefined) add(ready.byMac, sighting.mac, sighting)
@@ -85,7 +90,9 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
   }
   for (const nic of guest.nics) {
     const claims = collectClaims(owned, nic, ready)
-    for (const claim of claims) known.seen.push(claim.ip)
+    for (const claim of claims)
+      if (claim.from !== 'config' || objection(claim, guest, nic, ready) === undefined)
+        known.seen.push(claim.ip)
     const chosen: Partial<Record<Family, Known>> = {}
     for (const family of FAMILIES) {
       const ofFamily = claims.filter((claim) => claim.ip.family === family)
@@ -146,11 +153,17 @@ function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): str
   const others = (ready.owners.get(keyOf(ip)) ?? []).filter(
     (owner) => owner.vmid !== guest.vmid && owner.rank === 0,
   )
+  const given = others.find(({ isSet }) => isSet)
   const holder = ready.held?.get(keyOf(ip))
-  const first = others.find(
-    ({ vmid, isSet }) => isSet === true || (holder === undefined ? vmid < guest.vmid : vmid === holder),
-  )
-  return holder === guest.vmid && first?.isSet !== true ? undefined : first?.why
+  if (given || holder === guest.vmid) return given?.why
+  const held = others.find(({ vmid }) => vmid === holder)
+  if (held) return held.why
+  if (holder !== undefined && ready.unwritten.has(holder)) return `guest ${holder} has NAT in force with it`
+  return others.find(({ vmid }) => vmid < guest.vmid)?.why
+}
+
+function isUnwritten({ nics }: Guest): boolean {
+  return nics.every(({ addresses }) => Object.keys(addresses).length === 0)
 }
 
 /** Everything that the sources tell of one NIC. */

@@ -232,6 +232,8 @@ function split(text: string, from: number): Word[] {
 /** Characters [from, to) of a decoded comment as a place in its line, which is counted in bytes. */
 function placeOf(place: Place, comment: string, from: number, to: number): Place {
   const bytes = (end: number): number => new TextEncoder().encode(comment.slice(0, end)).length
-  const { line, from: start } = place.span
-  return { file: place.file, span: { line, from: start + bytes(from), to: start + bytes(to) } }
+  const { line, from: start, to: end } = place.span
+  // A byte that is no UTF-8 counts as the three of U+FFFD.
+  const at = (chars: number): number => Math.min(start + bytes(chars), end)
+  return { file: place.file, span: { line, from: at(from), to: at(to) } }
 }

@@ -6,7 +6,7 @@ import type { NatComment, PortRange } from './comment.ts'
 import { outInterfaces, resolveExternal } from './external.ts'
 import { addressUnknown, inExternalNetwork, label, ownAddresses } from './inner.ts'
 import type { Marked } from './marked.ts'
-import { matchOf, resolveAddresses, type Matches, type NameScope } from './match.ts'
+import { listOwner, matchOf, resolveAddresses, type Owner, type Matches, type NameScope } from './match.ts'
 import type { Block, Egress, Match, NatRule } from './model.ts'
 import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS } from './template.ts'
 import type { View } from './view.ts'
@@ -146,18 +146,21 @@ function ownSource(marked: Marked, view: View): Matches | Diagnostic {
   if (own.length === 0) return addressUnknown(scope.guest, marked.iface, place, view)
   const inside = own.filter((address) => inExternalNetwork(address, view) === undefined)
   if (inside.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
-  return byFamily(inside)
+  return byFamily(inside, listOwner(scope))
 }
 
 function internalNetworks(view: View): Matches {
-  return byFamily(view.network.internal.map(({ network }) => network))
+  return byFamily(
+    view.network.internal.map(({ network }) => network),
+    'list',
+  )
 }
 
-function byFamily(ranges: readonly Range[]): Matches {
+function byFamily(ranges: readonly Range[], owner: Owner): Matches {
   return Object.fromEntries(
     FAMILIES.flatMap((family) => {
       const own = ranges.filter((range) => range.family === family)
-      return own.length > 0 ? [[family, matchOf(own)]] : []
+      return own.length > 0 ? [[family, matchOf(own, owner)]] : []
     }),
   )
 }

@@ -1,7 +1,7 @@
 /** `NAT none`: what the same guest keeps out of its wider forwards, for all clients or for those of the exemption's source. */
 import { everything, without, type Range } from '../address.ts'
 import type { PortRange } from './comment.ts'
-import { matchOf } from './match.ts'
+import { listOwner, matchOf } from './match.ts'
 import type { Forward, Match } from './model.ts'
 import { cover } from './pieces.ts'
 import { sourceKey } from './sources.ts'
@@ -71,9 +71,13 @@ function split({ ports, holes }: Segment, hole: PortRange | undefined, source: M
 }
 
 /** The clients of a forward without some; the same question comes up for many forwards. */
-function excluding({ source, family }: Forward, holes: readonly Match[], known: Map<string, Match>): Match {
+function excluding(
+  { source, family, rule }: Forward,
+  holes: readonly Match[],
+  known: Map<string, Match>,
+): Match {
   if (holes.length === 0) return source
-  const key = [family, sourceKey(source), ...new Set(holes.map(sourceKey))].join(' ')
+  const key = [listOwner(rule.scope), family, sourceKey(source), ...new Set(holes.map(sourceKey))].join(' ')
   const found = known.get(key)
   if (found) return found
   const before: Range[] = source.ranges === 'any' ? [everything(family)] : source.ranges
@@ -81,7 +85,7 @@ function excluding({ source, family }: Forward, holes: readonly Match[], known: 
     (rest, hole) => (hole.ranges === 'any' ? [] : hole.ranges.reduce(without, rest)),
     before,
   )
-  const match = matchOf(ranges)
+  const match = matchOf(ranges, listOwner(rule.scope))
   known.set(key, match)
   return match
 }

@@ -33,7 +33,7 @@ export function heldAt(incumbents: Incumbents, address: Range | undefined): Held
   const wheres = ['*', ...(address ? [formatRange(address)] : [])]
   for (const line of incumbents) {
     const [vmid, family, where = '', source, proto, ports = ''] = line.split(' ')
-    if (!wheres.includes(where)) continue
+    if (!wheres.includes(where) || !/^(-|\d{1,5}-\d{1,5})$/.test(ports)) continue
     const [lo = 0, hi = lo] = ports === '-' ? [0] : ports.split('-').map(Number)
     const key = `${vmid} ${family} ${source} ${proto}`
     const ranges = held.get(key)

@@ -14,7 +14,7 @@ import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
 import { SET_MEMBERS } from './limits.ts'
-import type { KernelSet, Match } from './model.ts'
+import type { KernelSet, Match, Scope } from './model.ts'
 
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
 export interface NameScope {
@@ -44,13 +44,15 @@ export function resolveAddresses(
     const cidr = findAlias(text, names)
     const range = cidr === undefined ? undefined : parseCidr(cidr)
     if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias[1]) })
-    return { [range.family]: matchOf([range]) }
+    return { [range.family]: matchOf([range], 'list') }
   }
   const ranges = text.split(',').map(parseRange)
   const bad = text.split(',').find((_, i) => ranges[i] === undefined)
   if (bad !== undefined) return diagnose('address-unsupported', place, { text: bad, help: helpFor(bad) })
   const family = (ranges[0] as Range).family
-  return { [family]: matchOf(ranges as Range[]) }
+  // A group's rule is the administrator's, whoever pulls it in.
+  const owner = names.own ? (names.vmid ?? 'list') : 'list'
+  return { [family]: matchOf(ranges as Range[], owner) }
 }
 
 /** The one address that a text names, as a literal or an alias. */
@@ -63,14 +65,22 @@ export function resolveHost(text: string, names: NameScope, place: Place): Range
   return host && only?.length === 1 && host.lo === host.hi ? host : diagnose('dest-many', place, { text })
 }
 
+/** Whose set it is: a guest's (by VMID), of cluster.fw (0), of SDN, or a list of the administrator's. */
+export type Owner = number | 'sdn' | 'list'
+
+/** The owner of the lists in a rule of that scope. */
+export function listOwner(scope: Scope): Owner {
+  return scope.kind === 'guest' ? scope.guest.vmid : 'list'
+}
+
 /** One network or range needs no set; anything else does. All of a family is any. */
-export function matchOf(ranges: Range[]): Match {
+export function matchOf(ranges: Range[], owner: Owner): Match {
   const [first] = ranges
   if (!first) return { ranges: [] }
   if (ranges.some((range) => contains(range, everything(range.family)))) return ANY
   if (ranges.length === 1) return { ranges }
   const entries = ranges.flatMap(toNetworks).map(formatRange)
-  return { ranges, set: namedSet(`list-${shortHash(entries.join())}`, first.family, entries) }
+  return { ranges, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
 }
 
 /**
@@ -95,19 +105,19 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   if (set.entries.length > SET_MEMBERS)
     return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
   const owner = inGuest ? (names.vmid ?? 0) : inCluster ? 0 : 'sdn'
-  const matches = setMatches(set, `${owner}-${name}`, inGuest ? names : { cluster: names.cluster }, !inGuest)
+  const matches = setMatches(set, name, owner, inGuest ? names : { cluster: names.cluster }, !inGuest)
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
 /** A set belongs to one file of one look, so what it matches never changes; many rules may name it. */
 const matchesOf = new WeakMap<FwSet, Matches>()
 
-function setMatches(set: FwSet, name: string, names: NameScope, isShared: boolean): Matches {
+function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): Matches {
   const known = matchesOf.get(set)
   if (known) return known
   const matches = Object.fromEntries(
     FAMILIES.flatMap((family) => {
-      const match = setMatch(set, name, family, names)
+      const match = setMatch(set, name, owner, family, names)
       if (match.set && isShared) match.set.shared = true
       return match.ranges.length > 0 ? [[family, match] as const] : []
     }),
@@ -116,7 +126,7 @@ function setMatches(set: FwSet, name: string, names: NameScope, isShared: boolea
   return matches
 }
 
-function setMatch(set: FwSet, name: string, family: Family, names: NameScope): Match {
+function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names: NameScope): Match {
   const entries = new Map<string, { range: Range; nomatch: boolean }>()
   for (const { cidr, nomatch = 0, errors } of set.entries) {
     const range = errors
@@ -128,7 +138,7 @@ function setMatch(set: FwSet, name: string, family: Family, names: NameScope): M
     entries.set(text, { range, nomatch: nomatch === 1 || entries.get(text)?.nomatch === true })
   }
   const lines = [...entries].map(([text, { nomatch }]) => text + (nomatch ? ' nomatch' : ''))
-  return { ranges: effective([...entries.values()]), set: namedSet(name, family, lines) }
+  return { ranges: effective([...entries.values()]), set: namedSet(owner, name, family, lines) }
 }
 
 interface Entry {
@@ -177,11 +187,13 @@ function compare(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** `pvenat-NAME-vF`, hashed when the kernel's 31 characters do not suffice. */
-function namedSet(name: string, family: Family, entries: string[]): KernelSet {
-  const plain = `pvenat-${name}-v${family}`
+/**
+ * `pvenat-OWNER-HASH-vF`: nothing that a user typed goes to the kernel, not even a name. Hashes can be made to collide; a guest that
+ * does so meets only its own sets.
+ */
+function namedSet(owner: Owner, name: string, family: Family, entries: string[]): KernelSet {
   return {
-    name: plain.length > 31 ? `pvenat-${shortHash(name)}-v${family}` : plain,
+    name: `pvenat-${owner}-${shortHash(name)}-v${family}`,
     type: 'hash:net',
     family,
     entries: [...new Set(entries)].sort(),

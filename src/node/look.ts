@@ -28,12 +28,15 @@ export interface Looked extends Look {
   settingsTexts: Map<string, string>
 }
 
-/** Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses. */
-export async function look(paths: Paths): Promise<Looked> {
-  const { settings, diagnostics, texts } = await readSettings([
-    join(paths.pveDir, 'pvenat.conf'),
-    paths.config,
-  ])
+/**
+ * `before` is the tree of an earlier look: what it says stands for a file that can no longer be read and concerns one guest, or
+ * the settings, alone. Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses.
+ */
+export async function look(paths: Paths, before?: Tree): Promise<Looked> {
+  const { settings, diagnostics, texts } = await readSettings(
+    [join(paths.pveDir, 'pvenat.conf'), paths.config],
+    before?.settings,
+  )
   const [learnt, network, listeners, state, services, protocols] = await Promise.all([
     readLearnt(paths.pveDir),
     readNetwork(settings),
@@ -43,7 +46,7 @@ export async function look(paths: Paths): Promise<Looked> {
     readNames('/etc/protocols'),
   ])
   // Last: that it can be read vouches for what was read below the same mount before.
-  const tree = await readTree(paths.pveDir, paths.node)
+  const tree = { ...(await readTree(paths.pveDir, paths.node, before)), settings: texts }
   const firewall = firewallMode(tree, paths.node)
   const now = Math.floor(Date.now() / 1000)
   return {

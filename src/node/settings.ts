@@ -1,10 +1,11 @@
 /** Reads pvenat.conf: the cluster's file, and the node's over it. A bad key or value is a diagnostic; the default holds. */
 import { parse } from 'ini'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { parseCidr, parseIp } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { PortRange } from '../nat/comment.ts'
 import { DEFAULT_SETTINGS, type GuestSettings, type ReservedPort, type Settings } from '../settings.ts'
+import { Unreadable } from './tree.ts'
 
 interface Key<T> {
   expected: string
@@ -43,66 +44,97 @@ const GUEST: Record<string, Key<GuestSettings>> = {
   address: key('one address', parseIp, 'address'),
 }
 
-/** The settings of the files, the later over the earlier, and what is wrong in them. A file that is missing says nothing. */
+/** What the files of settings say, put together. */
+export interface SettingsRead {
+  settings: Settings
+  diagnostics: Diagnostic[]
+  /** Text of each file that is there. */
+  texts: Map<string, string>
+}
+
+/**
+ * The settings of the files, the later over the earlier, and what is wrong in them. A file that is missing says nothing. Of one
+ * that nobody can read or understand the last text stands (`before`), with a diagnostic; without any it is Unreadable:
+ * what is in force must stay rather than follow settings that lack what was narrowed.
+ */
 export async function readSettings(
   files: readonly string[],
-): Promise<{ settings: Settings; diagnostics: Diagnostic[]; texts: Map<string, string> }> {
+  before?: ReadonlyMap<string, string>,
+): Promise<SettingsRead> {
   const settings: Settings = { ...DEFAULT_SETTINGS, guests: new Map() }
-  const diagnostics: Diagnostic[] = []
+  let diagnostics: Diagnostic[] = []
   const texts = new Map<string, string>()
   for (const file of files) {
-    const text = await readFile(file, 'utf8').catch(() => undefined)
-    if (text === undefined) continue
-    texts.set(file, text)
-    diagnostics.push(...merge(settings, file, text))
+    const { text, reason } = await readConfig(file)
+    const last = reason === undefined ? text : before?.get(file)
+    if (reason !== undefined) {
+      if (!before) throw new Unreadable(`cannot use the settings in ${file}: ${reason}`)
+      diagnostics.push(diagnose('settings-unusable', { file, span: { line: 1, from: 0, to: 0 } }, { reason }))
+    }
+    if (last === undefined) continue
+    texts.set(file, last)
+    diagnostics = diagnostics.concat(merge(settings, file, last))
   }
   return { settings, diagnostics, texts }
 }
 
+const MAX_CONFIG_BYTES = 2 ** 20
+
+async function readConfig(file: string): Promise<{ text?: string; reason?: string }> {
+  try {
+    const status = await stat(file)
+    if (!status.isFile()) return { reason: 'it is no file' }
+    if (status.size > MAX_CONFIG_BYTES) return { reason: 'it is larger than a megabyte' }
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
+    return text.includes('\0') ? { reason: 'it is no text' } : { text }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return {}
+    return { reason: code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'it is no text' : String(code) }
+  }
+}
+
+/** Line by line, so that each value knows where it stands; `ini` reads quotes, comments and blanks of a line. */
 function merge(settings: Settings, file: string, text: string): Diagnostic[] {
-  return Object.entries(parse(text)).flatMap(([section, values]) => {
-    const vmid = /^guest ([1-9]\d{2,9})$/.exec(section)?.[1]
-    if (typeof values !== 'object' || values === null || (section !== 'nat' && vmid === undefined)) {
-      return [diagnose('setting-unknown', placeOf(file, text, section, undefined), { key: section })]
+  let setter: Setter = (name, _, place) => [diagnose('setting-unknown', place, { key: name })]
+  return text.split('\n').flatMap((line, index) => {
+    const place = { file, span: { line: index + 1, from: 0, to: Buffer.byteLength(line) } }
+    const section = /^\s*\[([^\]]*)\]\s*$/.exec(line)?.[1]
+    if (section !== undefined) {
+      const found = setterOf(settings, section)
+      // What stands below an unknown header goes with it.
+      setter = found ?? (() => [])
+      return found ? [] : [diagnose('setting-unknown', place, { key: section })]
     }
-    const entries = Object.entries(values as Record<string, unknown>)
-    const guest = vmid === undefined ? {} : { ...settings.guests.get(Number(vmid)) }
-    if (vmid !== undefined) settings.guests.set(Number(vmid), guest)
-    return entries.flatMap(([name, value]) => {
-      const place = placeOf(file, text, section, name)
-      return vmid === undefined
-        ? set(NAT, settings, name, value, place)
-        : set(GUEST, guest, name, value, place)
-    })
+    return Object.entries(parse(line)).flatMap(([name, value]) => setter(name, String(value).trim(), place))
   })
+}
+
+/** Takes one setting of a section. */
+type Setter = (name: string, value: string, place: Place) => Diagnostic[]
+
+function setterOf(settings: Settings, section: string): Setter | undefined {
+  if (section === 'nat') return (...setting) => set(NAT, settings, ...setting)
+  const vmid = Number(/^guest ([1-9]\d{2,9})$/.exec(section)?.[1])
+  if (Number.isNaN(vmid)) return undefined
+  const guest = settings.guests.get(vmid) ?? {}
+  settings.guests.set(vmid, guest)
+  return (...setting) => set(GUEST, guest, ...setting)
 }
 
 function set<T>(
   keys: Record<string, Key<T>>,
   target: T,
   name: string,
-  value: unknown,
-  place: Diagnostic['place'],
+  value: string,
+  place: Place,
 ): Diagnostic[] {
   const known = Object.hasOwn(keys, name) ? keys[name] : undefined
   if (!known) return [diagnose('setting-unknown', place, { key: name })]
-  const apply = known.read(String(value).trim())
-  if (!apply)
-    return [diagnose('setting-value', place, { key: name, value: String(value), expected: known.expected })]
+  const apply = known.read(value)
+  if (!apply) return [diagnose('setting-value', place, { key: name, value, expected: known.expected })]
   apply(target)
   return []
-}
-
-/** ini keeps no lines: the line of a key is looked up in the text again. */
-function placeOf(file: string, text: string, section: string, name: string | undefined): Diagnostic['place'] {
-  const lines = text.split('\n').map((line) => line.trim())
-  const header = lines.indexOf(`[${section}]`)
-  const offset =
-    name === undefined
-      ? 0
-      : lines.slice(header + 1).findIndex((line) => line.split('=')[0]?.trim() === name) + 1
-  const line = Math.max(header, 0) + offset
-  return { file, span: { line: line + 1, from: 0, to: Buffer.byteLength(text.split('\n')[line] ?? '') } }
 }
 
 function key<T, K extends keyof T>(

@@ -11,11 +11,11 @@ const MAX_LOOKS = 10
 
 /** Looks until two looks in a row agree. `before` is the tree that is in force: what agrees with it needs no second look. */
 export async function steadyLook(paths: Paths, before?: Tree): Promise<Looked> {
-  let last = await look(paths)
+  let last = await look(paths, before)
   if (before && sameTree(before, last.tree)) return last
   for (let looks = 1; looks < MAX_LOOKS; looks++) {
     await delay(before && emptied(before, last.tree) ? CONFIRM_EMPTY_MS : CONFIRM_MS)
-    const next = await look(paths)
+    const next = await look(paths, last.tree)
     if (sameTree(last.tree, next.tree)) return next
     last = next
   }

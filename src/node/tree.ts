@@ -1,29 +1,40 @@
 /** Reads /etc/pve: everything that the translation needs of it, or the reason why it cannot be trusted just now. */
-import { lstat, readFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { lstat, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { field, members, parseJson } from '../json.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
-import type { Tree } from '../read.ts'
+import type { StaleFile, Tree } from '../read.ts'
 
 /** /etc/pve is not in a state to be believed. Whatever is in force must stay. */
 export class Unreadable extends Error {}
 
-/** Reads it all, or throws Unreadable. `local` is looked at before and after: a mount may go away in between. */
-export async function readTree(pveDir: string, node: string): Promise<Tree> {
+/**
+ * Reads it all, or throws Unreadable. `local` is looked at before and after: a mount may go away in between. A file of a
+ * single guest that cannot be read costs that guest only: while `before`, an earlier tree, is there, what it said last stands.
+ */
+export async function readTree(pveDir: string, node: string, before?: Tree): Promise<Tree> {
   await checkMounted(pveDir, node)
   const list = await readText(pveDir, '.vmlist', 'utf8')
   if (list === undefined) throw new Unreadable(`${join(pveDir, '.vmlist')} is missing`)
   const guests = parseVmlist(list)
-  const own = [...guests].filter(([, guest]) => guest.node === node)
+  const stale: StaleFile[] = []
   const fw = new Map<string, string>()
-  for (const file of [CLUSTER_FW, hostFw(node), ...own.map(([vmid]) => guestFw(vmid))]) {
-    const text = await readText(pveDir, file, 'latin1')
+  const add = (file: string, text: string | undefined): void => {
     if (text !== undefined) fw.set(file, text)
   }
+  for (const file of [CLUSTER_FW, hostFw(node)]) add(file, await readOwn(pveDir, file, 'latin1'))
   const configs: Tree['guests'] = []
-  for (const [vmid, { type }] of own)
-    configs.push({ vmid, type, config: await readConfig(pveDir, node, vmid, type) })
+  for (const [vmid, { type, node: owner }] of guests) {
+    if (owner !== node) continue
+    const file = guestFw(vmid)
+    const last = before && { text: before.fw.get(file) }
+    add(file, await orLast(() => readOwn(pveDir, file, 'latin1'), file, last, stale))
+    configs.push({ vmid, type, config: await readConfig(pveDir, node, vmid, type, before, stale) })
+  }
   await checkMounted(pveDir, node)
-  return { fw, guests: configs, owners: new Map([...guests].map(([vmid, guest]) => [vmid, guest.node])) }
+  const owners = new Map([...guests].map(([vmid, guest]) => [vmid, guest.node]))
+  return { fw, guests: configs, owners, stale }
 }
 
 /** An unmounted /etc/pve is an empty directory; upstream tests the same link (pve-cluster Cluster.pm). */
@@ -41,30 +52,86 @@ async function readText(pveDir: string, file: string, encoding: BufferEncoding):
   try {
     return await readFile(join(pveDir, file), encoding)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return undefined
-    throw new Unreadable(`cannot read ${join(pveDir, file)}: ${code}`)
+    return missing(pveDir, file, error)
   }
 }
 
-async function readConfig(pveDir: string, node: string, vmid: number, type: 'qemu' | 'lxc'): Promise<string> {
+/** pmxcfs keeps no file above one MiB. */
+const MAX_FILE_BYTES = 4 * 2 ** 20
+
+/** As `readText`, but only a plain file of a size that pmxcfs can have: a link might lead to anything, a pipe never end. */
+async function readOwn(pveDir: string, file: string, encoding: BufferEncoding): Promise<string | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await open(join(pveDir, file), flags).catch((error: unknown) => missing(pveDir, file, error))
+  if (!handle) return undefined
+  try {
+    const status = await handle.stat()
+    const odd = status.isDirectory() ? 'EISDIR' : status.isFile() ? undefined : 'it is no plain file'
+    const reason = odd ?? (status.size > MAX_FILE_BYTES ? 'it is too large' : undefined)
+    if (reason !== undefined) throw new FileUnreadable(`cannot read ${join(pveDir, file)}: ${reason}`)
+    return await handle.readFile(encoding)
+  } catch (error) {
+    return missing(pveDir, file, error)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** What is wrong with one file, not with the mount: those are the codes for a link, a folder, or a mode. */
+class FileUnreadable extends Unreadable {}
+
+const OF_THE_FILE: readonly (string | undefined)[] = ['ELOOP', 'EISDIR', 'EACCES', 'EPERM']
+
+function missing(pveDir: string, file: string, error: unknown): undefined {
+  if (error instanceof Unreadable) throw error
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return undefined
+  const message = `cannot read ${join(pveDir, file)}: ${code}`
+  throw OF_THE_FILE.includes(code) ? new FileUnreadable(message) : new Unreadable(message)
+}
+
+/** What a file says, or said last if there is such a time. */
+async function orLast<T>(
+  read: () => Promise<T>,
+  file: string,
+  last: { text: T } | undefined,
+  stale: StaleFile[],
+): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    if (!(error instanceof FileUnreadable) || !last) throw error
+    stale.push({ file, reason: error.message })
+    return last.text
+  }
+}
+
+async function readConfig(
+  pveDir: string,
+  node: string,
+  vmid: number,
+  type: 'qemu' | 'lxc',
+  before: Tree | undefined,
+  stale: StaleFile[],
+): Promise<string> {
   const file = `nodes/${node}/${type === 'qemu' ? 'qemu-server' : 'lxc'}/${vmid}.conf`
-  const text = await readText(pveDir, file, 'utf8')
+  // A guest that came with a config nobody can read has no NIC yet.
+  const last = before && { text: before.guests.find((guest) => guest.vmid === vmid)?.config ?? '' }
+  const text = await orLast(() => readOwn(pveDir, file, 'utf8'), file, last, stale)
   if (text === undefined) throw new Unreadable(`${join(pveDir, file)} is missing although .vmlist names it`)
   return text
 }
 
 function parseVmlist(text: string): Map<number, { node: string; type: 'qemu' | 'lxc' }> {
-  let list: { ids?: Record<string, { node?: unknown; type?: unknown }> }
-  try {
-    list = JSON.parse(text) as typeof list
-  } catch {
-    throw new Unreadable('.vmlist is not valid JSON')
-  }
-  const ids = Object.entries(list.ids ?? {}).flatMap(([vmid, { node, type }]) =>
-    /^[1-9]\d{2,9}$/.test(vmid) && typeof node === 'string' && (type === 'qemu' || type === 'lxc')
+  const list = parseJson(text)
+  if (list === undefined) throw new Unreadable('.vmlist is not valid JSON')
+  const ids = field(list, 'ids')
+  if (typeof ids !== 'object' || ids === null) throw new Unreadable('.vmlist holds no list of guests')
+  const guests = members(ids).flatMap(([vmid, guest]) => {
+    const [node, type] = [field(guest, 'node'), field(guest, 'type')]
+    return /^[1-9]\d{2,9}$/.test(vmid) && typeof node === 'string' && (type === 'qemu' || type === 'lxc')
       ? [[Number(vmid), { node, type }] as const]
-      : [],
-  )
-  return new Map(ids.sort(([a], [b]) => a - b))
+      : []
+  })
+  return new Map(guests.sort(([a], [b]) => a - b))
 }

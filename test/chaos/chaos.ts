@@ -90,7 +90,8 @@ export class Chaos {
         const own = gaps.filter((gap) => stepOf(gap.fromMs) === step)
         return { step: step.name, ms: Math.max(0, ...own.map(({ toMs }) => toMs - step.actedMs)) }
       })
-    const isInBreach = ({ atMs }: LostStream) => stepOf(atMs)?.breaks === 'standing'
+    const isInBreach = ({ atMs, openedMs }: LostStream) =>
+      [atMs, openedMs].some((one) => stepOf(one)?.breaks === 'standing')
     return {
       steps: this.steps,
       asked: watcher.count,
@@ -231,6 +232,7 @@ export class Chaos {
     ])
     await restoreSaved(world)
     await refillSets(world)
+    if (world.firewall.cycles % 2 === 1) await world.firewall.cycle() // even turns want what the fixture holds
     this.isDocker = false
   }
 
@@ -240,11 +242,12 @@ export class Chaos {
     this.steps.push(step)
     await go()
     step.actedMs = now()
+    const wanted = own[this.isDocker ? 'docker' : 'alone'][this.edit] ?? ''
     let parts = await readParts(lab)
     const { foreign } = parts
-    while (parts.own !== own[this.edit] && now() - step.actedMs < PATIENCE_MS) parts = await readParts(lab)
-    if (parts.own === own[this.edit]) step.repairedMs = now()
-    else step.harmed.push(...differences(own[this.edit] ?? '', parts.own).map((line) => `ours: ${line}`))
+    while (parts.own !== wanted && now() - step.actedMs < PATIENCE_MS) parts = await readParts(lab)
+    if (parts.own === wanted) step.repairedMs = now()
+    else step.harmed.push(...differences(wanted, parts.own).map((line) => `ours: ${line}`))
     step.harmed.push(...differences(foreign, parts.foreign).map((line) => `theirs: ${line}`))
     if (step.repairedMs !== undefined) await watcher.isWell()
   }

@@ -12,13 +12,14 @@ const APPLIES = 20
 const forwards = (shift: number): string[] =>
   Array.from(
     { length: FORWARDS },
-    (_, i) => `IN ACCEPT -p tcp -dport ${1000 + i} # NAT ${20_000 + 3 * i + (i % 100 === shift ? 1 : 0)}`,
+    (_, i) =>
+      `IN ACCEPT -dest 10.10.10.105 -p tcp -dport ${1000 + i} # NAT ${20_000 + 3 * i + (i % 100 === shift ? 1 : 0)}`,
   )
 
 export function cyclesSuite(backend: Backend): void {
   describe(`pve-firewall beside ${FORWARDS} forwards on ${backend}`, () => {
     test(`none of ${CYCLES} cycles fails during ${APPLIES} applies`, async () => {
-      const node = await TestNode.start(backend, { rules: { 'firewall/105.fw': forwards(0) } })
+      const node = await TestNode.start(backend, { rules: { 'nodes/pve1/host.fw': forwards(0) } })
       try {
         const firewall = new PveFirewall(node.lab, backend, node1Tree)
         await firewall.cycle()
@@ -32,7 +33,7 @@ export function cyclesSuite(backend: Backend): void {
         }
         const applyAll = async () => {
           for (let i = 1; i <= APPLIES; i++) {
-            await node.save('firewall/105.fw', ...forwards(i))
+            await node.save('nodes/pve1/host.fw', ...forwards(i))
             await timed(applyMs, () => node.apply())
           }
         }

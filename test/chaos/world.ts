@@ -5,6 +5,8 @@ import {
   addForeignRules,
   copyTree,
   createLab,
+  dockerDown,
+  dockerUp,
   loadPveFirewall,
   node1Tree,
   PveFirewall,
@@ -13,6 +15,7 @@ import {
   removeTree,
   saveLikeGui,
   snapshot,
+  tamper,
   waitFor,
   Watcher,
   type Backend,
@@ -50,8 +53,8 @@ export class World {
     readonly before: string,
     /** What iptables-save said then, to bring it back. */
     readonly saved: string,
-    /** What is ours with each of `EDITS`. */
-    readonly own: readonly string[],
+    /** What is ours with each of `EDITS`, without Docker and with it. */
+    readonly own: Record<'alone' | 'docker', readonly string[]>,
     readonly watcher: Watcher,
   ) {}
 
@@ -87,17 +90,13 @@ export class World {
     const before = await snapshot(lab)
     const saved = await savedRules(lab, backend)
     await pvenat.start()
-    const own: string[] = []
-    for (const text of [...EDITS].reverse()) {
-      await saveLikeGui(tree, 'firewall/105.fw', text)
-      await waitFor(async () => (await pvenat.run('plan')).exitCode === 0 && isTaken(pvenat), {
-        timeoutMs: 10_000,
-        what: 'an edit to be in force',
-      })
-      own.unshift((await readParts(lab)).own)
-    }
+    const alone = await learn(lab, tree, pvenat)
+    await tamper(lab, backend, dockerUp)
+    const docker = await learn(lab, tree, pvenat)
+    await tamper(lab, backend, dockerDown)
+    await waitFor(async () => (await readParts(lab)).own === alone[0], { timeoutMs: 10_000 })
     const watcher = await Watcher.start(lab, UNTOUCHED)
-    return new World(lab, backend, tree, pvenat, firewall, before, saved, own, watcher)
+    return new World(lab, backend, tree, pvenat, firewall, before, saved, { alone, docker }, watcher)
   }
 
   async edit(index: number): Promise<void> {
@@ -119,6 +118,20 @@ export class World {
     await this.lab.stop()
     await removeTree(this.tree)
   }
+}
+
+/** What is ours with each of `EDITS`; the first one is in force in the end. */
+async function learn(lab: Lab, tree: string, pvenat: Pvenat): Promise<string[]> {
+  const own: string[] = []
+  for (const text of [...EDITS].reverse()) {
+    await saveLikeGui(tree, 'firewall/105.fw', text)
+    await waitFor(async () => (await pvenat.run('plan')).exitCode === 0 && isTaken(pvenat), {
+      timeoutMs: 10_000,
+      what: 'an edit to be in force',
+    })
+    own.unshift((await readParts(lab)).own)
+  }
+  return own
 }
 
 /** Whether the plan that was empty was made with the service alive; a dead one would be waited for in vain. */

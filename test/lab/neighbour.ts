@@ -83,7 +83,7 @@ $T4 -t raw -D PREROUTING -i fwbr+ -j CT --zone 1
 
 /** Takes a lock and keeps it until it is stopped. */
 export async function holdLock(lab: Lab, file: string, node = 'pve'): Promise<Running> {
-  const holder = lab.spawn(node, ['flock', file, 'sh', '-c', 'echo held; exec sleep 60'])
+  const holder = lab.spawn(node, ['flock', '--no-fork', file, 'sh', '-c', 'echo held; exec sleep 60'])
   await holder.says(/held/)
   return holder
 }

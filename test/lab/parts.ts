@@ -53,18 +53,26 @@ function withoutOwn(text: string): string {
     .join('\n')
 }
 
-/** Each rule of ours with its place: of a hook that is the place among all rules of the kernel's chain. */
+/** Each rule of ours with its place among all rules of its chain: the first, the last, or a number. */
 function ownRules(name: string, text: string): string[] {
-  const places = new Map<string, number>()
-  let table = ''
-  return text.split('\n').flatMap((line) => {
-    if (line.startsWith('*')) table = line
-    const chain = /^-A (\S+)/.exec(line)?.[1]
-    const place = (places.get(`${table} ${chain}`) ?? 0) + 1
-    if (chain !== undefined) places.set(`${table} ${chain}`, place)
-    if (!line.includes('PVENAT-'))
-      return chain?.startsWith('PVENAT-') ? [`${name} ${table} foreign ${line}`] : []
-    return [`${name} ${table} ${chain === undefined ? line.replace(/ \[.*/, '') : `${place} ${line}`}`]
+  const tables = text.split(/^\*/m).slice(1)
+  return tables.flatMap((part) => {
+    const [table = '', ...lines] = part.split('\n')
+    const chainOf = (line: string) => /^-A (\S+)/.exec(line)?.[1]
+    const places = new Map<string, string[]>()
+    for (const line of lines) {
+      const chain = chainOf(line)
+      if (chain !== undefined) places.set(chain, [...(places.get(chain) ?? []), line])
+    }
+    const declared = lines.filter((line) => line.startsWith(':PVENAT-')).map((line) => line.split(' ')[0])
+    const rules = [...places].flatMap(([chain, all]) =>
+      all.flatMap((line, i) => {
+        if (!line.includes('PVENAT-')) return []
+        const place = i === 0 ? 'first' : i === all.length - 1 ? 'last' : String(i + 1)
+        return [`${chain.startsWith('PVENAT-') ? i + 1 : place} ${line}`]
+      }),
+    )
+    return [...declared, ...rules].map((line) => `${name} ${table} ${line}`)
   })
 }
 

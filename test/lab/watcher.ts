@@ -29,6 +29,9 @@ export interface Gap {
 
 export interface LostStream {
   what: string
+  /** When it was opened; one that was opened while its way was broken dies when that is mended. */
+  openedMs: number
+  /** When the line was sent that never came back. */
   atMs: number
 }
 
@@ -116,14 +119,16 @@ export class Watcher {
 
   private async talkOnAndOn(one: Watched, first: Stream): Promise<void> {
     let stream = first
+    let openedMs = now()
     while (!this.isOver) {
       const atMs = now()
       if (await stream.ping(STREAM_TIMEOUT_MS)) {
         this.worstStallMs = Math.max(this.worstStallMs, now() - atMs)
       } else {
-        this.lost.push({ what: title(one), atMs })
+        this.lost.push({ what: title(one), openedMs, atMs })
         await stream.close()
-        stream = await openStream(this.lab, one)
+        stream = await openStream(this.lab, one, () => this.isOver)
+        openedMs = now()
       }
       await sleep(BEAT_MS)
     }
@@ -131,10 +136,16 @@ export class Watcher {
   }
 }
 
-async function openStream(lab: Lab, { from, endpoint }: Watched): Promise<Stream> {
+/** Tries until somebody answers. */
+async function openStream(
+  lab: Lab,
+  { from, endpoint }: Watched,
+  isOver = (): boolean => false,
+): Promise<Stream> {
   let stream = await lab.stream(from, endpoint)
-  for (let tries = 0; typeof stream.answer === 'string' && tries < 20; tries++) {
+  while (typeof stream.answer === 'string' && !isOver()) {
     await stream.close()
+    await sleep(BEAT_MS)
     stream = await lab.stream(from, endpoint)
   }
   return stream

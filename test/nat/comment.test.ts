@@ -5,7 +5,7 @@ import { formatRange } from '../../src/address.ts'
 import { isError } from '../../src/diagnostic.ts'
 import { isMarked, parseComment, type NatComment } from '../../src/nat/comment.ts'
 
-const place = { file: 'firewall/107.fw', span: { line: 3, from: 20, to: 99 } }
+const place = { file: 'firewall/107.fw', span: { line: 3, from: 20, to: 999 } }
 
 function parse(text: string, direction: 'in' | 'out' = 'in'): NatComment {
   return parseComment(text, place, direction)

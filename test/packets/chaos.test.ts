@@ -91,6 +91,7 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
       `  service back after a breach: ${figures(outages)}`,
       `  all in force after a step: ${figures(repairs)}`,
       `  lost streams: ${lost.length}, and ${lostInBreach.length} while somebody had taken the zone or forwarding away; longest stall ${Math.round(worstStallMs)} ms`,
+      ...lostInBreach.map(({ what, atMs }) => `    ${what}: ${stepAt(atMs)}`),
       `  failed cycles of pve-firewall: ${failedCycles.length} of ${cycles}`,
     ].join('\n')
   }

@@ -51,10 +51,6 @@ const TROUBLES: Record<string, Trouble> = {
     ...replaced('firewall/cluster.fw', (path) => mkdir(path)),
     says: /cluster\.fw: EISDIR/,
   },
-  'a guest’s file is a link to nowhere': {
-    ...replaced('firewall/108.fw', (path) => symlink('108.fw', path)),
-    says: /108\.fw: ELOOP/,
-  },
   'a guest’s config is gone although .vmlist names it': {
     ...aside('nodes/pve1/lxc/108.conf'),
     says: /108\.conf is missing/,
@@ -97,6 +93,34 @@ describe.each(backends)('fail static on %s', (backend) => {
     pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(/in step again/) === 1, { what: 'the end of the trouble' })
     expect(output().slice(from)).not.toMatch(/in force:/)
+  })
+
+  const oneFile = {
+    'a guest’s file is a link to nowhere': replaced('firewall/108.fw', (path) => symlink('108.fw', path)),
+    'a guest’s file is a link to another file': replaced('firewall/108.fw', (path) =>
+      symlink('105.fw', path),
+    ),
+    'a guest’s file is a folder': replaced('firewall/108.fw', (path) => mkdir(path)),
+    'a guest’s config is a folder': replaced('nodes/pve1/lxc/108.conf', (path) => mkdir(path)),
+  }
+  test.each(Object.entries(oneFile))('%s: it keeps what it had, and the others go on', async (_, trouble) => {
+    const file = join(tree, 'firewall/105.fw')
+    const text = await readFile(file, 'utf8')
+    const from = output().length
+    const edits = () =>
+      output()
+        .slice(from)
+        .match(/in force:/g)?.length
+    const ssh = () => lab.ask('inet', 'tcp', '203.0.113.2:5022', { timeoutMs: 100 })
+    await trouble.make(tree)
+    await saveLikeGui(tree, 'firewall/105.fw', text.replace('1022', '5022'))
+    await waitFor(async () => typeof (await ssh()) === 'object', { what: 'the edit of another guest' })
+    expect(await shop()).toMatchObject({ server: '108' })
+    await trouble.mend(tree)
+    await saveLikeGui(tree, 'firewall/105.fw', text)
+    await waitFor(() => edits() === 2, { what: 'the edit to be undone' })
+    expect(await ssh()).toBe('refused')
+    expect(await shop()).toMatchObject({ server: '108' })
   })
 
   test('a guest that is missing from .vmlist for a moment keeps its forward; one that stays away loses it', async () => {

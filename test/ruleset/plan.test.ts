@@ -98,7 +98,10 @@ describe('sets', () => {
   test('one that nobody wants any more is destroyed after the rules that used it', () => {
     const kernel = new FakeKernel()
     put(kernel, rulesetOf('source-sets'))
-    expect(put(kernel, rulesetOf('table-01-ssh-macro')).staleSets).toContain('pvenat-0-office-v4')
+    const [named = ''] = rulesetOf('source-sets')
+      .sets.map(({ name }) => name)
+      .filter((name) => /^pvenat-0-/.test(name))
+    expect(put(kernel, rulesetOf('table-01-ssh-macro')).staleSets).toContain(named)
     expect(kernel.sets.size).toBeLessThan(3)
   })
 })

@@ -1,0 +1,77 @@
+// Whoever may edit the network of one guest may type any address: what a config says of somebody else's does not count.
+import { expect, test } from 'vitest'
+import { formatRange } from '../../src/address.ts'
+import { compile } from '../../src/pipeline.ts'
+import { word } from '../../src/diagnostic.ts'
+import { lookAt, MAC, type World } from './world.ts'
+
+const conf = (vmid: 107 | 108, address: string, bridge = 'vmbr1') =>
+  `net0: virtio=${MAC[vmid]},bridge=${bridge}\nipconfig0: ip=${address}/24`
+const RULES = '[RULES]\nIN SSH(ACCEPT) # NAT 822'
+
+/** Where port 822 leads, and what is said. */
+function outcome(world: World, incumbents: string[] = []): { to: string[]; says: string[] } {
+  const look = { ...lookAt(world), incumbents: new Set(incumbents) }
+  const { dispatch, diagnostics } = compile(look).translation
+  const to = dispatch[4].common.map(
+    ({ inner, rule: { scope } }) =>
+      `${scope.kind === 'guest' ? scope.guest.vmid : scope.kind} ${formatRange(inner)}`,
+  )
+  return { to, says: diagnostics.map((one) => `${one.place.file}: ${word(one).message}`) }
+}
+
+const both = { 107: conf(107, '10.10.10.9'), 108: conf(108, '10.10.10.9') }
+const held = (vmid: number) => [`${vmid} 4 * any tcp 822-822 10.10.10.9`]
+
+test('of two guests with one address the lower VMID has it', () => {
+  expect(outcome({ conf: both, fw: { 107: RULES } }).to).toEqual(['107 10.10.10.9'])
+  const { to, says } = outcome({ conf: both, fw: { 108: RULES } })
+  expect(to).toEqual([])
+  expect(says).toEqual([expect.stringMatching(/108\.fw: .*10\.10\.10\.9 .* guest 107 has it in its config/)])
+})
+
+test('but not when the other one has NAT in force with it', () => {
+  const fw = { 107: RULES.replace('822', '823'), 108: RULES }
+  expect(outcome({ conf: both, fw }, held(108)).to).toEqual(['108 10.10.10.9'])
+  expect(outcome({ conf: both, fw }, held(107)).to).toEqual(['107 10.10.10.9'])
+  // It lies with somebody who is gone.
+  expect(outcome({ conf: both, fw }, held(900)).to).toEqual(['107 10.10.10.9'])
+})
+
+test('nor when the settings give it to the other one', () => {
+  const { to } = outcome(
+    { conf: both, fw: { 107: RULES, 108: RULES }, settings: { 108: '10.10.10.9' } },
+    held(107),
+  )
+  expect(to).toEqual(['108 10.10.10.9'])
+})
+
+test('an address that a guest typed into its rules and has in force is not for others to write into their config', () => {
+  const world = {
+    conf: { 107: conf(107, '10.10.10.9'), 108: `net0: virtio=${MAC[108]},bridge=vmbr1` },
+    fw: { 107: RULES, 108: RULES.replace('# NAT', '-dest 10.10.10.9 # NAT') },
+  }
+  const { to, says } = outcome(world, held(108))
+  expect(to).toEqual(['108 10.10.10.9'])
+  expect(says).toEqual([expect.stringMatching(/107\.fw: .*guest 108 has NAT in force with it/)])
+})
+
+test.each([
+  ['another bridge', '10.20.0.9', 'vmbr1'],
+  ['the internet', '8.8.8.8', 'vmbr1'],
+  ['the external network', '203.0.113.77', 'vmbr1'],
+])('an address in %s does not count', (_, address, bridge) => {
+  // Somebody is on web0, so it is known to be a bridge.
+  const world = {
+    conf: { 107: conf(107, address, bridge), 108: conf(108, '10.20.0.8', 'web0') },
+    fw: { 107: RULES },
+  }
+  const { to, says } = outcome(world)
+  expect(to).toEqual([])
+  expect(says).toEqual([expect.stringMatching(/107\.fw: .*it is in no network on vmbr1/)])
+})
+
+test('a guest in the external network is told so', () => {
+  const { says } = outcome({ conf: { 107: conf(107, '203.0.113.77', 'vmbr0') }, fw: { 107: RULES } })
+  expect(says).toEqual([expect.stringMatching(/203\.0\.113\.77 sits in the external network vmbr0/)])
+})

@@ -1,0 +1,107 @@
+// What one guest may ask for: the line that goes beyond a limit is told, neither it nor what follows is in force, and others never notice.
+import { expect, test } from 'vitest'
+import { word } from '../../src/diagnostic.ts'
+import { GUEST_LIMITS } from '../../src/nat/limits.ts'
+import { plainGuest, run, type HostileTree } from '../hostile/node.ts'
+
+const on = (lines: readonly string[]) => `[OPTIONS]\nenable: 1\n[RULES]\n${lines.join('\n')}`
+const times = (n: number, line: (i: number) => string) => Array.from({ length: n }, (_, i) => line(i))
+const host = (i: number) => `198.51.${i >> 8}.${i & 255}`
+const NEIGHBOUR = on(['IN SSH(ACCEPT) # NAT 60999', 'OUT ACCEPT # NAT'])
+
+/** How many rules of guest 105 are in force, and what is said of which lines. */
+function outcome(lines: readonly string[], before = ''): { active: number; says: string[] } {
+  const guests: HostileTree['guests'] = [plainGuest(105, `${before}${on(lines)}`), plainGuest(106, NEIGHBOUR)]
+  const { rules, diagnostics } = run({ cluster: '[OPTIONS]\nenable: 1\n', host: '', guests }).outcome
+    .translation
+  const of = (vmid: number) =>
+    rules.filter(
+      ({ scope, state }) => scope.kind === 'guest' && scope.guest.vmid === vmid && state === 'active',
+    )
+  expect(of(106)).toHaveLength(2)
+  const first = 4 + (before.match(/\n/g)?.length ?? 0)
+  const says = diagnostics
+    .filter(({ code }) => code !== 'set-empty')
+    .map((one) => `${one.place.span.line - first}: ${word(one).message.replace(/: only the first.*/, '')}`)
+  return { active: of(105).length, says }
+}
+
+const v4 = (ports: string, i: number) => `IN ACCEPT -source ${host(i)} -p tcp # NAT ${ports}`
+
+test('rules', () => {
+  const { rules } = GUEST_LIMITS
+  const lines = times(rules + 5, (i) => v4('9200', i))
+  expect(outcome(lines.slice(0, rules))).toEqual({ active: rules, says: [] })
+  expect(outcome(lines)).toEqual({
+    active: rules,
+    says: [`${rules}: too many rules marked NAT of guest 105 (guest105)`],
+  })
+})
+
+test('rules that are switched off count', () => {
+  const { rules } = GUEST_LIMITS
+  const off = times(rules, (i) => `|${v4('9200', i)}`)
+  expect(outcome([...off, v4('9200', 1)])).toMatchObject({
+    active: 0,
+    says: [expect.stringMatching(/^250: /)],
+  })
+})
+
+test('forwards: each range of ports and protocol is one', () => {
+  const list = times(50, (i) => String(9200 + 2 * i)).join()
+  const fit = Math.floor(GUEST_LIMITS.forwards / 50)
+  const lines = times(fit + 3, (i) => v4(list, i))
+  expect(outcome(lines.slice(0, fit))).toEqual({ active: fit, says: [] })
+  expect(outcome(lines)).toEqual({
+    active: fit,
+    says: [`${fit}: too many forwards (a protocol and a range of ports each) of guest 105 (guest105)`],
+  })
+})
+
+test('exemptions times forwards', () => {
+  const forwards = times(99, (i) => v4('9200-59000', i))
+  const holes = times(60, (i) => `IN ACCEPT -source ${host(i)} -p tcp -dport ${9300 + i} # NAT none`)
+  const { says, active } = outcome([...forwards, ...holes])
+  const fit = Math.floor(GUEST_LIMITS.pieces / 99) - 1
+  expect(says).toEqual([`${99 + fit}: too many forwards cut by exemptions of guest 105 (guest105)`])
+  expect(active).toBe(99 + fit)
+})
+
+test('OUT rules', () => {
+  const ports = times(15, (i) => String(80 + i)).join()
+  const fit = Math.floor(GUEST_LIMITS.egresses / 15)
+  const lines = times(fit + 2, (i) => `OUT ACCEPT -dest ${host(i)} -p tcp -dport ${ports} # NAT`)
+  expect(outcome(lines).says).toEqual([
+    `${fit}: too many OUT rules (a protocol and a range of ports each) of guest 105 (guest105)`,
+  ])
+})
+
+test('networks in sources; a set that many rules name counts once', () => {
+  const set = (name: string, n: number) => `[IPSET ${name}]\n${times(n, (i) => host(2 * i)).join('\n')}\n`
+  const rule = (name: string) => (i: number) => `IN ACCEPT -source +${name} -p tcp # NAT ${9200 + i}`
+  expect(outcome(times(200, rule('fits')), set('fits', GUEST_LIMITS.members)).says).toEqual([])
+  expect(outcome(times(3, rule('big')), set('big', GUEST_LIMITS.members + 1))).toEqual({
+    active: 0,
+    says: ['0: too many networks in sources and destinations of guest 105 (guest105)'],
+  })
+})
+
+test('ports in narrow ranges', () => {
+  const fit = GUEST_LIMITS.ports / 256
+  const lines = times(fit + 1, (i) => `IN ACCEPT -source ${host(i)} -p tcp # NAT 9344-9599`)
+  expect(outcome(lines)).toEqual({
+    active: fit,
+    says: [`${fit}: too many external ports of guest 105 (guest105)`],
+  })
+})
+
+test('no more than a hundred ranges of ports stand in one comment', () => {
+  const { says } = outcome([v4(times(101, (i) => String(9200 + 2 * i)).join(), 1)])
+  expect(says).toEqual([expect.stringMatching(/it names more than 100 ranges of ports/)])
+})
+
+test('of a file that is all wrong the first hundred errors are told', () => {
+  const { says } = outcome(times(200, () => 'IN ACCEPT # NAT'))
+  expect(says).toHaveLength(101)
+  expect(says.at(-1)).toMatch(/there is more to say about this file/)
+})

@@ -1,0 +1,189 @@
+// pvenat.conf: each key, each kind of bad value with its line, both files, and what happens when one cannot be used.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { formatRange } from '../../src/address.ts'
+import { word } from '../../src/diagnostic.ts'
+import { readSettings } from '../../src/node/settings.ts'
+import { Unreadable } from '../../src/node/tree.ts'
+import { DEFAULT_SETTINGS, type Settings } from '../../src/settings.ts'
+
+let dir: string
+beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'pvenat-settings-'))))
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const fileOf = (name: string) => join(dir, name)
+async function read(...texts: string[]): Promise<{ settings: Settings; says: string[] }> {
+  const files = texts.map((text, i) => {
+    writeFileSync(fileOf(`${i}.conf`), text)
+    return fileOf(`${i}.conf`)
+  })
+  const { settings, diagnostics } = await readSettings(files)
+  const says = diagnostics.map((one) => {
+    const { file, span } = one.place
+    return `${file.slice(dir.length + 1)}:${span.line}: ${word(one).severity}[${one.code}] ${word(one).message}`
+  })
+  return { settings, says }
+}
+const guestOf = ({ guests }: Settings, vmid = 107) => {
+  const { ports, addresses, address } = guests.get(vmid) ?? {}
+  return { ports, addresses: addresses?.map(formatRange), address: address && formatRange(address) }
+}
+
+test('without files the defaults hold', async () => {
+  expect(await readSettings([fileOf('none'), fileOf('neither')])).toMatchObject({
+    settings: DEFAULT_SETTINGS,
+    diagnostics: [],
+  })
+})
+
+describe('a good value', () => {
+  test.each<[string, (settings: Settings) => unknown, unknown]>([
+    ['external = eth0, vmbr0.5', (one) => one.external, ['eth0', 'vmbr0.5']],
+    [
+      'internal = 10.0.0.0/8,fd10::/64',
+      (one) => one.internal !== 'auto' && one.internal.map(formatRange),
+      ['10.0.0.0/8', 'fd10::/64'],
+    ],
+    ['require-firewall = no', (one) => one.requireFirewall, false],
+    ['backend = nft', (one) => one.backend, 'nft'],
+    ['hairpin = others', (one) => one.hairpin, 'others'],
+    [
+      'guest-ports = 80, 20000-20999',
+      (one) => one.guestPorts,
+      [
+        [80, 80],
+        [20000, 20999],
+      ],
+    ],
+    [
+      'reserved-ports = tcp:22,udp:5404-5412',
+      (one) => one.reserved.map(({ proto, ports }) => `${proto} ${ports.join('-')}`),
+      ['tcp 22-22', 'udp 5404-5412'],
+    ],
+    ['reserved-ports = +tcp:9000', (one) => one.reserved.length, DEFAULT_SETTINGS.reserved.length + 1],
+    ['reserved-ports = auto +tcp:9000', (one) => one.reserved.length, DEFAULT_SETTINGS.reserved.length + 1],
+    ['allow-reserved = yes', (one) => one.allowReserved, true],
+    ['cut-removed = yes', (one) => one.cutRemoved, true],
+    ['interval = 60 ; seconds', (one) => one.intervalSeconds, 60],
+    ['[guest 107]\nports = 20100-20119', guestOf, { ports: [[20100, 20119]] }],
+    [
+      '[guest 107]\naddresses = 203.0.113.7, 2001:db8::7',
+      guestOf,
+      { addresses: ['203.0.113.7', '2001:db8::7'] },
+    ],
+    ['[guest 107]\naddress = 10.10.10.107', guestOf, { address: '10.10.10.107' }],
+  ])('%s', async (text, pick, expected) => {
+    const { settings, says } = await read(`[nat]\n${text}\n`)
+    expect(says).toEqual([])
+    expect(pick(settings)).toEqual(
+      typeof expected === 'object' && !Array.isArray(expected)
+        ? { ports: undefined, addresses: undefined, address: undefined, ...expected }
+        : expected,
+    )
+  })
+})
+
+describe('a bad value leaves the default', () => {
+  test.each([
+    ...[
+      'external = eth0|rm',
+      'external = $(id)',
+      'external = ,',
+      'internal = 10.0.0.0/33',
+      'internal = lan',
+      'require-firewall = maybe',
+    ],
+    ...[
+      'backend = nftables',
+      'hairpin = 1',
+      'guest-ports = 0-80',
+      'guest-ports = 80-70',
+      'guest-ports = 1-65536',
+      'guest-ports = x',
+    ],
+    ...[
+      'guest-ports = ٨٠',
+      'reserved-ports = 22',
+      'reserved-ports = icmp:1',
+      'reserved-ports = +',
+      'allow-reserved = 2',
+      'cut-removed =',
+    ],
+    ...['interval = 0', 'interval = 3601', 'interval = 1e3', 'interval = -5'],
+  ])('%s', async (text) => {
+    const { settings, says } = await read(`; a comment\n[nat]\n\n${text}\n`)
+    const [key = ''] = text.split(' ')
+    expect(says).toEqual([
+      expect.stringContaining(
+        `0.conf:4: error[setting-value] bad value '${text
+          .slice(key.length + 2)
+          .trim()
+          .replace(/;.*/, '')
+          .trim()}`,
+      ),
+    ])
+    expect(settings).toEqual({ ...DEFAULT_SETTINGS, guests: new Map() })
+  })
+
+  test.each([
+    'ports = 70000',
+    'addresses = 203.0.113.0/24',
+    'address = 10.10.10.107,10.10.10.108',
+    'address = db',
+  ])('[guest 107] %s', async (text) => {
+    const { settings, says } = await read(`[guest 107]\n${text}\n`)
+    expect(says).toEqual([expect.stringMatching(/^0\.conf:2: error\[setting-value\]/)])
+    expect(guestOf(settings)).toEqual({ ports: undefined, addresses: undefined, address: undefined })
+  })
+})
+
+test.each([
+  ['[nat]\nallow-reserve = yes\n', 2, 'allow-reserve'],
+  ['allow-reserved = yes\n', 1, 'allow-reserved'],
+  ['[nat]\n[gast 107]\nports = 1\n', 2, 'gast 107'],
+  ['[guest 7]\nports = 1\n', 1, 'guest 7'],
+  ['[guest 107x]\n', 1, 'guest 107x'],
+  ['[guest 107]\nbackend = nft\n', 2, 'backend'],
+  ['[nat.external]\nx = 1\n', 1, 'nat.external'],
+  ['[__proto__]\nx = 1\n', 1, '__proto__'],
+  ['[nat]\nconstructor = 1\n', 2, 'constructor'],
+])('what is unknown is told with its line: %j', async (text, line, key) => {
+  const { settings, says } = await read(text)
+  expect(says).toEqual([`0.conf:${line}: warning[setting-unknown] unknown setting '${key}' is ignored`])
+  expect(settings.allowReserved).toBe(false)
+})
+
+test('the file of the node lies over the file of the cluster, key by key, and each bad line is told of its own file', async () => {
+  const { settings, says } = await read(
+    '[nat]\ninterval = 9\nhairpin = no\n[guest 107]\nports = 80\naddress = 10.10.10.7\n',
+    '[nat]\nhairpin = x\ninterval = 7\ninterval = y\n[guest 107]\nports = 81\n',
+  )
+  expect(settings).toMatchObject({ intervalSeconds: 7, hairpin: 'no' })
+  expect(guestOf(settings)).toMatchObject({ ports: [[81, 81]], address: '10.10.10.7' })
+  expect(says.map((one) => one.slice(0, 8))).toEqual(['1.conf:2', '1.conf:4'])
+})
+
+describe('a file that cannot be used', () => {
+  const spoil: Record<string, (file: string) => unknown> = {
+    'a folder': (file) => mkdirSync(file),
+    'no text': (file) => writeFileSync(file, Buffer.from([0xff, 0xfe, 0, 1])),
+    'text with a zero byte': (file) => writeFileSync(file, '[nat]\nhairpin = no\0\n'),
+    'larger than a megabyte': (file) => writeFileSync(file, '; '.repeat(2 ** 20)),
+  }
+  test.each(Object.entries(spoil))('%s: the old settings stay, and it is told', async (_, make) => {
+    const [cluster, node] = [fileOf('0.conf'), fileOf('1.conf')]
+    writeFileSync(cluster, '[nat]\nguest-ports = 20000-20999\n')
+    writeFileSync(node, '[nat]\ninterval = 9\n')
+    const before = await readSettings([cluster, node])
+    rmSync(cluster)
+    make(cluster)
+    writeFileSync(node, '[nat]\ninterval = 8\n')
+    const after = await readSettings([cluster, node], before.texts)
+    expect(after.settings).toMatchObject({ guestPorts: [[20000, 20999]], intervalSeconds: 8 })
+    expect(after.diagnostics).toMatchObject([{ code: 'settings-unusable', place: { file: cluster } }])
+    expect((await readSettings([cluster, node], after.texts)).settings).toEqual(after.settings)
+    await expect(readSettings([cluster, node])).rejects.toThrow(Unreadable)
+  })
+})

@@ -1,0 +1,235 @@
+// "Could this be abused?": each threat of docs/abuse.md is tried by guest 105, and the packets go where they should.
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  backends,
+  copyTree,
+  createLab,
+  node1Tree,
+  Pvenat,
+  removeTree,
+  saveLikeGui,
+  waitFor,
+  type Lab,
+} from '../lab/index.ts'
+
+const on = (...rules: string[]) => `[OPTIONS]\nenable: 1\n[RULES]\n${rules.join('\n')}\n`
+const OWN = 'IN HTTP(ACCEPT) # NAT 3105'
+const CONF = 'nodes/pve1/lxc/105.conf'
+
+interface Threat {
+  /** Lines of 105.fw, or whole files. */
+  rules?: string[]
+  files?: Record<string, (text: string) => string>
+  /** What the tenant is told. */
+  says?: RegExp
+  /** `ADDRESS:PORT` → who answers when the internet asks; undefined: nobody. */
+  asked: Record<string, string | undefined>
+}
+
+const THREATS: Record<string, Threat> = {
+  'takes the port of the GUI': {
+    rules: ['IN HTTP(ACCEPT) # NAT 8006'],
+    says: /port 8006\/tcp belongs to this node \(pveproxy\)[\s\S]*help: pick a free port, for example: NAT 18006/,
+    asked: { '203.0.113.2:8006': 'pve' },
+  },
+  'takes the port of ssh, in a range': {
+    rules: ['IN ACCEPT -p tcp # NAT 20-30'],
+    says: /port 22\/tcp belongs to this node \(ssh\)/,
+    asked: { '203.0.113.2:22': 'pve' },
+  },
+  'takes a port on which a service of the node listens': {
+    rules: ['IN HTTP(ACCEPT) # NAT 9100'],
+    says: /port 9100\/tcp belongs to this node \(/,
+    asked: { '203.0.113.2:9100': 'pve' },
+  },
+  'takes the port of another guest, with a lower VMID': {
+    rules: ['IN HTTP(ACCEPT) # NAT 3000'],
+    says: /external port 3000\/tcp is already forwarded by 108\.fw:4/,
+    asked: {},
+  },
+  'forwards to another guest': {
+    rules: [
+      'IN ACCEPT -dest 10.10.10.107 -p tcp -dport 22 # NAT 4001',
+      'IN ACCEPT -p tcp -dport 22 # NAT 4002 to=10.10.10.107',
+    ],
+    says: /10\.10\.10\.107 is not an address of guest 105/,
+    asked: { '203.0.113.2:4001': undefined, '203.0.113.2:4002': undefined },
+  },
+  'forwards to the node itself, inside': {
+    rules: [
+      'IN ACCEPT -p tcp -dport 8006 # NAT 4001 to=10.10.10.1',
+      'IN ACCEPT -p tcp -dport 8006 # NAT 4002 to=127.0.0.1',
+    ],
+    says: /10\.10\.10\.1 is not an address of guest 105/,
+    asked: { '203.0.113.2:4001': undefined, '203.0.113.2:4002': undefined },
+  },
+  'forwards to the internet': {
+    rules: ['IN ACCEPT -p tcp -dport 4444 # NAT 4001 to=198.51.100.7 snat=1'],
+    says: /198\.51\.100\.7 is not an address of guest 105/,
+    asked: { '203.0.113.2:4001': undefined },
+  },
+  'takes the address by which the node is known': {
+    rules: ['IN ACCEPT # NAT 203.0.113.2 full=1'],
+    says: /port 22\/tcp belongs to this node/,
+    asked: { '203.0.113.2:8006': 'pve', '203.0.113.2:22': 'pve', '203.0.113.2:80': undefined },
+  },
+  'takes a whole address of the node: its services stay': {
+    rules: ['IN ACCEPT # NAT 203.0.113.7 full=1'],
+    says: /services of this node keep port .*9100\/tcp/,
+    asked: {
+      '203.0.113.7:8006': 'pve',
+      '203.0.113.7:22': 'pve',
+      '203.0.113.7:9100': 'pve',
+      '203.0.113.7:3000': '108',
+    },
+  },
+  'uses an external address that is not the node’s': {
+    rules: ['IN HTTP(ACCEPT) # NAT 203.0.113.50:80', 'IN ACCEPT # NAT 203.0.113.50 full=1'],
+    says: /203\.0\.113\.50 is not an external address of this node/,
+    asked: { '203.0.113.50:80': '200' },
+  },
+  'writes the address of another guest into its config': {
+    rules: ['IN SSH(ACCEPT) # NAT 4001'],
+    files: { [CONF]: (text) => text.replace('10.10.10.105', '10.10.10.107') },
+    // Its own MAC is still seen at its own address, and that is where everything of it leads.
+    asked: { '203.0.113.2:4001': '105' },
+  },
+  'writes an address of the internet into its config': {
+    rules: ['IN ACCEPT -p tcp -dport 4444 # NAT 4001'],
+    files: { [CONF]: (text) => text.replace('10.10.10.105', '198.51.100.7') },
+    asked: { '203.0.113.2:4001': undefined },
+  },
+  'copies the MAC of another guest': {
+    rules: ['IN SSH(ACCEPT) # NAT 4001'],
+    files: {
+      [CONF]: (text) => text.replace('BC:24:11:00:01:05', 'BC:24:11:00:01:07').replace(/ip=[^,]*/, 'ip=dhcp'),
+    },
+    says: /no address is known for net0 of guest 105/,
+    asked: { '203.0.113.2:4001': undefined, '203.0.113.2:3105': undefined },
+  },
+  'exempts ports of another guest': {
+    rules: ['IN HTTP(ACCEPT) -dest 10.10.10.108 # NAT none'],
+    says: /10\.10\.10\.108 is not an address of guest 105/,
+    asked: {},
+  },
+  'writes rules behind a line feed in a comment': {
+    rules: [
+      'IN HTTP(ACCEPT) # NAT 3106 x\n[RULES]\nIN ACCEPT -dest 10.10.10.107 -p tcp -dport 22 # NAT 4001\n[group webserver]\nIN SSH(ACCEPT) # NAT 4002',
+    ],
+    says: /10\.10\.10\.107 is not an address of guest 105/,
+    // The group header is none here, so its rule is the guest's own, and leads to the guest.
+    asked: { '203.0.113.2:3106': '105', '203.0.113.2:4001': undefined, '203.0.113.2:4002': '105' },
+  },
+  'writes shell and restore syntax': {
+    rules: [
+      'IN HTTP(ACCEPT) # NAT 3106 $(touch /run/owned) `touch /run/owned` ; touch /run/owned',
+      'IN HTTP(ACCEPT) # NAT 3107 " -j ACCEPT\rCOMMIT\x00*filter\v-F FORWARD owned',
+      'IN HTTP(ACCEPT) -source 1.2.3.4;reboot # NAT 3108',
+    ],
+    asked: { '203.0.113.2:3106': '105', '203.0.113.2:3107': '105', '203.0.113.2:3108': undefined },
+  },
+  'writes ten thousand rules': {
+    rules: Array.from(
+      { length: 10_000 },
+      (_, i) => `IN ACCEPT -p tcp -dport 80 -source 198.51.${i >> 8}.${i & 255} # NAT 9200-59000`,
+    ),
+    says: /too many rules marked NAT of guest 105 \(plain\): only the first 250 are used/,
+    asked: {},
+  },
+}
+
+describe.each(backends)('abuse on %s', (backend) => {
+  let lab: Lab
+  let tree: string
+  let pvenat: Pvenat
+  const texts = new Map<string, string>()
+
+  beforeAll(async () => {
+    lab = await createLab()
+    tree = await copyTree(node1Tree)
+    pvenat = new Pvenat(lab, backend, tree)
+    await pvenat.configure()
+    await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0'])
+    await Promise.all([
+      lab.serve('pve', 'tcp', 22, 8006, 9100),
+      lab.serve('inet', 'tcp', 443, 4444),
+      ...['105', '107', '108', '200'].map((guest) => lab.serve(guest, 'tcp', 22, 80, 443)),
+    ])
+    await saveLikeGui(tree, 'firewall/107.fw', on('IN SSH(ACCEPT) # NAT 2207'))
+    await saveLikeGui(tree, 'firewall/108.fw', on('IN HTTP(ACCEPT) # NAT 3000'))
+    await saveLikeGui(tree, 'firewall/105.fw', on(OWN))
+    for (const file of [CONF, 'firewall/105.fw']) texts.set(file, await readFile(join(tree, file), 'utf8'))
+    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0 })
+  })
+  afterAll(async () => {
+    await lab.stop()
+    await removeTree(tree)
+  })
+
+  const server = async (endpoint: string) => {
+    const answer = await lab.ask('inet', 'tcp', endpoint, { timeoutMs: 300 })
+    return typeof answer === 'string' ? undefined : answer.server
+  }
+
+  test.each(Object.entries(THREATS))('105 %s', async (_, { rules = [], files = {}, says, asked }) => {
+    try {
+      await writeFile(join(tree, 'firewall/105.fw'), on(OWN, ...rules))
+      for (const [file, change] of Object.entries(files))
+        await saveLikeGui(tree, file, change(texts.get(file) ?? ''))
+      const { exitCode, stderr } = await pvenat.run('apply')
+      if (says) expect(stderr).toMatch(says)
+      if (says && !/services of this node keep/.test(says.source)) expect(exitCode).toBe(1)
+      const rightful = { '203.0.113.2:3000': '108', '203.0.113.2:2207': '107', '203.0.113.2:3105': '105' }
+      const wanted = { ...rightful, ...asked }
+      const found = await Promise.all(
+        Object.keys(wanted).map(async (endpoint) => [endpoint, await server(endpoint)] as const),
+      )
+      expect(Object.fromEntries(found)).toEqual(wanted)
+      const { stdout } = await lab.exec('pve', [`iptables-${backend}-save`])
+      expect(stdout).not.toMatch(/owned|touch|reboot/)
+      expect((await lab.exec('pve', ['ls', '/run'])).stdout).not.toContain('owned')
+    } finally {
+      for (const [file, text] of texts) await saveLikeGui(tree, file, text)
+      await pvenat.run('apply')
+    }
+  })
+
+  test('105 sends from, or decides over, the address of another guest: it leaves as before', async () => {
+    for (const word of ['203.0.113.7', 'none', '']) {
+      await saveLikeGui(tree, 'firewall/105.fw', on(OWN, `OUT ACCEPT -source 10.10.10.107 # NAT ${word}`))
+      expect((await pvenat.run('apply')).stderr).toMatch(/10\.10\.10\.107 is not an address of guest 105/)
+      expect(await lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+    }
+    await saveLikeGui(tree, 'firewall/105.fw', on(OWN, 'OUT ACCEPT -source 0.0.0.0/0 # NAT 203.0.113.7'))
+    expect((await pvenat.run('apply')).stderr).toMatch(/is not an address of guest 105/)
+    expect(await lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+    await saveLikeGui(tree, 'firewall/105.fw', texts.get('firewall/105.fw') ?? '')
+  })
+
+  test('the service needs CAP_NET_ADMIN and CAP_NET_RAW and no more; what it writes is root’s alone', async () => {
+    await pvenat.run('rollback')
+    const caps = ['--bounding-set=-all,+net_admin,+net_raw', '--inh-caps=-all']
+    const service = lab.spawn('pve', ['setpriv', ...caps, '--', ...pvenat.argv('run')])
+    await service.says(/in force: /)
+    expect(await server('203.0.113.2:3000')).toBe('108')
+    await saveLikeGui(tree, 'firewall/105.fw', on(OWN, 'IN HTTP(ACCEPT) # NAT 3106'))
+    await waitFor(async () => (await server('203.0.113.2:3106')) === '105')
+    const { stdout } = await lab.exec('pve', [
+      'stat',
+      '-c',
+      '%a %U %n',
+      '/var/lib/pvenat',
+      '/run/pvenat',
+      '/var/lib/pvenat/state.json',
+    ])
+    expect(stdout.trim().split('\n')).toEqual([
+      '700 root /var/lib/pvenat',
+      '700 root /run/pvenat',
+      '600 root /var/lib/pvenat/state.json',
+    ])
+    expect(service.stdout + service.stderr).not.toMatch(/EPERM|EACCES|not permitted|denied/)
+    expect(await service.stop()).toMatchObject({ exitCode: 0 })
+  })
+})
