@@ -51,7 +51,7 @@ async function checkFiles({ files, paths }: Context): Promise<Checked> {
     const kind = basename(path) === 'cluster.fw' ? 'cluster' : basename(path) === 'host.fw' ? 'host' : 'vm'
     const beside = await clusterBeside(path, paths.pveDir)
     const context = kind === 'cluster' ? names : { ...names, cluster: readFw(beside, 'cluster', names) }
-    diagnostics.push(...readingProblems(readFw(text, kind, context), file))
+    for (const one of readingProblems(readFw(text, kind, context), file)) diagnostics.push(one)
   }
   return { diagnostics, sources }
 }

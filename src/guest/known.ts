@@ -148,7 +148,9 @@ function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): str
     .map(({ name }) => name)
   const isElsewhere = (name: string): boolean =>
     layerOf(name, nic) === undefined && (ready.plugged.has(name) || outside.includes(name))
-  if ([...around, ...outside].every(isElsewhere))
+  // On another machine than the node itself (a check before a file is copied over) the bridges are not to be seen.
+  const isHere = nic.bridge === undefined || ready.network.links?.has(nic.bridge) !== false
+  if (isHere && [...around, ...outside].every(isElsewhere))
     return `it is in no network on ${nic.bridge ?? 'its bridge'}`
   const others = (ready.owners.get(keyOf(ip)) ?? []).filter(
     (owner) => owner.vmid !== guest.vmid && owner.rank === 0,

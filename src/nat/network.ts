@@ -64,7 +64,11 @@ export function toNetwork(
         (!names.has(link.ifname) && (isBridge(link) || isVlanOf(bridges, link))),
     )
     .flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
-  return { external, internal: settings.internal === 'auto' ? internal : named(settings.internal, internal) }
+  return {
+    external,
+    internal: settings.internal === 'auto' ? internal : named(settings.internal, internal),
+    links: new Set(links.map(({ ifname }) => ifname)),
+  }
 }
 
 function isExternal(name: string, routes: readonly IpRoute[], { external }: Settings): boolean {

@@ -48,6 +48,8 @@ export interface Network {
   external: ExternalInterface[]
   /** Networks on the other bridges and VNets of this node. */
   internal: InternalNetwork[]
+  /** Names of all interfaces; undefined when they were not asked for. */
+  links?: ReadonlySet<string>
 }
 
 export interface ExternalInterface {

@@ -1,12 +1,15 @@
 /** Puts a ruleset into force: tried first, only what differs, read back afterwards, stale flows ended. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
 import { claimLines } from '../nat/incumbents.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
+import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { endStaleFlows } from './conntrack.ts'
+import { CommandFailed } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { withoutRefused } from './quarantine.ts'
 import { readState, writeState, type State } from './state.ts'
@@ -23,8 +26,11 @@ export interface Applied {
   quarantined: ReadonlySet<string>
 }
 
+const MAX_TRIES = 20
+const BUSY_MS = 50
+
 /** The kernel took what it was given but does not show it. */
-class NotInForce extends Error {}
+export class NotInForce extends Error {}
 
 /** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
 export async function apply(
@@ -72,7 +78,7 @@ async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<
   const hasLoop = await kernel.hasLoop()
   if (loop && !hasLoop) await kernel.setLoop(true)
   if (!isEmpty(plan)) {
-    await kernel.write(plan)
+    await writeSteadily(ruleset, plan, kernel)
     const left = makePlan(ruleset, await kernel.read())
     if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') {
       const what = left.changes.map((change) => change.what).join(', ')
@@ -80,6 +86,21 @@ async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<
     }
   }
   if (!loop && hasLoop) await kernel.setLoop(false)
+}
+
+/** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */
+async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Promise<void> {
+  let plan = first
+  for (let tries = 1; ; tries++) {
+    try {
+      return await kernel.write(plan)
+    } catch (error) {
+      const isBusy = error instanceof CommandFailed && /resource busy/i.test(error.finished.stderr)
+      if (!isBusy || tries === MAX_TRIES) throw error
+      await delay(BUSY_MS)
+      plan = makePlan(ruleset, await kernel.read())
+    }
+  }
 }
 
 function endFlows(

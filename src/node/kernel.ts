@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import { OWN_SET, type Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from './backend.ts'
 import { CommandFailed, must, run } from './exec.ts'
@@ -46,12 +46,17 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
 }
 
 async function readKernel(backend: Backend): Promise<InForce> {
-  const [sets, ...saved] = await Promise.all([
-    must('ipset', ['save']),
-    ...FAMILIES.map((family) => save(backend, family)),
-  ])
+  const [sets, ...saved] = await Promise.all([saveSets(), ...FAMILIES.map((family) => save(backend, family))])
   const [v4 = '', v6 = ''] = saved
   return { chains: { 4: parseSave(v4), 6: parseSave(v6) }, sets: parseSets(sets) }
+}
+
+/**
+ * Own sets by name: to save them all would keep pve-firewall from swapping its own for that long (EBUSY), and its update would fail.
+ */
+async function saveSets(): Promise<string> {
+  const names = (await must('ipset', ['list', '-n'])).split('\n').filter((name) => OWN_SET.test(name))
+  return names.length === 0 ? '' : must('ipset', ['restore'], names.map((name) => `save ${name}\n`).join(''))
 }
 
 /** Asking for legacy tables would load their modules; where none is in use there is nothing of ours. */

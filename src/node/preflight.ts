@@ -5,7 +5,7 @@ import { FAMILIES } from '../address.ts'
 import { parseSave } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
-import { CommandFailed, hold, run } from './exec.ts'
+import { CommandFailed, hold, run, type Finished, type Held } from './exec.ts'
 import { restoreProgram, type Backend } from './backend.ts'
 
 const MAX_TRIES = 200
@@ -21,47 +21,72 @@ export type Verdict = 'taken' | 'untried' | CommandFailed
 export async function preflight(backend: Backend, ruleset: Ruleset, plan: Plan): Promise<Verdict> {
   const inForce = { chains: { 4: parseSave(''), 6: parseSave('') }, sets: new Map() }
   const trial = makePlan(changedPart(ruleset, plan), inForce)
-  // A user namespace, so that it needs no power over the system.
-  const holder = await hold('unshare', ['--user', '--map-root-user', '--net', 'sleep', '60'])
-  if (!holder) return 'untried'
-  if (!(await isApart(holder.pid))) {
-    holder.stop()
-    return 'untried'
-  }
+  const space = await holdNamespace()
+  if (!space) return 'untried'
   const inside = (file: string, args: readonly string[], input: string): ReturnType<typeof run> =>
-    run(
-      'nsenter',
-      ['--target', String(holder.pid), '--user', '--net', '--preserve-credentials', '--', file, ...args],
-      input,
-    )
+    run('nsenter', ['--target', String(space.holder.pid), ...space.enter, '--', file, ...args], input)
   try {
     if (trial.sets !== '') {
-      const finished = await inside('ipset', ['restore'], trial.sets)
-      if (finished.code !== 0) return new CommandFailed('ipset restore', finished, trial.sets)
+      const verdict = verdictOf('ipset restore', await inside('ipset', ['restore'], trial.sets), trial.sets)
+      if (verdict) return verdict
     }
     for (const family of FAMILIES) {
       if (trial.tables[family] === '') continue
       const file = restoreProgram(backend, family)
       const finished = await inside(file, ['--noflush', '--wait=5'], trial.tables[family])
-      if (finished.code !== 0) return new CommandFailed(file, finished, trial.tables[family])
+      const verdict = verdictOf(file, finished, trial.tables[family])
+      if (verdict) return verdict
     }
     return 'taken'
   } finally {
-    holder.stop()
+    space.holder.stop()
   }
 }
 
+interface Space {
+  holder: Held
+  /** What nsenter must enter. */
+  enter: readonly string[]
+}
+
+/** A network namespace; with less power over the system, one inside a user namespace. */
+async function holdNamespace(): Promise<Space | undefined> {
+  const kinds = [
+    { unshare: ['--net'], enter: ['--net'], apart: ['net'] },
+    {
+      unshare: ['--user', '--map-root-user', '--net'],
+      enter: ['--user', '--net', '--preserve-credentials'],
+      apart: ['user', 'net'],
+    },
+  ]
+  for (const { unshare, enter, apart } of kinds) {
+    const holder = await hold('unshare', [...unshare, 'sleep', '60'])
+    if (!holder) continue
+    if (await isApart(holder.pid, apart)) return { holder, enter }
+    holder.stop()
+  }
+  return undefined
+}
+
 /** Entered a moment too early, the holder's namespaces would still be ours, and the trial would be for real. */
-async function isApart(pid: number): Promise<boolean> {
+async function isApart(pid: number, names: readonly string[]): Promise<boolean> {
   const space = (process: string, name: string): Promise<string> =>
     readlink(`/proc/${process}/ns/${name}`).catch(() => '')
-  const own = await Promise.all(['net', 'user'].map((name) => space('self', name)))
+  const own = await Promise.all(names.map((name) => space('self', name)))
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const theirs = await Promise.all(['net', 'user'].map((name) => space(String(pid), name)))
+    const theirs = await Promise.all(names.map((name) => space(String(pid), name)))
     if (theirs.every((one, i) => one !== '' && one !== own[i])) return true
     await delay(TRY_MS)
   }
   return false
+}
+
+/** Inside a user namespace a long message for nftables finds no room; that says nothing about the rules. */
+function verdictOf(file: string, finished: Finished, input: string): Verdict | undefined {
+  if (finished.code === 0) return undefined
+  return /Message too long|Operation not permitted/.test(finished.stderr)
+    ? 'untried'
+    : new CommandFailed(file, finished, input)
 }
 
 function changedPart({ chains, sets, loop }: Ruleset, { changes }: Plan): Ruleset {

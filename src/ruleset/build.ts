@@ -5,10 +5,10 @@ import type { KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { dnatChains, jumpRules } from './dnat.ts'
-import { filterRules, PASS_CHAIN } from './filter.ts'
+import { filterRules } from './filter.ts'
 import { loopRules, NO_LOOP } from './loop.ts'
 import type { Chain, Rule, Ruleset } from './model.ts'
-import { PASSED_CHAIN, passedRules, passRules } from './pass.ts'
+import { passRules } from './pass.ts'
 import { hairpin, innerSource, sourceTranslation } from './source.ts'
 
 /** A bridge between tap and bridge exists for NICs with firewall=1 only (pve-common Network.pm). */
@@ -68,13 +68,8 @@ function buildFamily(
   return {
     chains: [
       { table: 'raw', name: 'PVENAT-ZONE', rules: [firewallBridgeZone(), ...loop.zone] },
-      filter('PVENAT-FORWARD', filterRules(rules, dispatch, family, internal, loop, drops)),
-      ...(drops
-        ? [
-            filter(PASS_CHAIN, passRules(rules, dispatch, family, loop)),
-            filter(PASSED_CHAIN, passedRules(rules, family, internal)),
-          ]
-        : []),
+      filter('PVENAT-FORWARD', filterRules(rules, dispatch, family, internal, loop)),
+      ...(drops ? [filter('PVENAT-PASS', passRules(rules, dispatch, family, internal, loop))] : []),
       ...chains,
       nat('PVENAT-PREROUTING', [passFirewallBridges(), ...loop.prerouting, ...jumpRules(jumps, view)]),
       nat(

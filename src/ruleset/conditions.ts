@@ -1,5 +1,7 @@
 /** Conditions that NAT rules of all kinds have in common. */
-import type { Match } from '../nat/model.ts'
+import type { Family } from '../address.ts'
+import { shortHash } from '../hash.ts'
+import type { KernelSet, Match } from '../nat/model.ts'
 import type { Rule } from './model.ts'
 
 /** Protocol and ports. */
@@ -27,5 +29,19 @@ export function matches(source: Match, destination: Match): Partial<Rule> {
   return {
     ...(source.ranges === 'any' ? {} : { source }),
     ...(destination.ranges === 'any' ? {} : { destination }),
+  }
+}
+
+/**
+ * An own set of addresses and ports. Its name changes with its content, so that old rules go with the old set and new ones
+ * with the new until the very moment when they change.
+ */
+export function pairSet(name: string, family: Family, entries: readonly string[]): KernelSet {
+  const sorted = [...new Set(entries)].sort()
+  return {
+    name: `pvenat-${name}-${shortHash(sorted.join())}-v${family}`,
+    type: 'hash:ip,port',
+    family,
+    entries: sorted,
   }
 }

@@ -7,8 +7,6 @@ import { matches, packets } from './conditions.ts'
 import type { Loop } from './loop.ts'
 import type { Rule } from './model.ts'
 
-export const PASS_CHAIN = 'PVENAT-PASS'
-
 /**
  * The first rule costs an established connection one look; it also stays when nothing else does, because the kernel
  * cuts live connections when the last rule that needs conntrack goes.
@@ -19,17 +17,14 @@ export function filterRules(
   family: Family,
   internal: readonly InternalNetwork[],
   loop: Loop,
-  drops: boolean,
 ): Rule[] {
   const granted = [...dispatch.common, ...dispatch.addresses.flatMap(({ special }) => special)]
   const blocks = rules.flatMap((rule) => rule.blocks).filter((block) => block.family === family)
   return [
-    ...(drops ? [{ state: '!NEW', target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
     { state: '!NEW', target: { kind: 'return' } },
     ...loop.forward,
     ...blocks.flatMap(blockRules),
     ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
-    ...(drops ? [{ target: { kind: 'jump', chain: PASS_CHAIN } } as const] : []),
   ]
 }
 

@@ -11,7 +11,7 @@ import { formatRange, intersects, parseIp, type Family, type Range } from '../ad
 import type { Dispatch } from '../nat/claims.ts'
 import type { Forward, KernelSet } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
-import { matches } from './conditions.ts'
+import { matches, pairSet } from './conditions.ts'
 import { dnat, isHairpin, type Jump } from './dnat.ts'
 import type { Rule } from './model.ts'
 
@@ -149,12 +149,7 @@ function selfSet(forwards: readonly Forward[], index: number, family: Family): K
     const address = formatRange(inner)
     return Array.from({ length: ports[1] - ports[0] + 1 }, (_, i) => `${address},${proto}:${ports[0] + i}`)
   })
-  return {
-    name: `pvenat-self-${index}-v${family}`,
-    type: 'hash:ip,port',
-    family,
-    entries: [...new Set(entries)].sort(),
-  }
+  return pairSet(`self-${index}`, family, entries)
 }
 
 function ip(text: string): Range {

@@ -22,7 +22,7 @@ export interface Hook {
 export const HOOKS: readonly Hook[] = [
   { table: 'raw', from: 'PREROUTING', to: 'PVENAT-ZONE' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-FORWARD' },
-  { table: 'filter', from: 'FORWARD', to: 'PVENAT-PASSED', last: true },
+  { table: 'filter', from: 'FORWARD', to: 'PVENAT-PASS', last: true },
   { table: 'nat', from: 'PREROUTING', to: 'PVENAT-PREROUTING' },
   { table: 'nat', from: 'OUTPUT', to: 'PVENAT-OUTPUT' },
   { table: 'nat', from: 'POSTROUTING', to: 'PVENAT-POSTROUTING' },
@@ -62,7 +62,7 @@ export interface Rule {
   sport?: PortRange
   icmpType?: string
   /** Conntrack: new connections only, translated ones only, or anything but these. */
-  state?: 'NEW' | 'DNAT' | 'SNAT' | '!NEW' | '!DNAT'
+  state?: 'NEW' | 'ESTABLISHED' | 'DNAT' | 'SNAT' | '!NEW' | '!DNAT'
   /** Conntrack: packets in the direction of the first one, or answers. */
   direction?: 'ORIGINAL' | 'REPLY'
   /** The port that the client called, of a translated connection. */
@@ -70,8 +70,8 @@ export interface Rule {
   originalDestination?: Range
   /** Routed, not merely bridged. */
   routed?: true
-  /** Leaves a firewall bridge towards the bridge outside, and pve-firewall let it pass (its mark). */
-  passed?: true
+  /** Only bridged: into the firewall bridge of a guest, or out of it. */
+  bridged?: 'in' | 'out'
   target: Target
   /** Ids of the NAT rule that it serves, for counters and quarantine. */
   serves?: string

@@ -1,17 +1,16 @@
 /**
- * PVENAT-PASS: what a FORWARD policy of DROP, which somebody else set (Docker does), must not stop: our forwards, our egress and
- * their answers, and nothing else. Only there while the policy is DROP.
+ * PVENAT-PASS, at the end of FORWARD: what a policy of DROP, which somebody else set (Docker does), must not stop: our forwards, our
+ * egress and their answers, and nothing else. At the end, so that whatever is refused by name stays refused. Only there while
+ * the policy is DROP.
  */
 import { formatRange, type Family } from '../address.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import { ANY } from '../nat/match.ts'
 import type { InternalNetwork } from '../nat/view.ts'
 import type { Egress, Forward, KernelSet, NatRule } from '../nat/model.ts'
-import { matches, packets } from './conditions.ts'
+import { matches, packets, pairSet } from './conditions.ts'
 import { LOOP_IN, LOOP_OUT, NO_LOOP, type Loop } from './loop.ts'
 import type { Rule } from './model.ts'
-
-export const PASSED_CHAIN = 'PVENAT-PASSED'
 
 /** Wider forwards are matched by a rule instead of a member of the set each. */
 const MAX_SET_WIDTH = 256
@@ -20,35 +19,59 @@ export function passRules(
   rules: readonly NatRule[],
   { common, addresses }: Dispatch,
   family: Family,
+  internal: readonly InternalNetwork[],
   loop: Loop,
 ): Rule[] {
   const forwards = [...common, ...addresses.flatMap(({ special }) => special)]
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
-  return [...passLoop(loop), ...passForwards(forwards, family), ...egresses.flatMap(passEgress)]
+  return [
+    ...passLoop(loop),
+    ...passForwards(forwards, family),
+    ...egresses.flatMap(passEgress),
+    ...passBridges(forwards, family, internal),
+  ]
 }
 
 /**
- * PVENAT-PASSED, at the end of FORWARD: what a guest with firewall=1 sends crosses FORWARD once more on its firewall bridge. There
- * pve-firewall decides; what it lets pass would then meet the policy.
+ * Packets of guests with firewall=1 cross FORWARD once more on their firewall bridge. What pve-firewall refuses there does not come this
+ * far, so here what may go in or out by NAT may pass; whether it does was or will be decided where it is routed.
  */
-export function passedRules(
-  rules: readonly NatRule[],
+function passBridges(
+  forwards: readonly Forward[],
   family: Family,
   internal: readonly InternalNetwork[],
 ): Rule[] {
-  const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
-  const hairpin = internal.map(({ network }): Rule => ({
+  const target = { kind: 'accept' } as const
+  const answers: Rule[] = (['in', 'out'] as const).map((bridged) => ({
+    bridged,
+    state: 'ESTABLISHED',
+    target,
+  }))
+  const { set, wide } = innerEndpoints(forwards, family)
+  const inward: Rule[] = [
+    ...(set.entries.length > 0 ? [{ bridged: 'in', pair: set, sides: 'dst,dst', target } as const] : []),
+    ...wide.map((forward): Rule => {
+      const ports = innerPorts(forward)
+      const proto = forward.proto === 'all' ? {} : { proto: forward.proto }
+      return {
+        ...proto,
+        ...(ports ? { ports } : {}),
+        bridged: 'in',
+        destination: { ranges: [forward.inner] },
+        target,
+      }
+    }),
+  ]
+  const neighbours = internal.map(({ network }): Rule => ({
     destination: { ranges: [network] },
     target: { kind: 'return' },
   }))
-  const senders = [
-    ...egresses.map(({ source }) => source),
-    ...internal.map(({ network }) => ({ ranges: [network] })),
-  ]
-  return [
-    ...hairpin,
-    ...senders.map((source): Rule => ({ ...matches(source, ANY), passed: true, target: { kind: 'accept' } })),
-  ]
+  const outward = internal.map(({ network }): Rule => ({
+    bridged: 'out',
+    source: { ranges: [network] },
+    target,
+  }))
+  return [...answers, ...inward, ...neighbours, ...outward]
 }
 
 function passLoop(loop: Loop): Rule[] {
@@ -62,29 +85,30 @@ function passLoop(loop: Loop): Rule[] {
 
 /** There: to the inner address and port. Back: from there. Only what was translated on its way. */
 function passForwards(forwards: readonly Forward[], family: Family): Rule[] {
-  const entries = forwards.flatMap((forward) => {
-    const { inner, proto } = forward
-    const [lo, hi] = innerPorts(forward) ?? [1, 0]
-    if (hi - lo >= MAX_SET_WIDTH) return []
-    return Array.from(
-      { length: Math.max(0, hi - lo + 1) },
-      (_, i) => `${formatRange(inner)},${proto}:${lo + i}`,
-    )
-  })
-  const set: KernelSet = {
-    ...{ name: `pvenat-inner-v${family}`, type: 'hash:ip,port', family },
-    entries: [...new Set(entries)].sort(),
-  }
+  const { set, wide } = innerEndpoints(forwards, family)
   const translated = { state: 'DNAT', target: { kind: 'accept' } } as const
   const members: Rule[] = [
     { ...translated, pair: set, sides: 'dst,dst', direction: 'ORIGINAL' },
     { ...translated, pair: set, sides: 'src,src', direction: 'REPLY' },
   ]
-  const wide = forwards.filter((forward) => {
+  return [...(set.entries.length > 0 ? members : []), ...wide.flatMap(passWide)]
+}
+
+function innerEndpoints(forwards: readonly Forward[], family: Family): { set: KernelSet; wide: Forward[] } {
+  const isWide = (forward: Forward): boolean => {
     const ports = innerPorts(forward)
     return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
-  })
-  return [...(entries.length > 0 ? members : []), ...wide.flatMap(passWide)]
+  }
+  const entries = forwards
+    .filter((forward) => !isWide(forward))
+    .flatMap((forward) => {
+      const [lo, hi] = innerPorts(forward) ?? [1, 0]
+      return Array.from(
+        { length: hi - lo + 1 },
+        (_, i) => `${formatRange(forward.inner)},${forward.proto}:${lo + i}`,
+      )
+    })
+  return { set: pairSet('inner', family, entries), wide: forwards.filter(isWide) }
 }
 
 function passWide(forward: Forward): Rule[] {

@@ -134,7 +134,32 @@ function planFamily(
   changes: Change[],
 ): string {
   const tables = wanted.length > 0 ? TABLES : [...TABLES].reverse()
-  return tables.map((table) => planTable(table, wanted, saved, family, changes)).join('')
+  const texts = tables.map((table) => planTable(table, wanted, saved, family, changes))
+  const [raw = '', filter = '', nat = ''] = texts
+  const letting = wanted.length > 0 ? stillLetting(wanted, saved) : []
+  if (letting.length === 0) return texts.join('')
+  const both = letting.flatMap(({ old }) => old).join('\n')
+  const exact = letting.flatMap(({ chain: { name, rules } }) => [
+    `:${name} - [0:0]`,
+    ...rules.map(({ line }) => line),
+  ])
+  return `${raw}${filter.replace(/COMMIT\n$/, `${both}\nCOMMIT\n`)}${nat}*filter\n${exact.join('\n')}\nCOMMIT\n`
+}
+
+/**
+ * Filter chains that would let less through before the nat table has followed. Until it has they let through what they did and
+ * what they will: there is no commit over two tables.
+ */
+function stillLetting(
+  wanted: readonly TextChain[],
+  saved: SavedTables,
+): { chain: TextChain; old: string[] }[] {
+  return wanted.flatMap((chain) => {
+    const old = chain.table === 'filter' ? (saved.own.get(`filter ${chain.name}`) ?? []) : []
+    const isOnlyLonger = old.every(({ hash }, i) => hash === chain.rules[i]?.hash)
+    const accepts = old.filter(({ line }) => line.endsWith(' -j ACCEPT')).map(({ line }) => line)
+    return isOnlyLonger || accepts.length === 0 ? [] : [{ chain, old: accepts }]
+  })
 }
 
 function planTable(

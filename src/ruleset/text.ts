@@ -8,9 +8,6 @@ import type { Chain, Rule, Target } from './model.ts'
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
 export const MARK = 'pvenat:'
 
-/** What pve-firewall sets when a guest's rules accept what it sends (Firewall.pm, PVEFW-SET-ACCEPT-MARK). */
-const PASSED_MARK = '0x80000000/0x80000000'
-
 /** A rule as it is sent, and the hash by which it is known when it is read back (iptables-save spells rules its own way). */
 export interface RuleText {
   hash: string
@@ -43,19 +40,7 @@ function conditions(rule: Rule, family: Family): string[] {
     ...(ports ? ['--dport', portWord(ports)] : []),
     ...(icmpType === undefined ? [] : icmp(icmpType, family)),
     ...(rule.routed ? ['-m', 'physdev', '!', '--physdev-is-bridged'] : []),
-    ...(rule.passed
-      ? [
-          '-m',
-          'physdev',
-          '--physdev-is-bridged',
-          '--physdev-out',
-          'fwln+',
-          '-m',
-          'mark',
-          '--mark',
-          PASSED_MARK,
-        ]
-      : []),
+    ...(rule.bridged ? ['-m', 'physdev', '--physdev-is-bridged', `--physdev-${rule.bridged}`, 'fwln+'] : []),
     ...(state === undefined ? [] : conntrackState(state)),
     ...(rule.direction
       ? [...(state === undefined ? ['-m', 'conntrack'] : []), '--ctdir', rule.direction]
@@ -67,7 +52,8 @@ function conditions(rule: Rule, family: Family): string[] {
 
 function conntrackState(state: NonNullable<Rule['state']>): string[] {
   const not = state.startsWith('!') ? ['!'] : []
-  return ['-m', 'conntrack', ...not, '--ctstate', state.replace('!', '')]
+  const word = state === 'ESTABLISHED' ? 'RELATED,ESTABLISHED' : state.replace('!', '')
+  return ['-m', 'conntrack', ...not, '--ctstate', word]
 }
 
 function icmp(type: string, family: Family): string[] {

@@ -14,7 +14,7 @@ import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
 import type { Sighting } from '../guest/learnt.ts'
-import type { Tree } from '../read.ts'
+import type { StaleFile, Tree } from '../read.ts'
 import { FAMILIES } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { Ruleset } from '../ruleset/model.ts'
@@ -45,6 +45,8 @@ interface Memory {
   quarantined: ReadonlySet<string>
   /** Guests that are missing from .vmlist, and since when (milliseconds). */
   missing: Map<number, number>
+  /** Files that could not be read at the last look, and why. */
+  stale: Map<string, string>
   backend: Backend | undefined
   /** Watches the kernel by way of that backend. */
   drift: Monitor | undefined
@@ -73,6 +75,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       tree: undefined,
       sightings: [],
       quarantined: new Set(),
+      stale: new Map(),
       missing: new Map(),
     },
     ...{
@@ -147,6 +150,7 @@ async function applyLook(
     memory.backend = backend
   }
   sayApplied(applied, memory, journal)
+  sayStale(looked.tree.stale ?? [], memory, journal)
   memory.quarantined = applied.quarantined
   memory.sightings = applied.outcome.view.sightings
   const all = [...looked.settingsDiagnostics, ...applied.outcome.translation.diagnostics]
@@ -168,6 +172,16 @@ function sayApplied({ outcome, plan, sysctls, endedFlows }: Applied, memory: Mem
       'another program keeps changing the rules of pvenat; they are repaired less and less often',
     )
   }
+}
+
+/** Files that cannot be read, of which the last good text stands: once when it comes, once when it is over. */
+function sayStale(stale: readonly StaleFile[], memory: Memory, journal: Journal): void {
+  const now = new Map(stale.map(({ file, reason }) => [file, reason]))
+  for (const [file, reason] of now) {
+    if (memory.stale.get(file) !== reason) journal.error(`${reason}; what it said before stays in force`)
+  }
+  for (const file of memory.stale.keys()) if (!now.has(file)) journal.info(`${file} can be read again`)
+  memory.stale = now
 }
 
 /** The same for rulesets that ask for the same. */

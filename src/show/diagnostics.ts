@@ -26,9 +26,12 @@ export function printable(text: string): string {
 
 /** Sorted by file, line and column. */
 export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pveDir: string): Located[] {
+  const lines = new Map(
+    [...new Set(diagnostics.map(({ place }) => place.file))].map((file) => [file, linesOf(sources, file)]),
+  )
   const located = diagnostics.map((diagnostic): Located => {
     const { file, span } = diagnostic.place
-    const line = lineBytes(sources, file, span.line)
+    const line = lines.get(file)?.[span.line - 1] ?? ''
     const column = decode(line.slice(0, span.from)).length
     const { severity, message, help } = word(diagnostic)
     return {
@@ -50,7 +53,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
 export function renderDiagnostic(located: Located, sources: Sources, pveDir: string, paint: Paint): string {
   const { file, line, column, endColumn, severity, code, message, help } = located
   const relative = sources.has(file) ? file : file.slice(join(pveDir, '/').length)
-  const text = printable(decode(lineBytes(sources, relative, line)))
+  const text = printable(decode(linesOf(sources, relative)[line - 1] ?? ''))
   const { shown, from, to } = window(text, column, endColumn)
   const number = String(line).padStart(5)
   const caret = ' '.repeat(from) + '^'.repeat(Math.max(1, to - from))
@@ -84,8 +87,8 @@ function window(
   return { shown, from: column - start, to: Math.min(endColumn - start, shown.length) }
 }
 
-function lineBytes(sources: Sources, file: string, line: number): string {
-  return sources.get(file)?.split('\n')[line - 1] ?? ''
+function linesOf(sources: Sources, file: string): string[] {
+  return sources.get(file)?.split('\n') ?? []
 }
 
 function decode(bytes: string): string {

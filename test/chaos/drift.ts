@@ -88,9 +88,12 @@ export function driftSuite(backend: Backend): void {
       const [early, late] = [times.filter((t) => t < 30).length, times.filter((t) => t >= 30).length]
       console.log(`fight on ${backend}: undone at ${times.join(' ')} tenths of a second`)
       expect(times.length).toBeGreaterThan(1)
-      expect(late).toBeLessThanOrEqual(early)
+      // Few of them tell nothing of a rate.
+      expect(late).toBeLessThanOrEqual(early + 1)
       const said = output().slice(from)
-      expect(said.match(/again and again|undo|undone|fight/gi) ?? []).toHaveLength(times.length > 5 ? 1 : 0)
+      const alarms = said.match(/another program|again and again|undo|fight/gi) ?? []
+      expect(alarms.length).toBeLessThanOrEqual(1)
+      if (times.length > 8) expect(alarms).toHaveLength(1)
       expect(await node.repaired(own, now(), 35_000)).toBeLessThan(31_000)
     }, 60_000)
   })

@@ -185,7 +185,7 @@ class Walker {
       case 'direction':
         // Answers are never walked.
         return rule.direction === 'ORIGINAL'
-      case 'passed':
+      case 'bridged':
         // There is no pve-firewall here whose mark it could be.
         return false
       case 'proto':
