@@ -27,7 +27,7 @@ export async function applyUnlessUnconfirmed(
   process.on('SIGHUP', () => undefined)
   await rm(confirmation(paths), { force: true })
   const before = await kernel.read()
-  const hadLoop = await kernel.hasLoop()
+  const hadLoop = await kernel.hasLoop([])
   const olds = new Map<string, string>()
   const watched: Kernel = {
     ...kernel,
@@ -40,7 +40,7 @@ export async function applyUnlessUnconfirmed(
   io.stderr(`in force for ${seconds} s; to keep it run: pvenat confirm\n`)
   if (await isConfirmed(paths, seconds)) return applied
   await kernel.write(makeUndo(before, await kernel.read()))
-  if (!hadLoop) await kernel.setLoop(false)
+  if (!hadLoop) await kernel.setLoop([])
   for (const [path, value] of olds) await kernel.setSysctl(path, value)
   io.stderr('not confirmed; what was in force before is in force again\n')
   return undefined

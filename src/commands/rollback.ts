@@ -12,10 +12,10 @@ export async function rollbackCommand({ io, paths, dryRun }: Context): Promise<n
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   if (!dryRun) await stopService(paths.runDir, warn)
   const removals = await planRollback(await currentBackend(), warn)
-  const loop = await hasLoop()
+  const loop = await hasLoop([])
   const text = removals.map(({ backend, plan }) => `${backend}:\n${renderChanges(plan.changes)}`).join('')
   if (!dryRun) await rollbackKernel(removals, warn)
-  if (!dryRun && loop) await setLoop(false)
+  if (!dryRun && loop) await setLoop([])
   const sysctls = await restoreSysctls(paths.stateDir, dryRun)
   const switched = [...sysctls].map(([path, value]) => `${path.replaceAll('/', '.')} = ${value}\n`).join('')
   if (!dryRun) {

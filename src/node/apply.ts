@@ -41,7 +41,7 @@ export async function apply(
 ): Promise<Applied> {
   const inForce = await kernel.read()
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel)
-  const state = await readState(stateDir)
+  const state = await readState(stateDir, warn)
   const sysctls = await changedSysctls(outcome, look, kernel)
   const next = nextState(state, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
@@ -74,9 +74,9 @@ async function settle(
 
 /** Interfaces of the loop come before the rules that use them and go after them. */
 async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<void> {
-  const loop = ruleset.loop.length > 0
-  const hasLoop = await kernel.hasLoop()
-  if (loop && !hasLoop) await kernel.setLoop(true)
+  const { loop } = ruleset
+  const hasLoop = await kernel.hasLoop(loop)
+  if (loop.length > 0 && !hasLoop) await kernel.setLoop(loop)
   if (!isEmpty(plan)) {
     await writeSteadily(ruleset, plan, kernel)
     const left = makePlan(ruleset, await kernel.read())
@@ -85,7 +85,7 @@ async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<
       throw new NotInForce(`the kernel does not show what was written: ${what}`)
     }
   }
-  if (!loop && hasLoop) await kernel.setLoop(false)
+  if (loop.length === 0 && hasLoop) await kernel.setLoop([])
 }
 
 /** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */

@@ -13,12 +13,17 @@ export interface Finished {
   stderr: string
 }
 
+export interface RunOptions {
+  timeoutMs?: number
+  env?: Record<string, string>
+}
+
 /** Runs a program of the system to its end; never throws. `input` is all that it reads. */
 export async function run(
   file: string,
   args: readonly string[],
   input = '',
-  timeoutMs = 30_000,
+  { timeoutMs = 30_000, env = {} }: RunOptions = {},
 ): Promise<Finished> {
   const result = await execa(file, args, {
     input,
@@ -26,7 +31,7 @@ export async function run(
     reject: false,
     stripFinalNewline: false,
     maxBuffer: 1 << 28,
-    env: ENVIRONMENT,
+    env: { ...ENVIRONMENT, ...env },
     extendEnv: false,
   })
   const code = result.timedOut ? 124 : (result.exitCode ?? 127)

@@ -23,10 +23,10 @@ export interface Kernel {
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
   sysctl: (path: string) => Promise<string | undefined>
   setSysctl: (path: string, value: string) => Promise<void>
-  /** Whether the interfaces of the loop are there and up. */
-  hasLoop: () => Promise<boolean>
-  /** Makes the interfaces of the loop, or takes them away. */
-  setLoop: (wanted: boolean) => Promise<void>
+  /** Whether the loop is there for these families; with none, whether anything of it is. */
+  hasLoop: (families: readonly Family[]) => Promise<boolean>
+  /** Makes the loop for these families; with none it is taken away. */
+  setLoop: (families: readonly Family[]) => Promise<void>
 }
 
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */

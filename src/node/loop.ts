@@ -1,5 +1,5 @@
 /** The pair of interfaces for guests that reach themselves; why it exists stands in ruleset/loop.ts. */
-import { FAMILIES } from '../address.ts'
+import type { Family } from '../address.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { must, run } from './exec.ts'
 
@@ -9,33 +9,59 @@ import { must, run } from './exec.ts'
  */
 const MAC = '02:70:76:6e:61:74'
 
-/** Whether both ends are there and up. */
-export async function hasLoop(): Promise<boolean> {
-  const { code, stdout } = await run('ip', ['-o', 'link', 'show', 'dev', LOOP_OUT, 'up'])
-  return code === 0 && stdout.includes(`${LOOP_OUT}@${LOOP_IN}`)
+/** Whether both ends are there and up, with the routes of these families; with none, whether anything of it is there. */
+export async function hasLoop(families: readonly Family[]): Promise<boolean> {
+  const link = await run('ip', ['-o', 'link', 'show', 'dev', LOOP_OUT])
+  if (link.code !== 0 || families.length === 0) return link.code === 0
+  const wanted = families.flatMap(routes).map(({ to, dev }) => ({ host: to.replace(/\/.*/, ''), dev }))
+  const asks = [
+    ...[LOOP_OUT, LOOP_IN].map((name) => `link show dev ${name} up`),
+    ...wanted.map(({ host }) => `route get ${host}`),
+  ]
+  const { stdout } = await run('ip', ['-o', '-force', '-batch', '-'], lines(asks))
+  const answers = stdout.split('\n')
+  const isUp = [LOOP_OUT, LOOP_IN].every((name) => stdout.includes(`: ${name}@`))
+  const isRouted = wanted.every(({ host, dev }) =>
+    [`${host} dev ${dev} `, `${host} from :: dev ${dev} `].some((start) =>
+      answers.some((line) => line.startsWith(start)),
+    ),
+  )
+  return isUp && isRouted
 }
 
-export async function setLoop(wanted: boolean): Promise<void> {
+/** Makes the pair with the routes of these families; takes it away when there are none. */
+export async function setLoop(families: readonly Family[]): Promise<void> {
   await run('ip', ['link', 'delete', 'dev', LOOP_OUT])
-  if (!wanted) return
+  if (families.length === 0) return
   try {
-    await must('ip', ['-batch', '-'], batch())
+    await must('ip', ['-batch', '-'], batch(families))
   } catch (error) {
-    // Half a loop would pass for a whole one at the next look.
+    // Half a loop would be in the way of a whole one.
     await run('ip', ['link', 'delete', 'dev', LOOP_OUT])
     throw error
   }
 }
 
-function batch(): string {
+function batch(families: readonly Family[]): string {
+  const pair = `link add name ${LOOP_OUT} address ${MAC} type veth peer name ${LOOP_IN} address ${MAC}`
   const ends = [LOOP_OUT, LOOP_IN].flatMap((name) => [
     `link set dev ${name} addrgenmode none`,
     `link set dev ${name} arp off up`,
   ])
-  const routes = FAMILIES.flatMap((family) => [
-    `route replace ${LOOP_NETWORKS[family].targets} dev ${LOOP_OUT}`,
-    `route replace ${LOOP_NETWORKS[family].source} dev ${LOOP_IN}`,
-  ])
-  const pair = `link add name ${LOOP_OUT} address ${MAC} type veth peer name ${LOOP_IN} address ${MAC}`
-  return [pair, ...ends, ...routes].map((line) => `${line}\n`).join('')
+  const all = families.flatMap((family) =>
+    routes(family).map(({ to, dev }) => `route replace ${to} dev ${dev}`),
+  )
+  return lines([pair, ...ends, ...all])
+}
+
+function routes(family: Family): { to: string; dev: string }[] {
+  const { targets, source } = LOOP_NETWORKS[family]
+  return [
+    { to: targets, dev: LOOP_OUT },
+    { to: source, dev: LOOP_IN },
+  ]
+}
+
+function lines(list: readonly string[]): string {
+  return list.map((line) => `${line}\n`).join('')
 }

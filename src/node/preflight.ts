@@ -8,6 +8,11 @@ import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, run, type Finished, type Held } from './exec.ts'
 import { restoreProgram, type Backend } from './backend.ts'
 
+/**
+ * The lock of iptables-legacy belongs to the machine, not to the namespace. A trial that held it would make pve-firewall's update
+ * fail, which does not wait for it.
+ */
+const OWN_LOCK = { XTABLES_LOCKFILE: '/dev/null' }
 const MAX_TRIES = 200
 const TRY_MS = 5
 
@@ -24,7 +29,9 @@ export async function preflight(backend: Backend, ruleset: Ruleset, plan: Plan):
   const space = await holdNamespace()
   if (!space) return 'untried'
   const inside = (file: string, args: readonly string[], input: string): ReturnType<typeof run> =>
-    run('nsenter', ['--target', String(space.holder.pid), ...space.enter, '--', file, ...args], input)
+    run('nsenter', ['--target', String(space.holder.pid), ...space.enter, '--', file, ...args], input, {
+      env: OWN_LOCK,
+    })
   try {
     if (trial.sets !== '') {
       const verdict = verdictOf('ipset restore', await inside('ipset', ['restore'], trial.sets), trial.sets)

@@ -14,18 +14,42 @@ export interface State {
 
 const EMPTY: State = { version: 1, sysctls: {}, incumbents: [], endpoints: [] }
 
-/** The state; empty when there is none or it cannot be understood (it is then written anew at the next change). */
-export async function readState(dir: string): Promise<State> {
-  const text = await readFile(join(dir, 'state.json'), 'utf8').catch(() => '')
+/**
+ * The state; empty when there is none. One that cannot be understood is said to `warn`, and written anew at the next change:
+ * who had which port is then forgotten, and so is what sysctls were.
+ */
+export async function readState(
+  dir: string,
+  warn: (message: string) => void = () => undefined,
+): Promise<State> {
+  const file = join(dir, 'state.json')
+  let text: string
   try {
-    const state = JSON.parse(text) as Partial<State>
-    const isKnown =
-      typeof state.sysctls === 'object' &&
-      Array.isArray(state.incumbents ?? []) &&
-      Array.isArray(state.endpoints ?? [])
-    return isKnown ? { ...EMPTY, ...state } : EMPTY
-  } catch {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // Whoever only looks need not be root.
+    if (code !== 'ENOENT' && code !== 'EACCES')
+      warn(`cannot read ${file}: ${code}; who had which port is forgotten`)
     return EMPTY
+  }
+  const state = parseState(text)
+  if (!state) warn(`${file} makes no sense; who had which port, and what sysctls were, is forgotten`)
+  return state ?? EMPTY
+}
+
+function parseState(text: string): State | undefined {
+  try {
+    const { sysctls = {}, incumbents = [], endpoints = [] } = JSON.parse(text) as Partial<State>
+    const isList = (list: unknown): boolean =>
+      Array.isArray(list) && list.every((line) => typeof line === 'string')
+    const isMap =
+      typeof sysctls === 'object' && Object.values(sysctls ?? {}).every((value) => typeof value === 'string')
+    return isMap && isList(incumbents) && isList(endpoints)
+      ? { version: 1, sysctls, incumbents, endpoints }
+      : undefined
+  } catch {
+    return undefined
   }
 }
 

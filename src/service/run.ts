@@ -5,7 +5,7 @@
 import type { Context } from '../commands/context.ts'
 import { sourcesOf } from '../commands/context.ts'
 import { explainFailure } from '../commands/failure.ts'
-import { apply, type Applied } from '../node/apply.ts'
+import { apply, NotInForce, type Applied } from '../node/apply.ts'
 import { chooseBackend, otherBackend, type Backend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
@@ -15,14 +15,12 @@ import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import type { StaleFile, Tree } from '../read.ts'
-import { FAMILIES } from '../address.ts'
-import { shortHash } from '../hash.ts'
-import type { Ruleset } from '../ruleset/model.ts'
-import { isEmpty } from '../ruleset/plan.ts'
-import { chainText } from '../ruleset/text.ts'
+import { isEmpty, type Plan } from '../ruleset/plan.ts'
+import { wantedSysctls } from '../sysctls.ts'
 import { locate, type Located } from '../show/diagnostics.ts'
 import { watchKernel } from './drift.ts'
 import { makeFight, type Fight } from './fight.ts'
+import { fingerprint, isDrifted, keepInForce, type Kept } from './kept.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
 import { makeWakeup } from './wakeup.ts'
 import { watchFiles } from './watch.ts'
@@ -51,8 +49,8 @@ interface Memory {
   /** Watches the kernel by way of that backend. */
   drift: Monitor | undefined
   intervalMs: number
-  /** Fingerprint of the ruleset that was written last. */
-  wanted: string
+  /** What is to be in force, and the kernel that it was given to. */
+  kept: Kept | undefined
   fight: Fight
 }
 
@@ -82,7 +80,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       backend: undefined,
       drift: undefined,
       intervalMs: 5000,
-      wanted: '',
+      kept: undefined,
       fight: makeFight(() => performance.now()),
     },
   }
@@ -116,12 +114,25 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
     if (memory.degraded !== '') journal.info(`in step again, after: ${memory.degraded}`)
     memory.degraded = ''
   } catch (error) {
-    const reason = explainFailure(error)
-      .replace(/^pvenat: /, '')
-      .trimEnd()
-    if (reason !== memory.degraded) journal.error(reason)
-    memory.degraded = reason
+    sayFailure(error, memory, journal)
+    await keepLast(memory, journal).catch(() => undefined)
   }
+}
+
+/** While the files cannot be read, what they asked for last is still to be in force. */
+async function keepLast({ kept }: Memory, journal: Journal): Promise<void> {
+  if (!kept) return
+  const plan = await keepInForce(kept)
+  if (!isEmpty(plan)) journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+}
+
+function sayFailure(error: unknown, memory: Memory, journal: Journal): void {
+  const reason = explainFailure(error)
+    .replace(/^pvenat: /, '')
+    .trimEnd()
+  if (reason !== memory.degraded) journal.error(reason)
+  memory.degraded = reason
+  if (error instanceof NotInForce) noteRepair('what was just written', memory, journal)
 }
 
 /** Whether a guest of ours has only just vanished from .vmlist: migration drops it and adds it again in two steps. */
@@ -146,10 +157,26 @@ async function applyLook(
   if (backend !== memory.backend) {
     await sweepOther(backend, journal)
     memory.drift?.close()
-    memory.drift = watchKernel(backend, kernel, hint)
+    memory.drift = watchKernel(
+      backend,
+      async () => memory.kept !== undefined && (await isDrifted(memory.kept)),
+      hint,
+    )
     memory.backend = backend
   }
-  sayApplied(applied, memory, journal)
+  const { ruleset } = applied.outcome
+  const before = memory.kept?.fingerprint
+  const sysctls = wantedSysctls(
+    ruleset,
+    looked.network.external.map(({ name }) => name),
+  )
+  memory.kept = {
+    kernel,
+    ruleset,
+    sysctls: new Map([...sysctls].filter(([path]) => !path.endsWith('/accept_ra'))),
+    fingerprint: fingerprint(ruleset),
+  }
+  sayApplied(applied, before === memory.kept.fingerprint, memory, journal)
   sayStale(looked.tree.stale ?? [], memory, journal)
   memory.quarantined = applied.quarantined
   memory.sightings = applied.outcome.view.sightings
@@ -158,20 +185,26 @@ async function applyLook(
   memory.diagnostics = sayDiagnostics(journal, memory.diagnostics, located)
 }
 
-function sayApplied({ outcome, plan, sysctls, endedFlows }: Applied, memory: Memory, journal: Journal): void {
+function sayApplied(
+  { plan, sysctls, endedFlows }: Applied,
+  isRepair: boolean,
+  memory: Memory,
+  journal: Journal,
+): void {
   for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
   if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
   if (isEmpty(plan)) return
-  const wanted = fingerprint(outcome.ruleset)
-  const isRepair = wanted === memory.wanted
-  memory.wanted = wanted
-  const what = plan.changes.map(({ kind, what: name }) => `${kind} ${name}`).join(', ')
-  journal.info(`${isRepair ? 'repaired what somebody else changed' : 'in force'}: ${what}`)
-  if (isRepair && memory.fight.repaired()) {
-    journal.warning(
-      'another program keeps changing the rules of pvenat; they are repaired less and less often',
-    )
-  }
+  journal.info(`${isRepair ? 'repaired what somebody else changed' : 'in force'}: ${describe(plan)}`)
+  if (isRepair) noteRepair(describe(plan), memory, journal)
+}
+
+function noteRepair(what: string, { fight }: Memory, journal: Journal): void {
+  if (fight.repaired(what))
+    journal.warning(`another program keeps changing ${what}; it is repaired less and less often`)
+}
+
+function describe({ changes }: Plan): string {
+  return changes.map(({ kind, what }) => `${kind} ${what}`).join(', ')
 }
 
 /** Files that cannot be read, of which the last good text stands: once when it comes, once when it is over. */
@@ -182,14 +215,6 @@ function sayStale(stale: readonly StaleFile[], memory: Memory, journal: Journal)
   }
   for (const file of memory.stale.keys()) if (!now.has(file)) journal.info(`${file} can be read again`)
   memory.stale = now
-}
-
-/** The same for rulesets that ask for the same. */
-function fingerprint({ chains, sets }: Ruleset): string {
-  const rules = FAMILIES.flatMap((family) =>
-    chains[family].map((chain) => chainText(chain, family).at(-1)?.hash),
-  )
-  return shortHash(JSON.stringify([rules, sets]))
 }
 
 /** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */

@@ -57,7 +57,10 @@ export function driftSuite(backend: Backend): void {
         await tamper(node.lab, backend, '$T4 -t nat -F PREROUTING')
         expect(await node.repaired(own, now(), 4000)).toBeLessThan(PROMISE_MS)
       } finally {
+        const output = () => node.pvenat.service?.stdout ?? ''
+        const from = output().length
         await node.sh(`mv '${node.tree}/aside' '${node.tree}/local'`)
+        await waitFor(() => output().slice(from).includes('in step again'))
         await node.repaired(own)
       }
     })

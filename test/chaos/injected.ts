@@ -1,4 +1,5 @@
 /** The strict fake kernel behind the port that `apply` uses, with a failure at one chosen call, once or from then on. */
+import type { Family } from '../../src/address.ts'
 import type { Kernel } from '../../src/node/kernel.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
@@ -52,8 +53,10 @@ export class InjectedKernel implements Kernel {
 
   hasLoop = (): Promise<boolean> => this.call('look for the loop', () => this.isLoopThere)
 
-  setLoop = (wanted: boolean): Promise<void> =>
-    this.call(wanted ? 'make the loop' : 'remove the loop', () => void (this.isLoopThere = wanted))
+  setLoop = (families: readonly Family[]): Promise<void> => {
+    const wanted = families.length > 0
+    return this.call(wanted ? 'make the loop' : 'remove the loop', () => void (this.isLoopThere = wanted))
+  }
 
   /** Any call that is part of an apply and not of this port. */
   call<T>(what: string, work: () => T): Promise<T> {

@@ -141,18 +141,18 @@ export const TAMPERINGS: Record<string, Tampering> = {
     breaks: 'nothing',
   },
   'a hook doubled': { script: '$T4 -t nat -A PREROUTING -j PVENAT-PREROUTING', breaks: 'nothing' },
-  'a set flushed': { script: 'ipset flush pvenat-self-0-v4', breaks: 'nothing' },
+  'a set flushed': { script: 'ipset flush $(ipset list -n | grep pvenat-self-0-.*-v4)', breaks: 'nothing' },
   'all sets flushed': { script: 'ipset flush', breaks: 'nothing' },
   'a member of a set deleted': {
-    script: 'ipset del pvenat-self-0-v4 10.10.10.108,tcp:8080',
+    script: 'ipset del $(ipset list -n | grep pvenat-self-0-.*-v4) 10.10.10.108,tcp:8080',
     breaks: 'nothing',
   },
   'a member put into a set': {
-    script: 'ipset add pvenat-self-0-v4 10.10.10.108,tcp:9',
+    script: 'ipset add $(ipset list -n | grep pvenat-self-0-.*-v4) 10.10.10.108,tcp:9',
     breaks: 'nothing',
   },
   'a set destroyed with the rule that used it': {
-    script: '$T4 -t nat -F PVENAT-PREROUTING; ipset destroy pvenat-self-0-v4',
+    script: '$T4 -t nat -F PVENAT-PREROUTING; ipset destroy $(ipset list -n | grep pvenat-self-0-.*-v4)',
     breaks: 'new',
   },
   'ip_forward switched off': { script: 'echo 0 > /proc/sys/net/ipv4/ip_forward', breaks: 'standing' },
