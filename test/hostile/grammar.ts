@@ -7,7 +7,7 @@ const NET = String.raw`${IP}(?:/\d{1,3})?`
 const PORT = String.raw`(?:[1-9]\d{0,4})`
 const PORTS = `${PORT}(?::${PORT})?`
 const CHAIN = String.raw`PVENAT-[A-Za-z0-9.-]{1,21}`
-const SET = String.raw`pvenat-(?:\d{1,10}|sdn|list|self|tmp)-[a-z0-9]{1,11}(?:-v[46])?`
+const SET = String.raw`pvenat-(?:\d{1,10}|sdn|list|self-\d{1,3}|inner|tmp)-[a-z0-9]{1,11}(?:-v[46])?`
 /** The interfaces of the node in node.ts, and pvenat's own. */
 const NIC = String.raw`(?:vmbr0|vmbr1|fwbr\+|fwln\+|fwpr\+|tap\+|veth\+|pvenat[01])`
 const SIDE = '(?:src|dst)'
@@ -28,8 +28,7 @@ const CONDITIONS = [
   `-m physdev ! --physdev-is-bridged`,
   `-m physdev --physdev-is-bridged`,
   `-m physdev --physdev-(?:in|out) ${NIC}`,
-  `-m mark --mark 0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}`,
-  `-m conntrack(?: !)? --ctstate (?:NEW|DNAT|SNAT)`,
+  `-m conntrack(?: !)? --ctstate (?:NEW|DNAT|SNAT|RELATED,ESTABLISHED)`,
   `(?:-m conntrack )?--ctdir (?:ORIGINAL|REPLY)`,
   `--ctorigdst ${IP}`,
   `--ctorigdstport ${PORTS}`,
