@@ -39,7 +39,7 @@ const KINDS: Record<string, Kind> = {
   'the external address': {
     table: 'nat',
     chain: 'PVENAT-PREROUTING',
-    rule: /-d 203/,
+    rule: /-d 203.*-j PVENAT-DNAT/,
     from: 'inet',
     to: '203.0.113.2:8080',
   },
@@ -84,6 +84,34 @@ const KINDS: Record<string, Kind> = {
     rule: /--dport 22 .*ACCEPT/,
     from: 'inet',
     to: '203.0.113.2:822',
+  },
+  'the way of a guest to itself': {
+    table: 'nat',
+    chain: 'PVENAT-PREROUTING',
+    rule: /match-set pvenat-self/,
+    from: '105',
+    to: '203.0.113.2:1022',
+  },
+  'the way back into the forwards': {
+    table: 'nat',
+    chain: 'PVENAT-PREROUTING',
+    rule: /-i pvenat1/,
+    from: '105',
+    to: '203.0.113.2:1022',
+  },
+  'the source on the way through the loop': {
+    table: 'nat',
+    chain: 'PVENAT-POSTROUTING',
+    rule: /-o pvenat0/,
+    from: '105',
+    to: '203.0.113.2:1022',
+  },
+  'the source behind the loop': {
+    table: 'nat',
+    chain: 'PVENAT-POSTROUTING',
+    rule: /-s 169\.254\.77\.2/,
+    from: '105',
+    to: '203.0.113.2:1022',
   },
   'the hook of raw PREROUTING': {
     table: 'raw',
@@ -135,6 +163,7 @@ describe.each(backends)('every kind of rule is needed, %s', (backend) => {
     await loadPveFirewall(lab, backend, node1Tree)
     await addForeignRules(lab, backend)
     await lab.serve('inet', 'tcp', 443)
+    await lab.serve('105', 'tcp', 22)
     await lab.serve('107', 'tcp', 22)
     await lab.serve('108', 'tcp', 80)
     await lab.serve('108', 'udp', 5003)
