@@ -4,7 +4,7 @@ import { monitorNft, type Monitor } from '../node/monitor.ts'
 
 const GLANCE_MS = 1000
 /** Glances may take no more than this part of the time, however many rules there are. */
-const MAX_SHARE = 0.05
+const MAX_SHARE = 0.1
 
 /**
  * Calls `hint` when what is in force is not what was put there. The legacy backend has no events at all (its lock file shows

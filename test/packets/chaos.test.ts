@@ -1,12 +1,13 @@
 // Never lose, never break: random steps of hostile writers, neighbours, edits and kills, while connections are made all the time.
 //   SEED=7 STEPS=1000 npx vitest run --project packets test/packets/chaos.test.ts
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SEED } from '../seed.ts'
 import { Chaos, median, type Report } from '../chaos/chaos.ts'
 import { makeRandom } from '../chaos/random.ts'
 import { World } from '../chaos/world.ts'
 import { backends, snapshot } from '../lab/index.ts'
 
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+const seed = SEED
 const steps = Number(process.env['STEPS'] ?? 12)
 const PROMISE_MS = 1500
 
