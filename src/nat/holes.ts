@@ -3,7 +3,7 @@ import { everything, without, type Range } from '../address.ts'
 import type { PortRange } from './comment.ts'
 import { listOwner, matchOf } from './match.ts'
 import type { Forward, Match } from './model.ts'
-import { cover } from './pieces.ts'
+import { innerPorts, cover } from './pieces.ts'
 import { sourceKey } from './sources.ts'
 
 /** Forwards without what the holes take out of them. */
@@ -50,13 +50,9 @@ function punch(forward: Forward, holes: readonly Forward[], sources: Map<string,
 /** The external ports of a forward that lead to the inner ports of a hole. */
 function shifted({ ports, innerPort = 0, single }: Forward, hole: Forward): PortRange | undefined {
   if (!ports || !hole.ports) return ports
-  const [lo, hi] = innerPorts(hole)
+  const [lo, hi] = innerPorts(hole) ?? [0, 0]
   if (single) return lo <= innerPort && innerPort <= hi ? ports : [0, 0]
   return [lo + ports[0] - innerPort, hi + ports[0] - innerPort]
-}
-
-function innerPorts({ ports = [0, 0], innerPort = 0, single }: Forward): PortRange {
-  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
 }
 
 function split({ ports, holes }: Segment, hole: PortRange | undefined, source: Match): Segment[] {

@@ -12,6 +12,8 @@ import {
 } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
+import { aliasReference } from '../fw/names.ts'
+import { findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
 import { SET_MEMBERS } from './limits.ts'
 import type { KernelSet, Match, Scope } from './model.ts'
@@ -41,7 +43,7 @@ export function resolveAddresses(
   if (text.startsWith('+')) return resolveSet(text, names, place)
   const alias = /^(?:(dc|guest)\/)?([A-Za-z][\w-]+)$/.exec(text)
   if (alias) {
-    const cidr = findAlias(text, names)
+    const cidr = aliasCidr(text, names)
     const range = cidr === undefined ? undefined : parseCidr(cidr)
     if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias[1]) })
     return { [range.family]: matchOf([range], 'list') }
@@ -83,16 +85,10 @@ export function matchOf(ranges: Range[], owner: Owner): Match {
   return { ranges, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
 }
 
-/**
- * An alias by PVE's scopes: in a guest's file bare names are looked up there first, then in cluster.fw; `guest/` and `dc/`
- * name one of the two; elsewhere only cluster.fw counts (pve-firewall Firewall.pm, at compile time).
- */
-function findAlias(text: string, { cluster, own }: NameScope): string | undefined {
-  const [name = '', scope] = text.split('/').reverse()
-  const key = name.toLowerCase()
-  const inGuest = scope === 'dc' ? undefined : own?.aliases.get(key)
-  const inCluster = scope === 'guest' ? undefined : cluster.aliases.get(key)
-  return (inGuest ?? inCluster)?.cidr
+/** The network that an alias means where the rule stands. */
+function aliasCidr(text: string, { cluster, own }: NameScope): string | undefined {
+  const reference = aliasReference(text)
+  return reference && findAlias(reference, own ? { cluster, own } : { cluster })?.cidr
 }
 
 function resolveSet(text: string, names: NameScope, place: Place): Matches | Diagnostic {
@@ -131,7 +127,7 @@ function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names:
   for (const { cidr, nomatch = 0, errors } of set.entries) {
     const range = errors
       ? undefined
-      : parseCidr(/^[\d.:a-fA-F/]+$/.test(cidr) ? cidr : (findAlias(cidr, names) ?? ''))
+      : parseCidr(/^[\d.:a-fA-F/]+$/.test(cidr) ? cidr : (aliasCidr(cidr, names) ?? ''))
     if (range?.family !== family) continue
     const text = formatRange(range)
     // The kernel keeps a network once; named both ways it does not match.

@@ -2,6 +2,12 @@
 import type { PortRange } from './comment.ts'
 import type { Forward } from './model.ts'
 
+/** The inner ports of a forward; undefined when it has none. */
+export function innerPorts({ ports, innerPort, single }: Forward): PortRange | undefined {
+  if (!ports || innerPort === undefined) return undefined
+  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
+}
+
 /** The part of a forward at some of its ports; all of it when no ports are named. */
 export function cover(forward: Forward, within: PortRange | undefined): Forward[] {
   const { ports, innerPort = 0, single } = forward

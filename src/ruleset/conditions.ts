@@ -1,6 +1,7 @@
 /** Conditions that NAT rules of all kinds have in common. */
-import type { Family } from '../address.ts'
+import { formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
+import type { PortRange } from '../nat/comment.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
 import type { Rule } from './model.ts'
 
@@ -30,6 +31,20 @@ export function matches(source: Match, destination: Match): Partial<Rule> {
     ...(source.ranges === 'any' ? {} : { source }),
     ...(destination.ranges === 'any' ? {} : { destination }),
   }
+}
+
+/** Members of a set are single ports: wider ranges are matched by a rule instead. */
+const MAX_SET_WIDTH = 256
+
+/** Whether ports (none: all of them) are too many for members of a pair set. */
+export function isWide(ports: PortRange | undefined): boolean {
+  return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
+}
+
+/** The members of a pair set for one address and its ports. */
+export function pairs(address: Range, proto: string, [lo, hi]: PortRange): string[] {
+  const text = formatRange(address)
+  return Array.from({ length: hi - lo + 1 }, (_, i) => `${text},${proto}:${lo + i}`)
 }
 
 /**

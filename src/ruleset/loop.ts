@@ -7,11 +7,11 @@
  * with the node's inner address as the source. On the way back everything is undone in the opposite order. The connection passes
  * conntrack twice, so its second pass begins in a zone of its own; the answer comes in zone 0, hence "orig" only.
  */
-import { formatRange, intersects, parseIp, type Family, type Range } from '../address.ts'
+import { intersects, parseIp, type Family, type Range } from '../address.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import type { Forward, KernelSet } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
-import { matches, pairSet } from './conditions.ts'
+import { isWide, matches, pairs, pairSet } from './conditions.ts'
 import { dnat, isHairpin, type Jump } from './dnat.ts'
 import type { Rule } from './model.ts'
 
@@ -30,9 +30,6 @@ const FIRST_TARGET: Readonly<Record<Family, bigint>> = {
 }
 /** Parties beyond this number have no loop. */
 const MAX_TARGETS = 128
-
-/** Ports of wider forwards are matched by a rule instead of a member of the set each. */
-const MAX_SET_WIDTH = 256
 
 export interface Loop {
   zone: Rule[]
@@ -120,15 +117,17 @@ function reachesItself({ source, inner }: Forward): boolean {
 
 function firstPass(forwards: readonly Forward[], address: Range, target: Range, set: KernelSet): Rule[] {
   const destination = { ranges: [address] }
-  const rules = forwards.filter(isWide).map((forward): Rule => {
-    const { inner, proto, ports } = forward
-    return {
-      ...matches({ ranges: [inner] }, destination),
-      ...(proto === 'all' ? {} : { proto }),
-      ...(ports ? { ports } : {}),
-      target: { kind: 'dnat', to: target },
-    }
-  })
+  const rules = forwards
+    .filter(({ ports }) => isWide(ports))
+    .map((forward): Rule => {
+      const { inner, proto, ports } = forward
+      return {
+        ...matches({ ranges: [inner] }, destination),
+        ...(proto === 'all' ? {} : { proto }),
+        ...(ports ? { ports } : {}),
+        target: { kind: 'dnat', to: target },
+      }
+    })
   const members: Rule = { destination, pair: set, target: { kind: 'dnat', to: target } }
   return set.entries.length > 0 ? [members, ...rules] : rules
 }
@@ -137,18 +136,11 @@ function secondPass(rule: Rule, target: Range): Rule {
   return { ...rule, in: LOOP_IN, destination: { ranges: [target] } }
 }
 
-function isWide({ ports }: Forward): boolean {
-  return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
-}
-
 /** Pairs of a guest's address and an external port of its own. */
 function selfSet(forwards: readonly Forward[], index: number, family: Family): KernelSet {
-  const entries = forwards.flatMap((forward) => {
-    const { ports, proto, inner } = forward
-    if (!ports || isWide(forward)) return []
-    const address = formatRange(inner)
-    return Array.from({ length: ports[1] - ports[0] + 1 }, (_, i) => `${address},${proto}:${ports[0] + i}`)
-  })
+  const entries = forwards.flatMap(({ ports, proto, inner }) =>
+    ports && !isWide(ports) ? pairs(inner, proto, ports) : [],
+  )
   return pairSet(`self-${index}`, family, entries)
 }
 

@@ -3,17 +3,15 @@
  * egress and their answers, and nothing else. At the end, so that whatever is refused by name stays refused. Only there while
  * the policy is DROP.
  */
-import { formatRange, type Family } from '../address.ts'
+import type { Family } from '../address.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import { ANY } from '../nat/match.ts'
+import { innerPorts } from '../nat/pieces.ts'
 import type { InternalNetwork } from '../nat/view.ts'
 import type { Egress, Forward, KernelSet, NatRule } from '../nat/model.ts'
-import { matches, packets, pairSet } from './conditions.ts'
+import { isWide, matches, packets, pairs, pairSet } from './conditions.ts'
 import { LOOP_IN, LOOP_OUT, NO_LOOP, type Loop } from './loop.ts'
 import type { Rule } from './model.ts'
-
-/** Wider forwards are matched by a rule instead of a member of the set each. */
-const MAX_SET_WIDTH = 256
 
 export function passRules(
   rules: readonly NatRule[],
@@ -95,20 +93,14 @@ function passForwards(forwards: readonly Forward[], family: Family): Rule[] {
 }
 
 function innerEndpoints(forwards: readonly Forward[], family: Family): { set: KernelSet; wide: Forward[] } {
-  const isWide = (forward: Forward): boolean => {
+  const entries = forwards.flatMap((forward) => {
     const ports = innerPorts(forward)
-    return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
+    return ports && !isWide(ports) ? pairs(forward.inner, forward.proto, ports) : []
+  })
+  return {
+    set: pairSet('inner', family, entries),
+    wide: forwards.filter((forward) => isWide(innerPorts(forward))),
   }
-  const entries = forwards
-    .filter((forward) => !isWide(forward))
-    .flatMap((forward) => {
-      const [lo, hi] = innerPorts(forward) ?? [1, 0]
-      return Array.from(
-        { length: hi - lo + 1 },
-        (_, i) => `${formatRange(forward.inner)},${forward.proto}:${lo + i}`,
-      )
-    })
-  return { set: pairSet('inner', family, entries), wide: forwards.filter(isWide) }
 }
 
 function passWide(forward: Forward): Rule[] {
@@ -120,11 +112,6 @@ function passWide(forward: Forward): Rule[] {
     { ...translated, ...(ports ? { ports } : {}), destination: { ranges: [inner] }, direction: 'ORIGINAL' },
     { ...translated, ...(ports ? { sport: ports } : {}), source: { ranges: [inner] }, direction: 'REPLY' },
   ]
-}
-
-function innerPorts({ ports, innerPort, single }: Forward): [number, number] | undefined {
-  if (!ports || innerPort === undefined) return undefined
-  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
 }
 
 /** Out by the external interface, and answers in by it. A routed network (`none` without a destination) also takes calls. */

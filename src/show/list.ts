@@ -2,7 +2,8 @@
 import { basename, join } from 'node:path'
 import { formatRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../nat/comment.ts'
-import type { Forward, NatRule } from '../nat/model.ts'
+import type { NatRule } from '../nat/model.ts'
+import { innerPorts } from '../nat/pieces.ts'
 import { formatPorts } from '../nat/template.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
@@ -100,11 +101,6 @@ function addressesOf({ forwards, egresses, asked }: NatRule, external: readonly 
 
 function outOf({ egresses }: NatRule): string | null {
   return distinct(egresses.flatMap(({ out }) => out)).join(',') || null
-}
-
-function innerPorts({ ports, innerPort, single }: Forward): PortRange | undefined {
-  if (!ports || innerPort === undefined) return undefined
-  return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
 }
 
 function rangesOf(list: readonly (PortRange | undefined)[]): PortRange[] | null {
