@@ -8,17 +8,18 @@ import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { renderChanges } from '../show/plan.ts'
 import { applyUnlessUnconfirmed } from './confirm.ts'
-import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+import { showDiagnostics, sourcesOf, UsageError, type Context } from './context.ts'
 
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths } = context
+  const seconds = confirmSeconds(context)
   const looked = await steadyLook(paths)
   const kernel = await kernelOf(looked, context)
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   const applied =
-    context.confirmSeconds === undefined
+    seconds === undefined
       ? await apply(looked, kernel, paths.stateDir, warn)
-      : await applyUnlessUnconfirmed(looked, kernel, context.confirmSeconds, context, warn)
+      : await applyUnlessUnconfirmed(looked, kernel, seconds, context, warn)
   if (!applied) return 1
   const { outcome, plan, sysctls } = applied
   const failed = showDiagnostics(
@@ -33,6 +34,13 @@ export async function applyCommand(context: Context): Promise<number> {
       isEmpty(plan) && sysctls.length === 0 ? 'everything is in force\n' : renderChanges(plan.changes),
     )
   return failed ? 1 : 0
+}
+
+function confirmSeconds({ values }: Context): number | undefined {
+  if (values.confirm === undefined) return undefined
+  const seconds = Number(values.confirm)
+  if (!(seconds >= 1 && seconds <= 3600)) throw new UsageError('--confirm takes seconds from 1 to 3600')
+  return seconds
 }
 
 export async function planCommand(context: Context): Promise<number> {

@@ -12,7 +12,7 @@ import { locate, type Sources } from '../show/diagnostics.ts'
 import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function checkCommand(context: Context): Promise<number> {
-  const { diagnostics, sources } = await (context.files.length > 0 ? checkFiles(context) : checkNode(context))
+  const { diagnostics, sources } = await (context.words.length > 0 ? checkFiles(context) : checkNode(context))
   if (!context.json) return showDiagnostics(diagnostics, sources, context) ? 1 : 0
   const located = locate(diagnostics, sources, context.paths.pveDir)
   context.io.stdout(`${JSON.stringify(located, null, 1)}\n`)
@@ -37,14 +37,14 @@ async function checkNode(context: Context): Promise<Checked> {
  * Reads the files as pve-firewall would and checks the comments: all that can be known away from a node. Aliases, sets
  * and groups come from the cluster.fw beside the file or in the pve directory.
  */
-async function checkFiles({ files, paths }: Context): Promise<Checked> {
+async function checkFiles({ words, paths }: Context): Promise<Checked> {
   const names: ReadContext = {
     services: parseServices(await readFile('/etc/services', 'latin1')),
     protocols: parseProtocols(await readFile('/etc/protocols', 'latin1')),
   }
   const sources = new Map<string, string>()
   const diagnostics: Diagnostic[] = []
-  for (const path of files) {
+  for (const path of words) {
     const file = join(process.cwd(), path)
     const text = await readFile(path, 'latin1')
     sources.set(file, text)

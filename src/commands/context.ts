@@ -12,13 +12,16 @@ export interface Io {
 export interface Context {
   io: Io
   paths: Paths
-  files: string[]
+  /** What follows the command's name, options left out. */
+  words: string[]
+  /** All options by name; those of other commands are not among them. */
+  values: Readonly<Record<string, string | boolean | undefined>>
   json: boolean
   colour: boolean
-  dryRun: boolean
-  /** apply --confirm */
-  confirmSeconds?: number
 }
+
+/** The command line makes no sense: exit code 2, one line. */
+export class UsageError extends Error {}
 
 /** Every file that a diagnostic of this look can point into. */
 export function sourcesOf({ tree, settingsTexts }: Looked): Sources {

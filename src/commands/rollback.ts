@@ -8,7 +8,8 @@ import { stopService } from '../node/unit.ts'
 import { renderChanges } from '../show/plan.ts'
 import type { Context } from './context.ts'
 
-export async function rollbackCommand({ io, paths, dryRun }: Context): Promise<number> {
+export async function rollbackCommand({ io, paths, values }: Context): Promise<number> {
+  const dryRun = values['dry-run'] === true
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   if (!dryRun) await stopService(paths.runDir, warn)
   const removals = await planRollback(await currentBackend(), warn)

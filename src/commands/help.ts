@@ -1,0 +1,50 @@
+/** `--help`, made of the table of commands. */
+import { hostname } from 'node:os'
+import { COMMANDS, COMMON_OPTIONS, type Command, type Example, type Option } from './table.ts'
+
+/** What `pvenat --help` prints. */
+export function generalHelp(): string {
+  const commands = Object.entries(COMMANDS).map(([name, { says }]) => `  ${name.padEnd(10)} ${says}`)
+  const examples = Object.values(COMMANDS).flatMap((command) => command.examples ?? [])
+  return `pvenat: NAT from the comments of Proxmox VE firewall rules
+
+usage: pvenat COMMAND [options]
+
+${commands.join('\n')}
+
+options
+${optionLines(COMMON_OPTIONS).join('\n')}
+
+examples
+${exampleLines(examples).join('\n')}
+`
+}
+
+/** What `pvenat NAME --help` prints. */
+export function commandHelp(name: string, { says, takes, options, examples }: Command): string {
+  const usage = ['pvenat', name, ...(takes === undefined ? [] : [takes]), '[options]'].join(' ')
+  const own = options ? ['', 'options', ...optionLines(options)] : []
+  const shown = examples ? ['', 'examples', ...exampleLines(examples)] : []
+  return [
+    `usage: ${usage}`,
+    '',
+    says,
+    ...own,
+    ...shown,
+    '',
+    'options for all commands: pvenat --help',
+    '',
+  ].join('\n')
+}
+
+function optionLines(options: Readonly<Record<string, Option & { default?: string }>>): string[] {
+  return Object.entries(options).map(([name, { value, says, default: usual }]) => {
+    const preset = usual ?? (name === 'node' ? hostname().split('.')[0] : undefined)
+    const flag = `--${name}${value === undefined ? '' : ` ${value}`}`
+    return `  ${flag.padEnd(16)} ${says}${preset === undefined ? '' : ` (${preset})`}`
+  })
+}
+
+function exampleLines(examples: readonly Example[]): string[] {
+  return examples.map(({ line, says }) => `  ${line.padEnd(34)} ${says}`)
+}

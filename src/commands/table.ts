@@ -1,0 +1,100 @@
+/** Every command with what it takes and what is said about it: the command line, its help, the man page and the completions are made of this. */
+import { runCommand } from '../service/run.ts'
+import { applyCommand, planCommand } from './apply.ts'
+import { checkCommand } from './check.ts'
+import { compileCommand } from './compile.ts'
+import { confirmCommand } from './confirm.ts'
+import type { Context } from './context.ts'
+import { listCommand } from './list.ts'
+import { parseCommand } from './parse.ts'
+import { rollbackCommand } from './rollback.ts'
+
+export interface Option {
+  type: 'string' | 'boolean'
+  /** What its value is called, in capitals; of a string only. */
+  value?: string
+  says: string
+}
+
+export interface Example {
+  line: string
+  says: string
+}
+
+export interface Command {
+  run: (context: Context) => Promise<number>
+  /** One line, no full stop. */
+  says: string
+  /** What it takes besides options, as in `[FILE…]`; nothing when undefined. The command counts them itself. */
+  takes?: string
+  /** Its own options, beside those for all. */
+  options?: Record<string, Option>
+  examples?: readonly Example[]
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  run: { run: runCommand, says: 'the service: keep kernel and rules in step until stopped' },
+  apply: {
+    run: applyCommand,
+    says: 'one pass: put into force what the rules ask for',
+    options: {
+      confirm: {
+        ...{ type: 'string', value: 'SECS' },
+        says: 'take it back unless pvenat confirm comes in time (1 to 3600)',
+      },
+    },
+    examples: [
+      { line: 'pvenat apply --confirm 60', says: 'a change that undoes itself if it locks you out' },
+    ],
+  },
+  confirm: { run: confirmCommand, says: 'keep what apply --confirm has put into force' },
+  plan: {
+    run: planCommand,
+    says: 'what apply would change; touches nothing (exit 3 when something would)',
+    examples: [{ line: 'pvenat plan', says: 'what would change' }],
+  },
+  compile: { run: compileCommand, says: 'print the whole ruleset as ipset and iptables-restore text' },
+  check: {
+    run: checkCommand,
+    says: 'what is wrong with the rules marked NAT, and how to mend it',
+    takes: '[FILE…]',
+    examples: [
+      { line: 'pvenat check', says: 'what is wrong, with the line and the word' },
+      { line: 'pvenat check 107.fw', says: 'before you copy it over' },
+    ],
+  },
+  list: {
+    run: listCommand,
+    says: 'every NAT rule: state, external, inner, guest, counters',
+    examples: [{ line: 'pvenat list', says: 'what leads where' }],
+  },
+  parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
+  rollback: {
+    run: rollbackCommand,
+    says: 'stop the service and remove every trace',
+    options: { 'dry-run': { type: 'boolean', says: 'only tell' } },
+    examples: [{ line: 'pvenat rollback --dry-run', says: 'what it would remove' }],
+  },
+}
+
+/** Options of every command. */
+export const COMMON_OPTIONS: Readonly<Record<string, Option & { default?: string }>> = {
+  'pve-dir': { type: 'string', value: 'DIR', default: '/etc/pve', says: 'the cluster file system' },
+  node: { type: 'string', value: 'NAME', says: 'short name of this node' },
+  config: {
+    ...{ type: 'string', value: 'FILE', default: '/etc/pvenat/pvenat.conf' },
+    says: 'settings of this node',
+  },
+  'state-dir': {
+    ...{ type: 'string', value: 'DIR', default: '/var/lib/pvenat' },
+    says: 'what must survive a restart',
+  },
+  'run-dir': {
+    ...{ type: 'string', value: 'DIR', default: '/run/pvenat' },
+    says: 'what lives as long as the service',
+  },
+  json: { type: 'boolean', says: 'for programs' },
+  'no-color': { type: 'boolean', says: 'never colour (also NO_COLOR)' },
+  help: { type: 'boolean', says: 'this text; after a command, what it takes' },
+  version: { type: 'boolean', says: 'the version' },
+}
