@@ -1,4 +1,6 @@
-// Makes dist/pvenat.cjs: one file with all dependencies inside, for Debian's Node.js of PVE 8 and 9.
+// Makes dist/pvenat.cjs, one file with all dependencies inside, for Debian's Node.js of PVE 8 and 9; and beside it
+// man pages and completions.
+import { execFileSync } from 'node:child_process'
 import { build } from 'esbuild'
 import { chmodSync, readFileSync } from 'node:fs'
 
@@ -16,3 +18,16 @@ await build({
   logLevel: 'warning',
 })
 chmodSync('dist/pvenat.cjs', 0o755)
+
+// Man pages and completions, made of the same table of commands as the command line.
+await build({
+  entryPoints: ['install/pages/pages.ts'],
+  outfile: 'dist/pages/pages.mjs',
+  bundle: true,
+  packages: 'external',
+  platform: 'node',
+  format: 'esm',
+  logLevel: 'warning',
+})
+const date = process.env.SOURCE_DATE_EPOCH ?? Math.floor(Date.now() / 1000)
+execFileSync(process.execPath, ['dist/pages/pages.mjs', version, String(date)], { stdio: 'inherit' })

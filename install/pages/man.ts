@@ -1,0 +1,52 @@
+/** Man pages: markdown of docs/man, with what the table of commands and the README say put in, as roff. */
+import { Marked } from 'marked'
+import markedMan from 'marked-man'
+import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from '../../src/commands/table.ts'
+
+export interface PageTexts {
+  /** The page, with lines like `<!-- commands -->` where something is to be put in. */
+  source: string
+  readme: string
+  version: string
+  /** Seconds since 1970. */
+  dateSeconds: number
+}
+
+/** One man page as roff. Throws when the README has lost a section that a page takes from it. */
+export function manPage({ source, readme, version, dateSeconds }: PageTexts): string {
+  const filled = source.replace(/^<!-- (\w+)(?:: (.+))? -->$/gm, (_, what: string, title = '') => {
+    if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
+    if (what === 'options') return optionsText(COMMON_OPTIONS)
+    if (what === 'readme') return sectionOf(readme, title as string)
+    throw new Error(`a man page asks for '${what}', which nobody makes`)
+  })
+  const options = { ...markedMan, breaks: false, date: dateSeconds * 1000, manVersion: `pvenat ${version}` }
+  const roff = new Marked(options).parse(filled) as string
+  // Tables need the preprocessor tbl, which this line asks for.
+  return `'\\" t\n${roff.trim()}\n`
+}
+
+function commandText([name, { says, takes, options, examples }]: [string, Command]): string {
+  const shown = (examples ?? []).map(({ line, says: why }) => `${line}    # ${why}`)
+  return [
+    `### pvenat ${name}${takes === undefined ? '' : ` ${takes}`}`,
+    `${says[0]?.toUpperCase()}${says.slice(1)}.`,
+    ...(options ? [optionsText(options)] : []),
+    ...(shown.length > 0 ? ['```\n' + shown.join('\n') + '\n```'] : []),
+  ].join('\n\n')
+}
+
+function optionsText(options: Readonly<Record<string, Option & { default?: string }>>): string {
+  const lines = Object.entries(options).map(([name, { value, says, default: usual }]) => {
+    const preset = usual === undefined ? '' : ` (${usual})`
+    return `* \`--${name}${value === undefined ? '' : ` ${value}`}\`: ${says}${preset}`
+  })
+  return lines.join('\n')
+}
+
+/** A section of a markdown text without its heading. */
+function sectionOf(text: string, title: string): string {
+  const [, after] = text.split(`\n## ${title}\n`)
+  if (after === undefined) throw new Error(`README.md has no section '${title}', which a man page takes`)
+  return (after.split('\n## ')[0] as string).trim()
+}

@@ -1,0 +1,17 @@
+/** Writes dist/man and dist/completions; the build runs it. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { bashCompletion, zshCompletion } from './completions.ts'
+import { manPage } from './man.ts'
+
+const [version = '', dateSeconds = ''] = process.argv.slice(2)
+const readme = readFileSync('README.md', 'utf8')
+
+for (const folder of ['dist/man', 'dist/completions']) mkdirSync(folder, { recursive: true })
+writeFileSync('dist/completions/pvenat', bashCompletion())
+writeFileSync('dist/completions/_pvenat', zshCompletion())
+for (const name of readdirSync('docs/man')) {
+  const source = readFileSync(join('docs/man', name), 'utf8')
+  const page = manPage({ source, readme, version, dateSeconds: Number(dateSeconds) })
+  writeFileSync(join('dist/man', name.replace(/\.md$/, '')), page)
+}
