@@ -6,6 +6,7 @@
  * Everything here is a function of values; looking and writing are node/.
  */
 import { FAMILIES } from './address.ts'
+import { makeMemo, type Memo } from './memo.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
 import { readView, type Look } from './read.ts'
@@ -19,10 +20,14 @@ export interface Outcome {
   ruleset: Ruleset
 }
 
-/** What is wanted on the node, given what is in force there (nothing, when not told). */
-export function compile(look: Look, inForce?: InForce): Outcome {
-  const view = readView(look)
-  const translation = translate(view)
+/**
+ * What is wanted on the node, given what is in force there (nothing, when not told). `memo` spares what the rounds before did
+ * already, and changes nothing else.
+ */
+export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()): Outcome {
+  memo.next()
+  const view = readView(look, memo)
+  const translation = translate(view, memo)
   const situation = {
     keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
     drops: FAMILIES.filter((family) => inForce?.chains[family].drops),

@@ -1,10 +1,18 @@
 /** The first stage of the pipeline: text of one node → the view that the translation works on. */
 import { parseProtocols, parseServices } from './fw/etc.ts'
-import type { FwFile, ReadContext } from './fw/model.ts'
+import type { FwFile, FwSet, ReadContext } from './fw/model.ts'
 import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
-import { keepLast, NOTHING_LEARNT, parseLearnt, type LearntTexts, type Sighting } from './guest/learnt.ts'
+import {
+  keepLast,
+  NOTHING_LEARNT,
+  parseLearnt,
+  type Learnt,
+  type LearntTexts,
+  type Sighting,
+} from './guest/learnt.ts'
+import { makeMemo, type Memo } from './memo.ts'
 import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
@@ -53,31 +61,84 @@ export interface Look {
   incumbents?: Incumbents
 }
 
-export function readView(look: Look): View {
-  const { node, tree, network, settings, firewall, services, protocols, now } = look
-  const sets = sdnSets(look.learnt?.sdn, look.learnt?.ipam)
-  const names = { services: parseServices(services), protocols: parseProtocols(protocols) }
-  const context: ReadContext = { ...names, sdnSets: new Set(sets.keys()) }
-  const cluster = readFw(tree.fw.get(CLUSTER_FW) ?? '', 'cluster', context)
-  const read = (file: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
-    readFw(tree.fw.get(file) ?? '', kind, { ...context, cluster })
-  const guests = tree.guests.map(({ vmid, type, config }) => ({
-    guest: parseGuestConfig(config, vmid, type),
-    fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
-  }))
-  const host = read(hostFw(node), 'host')
-  const learnt = parseLearnt(look.learnt ?? NOTHING_LEARNT, now)
-  const sightings = keepLast(learnt.sightings, look.remembered ?? [])
-  const held = innerHolders(look.incumbents ?? new Set())
-  const known = resolveKnown({ held, guests, cluster, network, settings, learnt: { ...learnt, sightings } })
-  const { consulted } = learnt
+/** `memo` holds what the looks before were found to say. */
+export function readView(look: Look, memo: Memo = makeMemo()): View {
+  const { node, settings: read, firewall, now } = look
+  const network = memo.keep('network', look.network)
+  const settings = memo.keep('settings', read)
+  const { sdn, ipam } = look.learnt ?? NOTHING_LEARNT
+  const sets = memo.keep(
+    'sdn sets',
+    memo.make('sdn', [sdn, ipam], () => sdnSets(sdn, ipam)),
+  )
+  const files = readFiles(look, sets, memo)
+  const learnt = readLearnt(look, memo)
+  const sightings = memo.keep('sightings', keepLast(learnt.sightings, look.remembered ?? []))
+  const incumbents = look.incumbents ?? NO_INCUMBENTS
+  const held = memo.keep(
+    'held',
+    memo.make('incumbents', [incumbents], () => innerHolders(incumbents)),
+  )
+  const { cluster, guests } = files
+  // Of a guest's .fw only its ipfilter sets tell addresses.
+  const telling = guests.flatMap(({ guest, fw }) => [guest, hasFilters(fw) ? fw : undefined])
+  const known = memo.make('known', [held, cluster.aliases, network, settings, sightings, ...telling], () =>
+    resolveKnown({ held, guests, cluster, network, settings, learnt: { ...learnt, sightings } }),
+  )
   return {
     sightings,
     sdnSets: sets,
-    ...{ node, cluster, host, guests, known, consulted, network, settings, now, firewall },
-    listeners: look.listeners ?? [],
-    incumbents: look.incumbents ?? new Set(),
+    ...{ node, ...files, known, network, settings, now, firewall, incumbents },
+    consulted: memo.keep('consulted', learnt.consulted),
+    listeners: memo.keep('listeners', look.listeners ?? []),
     quarantined: look.quarantined ?? new Set(),
-    services: context.services,
   }
+}
+
+const NO_INCUMBENTS: Incumbents = new Set()
+
+/** The files as pve-firewall reads them. A guest's depends on the aliases and sets of cluster.fw, and on nothing else of it. */
+function readFiles(
+  { node, tree, services, protocols }: Look,
+  sets: ReadonlyMap<string, FwSet>,
+  memo: Memo,
+): Pick<View, 'cluster' | 'host' | 'guests' | 'services'> {
+  const text = (file: string): string => tree.fw.get(file) ?? ''
+  const context: ReadContext = {
+    services: memo.make('services', [services], () => parseServices(services)),
+    protocols: memo.make('protocols', [protocols], () => parseProtocols(protocols)),
+    sdnSets: memo.make('sdn names', [sets], () => new Set(sets.keys())),
+  }
+  const base = [context.services, context.protocols, context.sdnSets]
+  const file = memo.make(CLUSTER_FW, [text(CLUSTER_FW), ...base], () =>
+    readFw(text(CLUSTER_FW), 'cluster', context),
+  )
+  const cluster = {
+    ...file,
+    aliases: memo.keep('aliases', file.aliases),
+    ipset: memo.keep('ipsets', file.ipset),
+    groups: memo.keep('groups', file.groups),
+  }
+  const read = (path: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
+    memo.make(path, [text(path), kind, cluster.aliases, cluster.ipset, ...base], () =>
+      readFw(text(path), kind, { ...context, cluster }),
+    )
+  const guests = tree.guests.map(({ vmid, type, config }) => ({
+    guest: memo.make(`guest ${vmid}`, [config, type], () => parseGuestConfig(config, vmid, type)),
+    fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
+  }))
+  return { cluster, host: read(hostFw(node), 'host'), guests, services: context.services }
+}
+
+function hasFilters({ ipset }: FwFile): boolean {
+  return [...ipset.keys()].some((name) => name.startsWith('ipfilter-'))
+}
+
+/** Leases end with time; everything else stays as long as its text does. */
+function readLearnt({ learnt: texts = NOTHING_LEARNT, now }: Look, memo: Memo): Learnt {
+  const { ipam, macCache, ethers, leases, neighbours } = texts
+  const time = leases.length > 0 ? now : 0
+  return memo.make('learnt', [ipam, macCache, neighbours, time, ethers.length, ...ethers, ...leases], () =>
+    parseLearnt(texts, now),
+  )
 }

@@ -15,9 +15,17 @@ const importsOf = (file: string): { names: string; from: string; type: boolean }
   )
 
 const PURE_FOLDERS = ['src/fw', 'src/guest', 'src/nat', 'src/ruleset']
-const PURE_FILES = ['address', 'diagnostic', 'hash', 'json', 'pipeline', 'read', 'settings', 'sysctls'].map(
-  (name) => `src/${name}.ts`,
-)
+const PURE_FILES = [
+  'address',
+  'diagnostic',
+  'hash',
+  'json',
+  'memo',
+  'pipeline',
+  'read',
+  'settings',
+  'sysctls',
+].map((name) => `src/${name}.ts`)
 const pure = files.filter((file) => PURE_FOLDERS.includes(dirname(file)) || PURE_FILES.includes(file))
 
 test('the pure rooms import only each other and address arithmetic', () => {

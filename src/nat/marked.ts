@@ -18,7 +18,8 @@ export interface Marked {
   off: string
 }
 
-interface Source {
+/** A file with rules, and with whose power it speaks. */
+export interface Source {
   scope: Scope
   fw: FwFile
   file: string
@@ -27,25 +28,24 @@ interface Source {
   help: string
 }
 
-/** Every marked rule in the order of evaluation: guests by VMID, then the host's, then the cluster's; in a file, line by line. */
-export function collectMarked(view: View, report: (diagnostic: Diagnostic) => void): Marked[] {
-  const said = new Set<string>()
-  return sources(view).flatMap((source) => {
-    const found = collectSome(view, source, report)
-    const stopped =
-      source.off === '' ? undefined : found.find(({ rule, off }) => rule.enable && off === source.off)
-    if (stopped && !said.has(source.off)) {
-      said.add(source.off)
-      report(
-        diagnose('firewall-off', stopped.place, {
-          what: source.off.replace(/ is off$/, ''),
-          option: source.help,
-        }),
-      )
-    }
-    skippedMarked(source.fw, source.file).forEach(report)
-    return found
-  })
+/** What one file asks for, in the order of its lines. */
+export interface Collected {
+  marked: Marked[]
+  /** What is wrong with its rules, but for what is wrong with what they ask for. */
+  diagnostics: Diagnostic[]
+  /** The first rule that is not in force because the firewall is off. */
+  stopped: Diagnostic | undefined
+  skipped: Diagnostic[]
+}
+
+export function collectMarked(source: Source, groups: FwFile['groups']): Collected {
+  const diagnostics: Diagnostic[] = []
+  const marked = collectSome(groups, source, (one) => diagnostics.push(one))
+  const first =
+    source.off === '' ? undefined : marked.find(({ rule, off }) => rule.enable && off === source.off)
+  const what = source.off.replace(/ is off$/, '')
+  const stopped = first && diagnose('firewall-off', first.place, { what, option: source.help })
+  return { marked, diagnostics, stopped, skipped: skippedMarked(source.fw, source.file) }
 }
 
 /** Lines that would have been NAT rules, had pve-firewall not skipped them. */
@@ -55,7 +55,8 @@ export function skippedMarked({ skipped }: FwFile, file: string): Diagnostic[] {
     .map(({ span, reason }) => diagnose('line-skipped', { file, span }, { reason }))
 }
 
-function sources(view: View): Source[] {
+/** The files in the order of evaluation: guests by VMID, then the host's, then the cluster's. */
+export function sources(view: View): Source[] {
   const { cluster, host, node, settings } = view
   const clusterOff =
     settings.requireFirewall && !isOn(cluster.options.enable, 0, view.now)
@@ -91,12 +92,16 @@ function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number)
 }
 
 /** As many as the limit allows; the line that goes beyond it is told. */
-function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
+function collectSome(
+  groups: FwFile['groups'],
+  source: Source,
+  report: (diagnostic: Diagnostic) => void,
+): Marked[] {
   const { scope, fw, file } = source
   const found: Marked[] = []
   for (const rule of fw.rules) {
     const place = { file, span: rule.span }
-    const more = collectRule(view, source, rule, place, report)
+    const more = collectRule(groups, source, rule, place, report)
     const room = maxRules(scope) - found.length
     found.push(...more.slice(0, room))
     if (more.length <= room) continue
@@ -107,14 +112,14 @@ function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic
 }
 
 function collectRule(
-  view: View,
+  groups: FwFile['groups'],
   source: Source,
   rule: FwRule,
   place: Place,
   report: (diagnostic: Diagnostic) => void,
 ): Marked[] {
   const { scope, fw, off } = source
-  if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
+  if (rule.type === 'group' && !rule.errors) return collectGroup(groups, source, rule, place, report)
   if (!hasMark(rule)) return []
   const marked: Marked = { rule, place, scope, off: rule.enable ? off : 'the rule is switched off' }
   if (scope.kind === 'guest') marked.own = fw
@@ -123,7 +128,7 @@ function collectRule(
 }
 
 function collectGroup(
-  view: View,
+  groups: FwFile['groups'],
   source: Source,
   pull: FwRule,
   place: Place,
@@ -131,7 +136,7 @@ function collectGroup(
 ): Marked[] {
   if (isMarked(pull.comment)) report(diagnose('group-marked', place, {}))
   if (!pull.enable) return []
-  const group = view.cluster.groups.get(pull.action)
+  const group = groups.get(pull.action)
   if (!group) {
     if (source.off === '') report(diagnose('group-missing', place, { group: pull.action }))
     return []

@@ -3,11 +3,12 @@ import { FAMILIES, type Family } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
+import { makeMemo, type Memo } from '../memo.ts'
 import { reportLosses, resolveClaims, type Dispatch } from './claims.ts'
 import { isMarked, parseComment, type Direction, type NatComment } from './comment.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
-import { collectMarked, skippedMarked, type Marked } from './marked.ts'
+import { collectMarked, skippedMarked, sources, type Collected, type Marked, type Source } from './marked.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
@@ -20,21 +21,72 @@ export interface Translation {
   diagnostics: Diagnostic[]
 }
 
-export function translate(view: View): Translation {
-  let diagnostics: Diagnostic[] = []
-  const ids = new Map<string, number>()
-  const accounts = openAccounts()
-  const rules = collectMarked(view, (one) => diagnostics.push(one)).map((marked) =>
-    translateRule(marked, uniqueId(marked, ids), view, accounts, diagnostics),
-  )
+export function translate(view: View, memo: Memo = makeMemo()): Translation {
+  const quarantined = memo.keep('quarantined', view.quarantined)
+  const files = sources(view).map((source) => translateFile(source, { ...view, quarantined }, memo))
+  const rules = files.flatMap((file) => file.rules)
   const claimants = rules.filter(({ state }) => state === 'active')
   const [v4, v6] = FAMILIES.map((family) =>
     resolveClaims(claimants, externalAddresses(view, family), family, view.incumbents),
   )
   const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
-  diagnostics = diagnostics.concat(reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]))
-  markLosers(rules, dispatch, diagnostics)
-  return { rules, dispatch, diagnostics: tellSome(unique(diagnostics)) }
+  const diagnostics = [
+    ...collectDiagnostics(files),
+    ...files.flatMap((file) => file.diagnostics),
+    ...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]),
+  ]
+  return {
+    rules: markLosers(rules, dispatch, diagnostics),
+    dispatch,
+    diagnostics: tellSome(unique(diagnostics)),
+  }
+}
+
+/** What the rules of one file come to, before they meet those of others. */
+interface TranslatedFile {
+  source: Source
+  collected: Collected
+  rules: NatRule[]
+  diagnostics: Diagnostic[]
+}
+
+/** It depends on what stands in `inputs` and on nothing else of the view. */
+function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
+  const { fw, scope, off, help, file } = source
+  const { cluster, network, settings, sdnSets, known, consulted, firewall } = view
+  const own = [file, fw.rules, fw.skipped, fw.aliases, fw.ipset, off, help]
+  const guest = scope.kind === 'guest' ? scope.guest : undefined
+  const shared = [
+    cluster.aliases,
+    cluster.ipset,
+    cluster.groups,
+    network,
+    settings,
+    sdnSets,
+    known,
+    consulted,
+  ]
+  const node = [firewall, view.listeners, view.services, view.quarantined]
+  return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
+    const collected = collectMarked(source, cluster.groups)
+    const ids = new Map<string, number>()
+    const accounts = openAccounts()
+    const diagnostics: Diagnostic[] = []
+    const rules = collected.marked.map((marked) =>
+      translateRule(marked, uniqueId(marked, ids), view, accounts, diagnostics),
+    )
+    return { source, collected, rules, diagnostics }
+  })
+}
+
+/** That a firewall is off is told once, at the first rule that it stops. */
+function collectDiagnostics(files: readonly TranslatedFile[]): Diagnostic[] {
+  const said = new Set<string>()
+  return files.flatMap(({ source: { off }, collected: { diagnostics, stopped, skipped } }) => {
+    const isNew = stopped !== undefined && !said.has(off)
+    if (isNew) said.add(off)
+    return [...diagnostics, ...(isNew ? [stopped] : []), ...skipped]
+  })
 }
 
 function externalAddresses({ network }: View, family: Family): View['network']['external'][0]['addresses'] {
@@ -176,25 +228,25 @@ function fill(
 
 /** A rule that lost every port is in conflict; one that lost some says so. */
 function markLosers(
-  rules: NatRule[],
+  rules: readonly NatRule[],
   dispatch: Record<Family, Dispatch>,
   diagnostics: readonly Diagnostic[],
-): void {
+): NatRule[] {
+  const losers = new Map(
+    diagnostics.filter(({ code }) => code === 'port-taken').map((one) => [one.place, word(one).message]),
+  )
+  if (losers.size === 0) return [...rules]
   const granted = new Set(
     FAMILIES.flatMap((family) => [
       ...dispatch[family].common,
       ...dispatch[family].addresses.flatMap(({ special }) => special),
     ]).map(({ rule }) => rule),
   )
-  const losers = new Map(
-    diagnostics.filter(({ code }) => code === 'port-taken').map((one) => [one.place, word(one).message]),
-  )
-  for (const rule of rules) {
+  return rules.map((rule) => {
     const reason = losers.get(rule.where)
-    if (reason === undefined || rule.state !== 'active') continue
-    rule.reason = reason
-    if (!granted.has(rule)) rule.state = 'conflict'
-  }
+    if (reason === undefined || rule.state !== 'active') return rule
+    return { ...rule, reason, state: granted.has(rule) ? rule.state : 'conflict' }
+  })
 }
 
 /** A group's rule speaks once for all guests that pull it in. */

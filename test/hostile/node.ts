@@ -29,7 +29,7 @@ export interface HostileTree {
 
 const NODE = 'pve1'
 
-function lookAt({ cluster, host, guests, learnt, settings, incumbents }: HostileTree): Look {
+export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: HostileTree): Look {
   const files = [[CLUSTER_FW, cluster] as const, [hostFw(NODE), host] as const]
   return {
     ...{ node: NODE, now: 1_760_000_000, firewall: 'iptables', network: NETWORK },

@@ -1,0 +1,65 @@
+/**
+ * What one round of the pipeline found out, for the next: an edit of one file must not cost what all files cost. Whoever runs
+ * the pipeline once needs none. With it or without, the result is the same.
+ */
+export interface Memo {
+  /** What `make` made under this name from the very same inputs, else what it makes now. */
+  make: <T>(name: string, inputs: readonly unknown[], make: () => T) => T
+  /** The value that had this name before when it says the same as the new one, so that what was made of it stands; else the new one. */
+  keep: <T>(name: string, value: T) => T
+  /** Begins a round: names that the one before did not use are forgotten. */
+  next: () => void
+}
+
+interface Entry {
+  inputs: readonly unknown[]
+  value: unknown
+}
+
+export function makeMemo(): Memo {
+  let before = new Map<string, Entry>()
+  let now = new Map<string, Entry>()
+  const remember = (name: string, entry: Entry): void => void now.set(name, entry)
+  const find = (name: string): Entry | undefined => now.get(name) ?? before.get(name)
+  return {
+    make<T>(name: string, inputs: readonly unknown[], make: () => T): T {
+      const known = find(name)
+      const isSame =
+        known?.inputs.length === inputs.length &&
+        inputs.every((input, i) => Object.is(input, known.inputs[i]))
+      const entry = isSame ? known : { inputs, value: make() }
+      remember(name, entry)
+      return entry.value as T
+    },
+    keep<T>(name: string, value: T): T {
+      const known = find(`kept ${name}`)
+      const entry = known && sameValue(known.value, value) ? known : { inputs: [], value }
+      remember(`kept ${name}`, entry)
+      return entry.value as T
+    },
+    next() {
+      before = now
+      now = new Map()
+    },
+  }
+}
+
+/** Whether two values of plain data (maps, sets, lists, records) say the same. */
+export function sameValue(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (a instanceof Map || a instanceof Set || Array.isArray(a))
+    return a.constructor === b.constructor && sameLists([...a], [...(b as Iterable<unknown>)])
+  const [left, right] = [Object.entries(a), Object.entries(b)]
+  return (
+    a.constructor === b.constructor &&
+    left.length === right.length &&
+    left.every(
+      ([key, value]) => Object.hasOwn(b, key) && sameValue(value, (b as Record<string, unknown>)[key]),
+    )
+  )
+}
+
+function sameLists(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((one, i) => sameValue(one, b[i]))
+}

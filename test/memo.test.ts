@@ -1,0 +1,124 @@
+// Whatever is edited in whatever order: what is remembered of the rounds before changes nothing.
+// RUNS=100000 npx vitest run --project unit test/memo.test.ts
+import fc from 'fast-check'
+import { isDeepStrictEqual } from 'node:util'
+import { expect, test } from 'vitest'
+import { makeMemo, sameValue } from '../src/memo.ts'
+import { claimLines } from '../src/nat/incumbents.ts'
+import { compile, type Outcome } from '../src/pipeline.ts'
+import type { Look } from '../src/read.ts'
+import { DEFAULT_SETTINGS } from '../src/settings.ts'
+import { lookAt, type HostileTree } from './hostile/node.ts'
+import { hostileTree } from './hostile/trees.ts'
+
+const numRuns = Number(process.env.RUNS ?? 120)
+
+/** Takes one thing of a tree over into another one. */
+type Edit = (before: HostileTree, from: HostileTree) => HostileTree
+
+const guest =
+  (part: 'fw' | 'config' | 'all') =>
+  (before: HostileTree, from: HostileTree): HostileTree => {
+    const [other] = from.guests
+    if (!other) return { ...before, guests: before.guests.slice(1) }
+    const known = before.guests.find(({ vmid }) => vmid === other.vmid)
+    const guests = before.guests.filter(({ vmid }) => vmid !== other.vmid)
+    const next = !known || part === 'all' ? other : { ...known, [part]: other[part] }
+    return { ...before, guests: [...guests, next].sort((a, b) => a.vmid - b.vmid) }
+  }
+
+const EDITS: readonly Edit[] = [
+  guest('fw'),
+  guest('fw'),
+  guest('config'),
+  guest('all'),
+  (before, { cluster }) => ({ ...before, cluster }),
+  // A rule of cluster.fw that is new: its aliases, sets and groups stay what they are.
+  (before) => ({ ...before, cluster: `${before.cluster}\n[RULES]\nOUT ACCEPT -source 10.10.0.0/16 # NAT\n` }),
+  (before, { host }) => ({ ...before, host }),
+  (before, { learnt }) => (learnt ? { ...before, learnt } : before),
+  (before, { settings = DEFAULT_SETTINGS }) => ({ ...before, settings }),
+  (before) => ({ ...before, settings: { ...DEFAULT_SETTINGS, requireFirewall: false } }),
+  (before) => before,
+]
+
+const steps = fc.array(fc.tuple(fc.constantFrom(...EDITS), hostileTree, fc.constantFrom(0, 0, 5, 4000)), {
+  minLength: 2,
+  maxLength: 7,
+})
+
+/** What the service would look at after it had put `last` into force. */
+function nextLook(tree: HostileTree, last: Outcome | undefined, now: number): Look {
+  const refused = last?.translation.rules.filter((_, i) => i % 7 === 6).map(({ id }) => id)
+  const remembered = last?.view.sightings ?? []
+  const incumbents = last ? claimLines(last.translation.dispatch) : []
+  return { ...lookAt({ ...tree, incumbents }), remembered, now, quarantined: new Set(refused) }
+}
+
+test(
+  `${numRuns} sequences of edits come to the same as each of their states alone`,
+  { timeout: 120_000 },
+  () => {
+    let rules = 0
+    fc.assert(
+      fc.property(hostileTree, steps, (start, edits) => {
+        const memo = makeMemo()
+        let tree = start
+        let now = 1_760_000_000
+        let last = compile(nextLook(tree, undefined, now), undefined, memo)
+        for (const [edit, from, seconds] of edits) {
+          tree = edit(tree, from)
+          now += seconds
+          const look = nextLook(tree, last, now)
+          last = compile(look, undefined, memo)
+          const alone = compile(look)
+          rules += alone.translation.rules.length
+          if (!isDeepStrictEqual(last, alone)) expect(last).toEqual(alone)
+        }
+      }),
+      { numRuns },
+    )
+    expect(rules).toBeGreaterThan(numRuns)
+  },
+)
+
+test('what did not change is the very same value', () => {
+  const memo = makeMemo()
+  const rules = ['[OPTIONS]', 'enable: 1', '[RULES]', 'IN SSH(ACCEPT) # NAT 1022'].join('\n')
+  const config = 'net0: name=eth0,bridge=vmbr1,hwaddr=BC:24:11:00:00:69,ip=10.10.0.105/16\n'
+  const tree = (fw: string): HostileTree => ({
+    cluster: '[OPTIONS]\nenable: 1\n',
+    host: '',
+    guests: [
+      { vmid: 105, type: 'lxc', config, fw: rules },
+      { vmid: 106, type: 'lxc', config: config.replaceAll('105', '106').replace('69', '6A'), fw },
+    ],
+  })
+  const [first, second] = ['IN HTTP(ACCEPT) # NAT 80', 'IN HTTP(ACCEPT) # NAT 81'].map(
+    (line) => compile(lookAt(tree(rules.replace(/IN .*/, line))), undefined, memo).translation,
+  )
+  expect(first?.rules).toHaveLength(2)
+  expect(second?.rules[0]).toBe(first?.rules[0])
+  expect(second?.rules[1]).not.toBe(first?.rules[1])
+})
+
+test('names that a round does not use are forgotten by the next but one', () => {
+  const memo = makeMemo()
+  let made = 0
+  const make = (): number => memo.make('one', [1], () => ++made)
+  expect([make(), make()]).toEqual([1, 1])
+  memo.next()
+  expect(make()).toBe(1)
+  memo.next()
+  memo.next()
+  expect(make()).toBe(2)
+})
+
+test('the same by content', () => {
+  const value = (): unknown => ({ a: [1n, { b: new Map([[1, new Set(['x'])]]) }], c: undefined })
+  expect(sameValue(value(), value())).toBe(true)
+  expect(sameValue(value(), { a: [1n, { b: new Map([[1, new Set(['y'])]]) }], c: undefined })).toBe(false)
+  expect(sameValue({ a: undefined }, { b: undefined })).toBe(false)
+  expect(sameValue(new Set(), [])).toBe(false)
+  expect(sameValue({}, [])).toBe(false)
+})
