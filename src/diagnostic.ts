@@ -220,8 +220,8 @@ const WORDINGS = {
   'told-some': wording<{ limit: number }>('warning', ({ limit }) => [
     `there is more to say about this file than these ${limit} lines`,
   ]),
-  quarantined: wording<object>('error', () => [
-    'the kernel refuses this rule, so it is left out; the others are in force',
+  quarantined: wording<{ answer: string }>('error', ({ answer }) => [
+    `the kernel refuses this rule (${answer}), so it is left out; the others are in force`,
     'write it in another way, or tell the makers of pvenat',
   ]),
   // Settings.

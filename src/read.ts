@@ -55,8 +55,8 @@ export interface Look {
   now: number
   /** Listening sockets of this node; none when they were not looked at. */
   listeners?: readonly Socket[]
-  /** Ids of NAT rules that the kernel refused. */
-  quarantined?: ReadonlySet<string>
+  /** Ids of NAT rules that the kernel refused, each with its answer. */
+  quarantined?: ReadonlyMap<string, string>
   /** None when nothing was in force before. */
   incumbents?: Incumbents
 }
@@ -91,11 +91,12 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     ...{ node, ...files, known, network, settings, now, firewall, incumbents },
     consulted: memo.keep('consulted', learnt.consulted),
     listeners: memo.keep('listeners', look.listeners ?? []),
-    quarantined: look.quarantined ?? new Set(),
+    quarantined: look.quarantined ?? NONE_REFUSED,
   }
 }
 
 const NO_INCUMBENTS: Incumbents = new Set()
+const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 
 /** The files as pve-firewall reads them. A guest's depends on the aliases and sets of cluster.fw, and on nothing else of it. */
 function readFiles(

@@ -145,7 +145,8 @@ function translateRule(
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
   if (limit) own.push(limit)
-  if (view.quarantined.has(id)) own.push(diagnose('quarantined', place, {}))
+  const answer = view.quarantined.get(id)
+  if (answer !== undefined) own.push(diagnose('quarantined', place, { answer }))
   diagnostics.push(...own)
   const isQuarantined = own.at(-1)?.code === 'quarantined'
   const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))

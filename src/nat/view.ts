@@ -31,7 +31,7 @@ export interface View {
   listeners: readonly Socket[]
   incumbents: Incumbents
   /** Ids of NAT rules that the kernel refused; they are left out. */
-  quarantined: ReadonlySet<string>
+  quarantined: ReadonlyMap<string, string>
   /** Service name → port, of the node's /etc/services. */
   services: ReadonlyMap<string, number>
 }

@@ -11,7 +11,7 @@ import { wantedSysctls } from '../sysctls.ts'
 import { endStaleFlows } from './conntrack.ts'
 import { CommandFailed } from './exec.ts'
 import type { Kernel } from './kernel.ts'
-import { withoutRefused } from './quarantine.ts'
+import { withoutRefused, type Refused } from './quarantine.ts'
 import { readState, writeState, type State } from './state.ts'
 
 export interface Applied {
@@ -22,8 +22,10 @@ export interface Applied {
   sysctls: string[]
   /** Flows that were ended because they went an old way. */
   endedFlows: number
-  /** Ids of NAT rules that the kernel refuses, old and new. */
-  quarantined: ReadonlySet<string>
+  /** Whether they are to be looked at in the next pass: because they could not be, or to see that those that were ended are gone. */
+  flowsDue: boolean
+  /** NAT rules that the kernel refuses, old and new. */
+  quarantined: Refused
 }
 
 const MAX_TRIES = 20
@@ -32,15 +34,26 @@ const BUSY_MS = 50
 /** The kernel took what it was given but does not show it. */
 export class NotInForce extends Error {}
 
+/** What a pass does beyond what changed. */
+export interface Due {
+  /** Look for stale flows in any case: whoever wrote last may have been killed before that. */
+  flows: boolean
+  /** Offer the rules once more that the kernel refused. */
+  quarantined: boolean
+}
+
+const ALL_DUE: Due = { flows: true, quarantined: true }
+
 /** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
 export async function apply(
   look: Look,
   kernel: Kernel,
   stateDir: string,
   warn: (message: string) => void,
+  due = ALL_DUE,
 ): Promise<Applied> {
   const inForce = await kernel.read()
-  const { outcome, plan, quarantined } = await settle(look, inForce, kernel)
+  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due)
   const state = await readState(stateDir, warn)
   const sysctls = await changedSysctls(outcome, look, kernel)
   const next = nextState(state, outcome, sysctls)
@@ -48,11 +61,16 @@ export async function apply(
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
   await write(outcome, plan, kernel)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
-  const endedFlows =
-    isSame(state.endpoints, next.endpoints) && isEmpty(plan) ? 0 : await endFlows(look, outcome, state, warn)
+  const isQuiet = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
+  const endedFlows = isQuiet ? 0 : await endFlows(look, outcome, state, kernel, warn)
+  if (endedFlows === undefined) next.endpoints = union(state.endpoints, next.endpoints)
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   if (!isKnown) await save(stateDir, next, warn)
-  return { outcome, plan, sysctls: [...sysctls.keys()], endedFlows, quarantined }
+  return {
+    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined },
+    endedFlows: endedFlows ?? 0,
+    flowsDue: endedFlows === undefined || (endedFlows > 0 && !due.flows),
+  }
 }
 
 /** What is wanted and what must be written for it, without the rules that the kernel refuses. */
@@ -60,9 +78,10 @@ async function settle(
   look: Look,
   inForce: InForce,
   kernel: Kernel,
+  due: Due,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
-  const quarantined = look.quarantined ?? new Set<string>()
-  const outcome = compile(look, inForce)
+  const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
+  const outcome = compile({ ...look, quarantined }, inForce)
   const plan = makePlan(outcome.ruleset, inForce)
   const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
   if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
@@ -103,14 +122,25 @@ async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Pro
   }
 }
 
-function endFlows(
+/** Undefined when conntrack does not tell: NAT works, but who was already sending stays on the old way until it does. */
+async function endFlows(
   { settings }: Look,
   { translation }: Outcome,
   state: State,
+  kernel: Kernel,
   warn: (message: string) => void,
-): Promise<number> {
-  const endpoints = new Set([...state.endpoints, ...endpointLines(translation.dispatch)])
-  return endStaleFlows(translation.dispatch, endpoints, settings.cutRemoved, warn)
+): Promise<number | undefined> {
+  const endpoints = new Set(union(state.endpoints, endpointLines(translation.dispatch)))
+  try {
+    return await endStaleFlows(kernel, translation.dispatch, endpoints, settings.cutRemoved)
+  } catch (error) {
+    warn(`flows that go an old way are not ended: ${(error as Error).message}`)
+    return undefined
+  }
+}
+
+function union(a: readonly string[], b: readonly string[]): string[] {
+  return [...new Set([...a, ...b])].sort()
 }
 
 type Changes = Map<string, { old: string; value: string }>

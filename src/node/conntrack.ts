@@ -3,37 +3,43 @@ import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import { parseFlows, staleFlows, type Flow } from '../nat/flows.ts'
 import { LOOP_NETWORKS } from '../ruleset/loop.ts'
-import { run } from './exec.ts'
+import { must, run } from './exec.ts'
+import type { Kernel } from './kernel.ts'
 
 /** How many are ended side by side. */
 const BATCH = 16
 
 /**
- * Ends stale UDP flows, and with `alsoTcp` TCP connections of forwards that are gone. `endpoints` are all that are or were
- * ours. Returns how many; what conntrack does not do is said to `warn` and harms nothing else.
+ * Ends stale UDP flows, and with `alsoTcp` TCP connections of forwards that are gone or lead elsewhere. `endpoints` are all that
+ * are or were ours. Returns how many; throws when conntrack does not tell.
  */
 export async function endStaleFlows(
+  kernel: Kernel,
   dispatch: Record<Family, Dispatch>,
   endpoints: ReadonlySet<string>,
   alsoTcp: boolean,
-  warn: (message: string) => void,
 ): Promise<number> {
   const stale: Flow[] = []
   for (const family of FAMILIES) {
     for (const proto of alsoTcp ? ['udp', 'tcp'] : ['udp']) {
       if (![...endpoints].some((line) => line.startsWith(`${family} ${proto} `))) continue
-      const { code, stdout, stderr } = await run('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto])
-      if (code !== 0) warn(`cannot list ${proto} flows: ${stderr.trim()}`)
+      const flows = parseFlows(await kernel.flows(family, proto))
       const loop = parseCidr(LOOP_NETWORKS[family].targets)
-      stale.push(...staleFlows(parseFlows(stdout), dispatch, endpoints, loop ? [loop] : []))
+      stale.push(...staleFlows(flows, dispatch, endpoints, loop ? [loop] : []))
     }
   }
-  for (let i = 0; i < stale.length; i += BATCH) await Promise.all(stale.slice(i, i + BATCH).map(end))
+  for (let i = 0; i < stale.length; i += BATCH)
+    await Promise.all(stale.slice(i, i + BATCH).map((flow) => kernel.endFlow(flow)))
   return stale.length
 }
 
+/** As `conntrack -L` prints them. */
+export function listFlows(family: Family, proto: string): Promise<string> {
+  return must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto])
+}
+
 /** A flow that is gone by now makes conntrack fail, and is just as well. */
-async function end({ proto, source, destination, sport, dport }: Flow): Promise<void> {
+export async function endFlow({ proto, source, destination, sport, dport }: Flow): Promise<void> {
   const tuple = ['--orig-src', formatRange(source), '--orig-dst', formatRange(destination)]
   const ports = ['--orig-port-src', String(sport), '--orig-port-dst', String(dport)]
   await run('conntrack', ['-D', '-f', `ipv${source.family}`, '-p', proto, ...tuple, ...ports])

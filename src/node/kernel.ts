@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
+import type { Flow } from '../nat/flows.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import { OWN_SET, type Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from './backend.ts'
+import { endFlow, listFlows } from './conntrack.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
 import { preflight, type Verdict } from './preflight.ts'
@@ -27,6 +29,10 @@ export interface Kernel {
   hasLoop: (families: readonly Family[]) => Promise<boolean>
   /** Makes the loop for these families; with none it is taken away. */
   setLoop: (families: readonly Family[]) => Promise<void>
+  /** The flows of a protocol that conntrack knows, as `conntrack -L` prints them. */
+  flows: (family: Family, proto: string) => Promise<string>
+  /** Ends one, if it is still there. */
+  endFlow: (flow: Flow) => Promise<void>
 }
 
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
@@ -42,6 +48,8 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
     hasLoop,
     setLoop,
+    flows: listFlows,
+    endFlow,
   }
 }
 
@@ -80,7 +88,9 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
 /** One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. */
 async function restore(file: string, text: string, warn: (message: string) => void): Promise<void> {
   const args = ['--noflush', '--wait=5']
-  const locked = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE), PVEFW_LOCK, file, ...args]
+  const wait = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)]
+  // Without a fork: whoever ends a restore that hangs ends flock, and the lock with it.
+  const locked = ['--no-fork', ...wait, PVEFW_LOCK, file, ...args]
   const finished = await run('flock', locked, text)
   if (finished.code === 0) return
   if (finished.code !== LOCK_TIMEOUT_CODE) throw new CommandFailed(file, finished, text)

@@ -24,8 +24,15 @@ export async function keepInForce(kept: Kept): Promise<Plan> {
 /** Whether anything of it is not in force. */
 export async function isDrifted({ kernel, ruleset, sysctls }: Kept): Promise<boolean> {
   for (const [path, value] of sysctls) if ((await kernel.sysctl(path)) !== value) return true
+  const inForce = await kernel.read()
+  const hasPolicy = FAMILIES.some(
+    (family) =>
+      ruleset.chains[family].length > 0 &&
+      inForce.chains[family].drops !== ruleset.chains[family].some(({ name }) => name === 'PVENAT-PASS'),
+  )
   return (
-    !isEmpty(makePlan(ruleset, await kernel.read())) ||
+    hasPolicy ||
+    !isEmpty(makePlan(ruleset, inForce)) ||
     (await kernel.hasLoop(ruleset.loop)) !== ruleset.loop.length > 0
   )
 }

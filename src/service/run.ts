@@ -22,11 +22,16 @@ import { watchKernel } from './drift.ts'
 import { makeFight, type Fight } from './fight.ts'
 import { fingerprint, isDrifted, keepInForce, type Kept } from './kept.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
+import { makeQuarantine, type Quarantine } from './quarantine.ts'
+import { makeTroubles, type Troubles } from './troubles.ts'
 import { makeWakeup } from './wakeup.ts'
 import { watchFiles } from './watch.ts'
 
 /** A guest that is missing from .vmlist may be between two nodes; only after this long it counts as gone. */
 const CONFIRM_MS = 500
+
+/** Between a hint and the look: long enough for the two steps of a save by rename. */
+const SETTLE_MS = 20
 
 /** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. */
 const DEGRADED_MS = 1000
@@ -39,8 +44,9 @@ interface Memory {
   tree: Tree | undefined
   /** What was seen of the guests' addresses. */
   sightings: readonly Sighting[]
-  /** Ids of NAT rules that the kernel refuses. */
-  quarantined: ReadonlySet<string>
+  quarantine: Quarantine
+  /** Whether flows that go an old way are still to be ended. */
+  flowsDue: boolean
   /** Guests that are missing from .vmlist, and since when (milliseconds). */
   missing: Map<number, number>
   /** Files that could not be read at the last look, and why. */
@@ -52,6 +58,7 @@ interface Memory {
   /** What is to be in force, and the kernel that it was given to. */
   kept: Kept | undefined
   fight: Fight
+  troubles: Troubles
 }
 
 export async function runCommand({ io, paths }: Context): Promise<number> {
@@ -62,7 +69,6 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
     stopping = true
     wakeup.call()
   }
-  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', wakeup.call)
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
   const monitor = monitorNetwork(wakeup.call)
@@ -72,7 +78,8 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       diagnostics: new Map(),
       tree: undefined,
       sightings: [],
-      quarantined: new Set(),
+      quarantine: makeQuarantine(() => performance.now()),
+      flowsDue: true,
       stale: new Map(),
       missing: new Map(),
     },
@@ -82,11 +89,17 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       intervalMs: 5000,
       kept: undefined,
       fight: makeFight(() => performance.now()),
+      troubles: makeTroubles(journal),
     },
   }
+  const reload = (): void => {
+    memory.quarantine.release()
+    wakeup.call()
+  }
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload)
   while (!stopping) {
     await lookOnce(paths, memory, journal, wakeup.call)
-    await wakeup.sleep(pauseMs(memory), memory.fight.settleMs())
+    await wakeup.sleep(pauseMs(memory), SETTLE_MS)
   }
   monitor.close()
   memory.drift?.close()
@@ -105,7 +118,7 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
     const looked = {
       ...(await steadyLook(paths, memory.tree)),
       remembered: memory.sightings,
-      quarantined: memory.quarantined,
+      quarantined: memory.quarantine.rules(),
     }
     memory.intervalMs = looked.settings.intervalSeconds * 1000
     if (isUnconfirmed(looked, memory)) return
@@ -113,8 +126,10 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
     memory.tree = looked.tree
     if (memory.degraded !== '') journal.info(`in step again, after: ${memory.degraded}`)
     memory.degraded = ''
+    memory.troubles.settle(true)
   } catch (error) {
     sayFailure(error, memory, journal)
+    memory.troubles.settle(false)
     await keepLast(memory, journal).catch(() => undefined)
   }
 }
@@ -152,15 +167,19 @@ async function applyLook(
   hint: () => void,
 ): Promise<void> {
   const backend = await chooseBackend(looked.settings)
-  const kernel = realKernel(backend, journal.warning)
-  const applied = await apply(looked, kernel, paths.stateDir, journal.warning)
+  const { warn } = memory.troubles
+  const kernel = realKernel(backend, warn)
+  const due = { flows: memory.flowsDue, quarantined: memory.quarantine.isDue() }
+  memory.flowsDue = true // unless this pass comes to its end
+  const applied = await apply(looked, kernel, paths.stateDir, warn, due)
+  memory.flowsDue = applied.flowsDue
   if (backend !== memory.backend) {
-    await sweepOther(backend, journal)
+    await sweepOther(backend, warn, journal)
     memory.drift?.close()
     memory.drift = watchKernel(
       backend,
       async () => memory.kept !== undefined && (await isDrifted(memory.kept)),
-      hint,
+      () => memory.fight.later(hint),
     )
     memory.backend = backend
   }
@@ -178,7 +197,7 @@ async function applyLook(
   }
   sayApplied(applied, before === memory.kept.fingerprint, memory, journal)
   sayStale(looked.tree.stale ?? [], memory, journal)
-  memory.quarantined = applied.quarantined
+  memory.quarantine.note(applied.quarantined)
   memory.sightings = applied.outcome.view.sightings
   const all = [...looked.settingsDiagnostics, ...applied.outcome.translation.diagnostics]
   const located = locate(all, sourcesOf(looked), paths.pveDir)
@@ -218,14 +237,17 @@ function sayStale(stale: readonly StaleFile[], memory: Memory, journal: Journal)
 }
 
 /** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */
-async function sweepOther(backend: Backend, journal: Journal): Promise<void> {
-  const [, ...others] = await planRollback(backend, journal.warning)
-  const leftovers = others.filter(
+async function sweepOther(
+  backend: Backend,
+  warn: (message: string) => void,
+  journal: Journal,
+): Promise<void> {
+  const leftovers = (await planRollback(backend, warn)).filter(
     (one) => one.backend === otherBackend(backend) && one.plan.tables[4] + one.plan.tables[6] !== '',
   )
   await rollbackKernel(
     leftovers.map((one) => ({ ...one, plan: { ...one.plan, staleSets: [] } })),
-    journal.warning,
+    warn,
   )
   for (const one of leftovers) journal.info(`removed leftovers of the ${one.backend} backend`)
 }

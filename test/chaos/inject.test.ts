@@ -1,10 +1,10 @@
 // A failure at every single call of an apply in turn: no packet ever meets anything but the old or the new rules, nothing foreign is
 // touched, and the next apply puts the rest right.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test, vi } from 'vitest'
-import { apply } from '../../src/node/apply.ts'
+import { afterAll, describe, expect, test } from 'vitest'
+import { apply, type Due } from '../../src/node/apply.ts'
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import { HOOKS, type Rule, type Ruleset, type Table } from '../../src/ruleset/model.ts'
@@ -14,12 +14,6 @@ import { FakeKernel } from '../ruleset/kernel.ts'
 import { trace, type Fate, type Packet } from '../tracer/tracer.ts'
 import { guestAt, lookAt, NODE, nodeAddress, route } from '../tracer/world.ts'
 import { copyOf, Injected, InjectedKernel, type Mode } from './injected.ts'
-
-const current = vi.hoisted(() => ({ kernel: undefined as InjectedKernel | undefined }))
-// Ending flows is a call to the kernel too, past the port; here it must not reach this machine's own.
-vi.mock('../../src/node/conntrack.ts', () => ({
-  endStaleFlows: () => current.kernel?.call('end stale flows', () => 0),
-}))
 
 const scratch = mkdtempSync(join(tmpdir(), 'pvenat-inject-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
@@ -45,19 +39,45 @@ const staying = 'IN HTTP(ACCEPT) # NAT 8080'
 const LOOKS = {
   nothing: look([], {}, []),
   some: look(['198.51.100.7'], {
-    105: ['IN SSH(ACCEPT) # NAT 1022'],
+    105: ['IN SSH(ACCEPT) # NAT 1022', 'IN ACCEPT -p udp -dport 7000 # NAT 17000'],
     107: ['IN ACCEPT -p tcp -dport 22 -sport 822 # NAT', 'IN ACCEPT -p tcp -dport 3306 -sport 3306 # NAT'],
     108: [staying, 'IN ACCEPT -p tcp -dport 25 -source +office # NAT'],
   }),
   /** One forward leads to another port, one to another guest, one is gone, one is new, and a set has other members. */
   others: look(['198.51.100.8'], {
     105: ['IN ACCEPT -p udp -dport 53 # NAT 5353'],
-    107: ['IN ACCEPT -p tcp -dport 23 -sport 822 # NAT', 'IN SSH(ACCEPT) # NAT 1022'],
+    107: [
+      ...['IN ACCEPT -p tcp -dport 23 -sport 822 # NAT', 'IN SSH(ACCEPT) # NAT 1022'],
+      'IN ACCEPT -p udp -dport 7000 # NAT 17000',
+    ],
     108: [staying, 'IN ACCEPT -p tcp -dport 25 -source +office # NAT'],
   }),
   /** Without the family of IPv6, without the loop and without any set. */
   few: look([], { 108: [staying, 'OUT ACCEPT # NAT'] }, []),
 } satisfies Record<string, Look>
+
+/** Where UDP to these ports of the node leads; to the node itself where nothing is said. */
+const UDP: Record<keyof typeof LOOKS, Record<number, string>> = {
+  nothing: {},
+  some: { 17000: '10.10.10.105:7000' },
+  others: { 17000: '10.10.10.107:7000', 5353: '10.10.10.105:53' },
+  few: {},
+}
+const SELF = '203.0.113.2'
+
+/** A flow of a client that began while one of the looks was in force, as conntrack prints it. */
+function flowLine(dport: number, from: keyof typeof LOOKS): string {
+  const [address, port] = (UDP[from][dport] ?? `${SELF}:${dport}`).split(':')
+  const [client, sport] = ['198.51.100.7', 40_000]
+  return `udp      17 29 src=${client} dst=${SELF} sport=${sport} dport=${dport} src=${address} dst=${client} sport=${port} dport=${sport} [ASSURED] mark=0 use=1`
+}
+
+/** Those of ports that are or were ours go the new way or not at all; nobody touches the others. */
+function rightFlows(from: keyof typeof LOOKS, to: keyof typeof LOOKS): string[] {
+  return [17000, 5353, 9999]
+    .filter((port) => UDP[from][port] === UDP[to][port])
+    .map((port) => flowLine(port, from))
+}
 
 const rulesets = Object.values(LOOKS).map((one) => compile(one).ruleset)
 
@@ -139,7 +159,7 @@ function isLike({ accepted, ...fate }: Fate, other: Fate | undefined): boolean {
 }
 
 /** A kernel in which others have rules and sets too, in the tables and chains that we use. */
-async function withOthers(start: Look): Promise<InjectedKernel> {
+async function withOthers(start: Look, stateDir: string): Promise<InjectedKernel> {
   const fake = new FakeKernel()
   for (const family of [4, 6]) {
     for (const chain of ['raw PREROUTING', 'nat PREROUTING', 'nat POSTROUTING', 'filter FORWARD'])
@@ -148,18 +168,20 @@ async function withOthers(start: Look): Promise<InjectedKernel> {
   }
   fake.sets.set('foreign', ['hash:ip family inet hashsize 64 maxelem 64', '192.0.2.78'])
   const kernel = new InjectedKernel(fake)
-  await applyTo(kernel, start)
+  await applyTo(kernel, start, stateDir)
   return kernel
 }
 
+/** One pass; tells whether flows are to be looked at in the next one. */
 async function applyTo(
   kernel: InjectedKernel,
   one: Look,
   stateDir = join(scratch, `${++last}`),
-): Promise<string> {
-  current.kernel = kernel
-  await apply(one, kernel, stateDir, () => undefined)
-  return stateDir
+  due?: Due,
+): Promise<boolean> {
+  const death = kernel.died.then((error) => Promise.reject(error))
+  const { flowsDue } = await Promise.race([apply(one, kernel, stateDir, () => undefined, due), death])
+  return flowsDue
 }
 
 function foreign({ chains, sets }: FakeKernel): unknown {
@@ -180,7 +202,10 @@ const TRANSITIONS = [
 
 describe.each(TRANSITIONS)('from %s to %s', (from, to) => {
   test.each<Mode>(['fails', 'dies'])('every call that %s', async (mode) => {
-    const start = await withOthers(LOOKS[from])
+    const startDir = join(scratch, `${++last}`)
+    mkdirSync(startDir)
+    const start = await withOthers(LOOKS[from], startDir)
+    start.flowLines = [17000, 5353, 9999].map((port) => flowLine(port, from))
     const [others, before] = [foreign(start.fake), fates(start.fake)]
     const clean = copyWith(start, Infinity, mode)
     await applyTo(clean, LOOKS[to])
@@ -190,8 +215,10 @@ describe.each(TRANSITIONS)('from %s to %s', (from, to) => {
     for (let at = 0; at < clean.calls.length; at++) {
       const kernel = copyWith(start, at, mode)
       const stateDir = join(scratch, `${++last}`)
-      const error = await applyTo(kernel, LOOKS[to], stateDir).catch((one: unknown) => one)
-      if (error instanceof Error && !(error instanceof Injected)) throw error
+      cpSync(startDir, stateDir, { recursive: true })
+      const flowsDue = await applyTo(kernel, LOOKS[to], stateDir, { flows: false, quarantined: true }).catch(
+        (error: unknown) => (error instanceof Injected ? true : Promise.reject(error as Error)),
+      )
       const where = `call ${at} (${clean.calls[at]})`
       fates(kernel.fake).forEach((fate, i) => {
         if (isLike(fate, before[i]) || isLike(fate, after[i])) return
@@ -199,7 +226,9 @@ describe.each(TRANSITIONS)('from %s to %s', (from, to) => {
       })
       expect(foreign(kernel.fake), where).toEqual(others)
       const again = copyWith(kernel, Infinity, mode)
-      await applyTo(again, LOOKS[to], stateDir)
+      const due = { flows: flowsDue, quarantined: true }
+      await applyTo(again, LOOKS[to], stateDir, mode === 'dies' ? undefined : due)
+      expect(again.flowLines, `${where}, then again`).toEqual(rightFlows(from, to))
       const { ruleset } = compile(LOOKS[to], again.fake.read())
       expect(isEmpty(makePlan(ruleset, again.fake.read())), `${where}, then again`).toBe(true)
       expect(again.isLoopThere, `${where}, then again`).toBe(ruleset.loop.length > 0)
@@ -213,6 +242,7 @@ describe.each(TRANSITIONS)('from %s to %s', (from, to) => {
 function copyWith(kernel: InjectedKernel, failAt: number, mode: Mode): InjectedKernel {
   const copy = new InjectedKernel(copyOf(kernel.fake), failAt, mode)
   copy.isLoopThere = kernel.isLoopThere
+  copy.flowLines = [...kernel.flowLines]
   for (const [path, value] of kernel.sysctls) copy.sysctls.set(path, value)
   return copy
 }

@@ -1,5 +1,6 @@
 /** The strict fake kernel behind the port that `apply` uses, with a failure at one chosen call, once or from then on. */
-import type { Family } from '../../src/address.ts'
+import { formatRange, type Family } from '../../src/address.ts'
+import type { Flow } from '../../src/nat/flows.ts'
 import type { Kernel } from '../../src/node/kernel.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
@@ -7,7 +8,7 @@ import { FakeKernel } from '../ruleset/kernel.ts'
 
 export class Injected extends Error {}
 
-/** `dies`: nothing more is done, as after kill -9. `fails`: only this one call does not work. */
+/** `dies`: the call never returns and nothing more is done, as after kill -9. `fails`: only this one call does not work. */
 export type Mode = 'fails' | 'dies'
 
 export class InjectedKernel implements Kernel {
@@ -19,12 +20,19 @@ export class InjectedKernel implements Kernel {
     ['net/ipv6/conf/vmbr0/accept_ra', '1'],
   ])
   isLoopThere = false
+  /** What conntrack knows, as it prints it. */
+  flowLines: string[] = []
+  /** Resolves when the chosen call has come, of one that dies. */
+  readonly died: Promise<Injected>
+  private die: (death: Injected) => void = () => undefined
 
   constructor(
     readonly fake: FakeKernel,
     private readonly failAt = Infinity,
     private readonly mode: Mode = 'fails',
-  ) {}
+  ) {
+    this.died = new Promise((resolve) => (this.die = resolve))
+  }
 
   read = (): Promise<InForce> => this.call('read', () => this.fake.read())
 
@@ -40,9 +48,7 @@ export class InjectedKernel implements Kernel {
     }
     // The real one only warns of a set that cannot be destroyed.
     for (const name of staleSets)
-      await this.call(`ipset destroy ${name}`, () => this.put({ staleSets: [name] })).catch((error) =>
-        this.mode === 'dies' ? Promise.reject(error as Error) : undefined,
-      )
+      await this.call(`ipset destroy ${name}`, () => this.put({ staleSets: [name] })).catch(() => undefined)
   }
 
   sysctl = (path: string): Promise<string | undefined> =>
@@ -58,11 +64,26 @@ export class InjectedKernel implements Kernel {
     return this.call(wanted ? 'make the loop' : 'remove the loop', () => void (this.isLoopThere = wanted))
   }
 
-  /** Any call that is part of an apply and not of this port. */
-  call<T>(what: string, work: () => T): Promise<T> {
+  flows = (family: Family, proto: string): Promise<string> =>
+    this.call(`list ${proto} flows of IPv${family}`, () =>
+      this.flowLines
+        .filter((line) => line.startsWith(`${proto} `) && line.includes(':') === (family === 6))
+        .join('\n'),
+    )
+
+  /** As the real one: it says nothing of a flow that cannot be ended. */
+  endFlow = ({ proto, source, sport, dport }: Flow): Promise<void> =>
+    this.call(`end the flow to ${proto} ${dport}`, () => {
+      const tuple = new RegExp(`^${proto} .*? src=${formatRange(source)} .*? sport=${sport} dport=${dport} `)
+      this.flowLines = this.flowLines.filter((line) => !tuple.test(line))
+    }).catch(() => undefined)
+
+  private call<T>(what: string, work: () => T): Promise<T> {
     const at = this.calls.push(what) - 1
-    const isRefused = this.mode === 'dies' ? at >= this.failAt : at === this.failAt
-    return isRefused ? Promise.reject(new Injected(what)) : Promise.resolve().then(work)
+    if (at < this.failAt || (at > this.failAt && this.mode === 'fails')) return Promise.resolve().then(work)
+    if (this.mode === 'fails') return Promise.reject(new Injected(what))
+    this.die(new Injected(what))
+    return new Promise<never>(() => undefined)
   }
 
   private put(part: Partial<Plan>): void {
