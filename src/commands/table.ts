@@ -5,6 +5,7 @@ import { checkCommand } from './check.ts'
 import { compileCommand } from './compile.ts'
 import { confirmCommand } from './confirm.ts'
 import type { Context } from './context.ts'
+import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
 import { parseCommand } from './parse.ts'
 import { rollbackCommand } from './rollback.ts'
@@ -67,6 +68,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: listCommand,
     says: 'every NAT rule: state, external, inner, guest, counters',
     examples: [{ line: 'pvenat list', says: 'what leads where' }],
+  },
+  explain: {
+    run: explainCommand,
+    says: 'what happens to such a packet, step by step, and why (exit 1 when it does not get through)',
+    takes: 'PROTO SRC[:PORT] DST:PORT',
+    examples: [
+      { line: 'pvenat explain tcp 198.51.100.7 203.0.113.2:822', says: 'why a forward works, or does not' },
+      { line: 'pvenat explain tcp 10.10.10.105 1.1.1.1:443', says: 'how a guest gets out' },
+    ],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
   rollback: {

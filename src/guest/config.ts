@@ -30,7 +30,7 @@ export function parseGuestConfig(text: string, vmid: number, type: Guest['type']
 
 function parseNic(index: number, value: string, ipconfig: string | undefined, type: Guest['type']): Nic {
   const props = parseProps(value)
-  const nic: Nic = { index, firewall: isTrue(props.get('firewall')), addresses: {} }
+  const nic: Nic = { index, firewall: isTrue(props.get('firewall')), addresses: {}, gateways: {} }
   const bridge = props.get('bridge')
   if (bridge !== undefined) nic.bridge = bridge
   const tag = props.get('tag') ?? ''
@@ -45,6 +45,10 @@ function parseNic(index: number, value: string, ipconfig: string | undefined, ty
     if (ip && (ip.family === 6) === (key === 'ip6')) {
       nic.addresses[ip.family] = { ip, prefix: Number(length ?? (ip.family === 4 ? 32 : 128)) }
     }
+  }
+  for (const key of ['gw', 'gw6']) {
+    const ip = parseIp(asked.get(key) ?? '')
+    if (ip && (ip.family === 6) === (key === 'gw6')) nic.gateways[ip.family] = ip
   }
   return nic
 }

@@ -12,6 +12,8 @@ export interface Nic {
   firewall: boolean
   /** Addresses that the config names, and the length of the network that they are in. */
   addresses: Partial<Record<Family, { ip: Range; prefix: number }>>
+  /** The default gateways that the config names. */
+  gateways: Partial<Record<Family, Range>>
 }
 
 export interface Guest {

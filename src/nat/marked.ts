@@ -86,7 +86,7 @@ export function sources(view: View): Source[] {
 }
 
 /** `enable`: a number, or the time it was switched on for one minute (pve-firewall Firewall.pm). */
-function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number): boolean {
+export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number): boolean {
   const number = Number(value ?? otherwise)
   return number > 1 ? Math.abs(now - number) < 60 : number === 1
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ServiceState } from '../facts.ts'
 import { run } from './exec.ts'
 import { writeWhole } from './state.ts'
 
@@ -31,6 +32,15 @@ export async function stopService(runDir: string, warn: (message: string) => voi
     }
     await delay(20)
   }
+}
+
+/** Whether the service runs, and what systemd (where it runs) has been told about the next boot. */
+export async function serviceState(runDir: string): Promise<ServiceState> {
+  const running = await isServiceRunning(runDir)
+  if (!existsSync('/run/systemd/system')) return { running }
+  const { stdout } = await run('systemctl', ['is-enabled', UNIT])
+  const enabled = stdout.trim()
+  return enabled === '' || enabled === 'not-found' ? { running } : { running, enabled }
 }
 
 export async function isServiceRunning(runDir: string): Promise<boolean> {

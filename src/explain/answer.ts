@@ -1,0 +1,105 @@
+/** Whether what a guest sends comes to this node, where translations are undone. */
+import { contains, network, sameRange, type Range } from '../address.ts'
+import { gatewayCommand, quoted, withOption } from '../fixes.ts'
+import type { NatRule } from '../nat/model.ts'
+import type { Packet } from './packet.ts'
+import type { Fix, Trail } from './step.ts'
+import {
+  apiOf,
+  capital,
+  guestName,
+  internalAt,
+  ownInterface,
+  placeOf,
+  show,
+  type Located,
+  type World,
+} from './world.ts'
+
+/** Whether the answer comes back through this node, where the translation is undone. */
+export function checkAnswer(world: World, guest: Located, packet: Packet, trail: Trail): void {
+  const here = internalAt(world, packet.destination)
+  const around = here?.network ?? ownNetwork(guest, packet)
+  if (around && contains(around, packet.source)) {
+    const own = ownInterface(world, packet.source)
+    const to =
+      own === undefined ? `${show(packet.source)}, its neighbour` : `this node's own ${show(packet.source)}`
+    return trail.pass(`The answer goes to ${to}.`, `${show(around)} on ${here?.bridge ?? guest.nic.bridge}`)
+  }
+  checkGateway(world, guest, packet, trail, 'answers')
+}
+
+/** Whether what a guest sends out of its own network comes to this node. */
+export function checkGateway(
+  world: World,
+  guest: Located,
+  packet: Packet,
+  trail: Trail,
+  verb: 'sends' | 'answers',
+): void {
+  const { owned, nic } = guest
+  const { family } = packet
+  const own = verb === 'sends' ? packet.source : packet.destination
+  const gateway = nic.gateways[family]
+  const name = guestName(guest)
+  const read = `config of guest ${owned.guest.vmid} (net${nic.index})`
+  const inner = internalAt(world, own)?.address
+  const isStatic = nic.addresses[family] !== undefined
+  if (!gateway) {
+    if (owned.guest.type === 'lxc' && isStatic && family === 4)
+      trail.stop(
+        `${capital(name)} has no gateway, so ${verb === 'sends' ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
+        [read],
+        gatewayFix(world, guest, packet, inner, verb),
+      )
+    return trail.unknown(
+      `The config of ${name} names no gateway; which it uses cannot be read from the node.`,
+      read,
+    )
+  }
+  if (ownInterface(world, gateway) !== undefined)
+    return trail.pass(
+      `What ${name} ${verb} comes to this node: its gateway is ${show(gateway)}.`,
+      `${read}: ${show(gateway)}`,
+    )
+  trail.stop(
+    `What ${name} ${verb} goes to ${show(gateway)}, not to this node, so ${verb === 'sends' ? 'nothing here translates it' : 'the answer is not translated back'}.`,
+    [`${read}: ${show(gateway)}`, ...(inner ? [`${show(inner)} is this node's address there`] : [])],
+    gatewayFix(world, guest, packet, inner, verb),
+  )
+}
+
+function gatewayFix(
+  world: World,
+  guest: Located,
+  packet: Packet,
+  inner: Range | undefined,
+  verb: 'sends' | 'answers',
+): Fix {
+  const { owned, nic } = guest
+  const config = world.configs.get(owned.guest.vmid) ?? ''
+  const set = inner ? [gatewayCommand(owned.guest, nic, packet.family, config, inner)] : []
+  const forward = verb === 'answers' ? forwardTo(world, packet) : undefined
+  const api = forward && apiOf(world, forward)
+  if (!forward || api === undefined)
+    return { commands: set, instead: 'make this node the gateway of the guest' }
+  return {
+    commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],
+    instead: `write snat=1 into the comment of ${placeOf(forward)}, or make this node the gateway of the guest${set.map((line) => `: ${line}`).join('')}`,
+  }
+}
+
+/** The active forward that leads to the inner end. */
+function forwardTo({ translation }: World, { destination, proto }: Packet): NatRule | undefined {
+  return translation.rules.find(
+    ({ state, forwards }) =>
+      state === 'active' &&
+      forwards.some((one) => sameRange(one.inner, destination) && ['all', proto].includes(one.proto)),
+  )
+}
+
+/** The network that a guest takes for its own. */
+export function ownNetwork({ nic }: Located, { family }: Packet): Range | undefined {
+  const own = nic.addresses[family]
+  return own && network(family, own.ip.lo, own.prefix)
+}

@@ -1,0 +1,249 @@
+/** Between the node and its guests: the firewall bridge, pve-firewall, the wire, and the way back. */
+import { contains, sameRange, type Range } from '../address.ts'
+import { hasChain, routeTo } from '../facts.ts'
+import { guestApi } from '../fixes.ts'
+import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
+import type { Sender } from './explain.ts'
+import { checkFilter } from './forward.ts'
+import { requireInForce } from './inforce.ts'
+import { endpoint, type Packet } from './packet.ts'
+import { guestFirewallOff, judgeGuest, type Judgement } from './pvefirewall.ts'
+import type { Trail } from './step.ts'
+import { walk, type Flow } from './walk.ts'
+import {
+  capital,
+  firewallBridge,
+  guestAt,
+  guestName,
+  internalAt,
+  ownInterface,
+  show,
+  tapName,
+  type Located,
+  type World,
+} from './world.ts'
+
+/** A guest sends: what its firewall says, and whether the packet comes to the node's routing at all. */
+export function leaveGuest(
+  world: World,
+  guest: Located,
+  packet: Packet,
+  trail: Trail,
+): Omit<Sender, 'guest'> {
+  const { nic } = guest
+  const bridge = nic.bridge ?? ''
+  trail.pass(
+    `${capital(guestName(guest))} sends it, by net${nic.index} on ${bridge || 'no bridge'}.`,
+    `${show(packet.source)}: ${guest.from}`,
+  )
+  requireWire(world, guest, trail)
+  passGuestFirewall(world, guest, 'out', packet, trail)
+  const here = internalAt(world, packet.source)
+  const dev = here?.bridge || routeTo(world.facts, packet.source)?.dev || bridge
+  const around = here?.network ?? ownNetwork(guest, packet)
+  const isNodes = ownInterface(world, packet.destination) !== undefined
+  if (around && contains(around, packet.destination) && !isNodes) return { in: dev, bridged: dev }
+  checkGateway(world, guest, packet, trail, 'sends')
+  return { in: dev }
+}
+
+export interface Delivery {
+  /** As the guest is to see it. */
+  packet: Packet
+  out: string
+  trail: Trail
+  /** It crosses a bridge and was not routed, let alone translated. */
+  bridged: boolean
+}
+
+/** To a guest, or to an address that no guest is known to have. */
+export function deliver(world: World, { packet, out, trail, bridged }: Delivery): void {
+  const { destination } = packet
+  const guest = guestAt(world, destination)
+  if (bridged)
+    trail.note(
+      `It stays on ${out}: such a packet is neither routed nor translated.`,
+      `${show(destination)} is in a network on ${out}`,
+    )
+  if (!guest) {
+    checkNeighbour(world, destination, out, undefined, trail)
+    trail.unknown(
+      `No guest of this node is known to have ${show(destination)}; whether anybody has cannot be read here.`,
+      'guest configs, leases, neighbours',
+    )
+    return
+  }
+  trail.pass(
+    `${show(destination)} is ${guestName(guest)}, net${guest.nic.index}.`,
+    `${show(destination)}: ${guest.from}`,
+  )
+  requireWire(world, guest, trail)
+  checkNeighbour(world, destination, out, guest, trail)
+  passGuestFirewall(world, guest, 'in', packet, trail)
+  if (!bridged) checkAnswer(world, guest, packet, trail)
+  trail.note(
+    `Whether ${endpoint(packet.family, destination.lo, packet.dport)} is served inside ${guestName(guest)}, and what a firewall inside it does, cannot be read from the node.`,
+    'nothing: ask from inside the guest',
+  )
+}
+
+/** The guest's interface on the node: it is there while the guest runs. */
+function requireWire(world: World, guest: Located, trail: Trail): void {
+  const name = tapName(guest)
+  const link = world.facts.links.find((one) => one.name === name)
+  const { type, vmid } = guest.owned.guest
+  const tool = type === 'qemu' ? 'qm' : 'pct'
+  if (!link)
+    trail.stop(`${capital(guestName(guest))} does not run: there is no ${name}.`, ['ip addr show'], {
+      commands: [`${tool} start ${vmid}`],
+    })
+  if (!link.up)
+    trail.stop(`The interface ${name} of ${guestName(guest)} is down.`, ['ip addr show'], {
+      commands: [`ip link set ${name} up`],
+    })
+}
+
+/** Who answers for an address on a wire, when it was last asked for. */
+function checkNeighbour(
+  world: World,
+  address: Range,
+  out: string,
+  guest: Located | undefined,
+  trail: Trail,
+): void {
+  const entry = world.facts.neighbours.find(({ dev, ip }) => dev === out && sameRange(ip, address))
+  const read = `ip neigh show ${show(address)} dev ${out}`
+  if (!entry)
+    return trail.unknown(
+      `${show(address)} has not been asked for lately, so whether it answers on ${out} is not known.`,
+      read,
+    )
+  if (entry.mac === '')
+    return trail.unknown(
+      `${show(address)} did not answer on ${out} when it was last asked for.`,
+      `${read}: ${entry.states.join()}`,
+    )
+  const { mac } = guest?.nic ?? {}
+  if (guest && mac !== undefined && mac !== entry.mac)
+    trail.stop(
+      `Frames for ${show(address)} go to ${entry.mac}, but ${guestName(guest)} is ${mac}: somebody else answers for the address.`,
+      [read, guest.from],
+      { commands: [`ip neigh del ${show(address)} dev ${out}`, 'pvenat doctor'] },
+    )
+  trail.pass(`${show(address)} answers on ${out} as ${entry.mac}.`, `${read}: ${entry.states.join()}`)
+}
+
+/** pve-firewall at the guest's NIC, and our own accept ahead of it. */
+function passGuestFirewall(
+  world: World,
+  guest: Located,
+  direction: 'in' | 'out',
+  packet: Packet,
+  trail: Trail,
+): void {
+  const { owned, nic } = guest
+  const name = guestName(guest)
+  if (!nic.firewall)
+    return trail.pass(
+      `pve-firewall leaves net${nic.index} of ${name} alone: it has no firewall=1.`,
+      `config of guest ${owned.guest.vmid}`,
+    )
+  const off = guestFirewallOff(world.view, owned)
+  const isNft = world.view.firewall === 'nftables'
+  const bridge = firewallBridge(world, guest)
+  const wire = isNft ? undefined : notOnWire(world, guest, direction, packet, bridge)
+  if (bridge !== undefined && accepted(world, bridge, direction, packet, trail)) return
+  if (off !== undefined)
+    return trail.pass(`pve-firewall lets it pass: ${off}.`, `${owned.guest.vmid}.fw, cluster.fw`)
+  if (wire !== undefined) return trail.note(...wire)
+  if (isNft && !world.facts.nftGuests)
+    return trail.note(
+      'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.',
+      'nft list tables',
+    )
+  const judged = judgeGuest(world.view, owned, nic.index, direction, packet)
+  say(world, guest, direction, packet, judged, trail)
+}
+
+/** Why the rules of a guest are not met although its config asks for them. */
+function notOnWire(
+  world: World,
+  guest: Located,
+  direction: 'in' | 'out',
+  { family }: Packet,
+  bridge: string | undefined,
+): [string, string] | undefined {
+  const chain = `${tapName(guest)}-${direction.toUpperCase()}`
+  if (bridge === undefined)
+    return [
+      `The NIC has firewall=1 but no firewall bridge, so its rules are not met until ${guestName(guest)} is restarted.`,
+      'ip addr show',
+    ]
+  const path = `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
+  if (world.facts.sysctls.get(path) === '0')
+    return [
+      `Bridged packets do not meet iptables, so the rules of the guest do not count.`,
+      `${path.replaceAll('/', '.')} = 0`,
+    ]
+  if (hasChain(world.facts, family, chain)) return undefined
+  return [
+    `pve-firewall has no chain ${chain} in the kernel: the rules of the guest are not in force.`,
+    'table filter in the kernel',
+  ]
+}
+
+/** The filter table on the guest's firewall bridge: whether an accept of ours comes before pve-firewall. */
+function accepted(
+  world: World,
+  bridge: string,
+  direction: 'in' | 'out',
+  packet: Packet,
+  trail: Trail,
+): boolean {
+  const { family, proto, source, destination, sport, dport } = packet
+  const flow: Flow = {
+    ...{ family, proto, source: source.lo, destination: destination.lo, in: bridge, out: bridge },
+    ...{ bridged: true, fwbr: direction, dnat: false },
+    ...(sport === undefined ? {} : { sport }),
+    ...(dport === undefined ? {} : { dport }),
+    original: { destination: destination.lo, ...(dport === undefined ? {} : { dport }) },
+  }
+  const zone = walk(world.ruleset, 'raw', 'PVENAT-ZONE', flow)
+  if (direction === 'out') requireInForce(world, family, 'raw', 'PVENAT-ZONE', zone, trail)
+  if (!checkFilter(world, flow, trail)) return false
+  const { hit } = walk(world.ruleset, 'filter', 'PVENAT-FORWARD', flow)
+  trail.pass(
+    'The rule has a source port, which no client sends; an accept of pvenat lets the forwarded packet in ahead of pve-firewall.',
+    `filter ${hit?.chain.name} rule ${(hit?.index ?? 0) + 1}`,
+  )
+  return true
+}
+
+function say(
+  world: World,
+  guest: Located,
+  direction: 'in' | 'out',
+  packet: Packet,
+  { verdict, by, restsOn }: Judgement,
+  trail: Trail,
+): void {
+  const { owned } = guest
+  const name = guestName(guest)
+  const what = direction === 'in' ? 'let it in' : 'let it out'
+  if (verdict === 'accept')
+    return trail.pass(`The firewall of ${name} ${what.replace('let', 'lets')}: ${by}.`, restsOn)
+  if (verdict === 'unknown')
+    return trail.unknown(
+      `Whether the firewall of ${name} ${what.replace('let', 'lets')} cannot be told: ${by}.`,
+      restsOn,
+    )
+  const { family, proto, dport, source, destination } = packet
+  const where = `${endpoint(family, destination.lo, dport)} from ${show(source)}`
+  const ends = direction === 'in' ? ` --source ${show(source)}` : ` --dest ${show(destination)}`
+  const ports = dport === undefined ? '' : ` --dport ${dport}`
+  const create = `pvesh create ${guestApi(world.view, owned.guest)}/rules --type ${direction} --action ACCEPT --proto ${proto}${ports}${ends} --enable 1`
+  trail.stop(`The firewall of ${name} does not ${what}: ${by}. It sees ${where}.`, [restsOn], {
+    commands: [create],
+    instead: `guest ${owned.guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${dport === undefined ? '' : `, port ${dport}`}`,
+  })
+}

@@ -1,0 +1,80 @@
+/** The packet that is asked about, and its form on the command line: PROTO SRC[:PORT] DST[:PORT]. */
+import { formatIp, parseIp, type Family, type Range } from '../address.ts'
+import { ICMP, WITH_PORTS } from '../nat/template.ts'
+
+export interface Packet {
+  family: Family
+  /** As rules name it: tcp, udp, sctp, icmp, icmpv6, esp … */
+  proto: string
+  source: Range
+  /** Undefined: whatever a client takes. */
+  sport?: number
+  destination: Range
+  /** Undefined for protocols without ports. */
+  dport?: number
+}
+
+/** As rules name them, by what people type. */
+const NAMES: Readonly<Record<string, string>> = {
+  ...{ '1': 'icmp', '6': 'tcp', '17': 'udp', '47': 'gre', '50': 'esp', '51': 'ah', '58': 'icmpv6' },
+  ...{ '132': 'sctp', 'ipv6-icmp': 'icmpv6', ipencap: '4', ipip: '94', ipv6: '41' },
+}
+const KNOWN: ReadonlySet<string> = new Set([...WITH_PORTS, ...ICMP, 'esp', 'ah', 'gre', '4', '94', '41'])
+
+/** The name that rules use for a protocol. */
+function protocolName(text: string): string {
+  return NAMES[text] ?? text
+}
+
+/** Reads the three words; a sentence says what is wrong with them. */
+export function parsePacket(words: readonly string[]): Packet | string {
+  const [word = '', from = '', to = ''] = words
+  if (words.length !== 3) return 'explain takes PROTO SRC[:PORT] DST:PORT'
+  const name = protocolName(word.toLowerCase())
+  if (!KNOWN.has(name)) return `'${word}' is no protocol that explain knows: ${[...KNOWN].sort().join(', ')}`
+  const [source, destination] = [parseEnd(from), parseEnd(to)]
+  if (!source) return `'${from}' is not ADDRESS or ADDRESS:PORT; IPv6 is [ADDRESS]:PORT`
+  if (!destination) return `'${to}' is not ADDRESS:PORT; IPv6 is [ADDRESS]:PORT`
+  const { family } = source.ip
+  if (family !== destination.ip.family) return `'${from}' and '${to}' are of different families`
+  const proto = ICMP.has(name) ? (family === 4 ? 'icmp' : 'icmpv6') : name
+  const hasPorts = WITH_PORTS.has(proto)
+  if (hasPorts && destination.port === undefined)
+    return `${proto} needs a port: ${proto} ${from} ${withPort(destination.ip)}`
+  if (!hasPorts && (destination.port ?? source.port) !== undefined) return `${proto} has no ports`
+  return {
+    ...{ family, proto, source: source.ip, destination: destination.ip },
+    ...(source.port === undefined ? {} : { sport: source.port }),
+    ...(destination.port === undefined ? {} : { dport: destination.port }),
+  }
+}
+
+/** Where clients take their ports from, on every system of today. */
+const CLIENT_PORTS = [32768, 60999] as const
+
+/** Whether a port lies in a range; one that nobody told is any that clients take. */
+export function inPorts([lo, hi]: readonly [number, number], port: number | undefined): boolean {
+  return port === undefined ? lo <= CLIENT_PORTS[0] && CLIENT_PORTS[1] <= hi : lo <= port && port <= hi
+}
+
+function parseEnd(text: string): { ip: Range; port?: number } | undefined {
+  const bare = parseIp(text)
+  if (bare) return { ip: bare }
+  const [, v6, v4, digits] = /^(?:\[([^\]]+)\]|(\d+\.\d+\.\d+\.\d+))(?::(\d{1,5}))?$/.exec(text) ?? []
+  const ip = parseIp(v6 ?? v4 ?? '')
+  if (!ip || (v6 !== undefined && ip.family !== 6)) return undefined
+  if (digits === undefined) return { ip }
+  const port = Number(digits)
+  return port >= 1 && port <= 65535 ? { ip, port } : undefined
+}
+
+function withPort({ family, lo }: Range): string {
+  return endpoint(family, lo, 80)
+}
+
+/** `10.0.0.1:80`, `[fd00::1]:80`, or the bare address without a port. */
+export function endpoint(family: Family, address: bigint, port: number | undefined): string {
+  const text = formatIp(family, address)
+  if (port === undefined) return text
+  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
+}

@@ -1,0 +1,180 @@
+/**
+ * What pve-firewall makes of a new packet: a guest's rules, or the node's, in the order in which it compiles them (pve-firewall
+ * Firewall.pm), first match wins. `unknown` when a rule on the way says what pvenat cannot read.
+ */
+import type { Range } from '../address.ts'
+import type { FwFile, FwRule } from '../fw/model.ts'
+import { resolveAddresses, type NameScope } from '../nat/match.ts'
+import { templates, type Template } from '../nat/template.ts'
+import { CLUSTER_FW, guestFw, hostFw, type OwnedGuest, type View } from '../nat/view.ts'
+import { isOn } from '../nat/marked.ts'
+import { inPorts, type Packet } from './packet.ts'
+
+export interface Judgement {
+  verdict: 'accept' | 'drop' | 'unknown'
+  /** What decided: `rule IN ACCEPT`, `policy_in is DROP`. */
+  by: string
+  /** `107.fw:9`. */
+  restsOn: string
+}
+
+type Direction = 'in' | 'out'
+
+interface Placed {
+  rule: FwRule
+  file: string
+  /** NIC or interface that the rule, or the GROUP rule that pulls it in, is for. */
+  iface: string | undefined
+  names: NameScope
+}
+
+/** Why a guest's firewall does not concern a NIC; undefined when it does. */
+export function guestFirewallOff(view: View, { guest, fw }: OwnedGuest): string | undefined {
+  if (!isOn(view.cluster.options['enable'], 0, view.now)) return 'the datacenter firewall is off'
+  return isOn(fw.options['enable'], 0, view.now) ? undefined : `the firewall of guest ${guest.vmid} is off`
+}
+
+/** A guest's firewall at one NIC. Addresses and ports are the inner ones, as the packet has them there. */
+export function judgeGuest(
+  view: View,
+  owned: OwnedGuest,
+  nic: number,
+  direction: Direction,
+  packet: Packet,
+): Judgement {
+  const { guest, fw } = owned
+  const file = guestFw(guest.vmid)
+  const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
+  const shared: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets }
+  const blocked = setVerdict(direction === 'in' ? '+dc/blacklist' : undefined, shared, packet.source)
+  if (blocked === true) return drop('ipset blacklist of the datacenter', short(CLUSTER_FW))
+  const filter = fw.ipset.has(`ipfilter-net${nic}`) ? `+guest/ipfilter-net${nic}` : undefined
+  const isOwn = setVerdict(direction === 'out' ? filter : undefined, own, packet.source)
+  if (isOwn === false) return drop(`ipset ipfilter-net${nic} does not hold the source`, short(file))
+  const verdict = firstMatch(view, placed(view, fw, file, own), direction, `net${nic}`, packet)
+  if (verdict) return verdict
+  const key = direction === 'in' ? 'policy_in' : 'policy_out'
+  return policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), short(file))
+}
+
+/** Ports of the node that pve-firewall opens to its ipset `management` by itself. */
+const MANAGEMENT: readonly (readonly [number, number])[] = [
+  [22, 22],
+  [3128, 3128],
+  [5900, 5999],
+  [8006, 8006],
+  [60000, 60050],
+]
+
+/** The node's own firewall, for what ends at the node. Undefined when it is off. */
+export function judgeNode(view: View, iface: string, packet: Packet): Judgement | undefined {
+  const { cluster, host, node } = view
+  if (!isOn(cluster.options['enable'], 0, view.now) || !isOn(host.options['enable'], 1, view.now))
+    return undefined
+  const names: NameScope = { cluster, sdnSets: view.sdnSets }
+  const blocked = setVerdict('+dc/blacklist', names, packet.source)
+  if (blocked === true) return drop('ipset blacklist of the datacenter', short(CLUSTER_FW))
+  const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
+  const verdict = firstMatch(view, rules, 'in', iface, packet)
+  if (verdict) return verdict
+  const { proto, dport } = packet
+  if (proto === 'tcp' && MANAGEMENT.some(([lo, hi]) => lo <= (dport ?? 0) && (dport ?? 0) <= hi)) {
+    if (setVerdict('+dc/management', names, packet.source) === true)
+      return { verdict: 'accept', by: 'ipset management of the datacenter', restsOn: short(CLUSTER_FW) }
+    return {
+      verdict: 'unknown',
+      by: 'pve-firewall opens this port to the network of the node by itself, and which that is follows from the name of the node',
+      restsOn: 'pve-firewall localnet',
+    }
+  }
+  return policy('policy_in', cluster.options['policy_in'] ?? 'DROP', short(CLUSTER_FW))
+}
+
+/** Whether a set that may not exist holds the address; undefined when there is none. */
+function setVerdict(name: string | undefined, names: NameScope, source: Range): boolean | undefined {
+  if (name === undefined) return undefined
+  const found = resolveAddresses(name, names, { file: '', span: { line: 0, from: 0, to: 0 } })
+  if ('code' in found) return found.code === 'set-empty' ? false : undefined
+  const match = found[source.family]
+  return match !== undefined && (match.ranges === 'any' || match.ranges.some((one) => holds(one, source)))
+}
+
+function holds({ lo, hi }: Range, address: Range): boolean {
+  return lo <= address.lo && address.lo <= hi
+}
+
+/** The rules of a file in order, groups unfolded where they are pulled in. */
+function placed(view: View, fw: FwFile, file: string, names: NameScope): Placed[] {
+  return fw.rules.flatMap((rule): Placed[] => {
+    if (!rule.enable || rule.errors) return []
+    if (rule.type !== 'group') return [{ rule, file, iface: rule.iface, names }]
+    const group = view.cluster.groups.get(rule.action)
+    const shared: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets }
+    return (group?.rules ?? [])
+      .filter((one) => one.enable && !one.errors)
+      .map((one) => ({ rule: one, file: CLUSTER_FW, iface: rule.iface, names: shared }))
+  })
+}
+
+function firstMatch(
+  view: View,
+  rules: readonly Placed[],
+  direction: Direction,
+  iface: string,
+  packet: Packet,
+): Judgement | undefined {
+  for (const one of rules) {
+    if (one.rule.type !== direction || (one.iface !== undefined && one.iface !== iface)) continue
+    const is = concerns(one, packet, view)
+    if (is === 'no') continue
+    const restsOn = `${short(one.file)}:${one.rule.span.line}`
+    const { action, macro } = one.rule
+    const by = `rule ${direction.toUpperCase()} ${macro === undefined ? action : `${macro}(${action})`}`
+    if (is === 'unknown')
+      return { verdict: 'unknown', by: `${by}, whose addresses pvenat cannot read`, restsOn }
+    return { verdict: action === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
+  }
+  return undefined
+}
+
+function concerns({ rule, file, names }: Placed, packet: Packet, view: View): 'yes' | 'no' | 'unknown' {
+  if (!templates(rule, packet.family, view.services).some((one) => fits(one, packet))) return 'no'
+  const place = { file, span: rule.span }
+  let isKnown = true
+  for (const [text, address] of [
+    [rule.source, packet.source],
+    [rule.dest, packet.destination],
+  ] as const) {
+    const found = resolveAddresses(text, names, place)
+    if (!('code' in found)) {
+      const match = found[packet.family]
+      if (!match || (match.ranges !== 'any' && !match.ranges.some((one) => holds(one, address)))) return 'no'
+    } else if (['address-unsupported', 'limit'].includes(found.code)) isKnown = false
+    // A name that leads nowhere: pve-firewall leaves the rule out.
+    else return 'no'
+  }
+  return isKnown ? 'yes' : 'unknown'
+}
+
+function fits({ proto, dports, sports, icmpType }: Template, packet: Packet): boolean {
+  if (proto !== '' && proto !== packet.proto) return false
+  if (icmpType !== undefined && !['any', 'echo-request'].includes(icmpType)) return false
+  // pve-firewall leaves the condition out for port 0.
+  const open = (ports: Template['dports']): boolean => ports.length === 0 || ports.some(([lo]) => lo === 0)
+  const inside = (ports: Template['dports'], port: number | undefined): boolean =>
+    open(ports) || ports.some((range) => inPorts(range, port))
+  return inside(dports, packet.dport) && inside(sports, packet.sport)
+}
+
+function drop(by: string, restsOn: string): Judgement {
+  return { verdict: 'drop', by, restsOn }
+}
+
+function policy(key: string, value: string | number, restsOn: string): Judgement {
+  const by = `no rule is for it, and ${key} is ${value}`
+  return { verdict: value === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
+}
+
+function short(file: string): string {
+  return file.replace(/^.*\//, '')
+}

@@ -1,0 +1,199 @@
+/** Why nothing translates a packet: the rule that looks as if it should, and what keeps it from doing so. */
+import { contains, sameRange, type Range } from '../address.ts'
+import { word } from '../diagnostic.ts'
+import { guestApi, ruleAt } from '../fixes.ts'
+import type { PortRange } from '../nat/comment.ts'
+import { isOn } from '../nat/marked.ts'
+import type { Match, NatRule } from '../nat/model.ts'
+import { templates } from '../nat/template.ts'
+import type { AtNode } from './node.ts'
+import { endpoint, inPorts, type Packet } from './packet.ts'
+import type { Fix, Trail } from './step.ts'
+import type { Flow } from './walk.ts'
+import type { Sender } from './explain.ts'
+import { apiOf, guestName, host, placeOf, show, type World } from './world.ts'
+
+/** A reason, and how good it is: a lower rank is nearer to what was wanted. */
+interface Refusal {
+  rank: number
+  sentence: string
+  restsOn: string[]
+  fix?: Fix
+}
+
+/**
+ * Stops the way at the rule that names the port and does not forward it; goes on when none does. While a service of the node
+ * is `served` there, only says so: the packet does arrive somewhere.
+ */
+export function whyNoForward(world: World, { packet, sender, flow, trail }: AtNode, served: boolean): void {
+  const reasons = world.translation.rules.flatMap((rule) => refusalOf(world, rule, packet, sender) ?? [])
+  const [best] = reasons.sort((a, b) => a.rank - b.rank)
+  if (best) {
+    if (served) return trail.note(best.sentence, ...best.restsOn)
+    trail.stop(best.sentence, best.restsOn, best.fix)
+  }
+  const at = endpoint(packet.family, flow.destination, flow.dport)
+  trail.note(`No rule that is marked NAT claims ${at}/${packet.proto}.`, 'pvenat list')
+}
+
+function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender): Refusal | undefined {
+  if (rule.kind !== 'forward' && rule.kind !== 'exempt') return undefined
+  const at = placeOf(rule)
+  const what = `${packet.dport === undefined ? '' : `port ${packet.dport}/`}${packet.proto}`
+  if (!asksFor(world, rule, packet)) return otherProtocol(rule, packet)
+  const forwards = rule.forwards.filter((one) => one.family === packet.family && hasPort(one, packet))
+  if (rule.state !== 'active')
+    return {
+      rank: 1,
+      sentence: `${at} asks for ${what}, but it is ${stateWord(rule)}: ${rule.reason}.`,
+      restsOn: [`${at}: ${rule.comment}`],
+      ...fixFor(world, rule),
+    }
+  if (rule.kind === 'exempt')
+    return {
+      rank: 2,
+      sentence: `${at} says that ${what} is not forwarded.`,
+      restsOn: [`${at}: ${rule.comment}`],
+    }
+  const open = forwards.filter((one) =>
+    one.external.some((address) => sameRange(address, packet.destination)),
+  )
+  if (open.length === 0) {
+    const have = [...new Set(forwards.flatMap((one) => one.external.map(show)))].join(', ')
+    return {
+      rank: 4,
+      sentence: `${at} forwards ${what} at ${have || 'no address of this family'} only.`,
+      restsOn: [`${at}: ${rule.comment}`],
+    }
+  }
+  const heard = open.filter((one) => holds(one.source, packet.source))
+  if (heard.length === 0)
+    return {
+      rank: 2,
+      sentence: `${at} forwards ${what} for ${rule.source} only, and ${show(packet.source)} is not in that.`,
+      restsOn: [`${at}: source ${rule.source}`],
+    }
+  const isOutside = world.view.network.external.some(({ name }) => name === sender.in)
+  const { hairpin } = world.view.settings
+  if (!isOutside && (hairpin === 'no' || heard.every((one) => !one.hairpin)))
+    return {
+      rank: 1,
+      sentence: `${at} forwards ${what} for what comes from outside only.`,
+      restsOn: hairpin === 'no' ? ['setting hairpin = no'] : [`${at}: ${rule.comment}`],
+    }
+  if (rule.reason !== '') return { rank: 3, sentence: `${at}: ${rule.reason}.`, restsOn: [at] }
+  return undefined
+}
+
+function otherProtocol(rule: NatRule, packet: Packet): Refusal | undefined {
+  const others = rule.forwards.filter(
+    ({ ports }) => ports && packet.dport !== undefined && inPorts(ports, packet.dport),
+  )
+  if (rule.state !== 'active' || others.length === 0) return undefined
+  const protos = [...new Set(others.map(({ proto }) => proto))].join(', ')
+  const at = placeOf(rule)
+  const sentence = `${at} forwards port ${packet.dport} for ${protos}, not for ${packet.proto}.`
+  return { rank: 5, sentence, restsOn: [`${at}: ${rule.comment}`] }
+}
+
+function stateWord({ state }: NatRule): string {
+  return {
+    active: 'active',
+    inactive: 'not in force',
+    error: 'in error',
+    conflict: 'beaten',
+    quarantined: 'refused by the kernel',
+  }[state]
+}
+
+/** Whether a rule is about the port, translated or not. */
+function asksFor(world: World, rule: NatRule, packet: Packet): boolean {
+  const forwards = rule.forwards.filter((one) => one.family === packet.family)
+  if (forwards.length > 0) return forwards.some((one) => hasPort(one, packet))
+  const text = ruleAt(world.view, rule.place.file, rule.place.span.line)
+  if (!text || text.type !== 'in') return false
+  const { address, ports } = rule.asked ?? {}
+  if (address && !sameRange(address, packet.destination)) return false
+  const rows = text.errors ? [] : templates(text, packet.family, world.view.services)
+  if (rows.length > 0 && rows.every(({ proto }) => proto !== '' && proto !== packet.proto)) return false
+  const external: readonly PortRange[] =
+    ports ?? rows.flatMap(({ dports, sports }) => (sports.length > 0 ? sports : dports))
+  return packet.dport !== undefined && external.some((range) => inPorts(range, packet.dport))
+}
+
+function hasPort(one: { proto: string; ports?: PortRange }, packet: Packet): boolean {
+  if (one.proto === 'all') return true
+  if (one.proto !== packet.proto) return false
+  return !one.ports || (packet.dport !== undefined && inPorts(one.ports, packet.dport))
+}
+
+function holds({ ranges }: Match, address: Range): boolean {
+  return ranges === 'any' || ranges.some((range) => contains(range, address))
+}
+
+/** What to do about a rule that is not in force: its own switch, those above it, or what its diagnostic proposes. */
+function fixFor(world: World, rule: NatRule): { fix?: Fix } {
+  const { view, translation } = world
+  const api = apiOf(world, rule)
+  if (rule.state === 'inactive') {
+    const own = ruleAt(view, rule.place.file, rule.place.span.line)
+    const commands = switches(world, rule)
+    if (own?.enable === 0 && api !== undefined) commands.push(`pvesh set ${api} --enable 1`)
+    return commands.length > 0
+      ? { fix: { commands, instead: `tick On at ${placeOf(rule)} and set Firewall to Yes in the options` } }
+      : {}
+  }
+  const told = translation.diagnostics.map((one) => ({ one, words: word(one) }))
+  const { help } = told.find(({ words }) => words.message === rule.reason)?.words ?? {}
+  return { fix: { commands: ['pvenat check'], ...(help === undefined ? {} : { instead: help }) } }
+}
+
+/** The switches above a rule that are off. */
+function switches({ view }: World, { scope }: NatRule): string[] {
+  if (!view.settings.requireFirewall) return []
+  const commands: string[] = []
+  if (!isOn(view.cluster.options['enable'], 0, view.now))
+    commands.push('pvesh set /cluster/firewall/options --enable 1')
+  if (scope.kind === 'guest') {
+    const owned = view.guests.find(({ guest }) => guest.vmid === scope.guest.vmid)
+    if (owned && !isOn(owned.fw.options['enable'], 0, view.now))
+      commands.push(`pvesh set ${guestApi(view, scope.guest)}/options --enable 1`)
+  } else if (!isOn(view.host.options['enable'], 1, view.now)) {
+    commands.push(`pvesh set /nodes/${view.node}/firewall/options --enable 1`)
+  }
+  return commands
+}
+
+/** A guest's packet on its way out that nothing translates. */
+export function noEgress(
+  world: World,
+  { flow, trail, sender }: { flow: Flow; trail: Trail; sender: Sender },
+  out: string,
+): never {
+  const source = host(flow.family, flow.source)
+  const asleep = world.translation.rules.find(
+    (rule) =>
+      rule.kind === 'egress' &&
+      rule.state !== 'active' &&
+      rule.egresses.some(
+        (one) => one.family === flow.family && one.out.includes(out) && holds(one.source, source),
+      ),
+  )
+  if (asleep)
+    return trail.stop(
+      `${placeOf(asleep)} would translate it, but it is ${stateWord(asleep)}: ${asleep.reason}.`,
+      [`${placeOf(asleep)}: ${asleep.comment}`],
+      fixFor(world, asleep).fix,
+    )
+  const { guest } = sender
+  const api = guest && `${guestApi(world.view, guest.owned.guest)}/rules`
+  return trail.stop(
+    `Nothing translates its source, so it would leave by ${out} as ${show(source)}, and no answer finds its way back to a private address.`,
+    ['nat PVENAT-POSTROUTING', 'pvenat list'],
+    {
+      commands:
+        api === undefined ? [] : [`pvesh create ${api} --type out --action ACCEPT --comment NAT --enable 1`],
+      instead: `${guest ? guestName(guest) : 'Datacenter'} > Firewall > Add: direction out, action ACCEPT, comment NAT`,
+    },
+  )
+}

@@ -1,0 +1,63 @@
+/** What explain answers: steps in the order of the packet's way, each resting on something that was read. */
+
+/** `pass` and `stop` decide; `note` says what is good to know, `unknown` what cannot be known here. */
+export type StepVerdict = 'pass' | 'stop' | 'note' | 'unknown'
+
+export interface Fix {
+  /** Lines that can be pasted into a shell of the node. */
+  commands: string[]
+  /** What to click or to type instead. */
+  instead?: string
+}
+
+export interface Step {
+  verdict: StepVerdict
+  sentence: string
+  /** What was read: `107.fw:9`, `nat PVENAT-DNAT rule 3`, `net.ipv4.ip_forward = 0`, … */
+  restsOn: string[]
+  /** Of a `stop` only. */
+  fix?: Fix
+}
+
+export interface Explanation {
+  gets: 'through' | 'stopped'
+  steps: Step[]
+}
+
+/** Ends the way: nothing behind it matters. */
+class Stopped extends Error {}
+
+/** The steps as they come. */
+export class Trail {
+  readonly steps: Step[] = []
+
+  pass(sentence: string, ...restsOn: string[]): void {
+    this.steps.push({ verdict: 'pass', sentence, restsOn })
+  }
+
+  note(sentence: string, ...restsOn: string[]): void {
+    this.steps.push({ verdict: 'note', sentence, restsOn })
+  }
+
+  unknown(sentence: string, ...restsOn: string[]): void {
+    this.steps.push({ verdict: 'unknown', sentence, restsOn })
+  }
+
+  /** Never returns. */
+  stop(sentence: string, restsOn: string[], fix?: Fix): never {
+    this.steps.push({ verdict: 'stop', sentence, restsOn, ...(fix ? { fix } : {}) })
+    throw new Stopped()
+  }
+}
+
+/** Lets `go` walk the way to its end, or to the first thing that stops it. */
+export function follow(go: (trail: Trail) => void): Explanation {
+  const trail = new Trail()
+  try {
+    go(trail)
+    return { gets: 'through', steps: trail.steps }
+  } catch (error) {
+    if (!(error instanceof Stopped)) throw error
+    return { gets: 'stopped', steps: trail.steps }
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Walks one new packet through chains of the ruleset, rule by rule, as the kernel would: explain reads the very rules that are
+ * loaded, not the NAT rules a second time, and so cannot disagree with them.
+ */
+import { formatIp, type Family } from '../address.ts'
+import type { KernelSet, Match } from '../nat/model.ts'
+import type { Chain, Rule, Ruleset, Table } from '../ruleset/model.ts'
+import { inPorts } from './packet.ts'
+
+/** A packet on one pass through the node. */
+export interface Flow {
+  family: Family
+  proto: string
+  source: bigint
+  destination: bigint
+  sport?: number
+  dport?: number
+  /** The interface by which it comes; undefined for the node's own. */
+  in?: string
+  out?: string
+  /** In and out by ports of the same bridge. */
+  bridged: boolean
+  /** On the firewall bridge of a guest: into the guest, or out of it. */
+  fwbr?: 'in' | 'out'
+  /** Its destination was translated in this pass. */
+  dnat: boolean
+  /** As the client sent it. */
+  original: { destination: bigint; dport?: number }
+}
+
+/** A rule that decided. */
+export interface Hit {
+  chain: Chain
+  /** Of the rule in its chain, from 0. */
+  index: number
+  rule: Rule
+}
+
+export interface Walked {
+  /** Undefined: no rule of ours decided, and the packet goes on. */
+  hit?: Hit
+  /** The rule that sent it back without a verdict: an exemption. */
+  returned?: Hit
+  /** Every chain that was looked at, and the last rule of it that was. */
+  visited: { chain: Chain; last: number }[]
+}
+
+/** Walks a chain and those that it leads to. A chain that does not exist decides nothing. */
+export function walk(ruleset: Ruleset, table: Table, name: string, flow: Flow): Walked {
+  const chains = new Map(ruleset.chains[flow.family].map((chain) => [`${chain.table} ${chain.name}`, chain]))
+  const walked: Walked = { visited: [] }
+  const end = walkChain(chains, table, name, flow, walked)
+  if (end) walked[end.rule.target.kind === 'return' ? 'returned' : 'hit'] = end
+  return walked
+}
+
+/** The rule that ends the walk: one with a verdict, or the `return` that left this chain. */
+function walkChain(
+  chains: ReadonlyMap<string, Chain>,
+  table: Table,
+  name: string,
+  flow: Flow,
+  walked: Walked,
+): Hit | undefined {
+  const chain = chains.get(`${table} ${name}`)
+  if (!chain) return undefined
+  for (const [index, rule] of chain.rules.entries()) {
+    if (!matches(rule, flow)) continue
+    const { target } = rule
+    if (target.kind === 'jump') {
+      const end = walkChain(chains, table, target.chain, flow, walked)
+      if (end && end.rule.target.kind !== 'return') {
+        walked.visited.push({ chain, last: index })
+        return end
+      }
+      if (end) walked.returned = end
+      continue
+    }
+    walked.visited.push({ chain, last: index })
+    // What a goto leads to returns to where this chain was jumped from.
+    if (target.kind === 'goto') return walkChain(chains, table, target.chain, flow, walked)
+    return { chain, index, rule }
+  }
+  walked.visited.push({ chain, last: chain.rules.length - 1 })
+  return undefined
+}
+
+/** Whether all conditions of a rule hold. Every one is named, so that a new one cannot be passed over. */
+function matches(rule: Rule, flow: Flow): boolean {
+  const holds: { [K in keyof Required<Rule>]: () => boolean } = {
+    in: () => isInterface(rule.in, flow.in),
+    out: () => isInterface(rule.out, flow.out),
+    source: () => inMatch(rule.source, flow.source),
+    destination: () => inMatch(rule.destination, flow.destination),
+    pair: () => inPairs(rule.pair, rule.sides, flow),
+    sides: () => true,
+    proto: () => rule.proto === flow.proto,
+    ports: () => !!rule.ports && flow.dport !== undefined && inPorts(rule.ports, flow.dport),
+    sport: () => !!rule.sport && inPorts(rule.sport, flow.sport),
+    // An icmp packet that is asked about is a ping.
+    icmpType: () => ['any', 'echo-request'].includes(rule.icmpType ?? ''),
+    state: () => inState(rule.state, flow),
+    // It opens a connection.
+    direction: () => rule.direction === 'ORIGINAL',
+    originalPorts: () =>
+      !!rule.originalPorts &&
+      flow.original.dport !== undefined &&
+      inPorts(rule.originalPorts, flow.original.dport),
+    originalDestination: () => inMatch(rangeMatch(rule), flow.original.destination),
+    routed: () => !flow.bridged,
+    bridged: () => rule.bridged === flow.fwbr,
+    target: () => true,
+    serves: () => true,
+  }
+  return (Object.keys(rule) as (keyof Rule)[]).every((key) => holds[key]())
+}
+
+function rangeMatch({ originalDestination }: Rule): Match {
+  return originalDestination ? { ranges: [originalDestination] } : { ranges: 'any' }
+}
+
+function inMatch(match: Match | undefined, address: bigint): boolean {
+  if (!match || match.ranges === 'any') return true
+  return match.ranges.some(({ lo, hi }) => lo <= address && address <= hi)
+}
+
+function inPairs(set: KernelSet | undefined, sides: Rule['sides'], flow: Flow): boolean {
+  const [address, port] =
+    sides === 'src,src'
+      ? [flow.source, flow.sport]
+      : [sides === 'dst,dst' ? flow.destination : flow.source, flow.dport]
+  if (!set || port === undefined) return false
+  return set.entries.includes(`${formatIp(flow.family, address)},${flow.proto}:${port}`)
+}
+
+function isInterface(pattern = '', name = ''): boolean {
+  return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
+}
+
+function inState(state: Rule['state'], { dnat }: Flow): boolean {
+  switch (state) {
+    case undefined:
+    case 'NEW':
+      return true
+    case 'ESTABLISHED':
+    case 'SNAT':
+    case '!NEW':
+      return false
+    case 'DNAT':
+      return dnat
+    case '!DNAT':
+      return !dnat
+  }
+}

@@ -1,0 +1,82 @@
+/** Commands that mend things, as lines for a shell. Whatever a user typed is quoted whole. */
+import { formatRange, type Family, type Range } from './address.ts'
+import type { FwFile, FwRule } from './fw/model.ts'
+import type { Guest, Nic } from './guest/model.ts'
+import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
+
+/** One word of a shell line, whatever is in it. */
+export function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+export function sysctlCommand(path: string, value: string | number): string {
+  return `sysctl -w ${path.replaceAll('/', '.')}=${value}`
+}
+
+/** The path of a guest's firewall in the API. */
+export function guestApi({ node }: View, { type, vmid }: Guest): string {
+  return `/nodes/${node}/${type}/${vmid}/firewall`
+}
+
+/** The line of a file as the API names it: `/cluster/firewall/rules/0`. Undefined when no rule stands there. */
+export function ruleApi(view: View, file: string, line: number): string | undefined {
+  const at = (fw: FwFile | undefined, base: string): string | undefined => {
+    const index = fw?.rules.findIndex((rule) => rule.span.line === line) ?? -1
+    return index < 0 ? undefined : `${base}/rules/${index}`
+  }
+  if (file === hostFw(view.node)) return at(view.host, `/nodes/${view.node}/firewall`)
+  if (file !== CLUSTER_FW) {
+    const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
+    return owned && at(owned.fw, guestApi(view, owned.guest))
+  }
+  for (const [name, { rules }] of view.cluster.groups) {
+    const index = rules.findIndex((rule) => rule.span.line === line)
+    if (index >= 0) return `/cluster/firewall/groups/${name}/${index}`
+  }
+  return at(view.cluster, '/cluster/firewall')
+}
+
+/** The rule at a line of a file. */
+export function ruleAt(view: View, file: string, line: number): FwRule | undefined {
+  const files =
+    file === CLUSTER_FW
+      ? [view.cluster]
+      : file === hostFw(view.node)
+        ? [view.host]
+        : view.guests.filter(({ guest }) => guestFw(guest.vmid) === file).map(({ fw }) => fw)
+  return files
+    .flatMap(({ rules, groups }) => [...rules, ...[...groups.values()].flatMap((group) => group.rules)])
+    .find((rule) => rule.span.line === line)
+}
+
+/** A comment with one more option, before the free text. */
+export function withOption(comment: string, option: string): string {
+  const head = /^NAT:?(?:[ \t]+(?:\d[\d.,:-]*|\[[^\]]*\]\S*|none)(?=[ \t]|$))?/.exec(comment)?.[0] ?? 'NAT'
+  return `${head} ${option}${comment.slice(head.length)}`
+}
+
+/** Gives the NIC of a guest another gateway: for a container at once, for a VM when cloud-init runs next. */
+export function gatewayCommand(
+  guest: Guest,
+  nic: Nic,
+  family: Family,
+  config: string,
+  gateway: Range,
+): string {
+  const key = family === 4 ? 'gw' : 'gw6'
+  const value = configValue(config, guest.type === 'lxc' ? `net${nic.index}` : `ipconfig${nic.index}`)
+  const rest = value.split(',').filter((part) => part !== '' && !part.startsWith(`${key}=`))
+  const text = quoted([...rest, `${key}=${formatRange(gateway)}`].join(','))
+  return guest.type === 'lxc'
+    ? `pct set ${guest.vmid} -net${nic.index} ${text}`
+    : `qm set ${guest.vmid} --ipconfig${nic.index} ${text}`
+}
+
+/** The value of a key above the first section of a guest's config. */
+function configValue(config: string, key: string): string {
+  for (const line of config.split('\n')) {
+    if (line.startsWith('[')) break
+    if (line.startsWith(`${key}:`)) return line.slice(key.length + 1).trim()
+  }
+  return ''
+}

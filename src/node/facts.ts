@@ -1,0 +1,122 @@
+/** Reads what `explain` and `doctor` judge by. Nothing here changes anything; what cannot be read is said, not guessed. */
+import { existsSync } from 'node:fs'
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { release } from 'node:os'
+import { FAMILIES, type Family } from '../address.ts'
+import {
+  hasPolicyRouting,
+  parseLinks,
+  parseNeighbours,
+  parseRoutes,
+  READ_SYSCTLS,
+  type BackendName,
+  type NodeFacts,
+  type PortHolder,
+} from '../facts.ts'
+import type { Socket } from '../nat/listeners.ts'
+import { saveProgram, type Backend } from './backend.ts'
+import { run } from './exec.ts'
+import { serviceState } from './unit.ts'
+
+/** `listeners`: the sockets whose processes are wanted by name and unit. */
+export async function readFacts(
+  backend: Backend,
+  runDir: string,
+  listeners: readonly Socket[],
+): Promise<NodeFacts> {
+  const unread: string[] = []
+  const text = async (file: string, ...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await run(file, args)
+    if (code !== 0) unread.push(`${[file, ...args].join(' ')}: ${stderr.trim().split('\n')[0] ?? ''}`)
+    return code === 0 ? stdout : ''
+  }
+  const [addr, v4, v6, rules, neigh, legacy, nft, nftTables] = await Promise.all([
+    text('ip', '-j', '-d', 'addr', 'show'),
+    text('ip', '-j', '-4', 'route', 'show'),
+    text('ip', '-j', '-6', 'route', 'show'),
+    text('ip', '-j', 'rule', 'show'),
+    text('ip', '-j', 'neigh', 'show'),
+    saves('legacy', text),
+    saves('nft', text),
+    run('nft', ['list', 'tables']),
+  ])
+  return {
+    backend,
+    ...parseLinks(addr),
+    routes: [...parseRoutes(v4, 4), ...parseRoutes(v6, 6)],
+    policyRouting: hasPolicyRouting(rules),
+    neighbours: parseNeighbours(neigh),
+    tables: { legacy, nft },
+    nftGuests: nftTables.stdout.includes('table bridge proxmox-firewall-guests'),
+    sysctls: await readSysctls(),
+    holders: await portHolders(listeners),
+    service: await serviceState(runDir),
+    versions: await readVersions(),
+    unread,
+  }
+}
+
+type ReadText = (file: string, ...args: string[]) => Promise<string>
+
+/** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
+async function saves(backend: BackendName, text: ReadText): Promise<Record<Family, string>> {
+  const [v4 = '', v6 = ''] = await Promise.all(
+    FAMILIES.map((family) => {
+      const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
+      return backend === 'legacy' && !existsSync(names)
+        ? Promise.resolve('')
+        : text(saveProgram(backend, family))
+    }),
+  )
+  return { 4: v4, 6: v6 }
+}
+
+async function readSysctls(): Promise<Map<string, string>> {
+  const names = await readdir('/proc/sys/net/ipv4/conf').catch(() => [])
+  const paths = READ_SYSCTLS.flatMap((path) =>
+    path.includes('*') ? names.map((name) => path.replace('*', name)) : [path],
+  )
+  const pairs = await Promise.all(
+    paths.map(async (path) => {
+      const value = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
+      return value === undefined ? [] : [[path, value.trim()] as const]
+    }),
+  )
+  return new Map(pairs.flat())
+}
+
+/** Whose sockets they are: by the links in /proc/PID/fd, for root only. */
+async function portHolders(listeners: readonly Socket[]): Promise<PortHolder[]> {
+  if (listeners.length === 0) return []
+  const sockets = new Map(listeners.map((socket) => [`socket:[${socket.inode}]`, socket]))
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const all = await Promise.all(
+    pids.map(async (pid) => {
+      const fds = await readdir(`/proc/${pid}/fd`).catch(() => [])
+      const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+      const own = links.flatMap((link) => sockets.get(link) ?? [])
+      if (own.length === 0) return []
+      const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
+      const unit = /\/([\w@.\\:-]+\.service)$/m.exec(
+        await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''),
+      )?.[1]
+      return own.map(({ proto, port }) => ({
+        ...{ proto, port, name, pid: Number(pid) },
+        ...(unit === undefined ? {} : { unit }),
+      }))
+    }),
+  )
+  return all.flat().sort((a, b) => a.port - b.port || a.pid - b.pid)
+}
+
+async function readVersions(): Promise<NodeFacts['versions']> {
+  const version = async (file: string): Promise<string> => {
+    const { code, stdout } = await run(file, ['--version'])
+    return code === 0 ? (/v(\d+\.\d+(?:\.\d+)?)/.exec(stdout)?.[1] ?? stdout.trim()) : ''
+  }
+  const [iptables, ipset, conntrack] = await Promise.all(['iptables', 'ipset', 'conntrack'].map(version))
+  return {
+    ...{ node: process.versions.node, kernel: release() },
+    ...{ iptables: iptables ?? '', ipset: ipset ?? '', conntrack: conntrack ?? '' },
+  }
+}

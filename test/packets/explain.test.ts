@@ -1,0 +1,98 @@
+// What explain says becomes of a packet is what becomes of it; and what it prints as the fix, pasted, mends it.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  backends,
+  copyTree,
+  createLab,
+  loadPveFirewall,
+  node1Tree,
+  Pvenat,
+  removeTree,
+  type AskOptions,
+  type Lab,
+} from '../lab/index.ts'
+
+type Row = [from: string, source: string, to: string, says: RegExp, options?: AskOptions]
+
+/** Who asks, as whom, whom; and what explain rests its verdict on. */
+const ROWS: Row[] = [
+  [
+    'inet',
+    '203.0.113.1',
+    '203.0.113.2:822/tcp',
+    /107\.fw:8 sends it to 10\.10\.10\.107:22[^]*accept of pvenat/,
+  ],
+  [
+    'inet',
+    '203.0.113.1',
+    '203.0.113.2:8080/tcp',
+    /cluster\.fw:22 sends it to 10\.10\.10\.108:80[^]*HTTP\(ACCEPT\)/,
+  ],
+  ['inet', '203.0.113.1', '203.0.113.2:15003/udp', /sends it to 10\.10\.10\.108:5003/],
+  ['inet', '203.0.113.1', '203.0.113.2:1022/tcp', /10\.10\.10\.105:22[^]*no firewall=1/],
+  ['inet', '198.51.100.7', '203.0.113.2:13306/tcp', /10\.10\.10\.107:3306/, { from: '198.51.100.7' }],
+  [
+    'inet',
+    '192.0.2.9',
+    '203.0.113.2:13306/tcp',
+    /STOP.*107\.fw:9 .* for dc\/office only/,
+    { from: '192.0.2.9' },
+  ],
+  ['inet', '203.0.113.1', '203.0.113.50:822/tcp', /crosses vmbr0 as it is, to guest 200/],
+  ['inet', '203.0.113.1', '203.0.113.2:8006/tcp', /ends at this node itself: .* listens/],
+  ['inet', '203.0.113.1', '203.0.113.2:9999/tcp', /107\.fw:10 asks for port 9999\/tcp.*switched off/],
+  [
+    'inet',
+    '203.0.113.1',
+    '203.0.113.2:8080/udp',
+    /STOP.*cluster\.fw:22 forwards port 8080 for tcp, not for udp/,
+  ],
+  ['107', '10.10.10.107', '203.0.113.1:443/tcp', /seen as 203\.0\.113\.2, by cluster\.fw:17/],
+  ['108', '10.10.10.108', '203.0.113.1:443/tcp', /seen as 203\.0\.113\.2/],
+  ['105', '10.10.10.105', '203.0.113.1:443/tcp', /seen as 203\.0\.113\.2/],
+  ['200', '203.0.113.50', '203.0.113.1:443/tcp', /stays on vmbr0/],
+  ['105', '10.10.10.105', '203.0.113.2:822/tcp', /10\.10\.10\.107:22[^]*seen as 10\.10\.10\.1,/],
+  ['105', '10.10.10.105', '203.0.113.2:8080/tcp', /10\.10\.10\.108:80/],
+  ['107', '10.10.10.107', '203.0.113.2:8080/tcp', /10\.10\.10\.108:80/],
+  ['107', '10.10.10.107', '203.0.113.2:822/tcp', /calls itself[^]*10\.10\.10\.107:22/],
+  ['pve', '203.0.113.2', '203.0.113.2:8080/tcp', /node itself sends it[^]*10\.10\.10\.108:80/],
+  ['105', '10.10.10.105', '10.10.10.107:3306/tcp', /STOP.*firewall of guest 107 \(db\) does not let it in/],
+]
+
+describe.each(backends)('explain on %s', (backend) => {
+  let lab: Lab
+  let tree: string
+  let pvenat: Pvenat
+
+  beforeAll(async () => {
+    lab = await createLab()
+    tree = await copyTree(node1Tree)
+    pvenat = new Pvenat(lab, backend, tree)
+    await pvenat.configure()
+    await loadPveFirewall(lab, backend, node1Tree)
+    await Promise.all([
+      lab.serve('inet', 'tcp', 443),
+      lab.serve('pve', 'tcp', 8006, 9999),
+      lab.serve('107', 'tcp', 22, 3306, 9999),
+      lab.serve('108', 'tcp', 80),
+      lab.serve('108', 'udp', 5003),
+      lab.serve('105', 'tcp', 22),
+      lab.serve('200', 'tcp', 822),
+    ])
+    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0 })
+  })
+  afterAll(async () => {
+    await lab.stop()
+    await removeTree(tree)
+  })
+
+  test.each(ROWS)('%s as %s asks %s', async (from, source, to, says, options) => {
+    const [endpoint = '', proto = ''] = to.split('/')
+    const [answer, { stdout, exitCode, stderr }] = await Promise.all([
+      lab.ask(from, proto as 'tcp' | 'udp', endpoint, options),
+      pvenat.run('explain', proto, source, endpoint),
+    ])
+    expect(stdout + stderr).toMatch(says)
+    expect({ exitCode, stdout }).toMatchObject({ exitCode: typeof answer === 'string' ? 1 : 0 })
+  })
+})
