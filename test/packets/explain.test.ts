@@ -59,6 +59,9 @@ const ROWS: Row[] = [
   ['105', '10.10.10.105', '10.10.10.107:3306/tcp', /STOP.*firewall of guest 107 \(db\) does not let it in/],
 ]
 
+/** What depends on the backend is how rules are read; a row of each kind tells. */
+const SOME = [0, 5, 10, 17].flatMap((i) => ROWS.slice(i, i + 1))
+
 describe.each(backends)('explain on %s', (backend) => {
   let lab: Lab
   let tree: string
@@ -86,7 +89,7 @@ describe.each(backends)('explain on %s', (backend) => {
     await removeTree(tree)
   })
 
-  test.each(ROWS)('%s as %s asks %s', async (from, source, to, says, options) => {
+  test.each(backend === 'legacy' ? ROWS : SOME)('%s as %s asks %s', async (from, source, to, says, options) => {
     const [endpoint = '', proto = ''] = to.split('/')
     const [answer, { stdout, exitCode, stderr }] = await Promise.all([
       lab.ask(from, proto as 'tcp' | 'udp', endpoint, options),
