@@ -49,10 +49,10 @@ const steps = fc.array(fc.tuple(fc.constantFrom(...EDITS), hostileTree, fc.const
 
 /** What the service would look at after it had put `last` into force. */
 function nextLook(tree: HostileTree, last: Outcome | undefined, now: number): Look {
-  const refused = last?.translation.rules.filter((_, i) => i % 7 === 6).map(({ id }) => id)
+  const refused = last?.translation.rules.filter((_, i) => i % 7 === 6).map(({ id }) => [id, 'no'] as const)
   const remembered = last?.view.sightings ?? []
   const incumbents = last ? claimLines(last.translation.dispatch) : []
-  return { ...lookAt({ ...tree, incumbents }), remembered, now, quarantined: new Set(refused) }
+  return { ...lookAt({ ...tree, incumbents }), remembered, now, quarantined: new Map(refused) }
 }
 
 test(

@@ -200,7 +200,7 @@ const TRANSITIONS = [
   ['some', 'nothing'],
 ] as const
 
-describe.each(TRANSITIONS)('from %s to %s', (from, to) => {
+describe.each(TRANSITIONS)('from %s to %s', { timeout: 60_000 }, (from, to) => {
   test.each<Mode>(['fails', 'dies'])('every call that %s', async (mode) => {
     const startDir = join(scratch, `${++last}`)
     mkdirSync(startDir)
