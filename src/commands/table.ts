@@ -9,6 +9,7 @@ import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
 import { parseCommand } from './parse.ts'
 import { rollbackCommand } from './rollback.ts'
+import { statusCommand } from './status.ts'
 
 export interface Option {
   type: 'string' | 'boolean'
@@ -77,6 +78,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       { line: 'pvenat explain tcp 198.51.100.7 203.0.113.2:822', says: 'why a forward works, or does not' },
       { line: 'pvenat explain tcp 10.10.10.105 1.1.1.1:443', says: 'how a guest gets out' },
     ],
+  },
+  status: {
+    run: statusCommand,
+    says: 'is all well: service, step, problems (exit 1 when not; wrong rules alone are no reason, see check)',
+    examples: [{ line: 'pvenat status', says: 'is all well' }],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
   rollback: {

@@ -26,6 +26,12 @@ export interface Applied {
   flowsDue: boolean
   /** NAT rules that the kernel refuses, old and new. */
   quarantined: Refused
+  /** What was in force before. */
+  inForce: InForce
+  /** Whether the pair of interfaces had to be made. */
+  madeLoop: boolean
+  /** For how many milliseconds pve-firewall's lock was held, the longest time of several; 0 when nothing was written. */
+  lockMs: number
 }
 
 const MAX_TRIES = 20
@@ -59,7 +65,7 @@ export async function apply(
   const next = nextState(state, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
-  await write(outcome, plan, kernel)
+  const written = await write(outcome, plan, kernel)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   const isQuiet = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
   const endedFlows = isQuiet ? 0 : await endFlows(look, outcome, state, kernel, warn)
@@ -67,7 +73,7 @@ export async function apply(
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   if (!isKnown) await save(stateDir, next, warn)
   return {
-    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined },
+    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, ...written },
     endedFlows: endedFlows ?? 0,
     flowsDue: endedFlows === undefined || (endedFlows > 0 && !due.flows),
   }
@@ -92,12 +98,18 @@ async function settle(
 }
 
 /** Interfaces of the loop come before the rules that use them and go after them. */
-async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<void> {
+async function write(
+  { ruleset }: Outcome,
+  plan: Plan,
+  kernel: Kernel,
+): Promise<Pick<Applied, 'madeLoop' | 'lockMs'>> {
   const { loop } = ruleset
   const hasLoop = await kernel.hasLoop(loop)
-  if (loop.length > 0 && !hasLoop) await kernel.setLoop(loop)
+  const madeLoop = loop.length > 0 && !hasLoop
+  if (madeLoop) await kernel.setLoop(loop)
+  let lockMs = 0
   if (!isEmpty(plan)) {
-    await writeSteadily(ruleset, plan, kernel)
+    lockMs = await writeSteadily(ruleset, plan, kernel)
     const left = makePlan(ruleset, await kernel.read())
     if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') {
       const what = left.changes.map((change) => change.what).join(', ')
@@ -105,10 +117,11 @@ async function write({ ruleset }: Outcome, plan: Plan, kernel: Kernel): Promise<
     }
   }
   if (loop.length === 0 && hasLoop) await kernel.setLoop([])
+  return { madeLoop, lockMs }
 }
 
 /** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */
-async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Promise<void> {
+async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Promise<number> {
   let plan = first
   for (let tries = 1; ; tries++) {
     try {

@@ -19,7 +19,8 @@ const LOCK_TIMEOUT_CODE = 75
 
 export interface Kernel {
   read: () => Promise<InForce>
-  write: (plan: Plan) => Promise<void>
+  /** Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. */
+  write: (plan: Plan) => Promise<number>
   /** Whether the kernel would take what a plan changes. */
   preflight: (ruleset: Ruleset, plan: Plan) => Promise<Verdict>
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
@@ -74,26 +75,38 @@ async function save(backend: Backend, family: Family): Promise<string> {
   return must(saveProgram(backend, family), ['-c'])
 }
 
-async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<void> {
+async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {
   if (plan.sets !== '') await must('ipset', ['restore'], plan.sets)
+  let lockMs = 0
   for (const family of FAMILIES) {
-    if (plan.tables[family] !== '') await restore(restoreProgram(backend, family), plan.tables[family], warn)
+    if (plan.tables[family] === '') continue
+    const heldMs = await restore(restoreProgram(backend, family), plan.tables[family], warn)
+    lockMs = Math.max(lockMs, heldMs)
   }
   for (const name of plan.staleSets) {
     const { code, stderr } = await run('ipset', ['destroy', name])
     if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${stderr.trim()}`)
   }
+  return lockMs
 }
 
-/** One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. */
-async function restore(file: string, text: string, warn: (message: string) => void): Promise<void> {
+/**
+ * One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. Returns for
+ * how many milliseconds pvefw.lck was held, the start of the program included.
+ */
+async function restore(file: string, text: string, warn: (message: string) => void): Promise<number> {
   const args = ['--noflush', '--wait=5']
   const wait = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)]
   // Without a fork: whoever ends a restore that hangs ends flock, and the lock with it.
-  const locked = ['--no-fork', ...wait, PVEFW_LOCK, file, ...args]
+  const locked = ['--verbose', '--no-fork', ...wait, PVEFW_LOCK, file, ...args]
+  const start = performance.now()
   const finished = await run('flock', locked, text)
-  if (finished.code === 0) return
+  const tookMs = performance.now() - start
+  // What flock's --verbose says.
+  const waitedSeconds = Number(/getting lock took ([\d.]+) seconds/.exec(finished.stdout)?.[1] ?? 0)
+  if (finished.code === 0) return Math.max(0, tookMs - waitedSeconds * 1000)
   if (finished.code !== LOCK_TIMEOUT_CODE) throw new CommandFailed(file, finished, text)
   warn(`${PVEFW_LOCK} was held for more than ${LOCK_WAIT_SECONDS} s; writing without it`)
   await must(file, args, text)
+  return 0
 }

@@ -61,12 +61,22 @@ export async function removeState(dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true })
 }
 
-/** Replaces a file of ours in one step: readers see the old or the new one. */
-export async function writeWhole(dir: string, name: string, text: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
+/** Who may read a file of ours and look into its folder: root alone, or also the group of the folder. */
+export type Readers = 'root' | 'group'
+
+/** Replaces a file of ours in one step: readers see the old or the new one. A folder that is there keeps its mode. */
+export async function writeWhole(
+  dir: string,
+  name: string,
+  text: string,
+  readers: Readers = 'root',
+): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: readers === 'root' ? 0o700 : 0o750 })
   const temporary = join(dir, `.${name}.${process.pid}`)
   const file = await open(temporary, 'w', 0o600)
   try {
+    // Whatever the umask is.
+    if (readers === 'group') await file.chmod(0o640)
     await file.writeFile(text)
     await file.sync()
   } finally {

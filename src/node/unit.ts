@@ -11,7 +11,7 @@ const UNIT = 'pvenat.service'
 const STOP_TIMEOUT_MS = 10_000
 
 export async function writePid(runDir: string): Promise<void> {
-  await writeWhole(runDir, 'pid', `${process.pid}\n`)
+  await writeWhole(runDir, 'pid', `${process.pid}\n`, 'group')
 }
 
 /** Stops and disables the unit where systemd runs, then any service that was started by hand. */

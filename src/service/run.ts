@@ -22,6 +22,7 @@ import { watchKernel } from './drift.ts'
 import { makeFight, type Fight } from './fight.ts'
 import { fingerprint, isDrifted, keepInForce, type Kept } from './kept.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
+import { makePublisher, type Publisher } from './publish.ts'
 import { makeQuarantine, type Quarantine } from './quarantine.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
 import { makeWakeup } from './wakeup.ts'
@@ -59,6 +60,7 @@ interface Memory {
   kept: Kept | undefined
   fight: Fight
   troubles: Troubles
+  publisher: Publisher
 }
 
 export async function runCommand({ io, paths }: Context): Promise<number> {
@@ -90,6 +92,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       kept: undefined,
       fight: makeFight(() => performance.now()),
       troubles: makeTroubles(journal),
+      publisher: makePublisher(paths, journal.warning),
     },
   }
   const reload = (): void => {
@@ -104,6 +107,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   monitor.close()
   memory.drift?.close()
   await watch.close()
+  await memory.publisher.close()
   journal.info('stopped; what is in force stays')
   return 0
 }
@@ -135,10 +139,12 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
 }
 
 /** While the files cannot be read, what they asked for last is still to be in force. */
-async function keepLast({ kept }: Memory, journal: Journal): Promise<void> {
+async function keepLast({ kept, publisher }: Memory, journal: Journal): Promise<void> {
   if (!kept) return
   const plan = await keepInForce(kept)
-  if (!isEmpty(plan)) journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+  if (isEmpty(plan)) return
+  journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+  publisher.putBack(plan)
 }
 
 function sayFailure(error: unknown, memory: Memory, journal: Journal): void {
@@ -147,6 +153,7 @@ function sayFailure(error: unknown, memory: Memory, journal: Journal): void {
     .trimEnd()
   if (reason !== memory.degraded) journal.error(reason)
   memory.degraded = reason
+  memory.publisher.failed(reason)
   if (error instanceof NotInForce) noteRepair('what was just written', memory, journal)
 }
 
@@ -171,8 +178,10 @@ async function applyLook(
   const kernel = realKernel(backend, warn)
   const due = { flows: memory.flowsDue, quarantined: memory.quarantine.isDue() }
   memory.flowsDue = true // unless this pass comes to its end
+  const start = performance.now()
   const applied = await apply(looked, kernel, paths.stateDir, warn, due)
   memory.flowsDue = applied.flowsDue
+  const tookMs = performance.now() - start
   if (backend !== memory.backend) {
     await sweepOther(backend, warn, journal)
     memory.drift?.close()
@@ -195,13 +204,17 @@ async function applyLook(
     sysctls: new Map([...sysctls].filter(([path]) => !path.endsWith('/accept_ra'))),
     fingerprint: fingerprint(ruleset),
   }
-  sayApplied(applied, before === memory.kept.fingerprint, memory, journal)
+  const isRepair = before === memory.kept.fingerprint
+  sayApplied(applied, isRepair, memory, journal)
   sayStale(looked.tree.stale ?? [], memory, journal)
   memory.quarantine.note(applied.quarantined)
   memory.sightings = applied.outcome.view.sightings
   const all = [...looked.settingsDiagnostics, ...applied.outcome.translation.diagnostics]
-  const located = locate(all, sourcesOf(looked), paths.pveDir)
+  const sources = sourcesOf(looked)
+  const located = locate(all, sources, paths.pveDir)
   memory.diagnostics = sayDiagnostics(journal, memory.diagnostics, located)
+  const degraded = [...memory.stale.values()].join('; ')
+  memory.publisher.passed({ applied, backend, located, sources, degraded, tookMs, isRepair })
 }
 
 function sayApplied(

@@ -52,8 +52,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
 /** The form with the line and a caret under the very word. */
 export function renderDiagnostic(located: Located, sources: Sources, pveDir: string, paint: Paint): string {
   const { file, line, column, endColumn, severity, code, message, help } = located
-  const relative = sources.has(file) ? file : file.slice(join(pveDir, '/').length)
-  const text = printable(decode(linesOf(sources, relative)[line - 1] ?? ''))
+  const text = lineOf(located, sources, pveDir)
   const { shown, from, to } = window(text, column, endColumn)
   const number = String(line).padStart(5)
   const caret = ' '.repeat(from) + '^'.repeat(Math.max(1, to - from))
@@ -64,6 +63,16 @@ export function renderDiagnostic(located: Located, sources: Sources, pveDir: str
     ...(help === undefined ? [] : [`   help: ${help}`]),
     '',
   ].join('\n')
+}
+
+/** The line that a diagnostic points into, as long as it is; nothing in it can harm a terminal. */
+export function lineOf(
+  { file, line }: Pick<Located, 'file' | 'line'>,
+  sources: Sources,
+  pveDir: string,
+): string {
+  const relative = sources.has(file) ? file : file.slice(join(pveDir, '/').length)
+  return printable(decode(linesOf(sources, relative)[line - 1] ?? ''))
 }
 
 /** Colours a text by severity, or leaves it. */

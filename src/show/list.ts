@@ -1,10 +1,11 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
 import { basename, join } from 'node:path'
-import { formatRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../nat/comment.ts'
 import type { NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import { formatPorts } from '../nat/template.ts'
+import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { chainText } from '../ruleset/text.ts'
@@ -34,26 +35,48 @@ export interface Counters {
   bytes: number
 }
 
-/** Packets and bytes of each NAT rule, from the kernel rules that serve it and are in force as wanted. */
+/** Packets and bytes of each NAT rule that has rules in the nat table; 0 for those that are not in force as wanted. */
 export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, Counters> {
   const counters = new Map<string, Counters>()
-  for (const family of [4, 6] as const) {
-    for (const chain of chains[family]) {
-      const saved = inForce.chains[family].own.get(`${chain.table} ${chain.name}`) ?? []
+  for (const family of FAMILIES) {
+    // An accept in the filter table counts the same packets once more.
+    for (const chain of chains[family].filter(({ table }) => table === 'nat')) {
+      const saved = inForce.chains[family].own.get(`nat ${chain.name}`) ?? []
+      const byHash = new Map(saved.map((rule) => [rule.hash, rule]))
       chainText(chain, family).forEach(({ hash }, i) => {
         const serves = chain.rules[i]?.serves
-        const rule = saved[i]
-        // An accept in the filter table counts the same packets once more.
-        if (serves === undefined || rule?.hash !== hash || chain.table !== 'nat') return
-        const sum = counters.get(serves) ?? { packets: 0, bytes: 0 }
-        counters.set(serves, { packets: sum.packets + rule.packets, bytes: sum.bytes + rule.bytes })
+        if (serves === undefined) return
+        const { packets, bytes } = counters.get(serves) ?? { packets: 0, bytes: 0 }
+        const rule = byHash.get(hash)
+        counters.set(serves, { packets: packets + (rule?.packets ?? 0), bytes: bytes + (rule?.bytes ?? 0) })
       })
     }
   }
   return counters
 }
 
-export function toRow(
+/** Every NAT rule as a row. */
+export function listRows(
+  { translation, view }: Pick<Outcome, 'translation' | 'view'>,
+  counters: ReadonlyMap<string, Counters>,
+  pveDir: string,
+): Row[] {
+  const external = view.network.external.flatMap(({ addresses }) => addresses)
+  return translation.rules.map((rule) => toRow(rule, external, counters, pveDir))
+}
+
+/** The text of `list --json` and of list.json. */
+export function renderListJson(rows: readonly Row[]): string {
+  return `${JSON.stringify(rows, null, 1)}\n`
+}
+
+/** The text of counters.json: `{at, rules: {ID: [packets, bytes]}}`. */
+export function renderCountersJson(at: string, counters: ReadonlyMap<string, Counters>): string {
+  const rules = [...counters].map(([id, { packets, bytes }]): [string, number[]] => [id, [packets, bytes]])
+  return `${JSON.stringify({ at, rules: Object.fromEntries(rules) })}\n`
+}
+
+function toRow(
   rule: NatRule,
   external: readonly Range[],
   counters: ReadonlyMap<string, Counters>,

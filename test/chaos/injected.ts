@@ -39,7 +39,7 @@ export class InjectedKernel implements Kernel {
   preflight = (): Promise<'taken'> => this.call('preflight', () => 'taken' as const)
 
   /** As the real one: `ipset restore` works line by line, a restore of rules table by table, each whole or not at all. */
-  write = async ({ sets, tables, staleSets }: Plan): Promise<void> => {
+  write = async ({ sets, tables, staleSets }: Plan): Promise<number> => {
     for (const line of sets.split('\n').filter((one) => one !== ''))
       await this.call(`ipset ${line}`, () => this.put({ sets: `${line}\n` }))
     for (const family of [4, 6] as const) {
@@ -49,6 +49,7 @@ export class InjectedKernel implements Kernel {
     // The real one only warns of a set that cannot be destroyed.
     for (const name of staleSets)
       await this.call(`ipset destroy ${name}`, () => this.put({ staleSets: [name] })).catch(() => undefined)
+    return 0
   }
 
   sysctl = (path: string): Promise<string | undefined> =>

@@ -1,0 +1,194 @@
+/** What the service tells other programs: files of the run folder, each replaced in one step. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Applied } from '../node/apply.ts'
+import type { Backend } from '../node/backend.ts'
+import type { Paths } from '../node/look.ts'
+import { writeWhole } from '../node/state.ts'
+import type { Outcome } from '../pipeline.ts'
+import type { InForce } from '../ruleset/inforce.ts'
+import { isEmpty, type Plan } from '../ruleset/plan.ts'
+import type { Located, Sources } from '../show/diagnostics.ts'
+import { countersOf, listRows, renderCountersJson, renderListJson } from '../show/list.ts'
+import {
+  countRepairs,
+  nodeStatus,
+  NO_REPAIRS,
+  renderStatusJson,
+  toStatus,
+  UNKNOWN_NODE,
+  type Repairs,
+  type ServiceStatus,
+  type Status,
+} from '../show/status.ts'
+
+const STATUS_FILE = 'status.json'
+/** Readers know by this that the service is alive. */
+const STATUS_MS = 10_000
+/** To count means to read rules back. */
+const COUNTERS_MS = 10_000
+/** Counting may take no more than this part of the time, however many rules there are. */
+const MAX_COUNTING_SHARE = 0.002
+
+/** A pass that ended well. */
+export interface Pass {
+  applied: Applied
+  backend: Backend
+  located: readonly Located[]
+  sources: Sources
+  /** Why something is not read although the pass ended well; '' for nothing. */
+  degraded: string
+  tookMs: number
+  /** Nothing else was wanted than before. */
+  isRepair: boolean
+}
+
+export interface Publisher {
+  passed: (pass: Pass) => void
+  failed: (reason: string) => void
+  /** What was in force last was put back although nothing can be read. */
+  putBack: (plan: Plan) => void
+  /** Says that the service has ended. */
+  close: () => Promise<void>
+}
+
+/** Says all this from now on. `warn` hears once of a folder that cannot be written. */
+export function makePublisher(paths: Paths, warn: (message: string) => void): Publisher {
+  const files = makeFiles(paths.runDir, warn)
+  const list = makeListing(files, paths.pveDir)
+  const service = firstStatus()
+  let look = UNKNOWN_NODE
+  let said = ''
+  const say = (): void => {
+    service.updatedAt = isoNow()
+    files.write(STATUS_FILE, renderStatusJson(toStatus(paths.node, look, service)))
+  }
+  /** Says what has changed; that time has passed is said by the timer. */
+  const sayIfNew = (): void => {
+    const text = JSON.stringify({ ...service, updatedAt: '', lookedAt: '', look })
+    if (text !== said) say()
+    said = text
+  }
+  const turn = (inStep: boolean, degraded: string | null): void => {
+    service.lookedAt = isoNow()
+    if (service.inStep !== inStep) service.since = service.lookedAt
+    Object.assign(service, { inStep, degraded })
+  }
+  const timer = setInterval(say, STATUS_MS)
+  say()
+  return {
+    passed(pass) {
+      turn(true, pass.degraded === '' ? null : pass.degraded)
+      noteApply(service, pass)
+      look = nodeStatus(pass.applied.outcome, pass.located, pass.sources, paths.pveDir)
+      list.passed(pass.applied.outcome, pass.applied.inForce)
+      sayIfNew()
+    },
+    failed(reason) {
+      turn(false, reason)
+      service.lastError = reason
+      sayIfNew()
+    },
+    putBack({ changes }) {
+      service.repairs = sum(service.repairs, countRepairs(changes, [], false))
+      service.lastApply = isoNow()
+      service.applies++
+      sayIfNew()
+    },
+    async close() {
+      clearInterval(timer)
+      service.pid = null
+      say()
+      await files.written()
+    },
+  }
+}
+
+/** What the service has said last; undefined when there is nothing, or nobody may read it. */
+export async function readPublished(runDir: string): Promise<Status | undefined> {
+  const text = await readFile(join(runDir, STATUS_FILE), 'utf8').catch(() => '')
+  try {
+    const status = JSON.parse(text) as Status
+    return Array.isArray(status.diagnostics) ? status : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function firstStatus(): ServiceStatus {
+  const now = isoNow()
+  return {
+    ...{ inStep: false, backend: null, lastApply: null, lastError: null, degraded: null, since: now },
+    ...{ pid: process.pid, startedAt: now, updatedAt: now, lookedAt: null, applyMs: null, lockMs: null },
+    ...{ applies: 0, repairs: NO_REPAIRS },
+  }
+}
+
+function noteApply(service: ServiceStatus, { applied, backend, tookMs, isRepair }: Pass): void {
+  const { plan, sysctls, madeLoop, lockMs } = applied
+  service.backend = backend
+  const isFirst = service.lastApply === null
+  if (isEmpty(plan) && sysctls.length === 0 && !madeLoop && !isFirst) return
+  service.lastApply = isoNow()
+  service.applyMs = Math.round(tookMs)
+  service.lockMs = Math.round(lockMs)
+  service.applies++
+  if (isRepair) service.repairs = sum(service.repairs, countRepairs(plan.changes, sysctls, madeLoop))
+}
+
+function sum(a: Repairs, b: Repairs): Repairs {
+  return Object.fromEntries(
+    Object.entries(a).map(([kind, count]) => [kind, count + b[kind as keyof Repairs]]),
+  ) as Repairs
+}
+
+interface Files {
+  write: (name: string, text: string) => void
+  written: () => Promise<void>
+}
+
+/** Writes one after the other; nobody waits for them. */
+function makeFiles(runDir: string, warn: (message: string) => void): Files {
+  let last = Promise.resolve()
+  let warned = ''
+  return {
+    write(name, text) {
+      last = last
+        .then(() => writeWhole(runDir, name, text, 'group'))
+        .then(() => void (warned = ''))
+        .catch((error: Error) => {
+          if (warned !== error.message) warn(`cannot write into ${runDir}: ${error.message}`)
+          warned = error.message
+        })
+    },
+    written: () => last,
+  }
+}
+
+/** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
+function makeListing(files: Files, pveDir: string): { passed: (outcome: Outcome, inForce: InForce) => void } {
+  let listed: Outcome['translation'] | undefined
+  let said = ''
+  let nextCountMs = 0
+  return {
+    passed(outcome, inForce) {
+      const { translation, ruleset } = outcome
+      if (translation !== listed) {
+        listed = translation
+        const text = renderListJson(listRows(outcome, new Map(), pveDir))
+        if (text !== said)
+          files.write('list.json', renderListJson(listRows(outcome, countersOf(ruleset, inForce), pveDir)))
+        said = text
+      }
+      const start = performance.now()
+      if (start < nextCountMs) return
+      files.write('counters.json', renderCountersJson(isoNow(), countersOf(ruleset, inForce)))
+      const tookMs = performance.now() - start
+      nextCountMs = start + Math.max(COUNTERS_MS, tookMs / MAX_COUNTING_SHARE)
+    },
+  }
+}
+
+function isoNow(): string {
+  return new Date().toISOString()
+}

@@ -1,0 +1,226 @@
+/** How the node is: what `pvenat status` prints and the service publishes. */
+import { formatRange } from '../address.ts'
+import type { State } from '../nat/model.ts'
+import { isOn } from '../nat/marked.ts'
+import type { FirewallMode } from '../nat/view.ts'
+import type { Outcome } from '../pipeline.ts'
+import type { Change } from '../ruleset/plan.ts'
+import { VERSION } from '../version.ts'
+import { coloured, lineOf, plain, printable, type Located, type Paint, type Sources } from './diagnostics.ts'
+
+/** What one look at the node tells. */
+export interface NodeStatus {
+  /** `disabled`: the firewall of the datacenter is off. Null while the node could not be looked at. */
+  firewall: FirewallMode | 'disabled' | null
+  external: { interface: string; addresses: string[] }[]
+  internal: { interface: string; network: string; address: string }[]
+  counts: Record<State, number>
+  /** As `check --json` has them, and the line that each points into. */
+  diagnostics: (Located & { text: string })[]
+}
+
+/** What only the service knows. Times are ISO 8601. */
+export interface ServiceStatus {
+  inStep: boolean
+  backend: 'legacy' | 'nft' | null
+  /** When something was last written into the kernel, the first look of the service included. */
+  lastApply: string | null
+  /** Why the service last could not do its work, also when it can again. */
+  lastError: string | null
+  degraded: string | null
+  /** Since when it is in step, or not. Null when nobody knows. */
+  since: string | null
+  pid: number | null
+  startedAt: string | null
+  /** When this was said, and when the last look at the node ended. */
+  updatedAt: string
+  lookedAt: string | null
+  /** How long the last apply took, and for how long it held pve-firewall's lock, in milliseconds. */
+  applyMs: number | null
+  lockMs: number | null
+  /** How often something was written since the service started, and how often of what because somebody else had changed it. */
+  applies: number
+  repairs: Repairs
+}
+
+export type Repairs = Record<'chain' | 'hook' | 'set' | 'sysctl' | 'loop', number>
+
+export const NO_REPAIRS: Repairs = { chain: 0, hook: 0, set: 0, sysctl: 0, loop: 0 }
+
+/** What `status --json` prints; `toStatus` gives the keys their order. */
+export interface Status extends NodeStatus, ServiceStatus {
+  node: string
+  version: string
+}
+
+export const UNKNOWN_NODE: NodeStatus = {
+  firewall: null,
+  external: [],
+  internal: [],
+  counts: { active: 0, inactive: 0, error: 0, conflict: 0, quarantined: 0 },
+  diagnostics: [],
+}
+
+export function nodeStatus(
+  { view, translation }: Pick<Outcome, 'view' | 'translation'>,
+  located: readonly Located[],
+  sources: Sources,
+  pveDir: string,
+): NodeStatus {
+  const { cluster, now, firewall, network } = view
+  const counts = { ...UNKNOWN_NODE.counts }
+  for (const { state } of translation.rules) counts[state]++
+  return {
+    firewall: isOn(cluster.options.enable, 0, now) ? firewall : 'disabled',
+    external: network.external.map(({ name, addresses }) => ({
+      interface: name,
+      addresses: addresses.map(formatRange),
+    })),
+    internal: network.internal.map(({ bridge, network: range, address }) => ({
+      interface: bridge,
+      network: formatRange(range),
+      address: formatRange(address),
+    })),
+    counts,
+    diagnostics: located.map((one) => ({ ...one, text: lineOf(one, sources, pveDir) })),
+  }
+}
+
+/** Repairs of a plan that puts back what somebody else changed. */
+export function countRepairs(
+  changes: readonly Change[],
+  sysctls: readonly string[],
+  madeLoop: boolean,
+): Repairs {
+  const kindOf = ({ kind, what }: Change): keyof Repairs =>
+    kind === 'hook' ? 'hook' : what.startsWith('set ') ? 'set' : 'chain'
+  const count = (kind: keyof Repairs): number => changes.filter((one) => kindOf(one) === kind).length
+  return {
+    ...{ chain: count('chain'), hook: count('hook'), set: count('set') },
+    ...{ sysctl: sysctls.length, loop: madeLoop ? 1 : 0 },
+  }
+}
+
+export function toStatus(node: string, look: NodeStatus, service: ServiceStatus): Status {
+  const { inStep, backend, lastApply, lastError, degraded } = service
+  const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs, lookedAt } = service
+  return {
+    ...{ inStep, firewall: look.firewall, backend, lastApply, lastError, degraded },
+    ...{ external: look.external, internal: look.internal, counts: look.counts },
+    ...{ diagnostics: look.diagnostics, since, node, version: VERSION, pid, startedAt, updatedAt },
+    ...{ applyMs, lockMs, applies, repairs, lookedAt },
+  }
+}
+
+/** The text of status.json and of `status --json`. */
+export function renderStatusJson(status: Status): string {
+  return `${JSON.stringify(status, null, 1)}\n`
+}
+
+/**
+ * Whether an administrator's monitoring has nothing to say. Rules that are wrong do not count: whoever may edit one guest's
+ * firewall could raise the alarm with them.
+ */
+export function isWell({ inStep, degraded }: Status, isRunning: boolean): boolean {
+  return isRunning && inStep && degraded === null
+}
+
+const MAX_SHOWN = 8
+
+/** The one screen for people. */
+export function renderStatus(status: Status, isRunning: boolean, isColoured: boolean): string {
+  const { counts, diagnostics, external, internal, firewall, backend } = status
+  const paint = isColoured ? coloured : plain
+  const well = isWell(status, isRunning)
+  const rows: [string, string][] = [
+    ['service', serviceLine(status, isRunning)],
+    ['kernel', stepLine(status)],
+    ['last apply', applyLine(status)],
+    ['firewall', `${firewall ?? 'not known'}, backend ${backend ?? 'not known'}`],
+    ...some(external).map((one, i): [string, string] => [i === 0 ? 'external' : '', externalLine(one)]),
+    ...some(internal).map((one, i): [string, string] => [i === 0 ? 'internal' : '', internalLine(one)]),
+    ['rules', countsLine(counts)],
+    ['repairs', repairsLine(status.repairs)],
+  ]
+  return [
+    `pvenat ${status.version} on ${status.node}: ${well ? paint('info', 'all is well') : paint('error', 'not well')}`,
+    ...rows.map(([name, text]) => `  ${name.padEnd(11)} ${text}`),
+    ...actions(status, isRunning).map((line) => `  ${paint('error', line)}`),
+    ...problemLines(diagnostics, paint),
+    '',
+  ].join('\n')
+}
+
+function serviceLine({ pid, startedAt }: Status, isRunning: boolean): string {
+  if (!isRunning) return 'does not run'
+  return `runs${pid === null ? '' : ` (process ${pid})`}${startedAt === null ? '' : ` since ${time(startedAt)}`}`
+}
+
+function stepLine({ inStep, since }: Status): string {
+  const until = since === null ? '' : ` since ${time(since)}`
+  return inStep ? `in step with the rules${until}` : `not in step with the rules${until}`
+}
+
+function applyLine({ lastApply, applyMs, lockMs }: Status): string {
+  if (lastApply === null) return 'not known'
+  const took = applyMs === null ? '' : `, took ${applyMs} ms`
+  return `${time(lastApply)}${took}${lockMs ? `, held pve-firewall's lock for ${lockMs} ms` : ''}`
+}
+
+function externalLine(one: NodeStatus['external'][0] | number): string {
+  if (typeof one === 'number') return `and ${one} more`
+  return `${one.interface} ${one.addresses.join(', ') || 'without an address'}`
+}
+
+function internalLine(one: NodeStatus['internal'][0] | number): string {
+  return typeof one === 'number' ? `and ${one} more` : `${one.interface} ${one.network} (here ${one.address})`
+}
+
+function countsLine(counts: NodeStatus['counts']): string {
+  const said = Object.entries(counts).filter(([state, count]) => count > 0 || state === 'active')
+  return said.map(([state, count]) => `${count} ${state}`).join(', ')
+}
+
+function repairsLine(repairs: Repairs): string {
+  const said = Object.entries(repairs).filter(([, count]) => count > 0)
+  return said.length === 0 ? 'none' : said.map(([kind, count]) => `${count} ${kind}`).join(', ')
+}
+
+/** What the administrator can do about a node that is not well. */
+function actions({ inStep, degraded }: Status, isRunning: boolean): string[] {
+  return [
+    ...(degraded === null ? [] : [`degraded: ${printable(degraded)}`]),
+    ...(isRunning ? [] : ['nothing keeps kernel and rules in step; start it: systemctl start pvenat']),
+    ...(inStep || degraded !== null ? [] : ['what differs: pvenat plan']),
+  ]
+}
+
+function problemLines(diagnostics: Status['diagnostics'], paint: Paint): string[] {
+  if (diagnostics.length === 0) return []
+  const rank = { error: 0, warning: 1, info: 2 }
+  const sorted = [...diagnostics].sort((a, b) => rank[a.severity] - rank[b.severity])
+  const more = sorted.length - MAX_SHOWN
+  return [
+    '',
+    ...sorted
+      .slice(0, MAX_SHOWN)
+      .flatMap(({ file, line, column, severity, code, message, help }) => [
+        `${file}:${line}:${column}: ${paint(severity, `${severity}[${code}]`)}: ${message}`,
+        ...(help === undefined ? [] : [`   help: ${help}`]),
+      ]),
+    ...(more > 0 ? [`and ${more} more; all of them: pvenat check`] : []),
+  ]
+}
+
+/** The first of a list, and how many more there are. */
+function some<T>(list: readonly T[]): (T | number)[] {
+  return list.length <= MAX_SHOWN ? [...list] : [...list.slice(0, MAX_SHOWN), list.length - MAX_SHOWN]
+}
+
+/** In the time of this machine, as `date` and the GUI show it. */
+function time(iso: string): string {
+  const date = new Date(iso)
+  const two = (part: number): string => String(part).padStart(2, '0')
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-')
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`
+}
