@@ -28,9 +28,9 @@ export class Pvenat {
   }
 
   /** Starts `pvenat run` and waits until it has put its rules into force. */
-  async start(options: RunOptions = {}): Promise<Running> {
+  async start(options: RunOptions = {}, timeoutMs?: number): Promise<Running> {
     this.service = this.lab.spawn(this.node, this.argv('run'), options)
-    await this.service.says(/in force: /)
+    await this.service.says(/in force: /, timeoutMs)
     return this.service
   }
 
