@@ -1,12 +1,15 @@
 /** `npm run bench`: measures section after section, shows tables, and holds them against the targets. */
 import { parseArgs } from 'node:util'
+import { changing } from './change.ts'
+import { editing } from './edits.ts'
 import { flows } from './flows.ts'
+import { idling } from './idle.ts'
 import { loading } from './load.ts'
 import { translating } from './translate.ts'
 import { FULL, QUICK, type Section } from './section.ts'
 import { showTargets, verdict, type Target } from './targets.ts'
 
-const SECTIONS: readonly Section[] = [translating, loading, flows]
+const SECTIONS: readonly Section[] = [translating, loading, changing, editing, idling, flows]
 
 const { values } = parseArgs({
   options: {

@@ -40,14 +40,19 @@ export const flows: Section = {
       'hit: to a forward, beside a connection that is routed without NAT. miss: to a port of the node that is no forward. passing: routed, to another address.',
     )
     for (const backend of backends) await measure(backend, size, table)
-    return { tables: [table], targets: backends.flatMap((backend) => targets(backend, table)) } satisfies Measured
+    return {
+      tables: [table],
+      targets: backends.flatMap((backend) => targets(backend, table)),
+    } satisfies Measured
   },
 }
 
 async function measure(backend: Backend, size: Size, table: Table): Promise<void> {
   const variants: Variant[] = [
     { node: EMPTY, way: EMPTY, forwards: 1 },
-    ...size.forwards.flatMap((forwards) => COMPARED.map((way) => ({ node: `${way} ${forwards}`, way, forwards }))),
+    ...size.forwards.flatMap((forwards) =>
+      COMPARED.map((way) => ({ node: `${way} ${forwards}`, way, forwards })),
+    ),
   ]
   const lab = await bareNodes(variants.map(({ node }) => node))
   try {
@@ -89,13 +94,26 @@ async function sendPackets(lab: Lab, { node, way, forwards }: Variant): Promise<
     `${EXTERNAL}:${FREE_PORT}:${FREE_PORTS}`,
     `${addressOf(2000)}:${FREE_PORT}:${FREE_PORTS}`,
   ]
-  const { stdout } = await lab.exec(node, ['perl', sender, TUN, `${count}`, `${FIRST_CLIENT_PORT}`, ...destinations])
+  const { stdout } = await lab.exec(node, [
+    'perl',
+    sender,
+    TUN,
+    `${count}`,
+    `${FIRST_CLIENT_PORT}`,
+    ...destinations,
+  ])
   await lab.exec(node, ['conntrack', '-F'])
   const [hit = NaN, miss = NaN, passing = NaN] = stdout.split('\n').map(Number)
   return { hit, miss, passing }
 }
 
-function note({ way, forwards }: Variant, costs: Record<Kind, number>, backend: Backend, size: Size, table: Table) {
+function note(
+  { way, forwards }: Variant,
+  costs: Record<Kind, number>,
+  backend: Backend,
+  size: Size,
+  table: Table,
+) {
   // Without forwards nothing can be hit; what a hit is beside is a connection to the guest that needs no NAT.
   if (way === EMPTY) {
     for (const forwards of size.forwards)
@@ -116,7 +134,17 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     { what: `${cost('hit')} 1`, bound: { atMost: 1.15 }, unit: 'x', values: ratio('hit', 'pvenat', 1) },
     { what: `${cost('miss')} 1`, bound: { atMost: 1.1 }, unit: 'x', values: ratio('miss', 'pvenat', 1) },
-    { what: `${cost('hit')} an nft map`, bound: { atMost: 1.25 }, unit: 'x', values: ratio('hit', 'nft map', 10_000) },
-    { what: `${cost('miss')} an nft map`, bound: { atMost: 1.25 }, unit: 'x', values: ratio('miss', 'nft map', 10_000) },
+    {
+      what: `${cost('hit')} an nft map`,
+      bound: { atMost: 1.25 },
+      unit: 'x',
+      values: ratio('hit', 'nft map', 10_000),
+    },
+    {
+      what: `${cost('miss')} an nft map`,
+      bound: { atMost: 1.25 },
+      unit: 'x',
+      values: ratio('miss', 'nft map', 10_000),
+    },
   ]
 }

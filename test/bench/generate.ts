@@ -43,7 +43,9 @@ export function addressOf(vmid: number): string {
 
 /** The text of one guest's firewall file. */
 export function guestFile(forwards: readonly BenchForward[]): string {
-  const rules = forwards.map(({ external, port }) => `IN ACCEPT -p tcp -dport ${port} # NAT ${external} bench`)
+  const rules = forwards.map(
+    ({ external, port }) => `IN ACCEPT -p tcp -dport ${port} # NAT ${external} bench`,
+  )
   return `[OPTIONS]\n\nenable: 1\n\n[RULES]\n\n${rules.join('\n')}\n\n`
 }
 

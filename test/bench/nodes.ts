@@ -1,7 +1,24 @@
 /** Nodes to measure on: bare ones, each with a TUN device that packets come by, and one with an internet and guests. */
-import { createLab, Pvenat, removeTree, type Backend, type GuestPlan, type Lab, type NodePlan } from '../lab/index.ts'
+import {
+  createLab,
+  Pvenat,
+  removeTree,
+  type Backend,
+  type GuestPlan,
+  type Lab,
+  type NodePlan,
+} from '../lab/index.ts'
 import type { Namespace } from '../lab/namespace.ts'
-import { addressOf, EXTERNAL, forwardsOf, macOf, NODE, treeFiles, writeTree, type BenchForward } from './generate.ts'
+import {
+  addressOf,
+  EXTERNAL,
+  forwardsOf,
+  macOf,
+  NODE,
+  treeFiles,
+  writeTree,
+  type BenchForward,
+} from './generate.ts'
 
 /** Packets from the internet come by this device, from `198.51.100.7`. */
 export const TUN = 'tun0'

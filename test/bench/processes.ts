@@ -32,7 +32,7 @@ async function family(pid: number): Promise<Process[]> {
   const all = (await Promise.all(names.map(readProcess))).filter((one) => one !== undefined)
   const found = new Set([pid])
   // Children have been started after their parents, but numbers wrap.
-  for (let before = 0; before !== found.size; ) {
+  for (let before = 0; before !== found.size;) {
     before = found.size
     for (const one of all) if (found.has(one.parent)) found.add(one.pid)
   }

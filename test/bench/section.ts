@@ -13,7 +13,12 @@ export interface Size {
   idleSeconds: number
 }
 
-export const FULL: Size = { forwards: [1, 100, 1000, 10_000, 30_000], rounds: 9, edits: 1000, idleSeconds: 150 }
+export const FULL: Size = {
+  forwards: [1, 100, 1000, 10_000, 30_000],
+  rounds: 9,
+  edits: 1000,
+  idleSeconds: 150,
+}
 /** Shows that everything can be measured, and roughly where it stands. */
 export const QUICK: Size = { forwards: [1, 100, 1000], rounds: 3, edits: 30, idleSeconds: 20 }
 

@@ -55,5 +55,7 @@ test('a target is met by the median, and not met is told from not measured', () 
   expect(verdict(target([1.16], { atMost: 1.15 }))).toBe('not met')
   expect(verdict(target([49], { atLeast: 50 }))).toBe('not met')
   expect(verdict(target(undefined, { atLeast: 50 }))).toBe('not measured')
-  expect(showTargets([target([49], { atLeast: 50 })])).toContain('| it     | at least 50.0x | 49.0x    | not met |')
+  expect(showTargets([target([49], { atLeast: 50 })])).toContain(
+    '| it     | at least 50.0x | 49.0x    | not met |',
+  )
 })

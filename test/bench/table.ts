@@ -42,7 +42,9 @@ export class Table {
       ...this.columns.map((column) => this.show(cells, column)),
     ])
     const remark = this.remark === '' ? [] : [this.remark, '']
-    return [`### ${this.title}`, '', ...remark, ...grid([[this.head, ...this.columns], ...rows]), ''].join('\n')
+    return [`### ${this.title}`, '', ...remark, ...grid([[this.head, ...this.columns], ...rows]), ''].join(
+      '\n',
+    )
   }
 
   private show(cells: ReadonlyMap<string, Cell>, column: string): string {

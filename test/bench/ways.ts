@@ -12,7 +12,10 @@ const match = ({ external, address, port }: BenchForward): string =>
 /** The original patch: its rules are flushed, then each is added by an iptables process. The loop itself is a shell's. */
 export function processPerRule(backend: Backend, forwards: readonly BenchForward[], flush = true): string {
   const iptables = `iptables-${backend} -w 5 -t nat`
-  return [...(flush ? [`${iptables} -F PREROUTING`] : []), ...forwards.map((one) => `${iptables} -A ${match(one)}`)]
+  return [
+    ...(flush ? [`${iptables} -F PREROUTING`] : []),
+    ...forwards.map((one) => `${iptables} -A ${match(one)}`),
+  ]
     .map((line) => `${line}\n`)
     .join('')
 }
