@@ -9,6 +9,7 @@ export const EXTERNAL = '203.0.113.2'
 const FIRST_PORT = 20_000
 export const FREE_PORT = 50_000
 export const FREE_PORTS = 9000
+export const MAX_FORWARDS = FREE_PORT - FIRST_PORT
 /** The first inner port of each guest. */
 export const INNER_PORT = 1000
 const FIRST_VMID = 1000

@@ -1,6 +1,6 @@
 #!/bin/sh
 # `npm run bench`: what pvenat costs, beside other ways to the same, in network namespaces; as root.
-#   npm run bench -- [--quick] [--only SECTION]... [--write FILE]
+#   npm run bench -- [--quick] [--forwards N,N,...] [--only SECTION]... [--write FILE]
 # Exit 1 when a target is not met. The bench itself is test/bench/bench.ts.
 set -eu
 CDPATH= cd -- "$(dirname -- "$0")/../.."

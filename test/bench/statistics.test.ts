@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { withReport } from './report.ts'
 import { quantile, ratios, summarise } from './statistics.ts'
 import { round, showValues, Table } from './table.ts'
 import { showTargets, verdict, type Target } from './targets.ts'
@@ -58,4 +59,16 @@ test('a target is met by the median, and not met is told from not measured', () 
   expect(showTargets([target([49], { atLeast: 50 })])).toContain(
     '| it     | at least 50.0x | 49.0x    | not met |',
   )
+})
+
+test('a report replaces the one before, and nothing else of the document', () => {
+  const first = withReport(
+    'before\n<!-- begin of what the bench writes -->\n<!-- end of what the bench writes -->\nafter\n',
+    'one\n',
+  )
+  expect(first).toBe(
+    'before\n<!-- begin of what the bench writes -->\n\none\n\n<!-- end of what the bench writes -->\nafter\n',
+  )
+  expect(withReport(first, 'two')).toBe(first.replace('one', 'two'))
+  expect(() => withReport('before', 'one')).toThrow('expected')
 })
