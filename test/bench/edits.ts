@@ -100,7 +100,7 @@ interface Edited {
 async function edit(served: Served, edits: number): Promise<Edited[]> {
   const log: Edited[] = []
   for (let i = 0; i < edits; i++) {
-    const ms = await served.edit()
+    const { effectMs: ms } = await served.edit()
     log.push({ ms, residentMb: (await usageOf(served.service.pid)).residentMb })
   }
   return log

@@ -8,6 +8,13 @@ import { install, liveNode, type Installed } from './nodes.ts'
 const START_MS = 120_000
 const EFFECT_MS = 60_000
 
+export interface Edit {
+  /** From the save to the first connection at the new place. */
+  effectMs: number
+  /** How long the service was at it. */
+  passMs: number
+}
+
 export class Served {
   private edits = 0
 
@@ -28,15 +35,14 @@ export class Served {
   }
 
   /**
-   * In the file of the first guest its first forward gets another external port. Milliseconds from the save to the first
-   * connection that goes there.
+   * In the file of the first guest its first forward gets another external port. Ends when the service is at rest again.
    */
-  async edit(): Promise<number> {
+  async edit(): Promise<Edit> {
     const [first] = this.forwards
     if (!first) throw new Error('expected a forward, got none')
     const external = FREE_PORT + (this.edits++ % FREE_PORTS)
     const own = this.forwards.filter(({ vmid }) => vmid === first.vmid)
-    const said = this.service.stdout.length
+    const { applies } = await this.status()
     const start = performance.now()
     const text = guestFile([{ ...first, external }, ...own.slice(1)])
     await saveLikeGui(this.installed.tree, join('firewall', `${first.vmid}.fw`), text)
@@ -45,10 +51,15 @@ export class Served {
       return typeof answer !== 'string' && answer.server === String(first.vmid)
     }
     await waitFor(isThere, { timeoutMs: EFFECT_MS, intervalMs: 1, what: 'the first packet at the new place' })
-    const ms = performance.now() - start
-    // The next edit is to find the service at rest.
-    await waitFor(() => this.service.stdout.includes('in force: ', said), { what: 'the service to be done' })
-    return ms
+    const effectMs = performance.now() - start
+    const isDone = async (): Promise<boolean> => (await this.status()).applies > applies
+    await waitFor(isDone, { timeoutMs: EFFECT_MS, what: 'the service to be done' })
+    return { effectMs, passMs: (await this.status()).applyMs }
+  }
+
+  private async status(): Promise<{ applies: number; applyMs: number }> {
+    const [text] = await this.lab.ns('pve').read(['/run/pvenat/status.json'])
+    return JSON.parse(text ?? '') as { applies: number; applyMs: number }
   }
 
   async stop(): Promise<void> {
