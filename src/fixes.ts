@@ -63,13 +63,22 @@ export function gatewayCommand(
   config: string,
   gateway: Range,
 ): string {
-  const key = family === 4 ? 'gw' : 'gw6'
-  const value = configValue(config, guest.type === 'lxc' ? `net${nic.index}` : `ipconfig${nic.index}`)
-  const rest = value.split(',').filter((part) => part !== '' && !part.startsWith(`${key}=`))
-  const text = quoted([...rest, `${key}=${formatRange(gateway)}`].join(','))
+  return configEdit(guest, nic, config, family === 4 ? 'gw' : 'gw6', formatRange(gateway))
+}
+
+/**
+ * Sets one property of a guest's NIC: of `netN` of a container, of `ipconfigN` of a VM. Without a property it sets `netN` to
+ * what `config` has there.
+ */
+export function configEdit(guest: Guest, nic: Nic, config: string, key?: string, value?: string): string {
+  const isAddress = key !== undefined && guest.type === 'qemu'
+  const name = `${isAddress ? 'ipconfig' : 'net'}${nic.index}`
+  const parts = configValue(config, name).split(',')
+  const rest = parts.filter((part) => part !== '' && (key === undefined || !part.startsWith(`${key}=`)))
+  const text = quoted([...rest, ...(key === undefined ? [] : [`${key}=${value ?? ''}`])].join(','))
   return guest.type === 'lxc'
-    ? `pct set ${guest.vmid} -net${nic.index} ${text}`
-    : `qm set ${guest.vmid} --ipconfig${nic.index} ${text}`
+    ? `pct set ${guest.vmid} -${name} ${text}`
+    : `qm set ${guest.vmid} --${name} ${text}`
 }
 
 /** The value of a key above the first section of a guest's config. */

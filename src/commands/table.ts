@@ -5,6 +5,7 @@ import { checkCommand } from './check.ts'
 import { compileCommand } from './compile.ts'
 import { confirmCommand } from './confirm.ts'
 import type { Context } from './context.ts'
+import { doctorCommand } from './doctor.ts'
 import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
 import { parseCommand } from './parse.ts'
@@ -83,6 +84,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: statusCommand,
     says: 'is all well: service, step, problems (exit 1 when not; wrong rules alone are no reason, see check)',
     examples: [{ line: 'pvenat status', says: 'is all well' }],
+  },
+  doctor: {
+    run: doctorCommand,
+    says: 'what on this node keeps NAT from working, and the fix for each (exit 1 when something does)',
+    examples: [{ line: 'pvenat doctor', says: 'each finding with a command that you can paste' }],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
   rollback: {

@@ -128,7 +128,7 @@ function checkNeighbour(
     trail.stop(
       `Frames for ${show(address)} go to ${entry.mac}, but ${guestName(guest)} is ${mac}: somebody else answers for the address.`,
       [read, guest.from],
-      { commands: [`ip neigh del ${show(address)} dev ${out}`, 'pvenat doctor'] },
+      { commands: [`ip neigh del ${show(address)} dev ${out}`] },
     )
   trail.pass(`${show(address)} answers on ${out} as ${entry.mac}.`, `${read}: ${entry.states.join()}`)
 }

@@ -11,6 +11,7 @@ import { deliver, leaveGuest } from './deliver.ts'
 import { forward, type Pass } from './forward.ts'
 import { requireInForce } from './inforce.ts'
 import { toNode } from './node.ts'
+import { noteBeaten } from './refusal.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { follow, type Explanation, type Trail } from './step.ts'
 import { walk, type Flow } from './walk.ts'
@@ -141,7 +142,7 @@ function route(world: World, packet: Packet, sender: Sender, trail: Trail): void
     },
   }
   for (let passes = 1; passes <= MAX_PASSES; passes++) {
-    now = translate(world, now, trail)
+    now = translate(world, packet, now, trail)
     const destination = host(now.family, now.destination)
     if (ownInterface(world, destination) !== undefined)
       return toNode(world, { packet, sender, flow: now, trail })
@@ -162,7 +163,7 @@ function ports({ dport }: Flow): { dport?: number } {
 }
 
 /** The nat table before routing. */
-function translate(world: World, flow: Flow, trail: Trail): Flow {
+function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow {
   const root = flow.in === undefined ? 'PVENAT-OUTPUT' : 'PVENAT-PREROUTING'
   const walked = walk(world.ruleset, 'nat', root, flow)
   const target = walked.hit?.rule.target
@@ -189,6 +190,7 @@ function translate(world: World, flow: Flow, trail: Trail): Flow {
     )
   else trail.pass(`It is sent to ${there}.`, kernel)
   requireInForce(world, flow.family, 'nat', root, walked, trail)
+  if (rule) noteBeaten(world, packet, rule, trail)
   return translated
 }
 

@@ -1,26 +1,16 @@
 /** From routing to the interface by which a packet leaves: forwarding, the filter table, and who it is seen as. */
-import type { Range } from '../address.ts'
+import { contains, isPrivate, parseCidr, type Range } from '../address.ts'
 import { FORWARDING, forwardPolicy, routeTo, type BackendName } from '../facts.ts'
 import { sysctlCommand } from '../fixes.ts'
 import { foreignNat, mayConcern } from '../foreign.ts'
-import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
+import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import type { Sender } from './explain.ts'
 import { APPLY, requireInForce } from './inforce.ts'
 import type { Packet } from './packet.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { walk, type Flow } from './walk.ts'
-import {
-  addressesOn,
-  apiOf,
-  host,
-  internalAt,
-  isPrivate,
-  placeOf,
-  ruleById,
-  show,
-  type World,
-} from './world.ts'
+import { addressesOn, apiOf, host, internalAt, placeOf, ruleById, show, type World } from './world.ts'
 
 export interface Pass {
   packet: Packet
@@ -52,7 +42,7 @@ function routeOut(world: World, destination: Range, trail: Trail): string {
       `ip route show: ${route?.type ?? 'nothing fits'}`,
     ])
   const { dev } = route
-  if (dev !== LOOP_OUT) return dev
+  if (!isLoopTarget(destination)) return dev
   const missing = [LOOP_OUT, LOOP_IN].find(
     (name) => !world.facts.links.some((link) => link.name === name && link.up),
   )
@@ -62,7 +52,18 @@ function routeOut(world: World, destination: Range, trail: Trail): string {
       ['ip addr show'],
       APPLY,
     )
+  if (dev !== LOOP_OUT)
+    trail.stop(
+      `The route by which guests reach themselves is missing: ${show(destination)} goes by ${dev}.`,
+      ['ip route show'],
+      APPLY,
+    )
   return dev
+}
+
+function isLoopTarget(address: Range): boolean {
+  const targets = parseCidr(LOOP_NETWORKS[address.family].targets)
+  return targets !== undefined && contains(targets, address)
 }
 
 /** No bridge sends a frame out by the port that it came in by. */

@@ -36,6 +36,17 @@ export function whyNoForward(world: World, { packet, sender, flow, trail }: AtNo
   trail.note(`No rule that is marked NAT claims ${at}/${packet.proto}.`, 'pvenat list')
 }
 
+/** Rules that ask for the same port and got nothing of it. */
+export function noteBeaten(world: World, packet: Packet, winner: NatRule, trail: Trail): void {
+  for (const rule of world.translation.rules) {
+    if (rule === winner || rule.state !== 'conflict' || !asksFor(world, rule, packet)) continue
+    trail.note(
+      `${placeOf(rule)} asks for it, too, and is beaten: ${rule.reason}.`,
+      `${placeOf(rule)}: ${rule.comment}`,
+    )
+  }
+}
+
 function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender): Refusal | undefined {
   if (rule.kind !== 'forward' && rule.kind !== 'exempt') return undefined
   const at = placeOf(rule)

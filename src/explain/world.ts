@@ -112,25 +112,6 @@ export function addressesOn({ view, facts }: World, dev: string, family: Family)
     : facts.addresses.filter((one) => one.dev === dev && one.ip.family === family).map(({ ip }) => ip)
 }
 
-/** An address that the internet does not route: private, shared by providers, link-local, unique local. */
-export function isPrivate(address: Range): boolean {
-  return PRIVATE.some((range) => contains(range, address))
-}
-
-const PRIVATE: readonly Range[] = [
-  v4(10n << 24n, 8n),
-  v4((172n << 24n) | (16n << 16n), 12n),
-  v4((192n << 24n) | (168n << 16n), 16n),
-  v4((100n << 24n) | (64n << 16n), 10n),
-  v4((169n << 24n) | (254n << 16n), 16n),
-  { family: 6, lo: 0xfcn << 120n, hi: (0xfen << 120n) - 1n },
-  { family: 6, lo: 0xfe80n << 112n, hi: (0xfec0n << 112n) - 1n },
-]
-
-function v4(lo: bigint, length: bigint): Range {
-  return { family: 4, lo, hi: lo + (1n << (32n - length)) - 1n }
-}
-
 export function host(family: Family, address: bigint): Range {
   return { family, lo: address, hi: address }
 }

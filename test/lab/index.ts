@@ -1,6 +1,7 @@
 /** The lab: a Proxmox VE node and its internet in network namespaces, asked with real packets. */
 export * from './cluster.ts'
 export * from './firewall.ts'
+export * from './fixing.ts'
 export * from './lab.ts'
 export { requireLabMachine } from './machine.ts'
 export type { ExecOptions, Result, RunOptions } from './namespace.ts'

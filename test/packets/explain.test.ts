@@ -89,13 +89,16 @@ describe.each(backends)('explain on %s', (backend) => {
     await removeTree(tree)
   })
 
-  test.each(backend === 'legacy' ? ROWS : SOME)('%s as %s asks %s', async (from, source, to, says, options) => {
-    const [endpoint = '', proto = ''] = to.split('/')
-    const [answer, { stdout, exitCode, stderr }] = await Promise.all([
-      lab.ask(from, proto as 'tcp' | 'udp', endpoint, options),
-      pvenat.run('explain', proto, source, endpoint),
-    ])
-    expect(stdout + stderr).toMatch(says)
-    expect({ exitCode, stdout }).toMatchObject({ exitCode: typeof answer === 'string' ? 1 : 0 })
-  })
+  test.each(backend === 'legacy' ? ROWS : SOME)(
+    '%s as %s asks %s',
+    async (from, source, to, says, options) => {
+      const [endpoint = '', proto = ''] = to.split('/')
+      const [answer, { stdout, exitCode, stderr }] = await Promise.all([
+        lab.ask(from, proto as 'tcp' | 'udp', endpoint, options),
+        pvenat.run('explain', proto, source, endpoint),
+      ])
+      expect(stdout + stderr).toMatch(says)
+      expect({ exitCode, stdout }).toMatchObject({ exitCode: typeof answer === 'string' ? 1 : 0 })
+    },
+  )
 })

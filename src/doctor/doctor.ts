@@ -1,0 +1,52 @@
+/** Everything about the node that keeps NAT from working: one small function for each finding. */
+import type { Finding, FindingSeverity, Patient } from './finding.ts'
+import { addressTwice, firewallNotPlugged, gatewayElsewhere, macTwice, strangerAnswers } from './guests.ts'
+import {
+  bridgesUnfiltered,
+  conntrackFull,
+  forwardingOff,
+  modulesMissing,
+  rpFilterOff,
+  rpFilterStrict,
+} from './kernel.ts'
+import {
+  foreignForward,
+  foreignMasquerade,
+  forwardPolicyDrop,
+  loopMissing,
+  notInForce,
+  ownLeftovers,
+  twoBackends,
+} from './rules.ts'
+import {
+  behindNat,
+  noExternal,
+  rulesInError,
+  serviceStopped,
+  servicesHidden,
+  unreadable,
+  versionsTooOld,
+} from './surroundings.ts'
+
+const CHECKS = [
+  ...[forwardingOff, modulesMissing, conntrackFull, rpFilterOff, rpFilterStrict, bridgesUnfiltered],
+  ...[
+    notInForce,
+    loopMissing,
+    ownLeftovers,
+    forwardPolicyDrop,
+    foreignForward,
+    foreignMasquerade,
+    twoBackends,
+  ],
+  ...[gatewayElsewhere, addressTwice, macTwice, strangerAnswers, firewallNotPlugged],
+  ...[serviceStopped, versionsTooOld, noExternal, servicesHidden, rulesInError, unreadable, behindNat],
+]
+
+const ORDER: readonly FindingSeverity[] = ['error', 'warning', 'info']
+
+/** The worst first. */
+export function examine(patient: Patient): Finding[] {
+  const findings = CHECKS.flatMap((check) => check(patient))
+  return findings.sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity))
+}

@@ -1,0 +1,46 @@
+/** What doctor finds, and what it judges by. */
+import type { NodeFacts } from '../facts.ts'
+import type { Translation } from '../nat/translate.ts'
+import type { View } from '../nat/view.ts'
+import type { Ruleset } from '../ruleset/model.ts'
+
+/** `error` keeps NAT from working now; `warning` does for some packets or will; `info` is good to know. */
+export type FindingSeverity = 'error' | 'warning' | 'info'
+
+/** One finding; keys in this order. */
+export interface Finding {
+  id: string
+  severity: FindingSeverity
+  /** One sentence. */
+  finding: string
+  /** What was read. */
+  restsOn: string[]
+  /** Lines for a shell of the node; none where there is no such line. */
+  fix: string[]
+  /** Why it matters, one sentence. */
+  why: string
+}
+
+/** A subnet of SDN that masquerades by itself. */
+export interface SdnSubnet {
+  id: string
+  vnet: string
+}
+
+/** The node, and what is wanted on it. */
+export interface Patient {
+  facts: NodeFacts
+  view: View
+  translation: Translation
+  ruleset: Ruleset
+  /** Text of the guests' configs, by VMID. */
+  configs: ReadonlyMap<number, string>
+  /** Subnets of SDN with SNAT switched on. */
+  sdnSnat: readonly SdnSubnet[]
+  /** What `pvenat plan` would change; undefined when the kernel could not be read. */
+  differs: readonly string[] | undefined
+  /** How many rules have error diagnostics. */
+  errors: number
+}
+
+export type Check = (patient: Patient) => Finding[]

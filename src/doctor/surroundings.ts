@@ -1,0 +1,159 @@
+/** The service, the programs, and what is around the node. */
+import { FAMILIES, formatRange, isPrivate, sameRange } from '../address.ts'
+import type { Check, Finding, Patient } from './finding.ts'
+
+function isWanted({ ruleset }: Patient): boolean {
+  return FAMILIES.some((family) => ruleset.chains[family].length > 0)
+}
+
+export const serviceStopped: Check = (patient) => {
+  const { running, enabled } = patient.facts.service
+  const rests = enabled === undefined ? [] : [`systemctl is-enabled pvenat: ${enabled}`]
+  if (!running)
+    return [
+      {
+        ...{ id: 'service-stopped', severity: isWanted(patient) ? 'error' : 'warning' },
+        finding: 'The service pvenat does not run.',
+        restsOn: ['no process that runs pvenat run', ...rests],
+        fix: ['systemctl enable --now pvenat'],
+        why: 'Changes of rules, addresses and guests are not followed, and rules that get lost are not put back.',
+      },
+    ]
+  if (enabled === undefined || enabled.startsWith('enabled')) return []
+  return [
+    {
+      ...{ id: 'service-disabled', severity: 'warning' },
+      finding: 'The service pvenat runs, but does not start at boot.',
+      restsOn: rests,
+      fix: ['systemctl enable pvenat'],
+      why: 'After the next boot there is no NAT.',
+    },
+  ]
+}
+
+/** The oldest versions that pvenat is tested with, and what brings newer ones. */
+const OLDEST: readonly [program: keyof Patient['facts']['versions'], version: string, mend: string][] = [
+  ['node', '18.19', 'apt install nodejs'],
+  ['kernel', '5.10', 'apt install proxmox-default-kernel'],
+  ['iptables', '1.8.7', 'apt install iptables'],
+  ['ipset', '7.10', 'apt install ipset'],
+  ['conntrack', '1.4', 'apt install conntrack'],
+]
+
+export const versionsTooOld: Check = ({ facts }) =>
+  OLDEST.flatMap(([program, oldest, mend]): Finding[] => {
+    const version = facts.versions[program]
+    if (version !== '' && compareVersions(version, oldest) >= 0) return []
+    return [
+      {
+        ...{ id: version === '' ? 'program-missing' : 'version-old', severity: 'error' },
+        finding:
+          version === ''
+            ? `The program ${program} is missing.`
+            : `${program} ${version} is older than ${oldest}.`,
+        restsOn: [program === 'kernel' ? 'uname -r' : `${program} --version`],
+        fix: [mend],
+        why:
+          program === 'conntrack'
+            ? 'Connections that go an old way cannot be ended.'
+            : 'pvenat works with it.',
+      },
+    ]
+  })
+
+function compareVersions(a: string, b: string): number {
+  const [x, y] = [a, b].map((text) => (text.match(/\d+/g) ?? []).map(Number)) as [number[], number[]]
+  for (let i = 0; i < y.length; i++) if ((x[i] ?? 0) !== y[i]) return (x[i] ?? 0) - (y[i] ?? 0)
+  return 0
+}
+
+export const behindNat: Check = ({ view }) =>
+  view.network.external.flatMap(({ name, addresses }): Finding[] => {
+    const v4 = addresses.filter(({ family }) => family === 4)
+    if (v4.length === 0 || !v4.every(isPrivate)) return []
+    return [
+      {
+        ...{ id: 'behind-nat', severity: 'info' },
+        finding: `The addresses of ${name} are private: ${v4.map(formatRange).join(', ')}.`,
+        restsOn: [`ip addr show dev ${name}`],
+        fix: [],
+        why: 'From the internet this node is reached only if the router before it forwards the same ports to it.',
+      },
+    ]
+  })
+
+export const noExternal: Check = (patient) => {
+  const { view, translation } = patient
+  if (view.network.external.length > 0 || translation.rules.length === 0) return []
+  return [
+    {
+      ...{ id: 'no-external', severity: 'error' },
+      finding:
+        'This node has no external interface: none carries a default route, and the settings name none.',
+      restsOn: ['ip route show default', `setting external = ${String(view.settings.external)}`],
+      fix: [],
+      why: 'There is nothing to forward from and nothing to leave by.',
+    },
+  ]
+}
+
+/** A service of the node on a port that a forward of the administrator takes (a guest's rule is refused instead). */
+export const servicesHidden: Check = ({ facts, view, translation }) => {
+  const forwards = translation.rules
+    .filter(({ state, kind }) => state === 'active' && kind === 'forward')
+    .flatMap((rule) => rule.forwards)
+  const hidden = view.listeners.flatMap((socket) => {
+    const forward = forwards.find(
+      ({ proto, ports, external, full }) =>
+        !full &&
+        proto === socket.proto &&
+        ports &&
+        ports[0] <= socket.port &&
+        socket.port <= ports[1] &&
+        (!socket.address || external.some((address) => sameRange(address, socket.address as typeof address))),
+    )
+    return forward ? [{ socket, forward }] : []
+  })
+  const seen = new Set<string>()
+  return hidden.flatMap(({ socket, forward }): Finding[] => {
+    const key = `${socket.proto}/${socket.port}`
+    if (seen.has(key)) return []
+    seen.add(key)
+    const { place } = forward.rule
+    const owners = facts.holders.filter(({ proto, port }) => proto === socket.proto && port === socket.port)
+    const commands = owners.map(({ unit, pid }) =>
+      unit === undefined ? `kill ${pid}` : `systemctl disable --now ${unit}`,
+    )
+    return [
+      {
+        ...{ id: 'service-hidden', severity: 'warning' },
+        finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${place.file.replace(/^.*\//, '')}:${place.span.line} forwards that port to a guest.`,
+        restsOn: [`/proc/net/${socket.proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
+        fix: [...new Set(commands)],
+        why: 'From outside the service cannot be reached; end it, or give the forward another port.',
+      },
+    ]
+  })
+}
+
+export const rulesInError: Check = ({ errors }) =>
+  errors === 0
+    ? []
+    : [
+        {
+          ...{ id: 'rules', severity: 'warning' },
+          finding: `${errors} ${errors === 1 ? 'error stands' : 'errors stand'} in rules that are marked NAT.`,
+          restsOn: ['pvenat check'],
+          fix: ['pvenat check'],
+          why: 'These rules do nothing; check says what to type instead.',
+        },
+      ]
+
+export const unreadable: Check = ({ facts }) =>
+  facts.unread.map((what) => ({
+    ...{ id: 'unread', severity: 'warning' as const },
+    finding: `Something could not be read, so nothing is said about it: ${what}`,
+    restsOn: [what],
+    fix: [],
+    why: 'Run doctor as root to have everything looked at.',
+  }))
