@@ -5,6 +5,7 @@ import { UsageError, type Context, type Io } from './commands/context.ts'
 import { explainFailure } from './commands/failure.ts'
 import { commandHelp, generalHelp } from './commands/help.ts'
 import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from './commands/table.ts'
+import { withProgress } from './progress.ts'
 import { VERSION } from './version.ts'
 
 /** Runs one command to its end. Results go to stdout, everything else to stderr; usage errors exit with 2. */
@@ -28,7 +29,8 @@ async function runWords(argv: readonly string[], io: Io): Promise<number> {
   if (values.help) return say(io, command ? commandHelp(name as string, command) : generalHelp())
   if (!command) throw new UsageError(name === undefined ? 'no command given' : `unknown command '${name}'`)
   checkUsage(name as string, command, words, values)
-  return await command.run(contextOf(words, values, io))
+  if (command.isLong?.(values)) return await command.run(contextOf(words, values, io))
+  return await withProgress(io, (told) => command.run(contextOf(words, values, told)))
 }
 
 type Values = Context['values']

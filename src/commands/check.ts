@@ -1,6 +1,6 @@
 /** `check`: everything there is to say about the rules of this node, or about single files before they are copied over. */
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
 import { parseProtocols, parseServices } from '../fw/etc.ts'
 import type { ReadContext } from '../fw/model.ts'
@@ -13,7 +13,8 @@ import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function checkCommand(context: Context): Promise<number> {
   const { diagnostics, sources } = await (context.words.length > 0 ? checkFiles(context) : checkNode(context))
-  if (!context.json) return showDiagnostics(diagnostics, sources, context) ? 1 : 0
+  const all = ['pvenat check --json', ...context.words].join(' ')
+  if (!context.json) return showDiagnostics(diagnostics, sources, context, all) ? 1 : 0
   const located = locate(diagnostics, sources, context.paths.pveDir)
   context.io.stdout(`${JSON.stringify(located, null, 1)}\n`)
   return located.some(({ severity }) => severity === 'error') ? 1 : 0
@@ -45,7 +46,7 @@ async function checkFiles({ words, paths }: Context): Promise<Checked> {
   const sources = new Map<string, string>()
   const diagnostics: Diagnostic[] = []
   for (const path of words) {
-    const file = join(process.cwd(), path)
+    const file = resolve(path)
     const text = await readFile(path, 'latin1')
     sources.set(file, text)
     const kind = basename(path) === 'cluster.fw' ? 'cluster' : basename(path) === 'host.fw' ? 'host' : 'vm'

@@ -1,12 +1,15 @@
 /** What a command gets. */
 import type { Diagnostic } from '../diagnostic.ts'
 import type { Looked, Paths } from '../node/look.ts'
-import { coloured, locate, plain, renderDiagnostic, type Located, type Sources } from '../show/diagnostics.ts'
+import { coloured, locate, plain, renderDiagnostics, type Sources } from '../show/diagnostics.ts'
 
 export interface Io {
   stdout: (text: string) => void
   stderr: (text: string) => void
+  /** Whether both are read by a person. */
   isTerminal: boolean
+  /** The terminal that stdout is; undefined when it is none. */
+  size?: () => { columns: number; rows: number } | undefined
 }
 
 export interface Context {
@@ -28,26 +31,15 @@ export function sourcesOf({ tree, settingsTexts }: Looked): Sources {
   return new Map([...tree.fw, ...settingsTexts])
 }
 
-/** Diagnostics for people, on stderr; returns whether one is an error. */
+/** Diagnostics for people, on stderr; returns whether one is an error. `all` is the command that tells more than the first ones. */
 export function showDiagnostics(
   diagnostics: readonly Diagnostic[],
   sources: Sources,
   { io, paths, colour }: Context,
+  all = 'pvenat check --json',
 ): boolean {
   const located = locate(diagnostics, sources, paths.pveDir)
   const paint = colour ? coloured : plain
-  for (const one of located) io.stderr(renderDiagnostic(one, sources, paths.pveDir, paint))
-  if (located.length > 0) io.stderr(`${summary(located)}\n`)
+  io.stderr(renderDiagnostics(located, sources, paths.pveDir, paint, all))
   return located.some(({ severity }) => severity === 'error')
-}
-
-function summary(located: readonly Located[]): string {
-  const count = (severity: string): number => located.filter((one) => one.severity === severity).length
-  const parts = (['error', 'warning', 'info'] as const).map(
-    (severity) => [count(severity), severity] as const,
-  )
-  const said = parts
-    .filter(([n]) => n > 0)
-    .map(([n, severity]) => `${n} ${severity}${n > 1 && severity !== 'info' ? 's' : ''}`)
-  return said.join(', ')
 }

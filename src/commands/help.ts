@@ -37,12 +37,23 @@ export function commandHelp(name: string, { says, takes, options, examples }: Co
   ].join('\n')
 }
 
+const LEAST_FLAG_CHARS = 16
+
 function optionLines(options: Readonly<Record<string, Option & { default?: string }>>): string[] {
-  return Object.entries(options).map(([name, { value, says, default: usual }]) => {
+  const flags = Object.entries(options).map(([name, option]) => ({
+    name,
+    flag: flagOf(name, option),
+    option,
+  }))
+  const chars = Math.max(LEAST_FLAG_CHARS, ...flags.map(({ flag }) => flag.length))
+  return flags.map(({ name, flag, option: { says, default: usual } }) => {
     const preset = usual ?? (name === 'node' ? hostname().split('.')[0] : undefined)
-    const flag = `--${name}${value === undefined ? '' : ` ${value}`}`
-    return `  ${flag.padEnd(16)} ${says}${preset === undefined ? '' : ` (${preset})`}`
+    return `  ${flag.padEnd(chars)} ${says}${preset === undefined ? '' : ` (${preset})`}`
   })
+}
+
+function flagOf(name: string, { value }: Option): string {
+  return `--${name}${value === undefined ? '' : ` ${value}`}`
 }
 
 function exampleLines(examples: readonly Example[]): string[] {

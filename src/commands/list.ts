@@ -1,15 +1,69 @@
 /** `list`: every NAT rule with its state and counters. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { STATES, type State } from '../nat/model.ts'
 import { look } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
-import { countersOf, listRows, renderListJson, renderTable } from '../show/list.ts'
+import { countersOf, listRows, renderListJson, type Row } from '../show/list.ts'
+import { renderTable } from '../show/table.ts'
 import { kernelOf } from './apply.ts'
-import type { Context } from './context.ts'
+import { UsageError, type Context } from './context.ts'
+
+const WATCH_MS = 2000
+/** What every terminal has, and what is assumed where there is none. */
+const LEAST_COLUMNS = 80
+/** Of a terminal: the header, what is left out, and the line of the cursor. */
+const OTHER_LINES = 3
+const CLEAR = '\u001b[H\u001b[2J\u001b[3J'
 
 export async function listCommand(context: Context): Promise<number> {
+  const isWanted = readFilters(context)
+  const { io, values } = context
+  if (values.watch !== true) {
+    io.stdout(render((await readRows(context)).filter(isWanted), context))
+    return 0
+  }
+  for (;;) {
+    const start = performance.now()
+    const text = render((await readRows(context)).filter(isWanted), context)
+    io.stdout(io.size?.() ? CLEAR + text : `${text}\n`)
+    await delay(Math.max(WATCH_MS, performance.now() - start))
+  }
+}
+
+async function readRows(context: Context): Promise<Row[]> {
   const looked = await look(context.paths)
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
-  const rows = listRows(outcome, countersOf(outcome.ruleset, inForce), context.paths.pveDir)
-  context.io.stdout(context.json ? renderListJson(rows) : renderTable(rows))
-  return 0
+  return listRows(outcome, countersOf(outcome.ruleset, inForce), context.paths.pveDir)
+}
+
+function render(rows: readonly Row[], { io, json, values }: Context): string {
+  if (json) return renderListJson(rows)
+  const isFiltered = ['guest', 'port', 'state'].some((name) => values[name] !== undefined)
+  if (rows.length === 0)
+    return isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n'
+  const size = io.size?.()
+  const columns = Math.max(LEAST_COLUMNS, size?.columns ?? (Number(process.env.COLUMNS) || 0))
+  const maxRows = values.watch === true && size ? Math.max(1, size.rows - OTHER_LINES) : Infinity
+  return renderTable(rows, columns, maxRows)
+}
+
+/** Whether a row is one that was asked for. */
+function readFilters({ values: { guest, port, state } }: Context): (row: Row) => boolean {
+  const wantedPort = port === undefined ? undefined : Number(port)
+  if (wantedPort !== undefined && !(Number.isInteger(wantedPort) && wantedPort >= 1 && wantedPort <= 65535))
+    throw new UsageError('--port takes a port from 1 to 65535')
+  if (state !== undefined && !STATES.includes(state as State))
+    throw new UsageError(`--state takes one of ${STATES.join(', ')}`)
+  return (row) =>
+    (guest === undefined || String(row.guest?.vmid) === guest || row.guest?.name === guest) &&
+    (wantedPort === undefined || hasPort(row, wantedPort)) &&
+    (state === undefined || row.state === state)
+}
+
+/** Whether it is one of the external or inner ports. A forward without ports has them all. */
+function hasPort({ kind, external, inner }: Row, port: number): boolean {
+  const ranges = [...(external.ports ?? []), ...(inner.ports ?? [])]
+  if (ranges.length === 0) return kind === 'forward'
+  return ranges.some(([lo, hi]) => lo <= port && port <= hi)
 }

@@ -30,15 +30,22 @@ export interface Command {
   says: string
   /** What it takes besides options, as in `[FILE…]`; nothing when undefined. The command counts them itself. */
   takes?: string
+  /** Goes on until it is told to end, or waits for somebody. */
+  isLong?: (values: Context['values']) => boolean
   /** Its own options, beside those for all. */
   options?: Record<string, Option>
   examples?: readonly Example[]
 }
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
-  run: { run: runCommand, says: 'the service: keep kernel and rules in step until stopped' },
+  run: {
+    run: runCommand,
+    isLong: () => true,
+    says: 'the service: keep kernel and rules in step until stopped',
+  },
   apply: {
     run: applyCommand,
+    isLong: ({ confirm }) => confirm !== undefined,
     says: 'one pass: put into force what the rules ask for',
     options: {
       confirm: {
@@ -68,8 +75,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   list: {
     run: listCommand,
-    says: 'every NAT rule: state, external, inner, guest, counters',
-    examples: [{ line: 'pvenat list', says: 'what leads where' }],
+    isLong: ({ watch }) => watch === true,
+    says: 'every NAT rule: state, external, inner, guest, connections and the bytes of their first packets',
+    options: {
+      guest: { type: 'string', value: 'VMID|NAME', says: 'only of this guest' },
+      port: { type: 'string', value: 'N', says: 'only with this external or inner port' },
+      state: {
+        ...{ type: 'string', value: 'STATE' },
+        says: 'only active, inactive, error, conflict or quarantined ones',
+      },
+      watch: { type: 'boolean', says: 'again every two seconds, until Ctrl-C' },
+    },
+    examples: [
+      { line: 'pvenat list', says: 'what leads where' },
+      { line: 'pvenat list --guest 107 --watch', says: 'whether connections come in for a guest' },
+    ],
   },
   explain: {
     run: explainCommand,

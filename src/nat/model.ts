@@ -8,7 +8,8 @@ import type { Place } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
 import type { Endpoint, PortRange } from './comment.ts'
 
-export type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
+export const STATES = ['active', 'inactive', 'error', 'conflict', 'quarantined'] as const
+export type State = (typeof STATES)[number]
 
 /** Whose power a rule has: cluster and host rules are the administrator's, guest rules a tenant's. */
 export type Scope = { kind: 'cluster' } | { kind: 'host' } | { kind: 'guest'; guest: Guest }

@@ -1,5 +1,6 @@
 /** Diagnostics as a person or a program reads them. Line and column are computed here and nowhere else. */
 import { isAbsolute, join } from 'node:path'
+import { columnsOf, head, tail } from './columns.ts'
 import { word, type Diagnostic, type Severity } from '../diagnostic.ts'
 
 /** Bytes (latin1) of the files that diagnostics point into, by the path that they use. */
@@ -52,17 +53,61 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
 /** The form with the line and a caret under the very word. */
 export function renderDiagnostic(located: Located, sources: Sources, pveDir: string, paint: Paint): string {
   const { file, line, column, endColumn, severity, code, message, help } = located
-  const text = lineOf(located, sources, pveDir)
-  const { shown, from, to } = window(text, column, endColumn)
+  const { shown, from, to } = window(lineOf(located, sources, pveDir), column, endColumn)
   const number = String(line).padStart(5)
   const caret = ' '.repeat(from) + '^'.repeat(Math.max(1, to - from))
   return [
-    `${file}:${line}:${column}: ${paint(severity, `${severity}[${code}]`)}: ${message}`,
+    `${printable(file)}:${line}:${column}: ${paint(severity, `${severity}[${code}]`)}: ${message}`,
     `${number} | ${shown}`,
     `${' '.repeat(5)} | ${paint(severity, caret)}`,
     ...(help === undefined ? [] : [`   help: ${help}`]),
     '',
   ].join('\n')
+}
+
+const MAX_SHOWN_A_FILE = 20
+const MAX_SHOWN = 200
+
+/**
+ * All that a person can take in: the first of each file and a count of its others, then how many there are in all. `all` is a
+ * command that tells every one.
+ */
+export function renderDiagnostics(
+  located: readonly Located[],
+  sources: Sources,
+  pveDir: string,
+  paint: Paint,
+  all: string,
+): string {
+  if (located.length === 0) return ''
+  const files = new Map<string, Located[]>()
+  for (const one of located) {
+    const list = files.get(one.file)
+    if (list) list.push(one)
+    else files.set(one.file, [one])
+  }
+  let room = MAX_SHOWN
+  let text = ''
+  let hidden = 0
+  for (const [file, list] of files) {
+    const shown = list.slice(0, Math.min(MAX_SHOWN_A_FILE, room))
+    room -= shown.length
+    text += shown.map((one) => renderDiagnostic(one, sources, pveDir, paint)).join('')
+    const more = list.length - shown.length
+    if (shown.length > 0 && more > 0) text += `${printable(file)}: and ${more} more\n`
+    hidden += more
+  }
+  const said = hidden === 0 ? '' : `; ${hidden} of them are not shown: ${all}`
+  return `${text}${summary(located)}${said}\n`
+}
+
+function summary(located: readonly Located[]): string {
+  const count = (severity: Severity): number => located.filter((one) => one.severity === severity).length
+  return (['error', 'warning', 'info'] as const)
+    .map((severity) => [count(severity), severity] as const)
+    .filter(([n]) => n > 0)
+    .map(([n, severity]) => `${n} ${severity}${n > 1 && severity !== 'info' ? 's' : ''}`)
+    .join(', ')
 }
 
 /** The line that a diagnostic points into, as long as it is; nothing in it can harm a terminal. */
@@ -82,18 +127,28 @@ const COLOURS: Record<Severity, string> = { error: '31', warning: '33', info: '3
 export const plain: Paint = (_, text) => text
 export const coloured: Paint = (severity, text) => `\u001b[1;${COLOURS[severity]}m${text}\u001b[0m`
 
-const MAX_SHOWN_CHARS = 160
+const MAX_COLUMNS = 160
+const COLUMNS_BEFORE = 40
 
-/** The part of a long line around its caret. */
+/** The part of a long line around its caret, with ellipses where it goes on, and the columns of the caret in it. */
 function window(
   text: string,
   column: number,
   endColumn: number,
 ): { shown: string; from: number; to: number } {
-  if (text.length <= MAX_SHOWN_CHARS) return { shown: text, from: column, to: endColumn }
-  const start = Math.max(0, Math.min(column - 40, text.length - MAX_SHOWN_CHARS))
-  const shown = text.slice(start, start + MAX_SHOWN_CHARS)
-  return { shown, from: column - start, to: Math.min(endColumn - start, shown.length) }
+  const [before, word] = [text.slice(0, column), text.slice(column, endColumn)]
+  if (text.length <= MAX_COLUMNS && columnsOf(text) <= MAX_COLUMNS) {
+    const from = columnsOf(before)
+    return { shown: text, from, to: from + columnsOf(word) }
+  }
+  const last = tail(before, COLUMNS_BEFORE)
+  const start = last === before ? before : `…${last}`
+  const room = MAX_COLUMNS - columnsOf(start)
+  const rest = text.slice(column)
+  const first = head(rest, room)
+  const from = columnsOf(start)
+  const to = from + columnsOf(first.slice(0, word.length))
+  return { shown: start + first + (first === rest ? '' : '…'), from, to }
 }
 
 function linesOf(sources: Sources, file: string): string[] {

@@ -1,10 +1,9 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../nat/comment.ts'
 import type { NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
-import { formatPorts } from '../nat/template.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
@@ -133,50 +132,4 @@ function rangesOf(list: readonly (PortRange | undefined)[]): PortRange[] | null 
 
 function distinct<T>(list: readonly T[]): T[] {
   return [...new Set(list)]
-}
-
-const HEADERS = ['STATE', 'EXTERNAL', 'INNER', 'GUEST', 'SOURCE', 'WHERE', 'PACKETS']
-
-/** The table for people. */
-export function renderTable(rows: readonly Row[]): string {
-  if (rows.length === 0) return 'no firewall rule begins its comment with NAT\n'
-  const cells = [HEADERS, ...rows.map(toCells)]
-  const widths = HEADERS.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)))
-  const lines = cells.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  )
-  const reasons = rows
-    .filter(({ reason }) => reason !== '')
-    .map(({ file, line, reason }) => `  ${basename(file)}:${line}: ${reason}`)
-  return [...lines, ...(reasons.length > 0 ? ['', ...reasons] : []), ''].join('\n')
-}
-
-function toCells(row: Row): string[] {
-  const guest = row.guest ? `${row.guest.vmid} ${row.guest.name}` : '-'
-  const where = `${basename(row.file)}:${row.line}`
-  return [
-    row.state,
-    externalCell(row),
-    innerCell(row),
-    guest,
-    row.source || 'any',
-    where,
-    String(row.packets),
-  ].map(printable)
-}
-
-function externalCell({ kind, external, proto }: Row): string {
-  const address = external.addresses === 'any' ? '' : external.addresses.join(',')
-  if (kind !== 'forward')
-    return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
-  const ports = external.ports ? formatPorts(external.ports) : '*'
-  return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
-}
-
-function innerCell({ kind, inner }: Row): string {
-  if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
-  return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
 }

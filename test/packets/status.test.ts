@@ -97,6 +97,25 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect((await published()).lastError).toMatch(/is not mounted/)
   })
 
+  test('list tells what was asked for, and again while it is watched', async () => {
+    const ids = async (...words: string[]) => {
+      const { stdout } = await pvenat.run('list', '--json', ...words)
+      return (JSON.parse(stdout) as Row[]).map(
+        ({ guest, external }) => `${guest?.vmid} ${external.ports?.join()}`,
+      )
+    }
+    expect(await ids('--guest', '105')).toEqual(['105 1022,1022'])
+    expect(await ids('--port', '1022')).toEqual(['105 1022,1022'])
+    expect(await ids('--state', 'error')).toEqual([])
+    expect(await pvenat.run('list', '--state', 'odd')).toMatchObject({ exitCode: 2 })
+    const watching = lab.spawn('pve', [...pvenat.argv('list'), '--watch', '--port', '8080'])
+    await watching.says(/:8080,8443\/tcp .* 0 +0\n/)
+    await lab.ask('inet', 'tcp', '203.0.113.2:8080')
+    await watching.says(/:8080,8443\/tcp .* 1 +60\n/)
+    expect(watching.stdout).not.toContain('\u001b')
+    await watching.stop('SIGINT')
+  })
+
   test('stopped: NAT is in force, but nobody keeps it', async () => {
     await pvenat.service?.stop()
     expect((await published()).pid).toBe(null)

@@ -1,0 +1,107 @@
+/** The list as a table for people. */
+import { basename } from 'node:path'
+import { formatPorts } from '../nat/template.ts'
+import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
+import { printable } from './diagnostics.ts'
+import type { Row } from './list.ts'
+
+interface Column {
+  title: string
+  cell: (row: Row) => string
+  /** What is left of it when there is little room; undefined when it is never cut. */
+  leastColumns?: number
+  isNumber?: true
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'STATE', cell: ({ state }) => state },
+  { title: 'EXTERNAL', cell: externalCell, leastColumns: 12 },
+  { title: 'INNER', cell: innerCell, leastColumns: 12 },
+  { title: 'GUEST', cell: guestCell, leastColumns: 6 },
+  { title: 'SOURCE', cell: ({ source }) => source || 'any', leastColumns: 6 },
+  { title: 'WHERE', cell: whereCell, leastColumns: 8 },
+  { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true },
+  { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true },
+]
+const GAP = '  '
+
+/**
+ * As wide as `columns`, or wider where there is no other way. Below it stands why rules are not in force. With
+ * `maxRows` the table ends there and says how many rows it leaves out.
+ */
+export function renderTable(rows: readonly Row[], columns: number, maxRows = Infinity): string {
+  const shown = rows.slice(0, maxRows)
+  const cells = [
+    COLUMNS.map(({ title }) => title),
+    ...shown.map((row) => COLUMNS.map(({ cell }) => printable(cell(row)))),
+  ]
+  const widths = fit(
+    COLUMNS.map((_, i) => Math.max(...cells.map((row) => columnsOf(row[i] ?? '')))),
+    columns,
+  )
+  const lines = cells.map((row) =>
+    COLUMNS.map(({ isNumber }, i) => {
+      const text = cut(row[i] ?? '', widths[i] ?? 0)
+      return isNumber ? padLeft(text, widths[i] ?? 0) : pad(text, widths[i] ?? 0)
+    })
+      .join(GAP)
+      .trimEnd(),
+  )
+  const reasons = shown
+    .filter(({ reason }) => reason !== '')
+    .map((row) => wrap(`  ${whereCell(row)}: ${row.reason}`, columns, '      '))
+  const more = rows.length - shown.length
+  return [
+    ...lines,
+    ...(more > 0 ? [`and ${more} more`] : []),
+    ...(reasons.length > 0 ? ['', ...reasons] : []),
+    '',
+  ].join('\n')
+}
+
+/** Takes from the widest column that may be cut until all fit. */
+function fit(widths: readonly number[], columns: number): number[] {
+  const fitted = [...widths]
+  const gaps = GAP.length * (widths.length - 1)
+  let excess = fitted.reduce((total, width) => total + width, gaps) - columns
+  for (; excess > 0; excess--) {
+    const spare = fitted.map((width, i) => (width > (COLUMNS[i]?.leastColumns ?? Infinity) ? width : 0))
+    const widest = spare.indexOf(Math.max(...spare))
+    if (spare[widest] === 0) break
+    fitted[widest] = (fitted[widest] ?? 0) - 1
+  }
+  return fitted
+}
+
+export function whereCell({ file, line }: Row): string {
+  return `${basename(file)}:${line}`
+}
+
+function guestCell({ guest }: Row): string {
+  return guest ? `${guest.vmid} ${guest.name}` : '-'
+}
+
+/** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
+export function externalCell({ kind, external, proto }: Row): string {
+  const address = external.addresses === 'any' ? '' : external.addresses.join(',')
+  if (kind !== 'forward')
+    return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
+  const ports = external.ports ? formatPorts(external.ports) : '*'
+  return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
+}
+
+export function innerCell({ kind, inner }: Row): string {
+  if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
+  return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
+}
+
+/** Three digits or so: `999`, `1.2k`, `34M`. */
+function amount(count: number, step: number): string {
+  let rest = count
+  const unit = ['', 'k', 'M', 'G', 'T'].find((_, i, units) => {
+    if (rest < step || i === units.length - 1) return true
+    rest /= step
+    return false
+  })
+  return unit === '' ? String(count) : `${rest < 10 ? rest.toFixed(1) : Math.floor(rest)}${unit}`
+}

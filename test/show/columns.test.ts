@@ -1,0 +1,178 @@
+// Nothing that a user types moves a caret or a column: wide, combining and invisible characters, tabs, and very long lines.
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { columnsOf, cut, head, pad, tail, wrap } from '../../src/show/columns.ts'
+import { plain, renderDiagnostic, renderDiagnostics, type Located } from '../../src/show/diagnostics.ts'
+import type { Row } from '../../src/show/list.ts'
+import { renderTable } from '../../src/show/table.ts'
+
+const HOSTILE = fc.string({
+  unit: fc.constantFrom(
+    'a',
+    'Z',
+    ' ',
+    '\t',
+    'é',
+    'e\u0301',
+    '店',
+    '👩‍👩‍👧',
+    '🇩🇪',
+    '\u200b',
+    '\u202e',
+    '\u001b[2J',
+    '\u0000',
+  ),
+})
+
+/** As the file holds it: bytes. */
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
+}
+
+function located(text: string, word: string, file = '/etc/pve/firewall/107.fw'): Located {
+  const column = text.indexOf(word)
+  return {
+    ...{ file, line: 1, column, endColumn: column + word.length, severity: 'error', code: 'port-reserved' },
+    ...{ message: 'port 8006/tcp belongs to this node (pveproxy)', help: undefined },
+  }
+}
+
+function caretLines(text: string, word: string): [string, string] {
+  const sources = new Map([['firewall/107.fw', latin1(text)]])
+  const [, line = '', caret = ''] = renderDiagnostic(located(text, word), sources, '/etc/pve', plain).split(
+    '\n',
+  )
+  return [line.slice(8), caret.slice(8)]
+}
+
+describe('carets', () => {
+  test.each([
+    ['plain', 'IN ACCEPT -p tcp -dport 22 # NAT 8006'],
+    ['tabs', 'IN\tACCEPT\t-p tcp # NAT\t8006\tx'],
+    ['wide characters', 'IN ACCEPT -i 店店 # NAT 8006 商店'],
+    ['combining characters', 'IN ACCEPT -source cafe\u0301 # NAT 8006'],
+    ['emoji of many code points', 'IN ACCEPT -source 👩‍👩‍👧🇩🇪 # NAT 8006 👩‍👩‍👧'],
+    ['a very long line', `IN ACCEPT -source ${'店'.repeat(3000)} # NAT 8006 ${'x'.repeat(100_000)}`],
+  ])('stand under the word: %s', (_, text) => {
+    const [line, caret] = caretLines(text, '8006')
+    expect(columnsOf(line)).toBeLessThanOrEqual(162)
+    expect(line.startsWith('…')).toBe(text.length > 200)
+    const before = line.slice(0, line.indexOf('8006'))
+    expect(caret).toBe(`${' '.repeat(columnsOf(before))}^^^^`)
+  })
+
+  test('are as wide as a wide word, and stay within the window', () => {
+    expect(caretLines('NAT 店店 x', '店店')[1]).toBe('    ^^^^')
+    const [line, caret] = caretLines(`NAT ${'y'.repeat(1000)}`, 'y'.repeat(1000))
+    expect(line.endsWith('y…')).toBe(true)
+    expect(caret.length).toBe(line.length - 1)
+  })
+
+  test('of whatever is typed stand in one line without control characters', () => {
+    fc.assert(
+      fc.property(HOSTILE, HOSTILE, (before, after) => {
+        const [line, caret] = caretLines(`${before}8006${after}`, '8006')
+        expect(`${line}${caret}`).not.toMatch(/[\p{Cc}\u202e]/u)
+        expect(caret.trimStart()).toBe('^^^^')
+      }),
+    )
+  })
+})
+
+test('thousands of errors are the first of each file, and counts', () => {
+  const of = (file: string, count: number) =>
+    Array.from({ length: count }, () => located('NAT 8006', '8006', `/etc/pve/firewall/${file}.fw`))
+  const all = Array.from({ length: 30 }, (_, i) => of(String(100 + i), 100)).flat()
+  const text = renderDiagnostics(all, new Map(), '/etc/pve', plain, 'pvenat check --json')
+  expect(text.match(/error\[port-reserved\]/g)).toHaveLength(200)
+  expect(text).toContain('/etc/pve/firewall/100.fw: and 80 more\n')
+  expect(text).toMatch(/\n3000 errors; 2800 of them are not shown: pvenat check --json\n$/)
+  expect(renderDiagnostics(of('100', 1), new Map(), '/etc/pve', plain, 'x')).toMatch(/\n1 error\n$/)
+  expect(renderDiagnostics([], new Map(), '/etc/pve', plain, 'x')).toBe('')
+})
+
+describe('text in columns', () => {
+  test('cut, pad, head and tail agree with what a terminal shows', () => {
+    expect([
+      cut('商店だ', 5),
+      cut('abc', 3),
+      cut('abcd', 3),
+      pad('店', 4),
+      head('店店', 3),
+      tail('店店x', 3),
+    ]).toEqual([...['商店…', 'abc', 'ab…', '店  ', '店', '店x']])
+    fc.assert(
+      fc.property(HOSTILE, fc.integer({ min: 1, max: 20 }), (text, columns) => {
+        expect(columnsOf(cut(text, columns))).toBeLessThanOrEqual(columns)
+        expect(text.startsWith(head(text, columns))).toBe(true)
+        expect(text.endsWith(tail(text, columns))).toBe(true)
+      }),
+    )
+  })
+
+  test('a reason is broken at its blanks', () => {
+    expect(wrap('  107.fw:4: one two three', 13, '    ')).toBe('  107.fw:4:\n    one two\n    three')
+  })
+})
+
+describe('the table', () => {
+  const row = (part: Partial<Row> = {}): Row => ({
+    ...{ id: '108-x', kind: 'forward', state: 'active', reason: '', guest: { vmid: 108, name: 'shop' } },
+    ...{ proto: ['tcp'], external: { addresses: 'any', ports: [[8080, 8080]], interface: null } },
+    ...{
+      inner: { address: '10.10.10.108', ports: [[80, 80]] },
+      source: '',
+      family: [4],
+      packets: 0,
+      bytes: 0,
+    },
+    ...{ file: '/etc/pve/firewall/108.fw', line: 7, comment: 'NAT 8080', ...part },
+  })
+
+  test('has a row for each rule, in columns, and reasons below', () => {
+    const rows = [
+      row({ packets: 1234, bytes: 74_040 }),
+      row({
+        guest: { vmid: 109, name: '商店' },
+        line: 12,
+        state: 'inactive',
+        reason: 'the rule is switched off',
+      }),
+      row({ kind: 'egress', guest: null, source: 'dc/lan', file: '/etc/pve/firewall/cluster.fw' }),
+    ]
+    expect(renderTable(rows, 100).split('\n')).toEqual([
+      'STATE     EXTERNAL   INNER            GUEST     SOURCE  WHERE         CONNS  BYTES',
+      'active    :8080/tcp  10.10.10.108:80  108 shop  any     108.fw:7       1.2k    72k',
+      'inactive  :8080/tcp  10.10.10.108:80  109 商店  any     108.fw:12         0      0',
+      'active    -          masquerade       -         dc/lan  cluster.fw:7      0      0',
+      '',
+      '  108.fw:12: the rule is switched off',
+      '',
+    ])
+  })
+
+  test('fits, whatever the names and lists are', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(HOSTILE, HOSTILE)),
+        fc.integer({ min: 80, max: 200 }),
+        (names, columns) => {
+          const rows = names.map(([name, source]) =>
+            row({ guest: { vmid: 108, name }, source, packets: 12_345_678 }),
+          )
+          const lines = renderTable(rows, columns).split('\n')
+          expect(lines.filter((line) => columnsOf(line) > columns || /[\p{Cc}\u202e]/u.test(line))).toEqual(
+            [],
+          )
+          expect(new Set(lines.slice(1, 1 + rows.length).map(columnsOf)).size).toBeLessThanOrEqual(1)
+        },
+      ),
+    )
+  })
+
+  test('of a screen tells how many rows are left out', () => {
+    expect(renderTable([row(), row(), row()], 80, 1).split('\n').slice(1)).toEqual([
+      ...[expect.stringContaining('108.fw:7'), 'and 2 more', ''],
+    ])
+  })
+})
