@@ -23,7 +23,6 @@ const COLUMNS: readonly Column[] = [
   { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true },
   { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true },
 ]
-const GAP = '  '
 
 /**
  * As wide as `columns`, or wider where there is no other way. Below it stands why rules are not in force. With
@@ -35,16 +34,17 @@ export function renderTable(rows: readonly Row[], columns: number, maxRows = Inf
     COLUMNS.map(({ title }) => title),
     ...shown.map((row) => COLUMNS.map(({ cell }) => printable(cell(row)))),
   ]
-  const widths = fit(
-    COLUMNS.map((_, i) => Math.max(...cells.map((row) => columnsOf(row[i] ?? '')))),
-    columns,
+  const wanted = COLUMNS.map((_, i) =>
+    cells.reduce((most, row) => Math.max(most, columnsOf(row[i] ?? '')), 0),
   )
+  const gap = sum(wanted) + 2 * (wanted.length - 1) <= columns ? '  ' : ' '
+  const widths = fit(wanted, columns - gap.length * (wanted.length - 1))
   const lines = cells.map((row) =>
     COLUMNS.map(({ isNumber }, i) => {
       const text = cut(row[i] ?? '', widths[i] ?? 0)
       return isNumber ? padLeft(text, widths[i] ?? 0) : pad(text, widths[i] ?? 0)
     })
-      .join(GAP)
+      .join(gap)
       .trimEnd(),
   )
   const reasons = shown
@@ -62,8 +62,7 @@ export function renderTable(rows: readonly Row[], columns: number, maxRows = Inf
 /** Takes from the widest column that may be cut until all fit. */
 function fit(widths: readonly number[], columns: number): number[] {
   const fitted = [...widths]
-  const gaps = GAP.length * (widths.length - 1)
-  let excess = fitted.reduce((total, width) => total + width, gaps) - columns
+  let excess = sum(fitted) - columns
   for (; excess > 0; excess--) {
     const spare = fitted.map((width, i) => (width > (COLUMNS[i]?.leastColumns ?? Infinity) ? width : 0))
     const widest = spare.indexOf(Math.max(...spare))
@@ -73,7 +72,11 @@ function fit(widths: readonly number[], columns: number): number[] {
   return fitted
 }
 
-export function whereCell({ file, line }: Row): string {
+function sum(widths: readonly number[]): number {
+  return widths.reduce((total, width) => total + width, 0)
+}
+
+function whereCell({ file, line }: Row): string {
   return `${basename(file)}:${line}`
 }
 
@@ -82,7 +85,7 @@ function guestCell({ guest }: Row): string {
 }
 
 /** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
-export function externalCell({ kind, external, proto }: Row): string {
+function externalCell({ kind, external, proto }: Row): string {
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
   if (kind !== 'forward')
     return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
@@ -90,7 +93,7 @@ export function externalCell({ kind, external, proto }: Row): string {
   return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
 }
 
-export function innerCell({ kind, inner }: Row): string {
+function innerCell({ kind, inner }: Row): string {
   if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
   return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
 }

@@ -171,8 +171,9 @@ describe('the table', () => {
   })
 
   test('of a screen tells how many rows are left out', () => {
-    expect(renderTable([row(), row(), row()], 80, 1).split('\n').slice(1)).toEqual([
-      ...[expect.stringContaining('108.fw:7'), 'and 2 more', ''],
-    ])
+    const lines = renderTable([row(), row(), row()], 80, 1).split('\n')
+    expect(lines).toHaveLength(4)
+    expect(lines[1]).toContain('108.fw:7')
+    expect(lines[2]).toBe('and 2 more')
   })
 })
