@@ -4,12 +4,14 @@ import type { Dispatch } from '../nat/claims.ts'
 import type { KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
-import { dnatChains, jumpRules } from './dnat.ts'
+import { dnatChains, jumpRules, type Jump } from './dnat.ts'
 import { filterRules } from './filter.ts'
+import { byAddress, joined } from './flat.ts'
 import { loopRules, NO_LOOP } from './loop.ts'
-import type { Chain, Rule, Ruleset } from './model.ts'
+import type { Chain, Rule, Ruleset, Table } from './model.ts'
 import { passRules } from './pass.ts'
 import { hairpin, innerSource, sourceTranslation } from './source.ts'
+import { SIZES, type Sizes, type Spread } from './tree.ts'
 
 /** A bridge between tap and bridge exists for NICs with firewall=1 only (pve-common Network.pm). */
 const FIREWALL_BRIDGES = 'fwbr+'
@@ -25,17 +27,18 @@ export interface Situation {
   drops: readonly Family[]
 }
 
-/** The whole ruleset that a translation asks for. */
+/** The whole ruleset that a translation asks for; `sizes`: how many rules are many. */
 export function buildRuleset(
   { rules, dispatch }: Translation,
   view: View,
   { keep, drops }: Situation,
+  sizes: Sizes = SIZES,
 ): Ruleset {
   const active = rules.filter(({ state }) => state === 'active')
   const wanted = FAMILIES.filter((family) => wants(active, family) || keep.includes(family))
   const built = wanted.map(
     (family) =>
-      [family, buildFamily(active, dispatch[family], family, view, drops.includes(family))] as const,
+      [family, buildFamily(active, dispatch[family], family, view, drops.includes(family), sizes)] as const,
   )
   const chains = {
     4: [],
@@ -58,36 +61,55 @@ function buildFamily(
   family: Family,
   view: View,
   drops: boolean,
+  sizes: Sizes,
 ): { chains: Chain[]; loops: boolean } {
   const internal = view.network.internal.filter(({ network }) => network.family === family)
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
-  const { chains, jumps } = dnatChains(dispatch, view)
-  const loop = loopRules(dispatch, jumps, family, view)
-  const nat = (name: string, own: Rule[]): Chain => ({ table: 'nat', name, rules: own })
-  const filter = (name: string, own: Rule[]): Chain => ({ table: 'filter', name, rules: own })
+  const { chains, jumps } = dnatChains(dispatch, view, sizes)
+  const loop = loopRules(dispatch, jumps, family, view, sizes)
+  const make = (
+    table: Table,
+    name: string,
+    before: Rule[],
+    { rules: own, chains: more }: Spread,
+  ): Chain[] => [{ table, name, rules: [...before, ...own] }, ...more]
+  const { incoming, own } = jumpTree(jumps, family, view, sizes)
   return {
     chains: [
       { table: 'raw', name: 'PVENAT-ZONE', rules: [firewallBridgeZone(), ...loop.zone] },
-      filter('PVENAT-FORWARD', filterRules(rules, dispatch, family, internal, loop)),
-      ...(drops ? [filter('PVENAT-PASS', passRules(rules, dispatch, family, internal, loop))] : []),
+      ...make('filter', 'PVENAT-FORWARD', [], filterRules(rules, dispatch, family, internal, loop, sizes)),
+      ...(drops
+        ? make('filter', 'PVENAT-PASS', [], passRules(rules, dispatch, family, internal, loop, sizes))
+        : []),
       ...chains,
-      nat('PVENAT-PREROUTING', [passFirewallBridges(), ...loop.prerouting, ...jumpRules(jumps, view)]),
-      nat(
-        'PVENAT-OUTPUT',
-        jumpRules(
-          jumps.filter(({ outside }) => !outside),
-          view,
-        ),
+      ...make('nat', 'PVENAT-PREROUTING', [passFirewallBridges(), ...loop.prerouting], incoming),
+      ...loop.chains,
+      { table: 'nat', name: 'PVENAT-OUTPUT', rules: own },
+      ...make(
+        'nat',
+        'PVENAT-POSTROUTING',
+        loop.postrouting,
+        joined([
+          hairpin(internal, family, view, sizes),
+          innerSource(dispatch, family, sizes),
+          sourceTranslation(egresses, family, sizes),
+        ]),
       ),
-      nat('PVENAT-POSTROUTING', [
-        ...loop.postrouting,
-        ...hairpin(internal, view),
-        ...innerSource(dispatch),
-        ...sourceTranslation(egresses),
-      ]),
     ],
     loops: loop !== NO_LOOP,
   }
+}
+
+/** The ways to the chains of external addresses, for what comes in and for the node's own; many of them are the same tree. */
+function jumpTree(
+  jumps: readonly Jump[],
+  family: Family,
+  view: View,
+  sizes: Sizes,
+): { incoming: Spread; own: Rule[] } {
+  const tree = { table: 'nat', tag: 'EX', family, side: 'destination', anyOrder: false } as const
+  const incoming = byAddress(jumpRules(jumps, view), tree, sizes)
+  return { incoming, own: incoming.rules.filter((rule) => rule.in === undefined) }
 }
 
 /** Without it a guest with firewall=1 could not be masqueraded: its packets would pass conntrack once on the firewall bridge, and what is decided there sticks. */

@@ -4,9 +4,12 @@ import { shortHash } from '../hash.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import { ANY } from '../nat/match.ts'
 import type { Forward } from '../nat/model.ts'
+import { innerPorts } from '../nat/pieces.ts'
 import type { View } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
+import { byPort } from './flat.ts'
 import type { Chain, Rule, Target } from './model.ts'
+import type { Sizes } from './tree.ts'
 
 export interface Dnat {
   chains: Chain[]
@@ -26,16 +29,22 @@ export function isHairpin({ hairpin }: Forward, { settings }: View): boolean {
   return hairpin && settings.hairpin !== 'no'
 }
 
-export function dnatChains(dispatch: Dispatch, view: View): Dnat {
+export function dnatChains(dispatch: Dispatch, view: View, sizes: Sizes): Dnat {
   const result: Dnat = { chains: [], jumps: [] }
   const add = (chain: string, forwards: readonly Forward[], addresses: Range[], outside: boolean): void => {
     const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
     if (own.length === 0 || addresses.length === 0) return
-    result.chains.push({
-      table: 'nat',
-      name: chain,
-      rules: [...own.flatMap(exceptions), ...own.map((forward) => dnat(forward))],
-    })
+    const all = own.length < sizes.plain ? own : collapse(own)
+    const { rules, chains } = byPort(
+      'nat',
+      chain,
+      all.map((forward) => dnat(forward)),
+      sizes,
+    )
+    result.chains.push(
+      { table: 'nat', name: chain, rules: [...own.flatMap(exceptions), ...rules] },
+      ...chains,
+    )
     result.jumps.push({ chain, addresses, outside })
   }
   const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
@@ -50,6 +59,30 @@ export function dnatChains(dispatch: Dispatch, view: View): Dnat {
     }
   }
   return result
+}
+
+/**
+ * Forwards of one NAT rule whose ports lie side by side outside and inside, or outside and lead to one port, are one. Never those
+ * of two: each counts its own packets.
+ */
+function collapse(forwards: readonly Forward[]): Forward[] {
+  const joined: Forward[] = []
+  const last = new Map<string, number>()
+  for (const forward of forwards) {
+    const key = `${forward.rule.id} ${forward.proto} ${forward.inner.lo}`
+    const at = last.get(key)
+    const one = at === undefined ? undefined : join(joined[at], forward)
+    if (at !== undefined && one) joined[at] = one
+    else last.set(key, joined.push(forward) - 1)
+  }
+  return joined
+}
+
+function join(a: Forward | undefined, b: Forward): Forward | undefined {
+  if (!a?.ports || !b.ports || a.ports[1] + 1 !== b.ports[0] || a.source !== b.source) return undefined
+  if (a.single !== b.single || a.sport?.join() !== b.sport?.join()) return undefined
+  const next = a.single ? a.innerPort : (innerPorts(a)?.[1] ?? 0) + 1
+  return b.innerPort === next ? { ...a, ports: [a.ports[0], b.ports[1]] } : undefined
 }
 
 /**

@@ -5,7 +5,9 @@ import type { Block, Forward, NatRule } from '../nat/model.ts'
 import type { InternalNetwork } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
 import type { Loop } from './loop.ts'
+import { byAddress } from './flat.ts'
 import type { Rule } from './model.ts'
+import type { Sizes, Spread } from './tree.ts'
 
 /**
  * The first rule costs an established connection one look; it also stays when nothing else does, because the kernel
@@ -17,15 +19,18 @@ export function filterRules(
   family: Family,
   internal: readonly InternalNetwork[],
   loop: Loop,
-): Rule[] {
+  sizes: Sizes,
+): Spread {
   const granted = [...dispatch.common, ...dispatch.addresses.flatMap(({ special }) => special)]
   const blocks = rules.flatMap((rule) => rule.blocks).filter((block) => block.family === family)
-  return [
-    { state: '!NEW', target: { kind: 'return' } },
-    ...loop.forward,
-    ...blocks.flatMap(blockRules),
-    ...unique(granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))),
-  ]
+  const accepts = granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))
+  const { rules: last, chains } = byAddress(
+    unique(accepts),
+    { table: 'filter', tag: 'AC', family, side: 'destination', anyOrder: true, thenPorts: true },
+    sizes,
+  )
+  const first: Rule[] = [{ state: '!NEW', target: { kind: 'return' } }, ...loop.forward]
+  return { rules: [...first, ...blocks.flatMap(blockRules), ...last], chains }
 }
 
 /**

@@ -13,7 +13,9 @@ import type { Forward, KernelSet } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
 import { isWide, matches, pairs, pairSet } from './conditions.ts'
 import { dnat, isHairpin, type Jump } from './dnat.ts'
-import type { Rule } from './model.ts'
+import { byAddress, inChain } from './flat.ts'
+import type { Chain, Rule } from './model.ts'
+import type { Sizes } from './tree.ts'
 
 export const LOOP_OUT = 'pvenat0'
 export const LOOP_IN = 'pvenat1'
@@ -36,36 +38,75 @@ export interface Loop {
   prerouting: Rule[]
   postrouting: Rule[]
   forward: Rule[]
+  /** Chains that `prerouting` leads to. */
+  chains: Chain[]
 }
 
-export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forward: [] }
+export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forward: [], chains: [] }
 
 /** The rules of the loop for one family; none when no guest can want it. */
-export function loopRules(dispatch: Dispatch, jumps: readonly Jump[], family: Family, view: View): Loop {
+export function loopRules(
+  dispatch: Dispatch,
+  jumps: readonly Jump[],
+  family: Family,
+  view: View,
+  sizes: Sizes,
+): Loop {
   if (view.settings.hairpin !== 'yes') return NO_LOOP
   const parts = parties(dispatch, view).slice(0, MAX_TARGETS)
-  const prerouting = parts.flatMap(({ forwards, addresses, shared }, i) => {
+  const passes = parts.map((party, i): Passes => {
+    const { forwards, addresses, shared } = party
     const lo = FIRST_TARGET[family] + BigInt(i)
     const target = { family, lo, hi: lo }
     const set = selfSet(forwards, i, family)
-    return [
-      ...(shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnat(forward, false))).map((rule) =>
-        secondPass(rule, target),
-      ),
-      ...addresses.flatMap((address) => firstPass(forwards, address, target, set)),
-    ]
+    const back = shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnat(forward, false))
+    return {
+      party,
+      second: back.map((rule) => secondPass(rule, target)),
+      first: addresses.flatMap((address) => firstPass(forwards, address, target, set)),
+    }
   })
-  if (prerouting.length === 0) return NO_LOOP
+  if (passes.length === 0) return NO_LOOP
   const source = ip(LOOP_NETWORKS[family].source)
   return {
     zone: [{ in: LOOP_IN, target: { kind: 'zone', zone: LOOP_ZONE, direction: 'orig' } }],
-    prerouting,
+    ...arranged(passes, family, sizes),
     postrouting: [
       { out: LOOP_OUT, target: { kind: 'snat', to: source } },
       { source: { ranges: [source] }, target: { kind: 'masquerade' } },
     ],
     // Nothing may go round twice.
     forward: [{ in: LOOP_IN, out: LOOP_OUT, target: { kind: 'drop' } }],
+  }
+}
+
+interface Passes {
+  party: Party
+  first: Rule[]
+  second: Rule[]
+}
+
+/** Many of them are not met by what neither comes from a guest that may call itself nor is on its way back. */
+function arranged(
+  passes: readonly Passes[],
+  family: Family,
+  sizes: Sizes,
+): Pick<Loop, 'prerouting' | 'chains'> {
+  const prerouting = passes.flatMap(({ first, second }) => [...second, ...first])
+  if (prerouting.length < sizes.plain) return { prerouting, chains: [] }
+  const callers = new Map(
+    passes.flatMap(({ first, party: { forwards } }) => {
+      const inner = [...new Map(forwards.map((forward) => [forward.inner.lo, forward.inner])).values()]
+      return first.map((rule) => [rule, inner])
+    }),
+  )
+  const tree = { table: 'nat', tag: 'SF', family, side: 'source', anyOrder: true } as const
+  const self = byAddress([...callers.keys()], tree, sizes, (rule) => callers.get(rule) ?? 'any')
+  const calls = inChain('nat', 'PVENAT-SELF', self)
+  const back: Chain = { table: 'nat', name: 'PVENAT-LOOP', rules: passes.flatMap(({ second }) => second) }
+  return {
+    prerouting: [{ in: LOOP_IN, target: { kind: 'jump', chain: back.name } }, ...calls.rules],
+    chains: [back, ...calls.chains],
   }
 }
 

@@ -11,7 +11,9 @@ import type { InternalNetwork } from '../nat/view.ts'
 import type { Egress, Forward, KernelSet, NatRule } from '../nat/model.ts'
 import { isWide, matches, packets, pairs, pairSet } from './conditions.ts'
 import { LOOP_IN, LOOP_OUT, NO_LOOP, type Loop } from './loop.ts'
+import { byAddress, inChain, joined, type AddressTree } from './flat.ts'
 import type { Rule } from './model.ts'
+import type { Sizes, Spread } from './tree.ts'
 
 export function passRules(
   rules: readonly NatRule[],
@@ -19,15 +21,36 @@ export function passRules(
   family: Family,
   internal: readonly InternalNetwork[],
   loop: Loop,
-): Rule[] {
+  sizes: Sizes,
+): Spread {
   const forwards = [...common, ...addresses.flatMap(({ special }) => special)]
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
-  return [
-    ...passLoop(loop),
-    ...passForwards(forwards, family),
-    ...egresses.flatMap(passEgress),
-    ...passBridges(forwards, family, internal),
-  ]
+  return joined([
+    { rules: passLoop(loop), chains: [] },
+    passMany(
+      [...passForwards(forwards, family), ...egresses.flatMap(passEgress)],
+      'PVENAT-PASS',
+      family,
+      sizes,
+    ),
+    passBridges(forwards, family, internal, sizes),
+  ])
+}
+
+/** Rules that all accept: many of them by what they name, their source or else their destination. */
+function passMany(rules: readonly Rule[], name: string, family: Family, sizes: Sizes): Spread {
+  if (rules.length < sizes.plain) return { rules: [...rules], chains: [] }
+  const tree = (side: AddressTree['side'], end: string): AddressTree => ({
+    ...{ table: 'filter', tag: `${name[7]}${end}`, family, side, anyOrder: true },
+  })
+  const bySource = rules.filter(({ source }) => source)
+  const byDestination = rules.filter(({ source, destination }) => !source && destination)
+  const others = rules.filter(({ source, destination }) => !source && !destination)
+  return joined([
+    { rules: others, chains: [] },
+    inChain('filter', `${name}-FROM`, byAddress(bySource, tree('source', 'F'), sizes)),
+    inChain('filter', `${name}-TO`, byAddress(byDestination, tree('destination', 'T'), sizes)),
+  ])
 }
 
 /**
@@ -38,7 +61,8 @@ function passBridges(
   forwards: readonly Forward[],
   family: Family,
   internal: readonly InternalNetwork[],
-): Rule[] {
+  sizes: Sizes,
+): Spread {
   const target = { kind: 'accept' } as const
   const answers: Rule[] = (['in', 'out'] as const).map((bridged) => ({
     bridged,
@@ -69,7 +93,11 @@ function passBridges(
     source: { ranges: [network] },
     target,
   }))
-  return [...answers, ...inward, ...neighbours, ...outward]
+  return joined([
+    { rules: answers, chains: [] },
+    passMany(inward, 'PVENAT-BRIDGE', family, sizes),
+    { rules: [...neighbours, ...outward], chains: [] },
+  ])
 }
 
 function passLoop(loop: Loop): Rule[] {

@@ -1,22 +1,32 @@
 /** PVENAT-POSTROUTING: who is seen as whom. */
 import type { Dispatch } from '../nat/claims.ts'
+import type { Family } from '../address.ts'
 import type { Egress } from '../nat/model.ts'
 import type { InternalNetwork, View } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
+import { byAddress, inChain } from './flat.ts'
 import type { Rule, Target } from './model.ts'
+import type { Sizes, Spread } from './tree.ts'
 
 /** Guests of one network that call each other by the external address: the answer must come back through this node. */
-export function hairpin(internal: readonly InternalNetwork[], view: View): Rule[] {
-  if (view.settings.hairpin === 'no') return []
-  return internal.map(({ network }) => ({
+export function hairpin(
+  internal: readonly InternalNetwork[],
+  family: Family,
+  view: View,
+  sizes: Sizes,
+): Spread {
+  if (view.settings.hairpin === 'no') return { rules: [], chains: [] }
+  const rules = internal.map(({ network }) => ({
     ...{ source: { ranges: [network] }, destination: { ranges: [network] } },
-    ...{ state: 'DNAT', target: { kind: 'masquerade' } },
+    ...{ state: 'DNAT' as const, target: { kind: 'masquerade' as const } },
   }))
+  const tree = { table: 'nat', tag: 'HP', family, side: 'source', anyOrder: true } as const
+  return inChain('nat', 'PVENAT-HAIRPIN', byAddress(rules, tree, sizes))
 }
 
 /** snat=1: the guest sees the node's inner address, of the very clients and ports that were granted to the forward. */
-export function innerSource({ common, addresses }: Dispatch): Rule[] {
-  return addresses.flatMap(({ address, special, common: shares }) =>
+export function innerSource({ common, addresses }: Dispatch, family: Family, sizes: Sizes): Spread {
+  const rules = addresses.flatMap(({ address, special, common: shares }) =>
     [...special, ...(shares ? common : [])]
       .filter(({ snat }) => snat)
       .map(({ inner, source, proto, ports, rule }) => ({
@@ -27,10 +37,32 @@ export function innerSource({ common, addresses }: Dispatch): Rule[] {
         ...{ target: { kind: 'masquerade' as const }, serves: rule.id },
       })),
   )
+  const tree = { table: 'nat', tag: 'SN', family, side: 'destination', anyOrder: true } as const
+  return inChain('nat', 'PVENAT-SNAT', byAddress(rules, tree, sizes))
 }
 
-/** Exemptions come before translations, whatever the order of the files. Every rule has a source and an interface. */
-export function sourceTranslation(egresses: readonly Egress[]): Rule[] {
+/**
+ * Exemptions come before translations, whatever the order of the files. Every rule has a source and an interface. In a tree by
+ * source each leaf keeps that order; what comes behind the last rule of a single address, the wide rules of cluster and host,
+ * stands once for all leaves.
+ */
+export function sourceTranslation(egresses: readonly Egress[], family: Family, sizes: Sizes): Spread {
+  const rules = translations(egresses)
+  const isOfOne = ({ source }: Rule): boolean =>
+    Array.isArray(source?.ranges) &&
+    source.ranges.length === 1 &&
+    source.ranges[0]?.lo === source.ranges[0]?.hi
+  const count = rules.length - [...rules].reverse().findIndex(isOfOne)
+  const tail = rules.slice(count)
+  const tree = { table: 'nat', tag: 'EG', family, side: 'source', anyOrder: false } as const
+  if (rules.length < sizes.plain || tail.length < 2) return byAddress(rules, tree, sizes)
+  const rest = { table: 'nat', name: 'PVENAT-EG-REST', rules: tail } as const
+  const toRest: Rule = { target: { kind: 'goto', chain: rest.name } }
+  const { rules: own, chains } = byAddress([...rules.slice(0, count), toRest], tree, sizes)
+  return { rules: own, chains: [...chains, rest] }
+}
+
+function translations(egresses: readonly Egress[]): Rule[] {
   const ordered = [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
   return ordered.flatMap((egress) => {
     const { source, destination, out, to, exempt, rule } = egress
