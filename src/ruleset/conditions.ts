@@ -36,6 +36,9 @@ export function matches(source: Match, destination: Match): Partial<Rule> {
 /** Members of a set are single ports: wider ranges are matched by a rule instead. */
 const MAX_SET_WIDTH = 256
 
+/** Members from which on a pair set keeps its name. */
+const MANY = 256
+
 /** Whether ports (none: all of them) are too many for members of a pair set. */
 export function isWide(ports: PortRange | undefined): boolean {
   return !ports || ports[1] - ports[0] >= MAX_SET_WIDTH
@@ -49,12 +52,13 @@ export function pairs(address: Range, proto: string, [lo, hi]: PortRange): strin
 
 /**
  * An own set of addresses and ports. Its name changes with its content, so that old rules go with the old set and new ones
- * with the new until the very moment when they change.
+ * with the new until the very moment when they change. A big one keeps its name, so that a change of one member writes no rule;
+ * members then come and go a moment before the rules of the forwards that they are for, and no other forward notices.
  */
 export function pairSet(name: string, family: Family, entries: readonly string[]): KernelSet {
   const sorted = [...new Set(entries)].sort()
   return {
-    name: `pvenat-${name}-${shortHash(sorted.join())}-v${family}`,
+    name: `pvenat-${name}-${sorted.length < MANY ? shortHash(sorted.join()) : 'many'}-v${family}`,
     type: 'hash:ip,port',
     family,
     entries: sorted,

@@ -5,7 +5,10 @@ import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { claimLines } from '../../src/nat/incumbents.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
+import { buildRuleset } from '../../src/ruleset/build.ts'
 import { chainText } from '../../src/ruleset/text.ts'
+import { SIZES, type Sizes } from '../../src/ruleset/tree.ts'
+import { crowds } from './crowd.ts'
 import { specs } from './generate.ts'
 import { questions, toPacket, type Question } from './packets.ts'
 import { read } from './reading.ts'
@@ -24,8 +27,9 @@ const surroundings = {
   },
 }
 
-function differences(spec: Spec, packets: readonly Packet[]): string[] {
-  const { ruleset } = compile(lookAt(filesOf(spec, NODE)))
+function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): string[] {
+  const { translation, view } = compile(lookAt(filesOf(spec, NODE)))
+  const ruleset = buildRuleset(translation, view, { keep: [], drops: [] }, sizes)
   return packets.flatMap((packet) => {
     const reading = read(spec, packet)
     if (!reading) return []
@@ -40,11 +44,30 @@ function differences(spec: Spec, packets: readonly Packet[]): string[] {
   })
 }
 
-const asked = fc.array(questions, { minLength: PACKETS, maxLength: PACKETS })
+const many = (n: number): fc.Arbitrary<Question[]> => fc.array(questions, { minLength: n, maxLength: n })
+const asked = many(PACKETS)
 
 test(
   `the chains of ${numRuns} random rule files do what a plain reading says`,
-  () => check(fc.tuple(specs, asked), numRuns, ([spec, all]) => differencesOf(spec, all)),
+  () => check(fc.tuple(specs, asked), numRuns, ([spec, all]) => differencesOf(spec, all, SIZES)),
+  numRuns * 60 + 60_000,
+)
+
+/** Everything that can be a tree is one. */
+const TREES = { plain: 2, leaf: 1 }
+
+test(
+  `trees of the rules of ${numRuns} random files do what a plain reading says`,
+  () => check(fc.tuple(specs, asked), numRuns, ([spec, all]) => differencesOf(spec, all, TREES)),
+  numRuns * 60 + 60_000,
+)
+
+const crowdRuns = Math.ceil(numRuns / 40)
+
+test(
+  `the chains of ${crowdRuns} files of hundreds of rules do what a plain reading says`,
+  () =>
+    check(fc.tuple(crowds, many(5 * PACKETS)), crowdRuns, ([spec, all]) => differencesOf(spec, all, SIZES)),
   numRuns * 60 + 60_000,
 )
 
@@ -99,9 +122,10 @@ function rulesText({ ruleset }: Outcome): string[] {
   )
 }
 
-function differencesOf(spec: Spec, all: readonly Question[]): string[] {
+function differencesOf(spec: Spec, all: readonly Question[], sizes: Sizes): string[] {
   return differences(
     spec,
     all.map((question) => toPacket(question, spec)),
+    sizes,
   )
 }
