@@ -76,7 +76,10 @@ export function parseRange(text: string): Range | undefined {
 
 /** One address as canonical text (RFC 5952 for IPv6). */
 export function formatIp(family: Family, value: bigint): string {
-  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => String((value >> shift) & 255n)).join('.')
+  if (family === 4) {
+    const bits = Number(value)
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`
+  }
   const groups = Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16))
   return IPCIDR.createAddress(groups.join(':')).correctForm()
 }
@@ -92,6 +95,7 @@ export function formatRange(range: Range): string {
 
 /** The prefix length of a range that is one network, else undefined. */
 export function prefixLength({ family, lo, hi }: Range): number | undefined {
+  if (lo === hi) return BITS[family]
   const size = hi - lo + 1n
   if ((size & (size - 1n)) !== 0n || lo % size !== 0n) return undefined
   return BITS[family] - (size.toString(2).length - 1)

@@ -51,7 +51,7 @@ export function buildRuleset(
 
 function wants(rules: readonly NatRule[], family: Family): boolean {
   return rules.some(({ forwards, egresses, blocks }) =>
-    [...forwards, ...egresses, ...blocks].some((one) => one.family === family),
+    [forwards, egresses, blocks].some((list) => list.some((one) => one.family === family)),
   )
 }
 
@@ -123,9 +123,10 @@ function passFirewallBridges(): Rule {
 }
 
 function usedSets(chains: readonly Chain[]): KernelSet[] {
-  const sets = chains.flatMap(({ rules }) =>
-    rules.flatMap(({ source, destination, pair }) => [source?.set, destination?.set, pair]),
-  )
-  const byName = new Map(sets.flatMap((set) => (set ? [[set.name, set]] : [])))
+  const byName = new Map<string, KernelSet>()
+  for (const { rules } of chains) {
+    for (const { source, destination, pair } of rules)
+      for (const set of [source?.set, destination?.set, pair]) if (set) byName.set(set.name, set)
+  }
   return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }

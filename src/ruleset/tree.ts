@@ -85,9 +85,10 @@ interface Node extends Span {
 
 /** The rules of the chain of a node; `placed` are those that concern it, in order. Makes the chains below it. */
 function divide(node: Node, placed: readonly Placed[], making: Making): Rule[] {
-  const [head, rest] = split(placed, node, making.kind.anyOrder)
-  const [over, partial] = parted(rest, (one) => covers(one, node))
-  if (partial.length <= making.leaf || node.depth === MAX_DEPTH) return [...head, ...rest].map(ruleOf)
+  const { head, over, partial } = split(placed, node, making.kind.anyOrder)
+  if (partial.length <= making.leaf || node.depth === MAX_DEPTH) {
+    return [...head, ...placed.filter((one) => !head.includes(one))].map(ruleOf)
+  }
   const own = new Map<bigint, Placed[]>()
   for (const one of partial) {
     for (const child of childrenOf(one, node)) {
@@ -99,7 +100,8 @@ function divide(node: Node, placed: readonly Placed[], making: Making): Rule[] {
   const ways = [...own]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([child, some]) => {
-      const all = over.length === 0 ? some : rest.filter((one) => over.includes(one) || some.includes(one))
+      const wanted = new Set([...over, ...some])
+      const all = over.length === 0 ? some : placed.filter((one) => wanted.has(one))
       return lead(childNode(node, child), some, all, making)
     })
   // What concerns all of the node stands in its place in each child, and here for the numbers that no child is for.
@@ -123,17 +125,35 @@ function lead(child: Node, own: readonly Placed[], all: readonly Placed[], makin
 
 /** A node that would lead to one child only is left out. */
 function narrow(node: Node, own: readonly Placed[], leaf: number): Node {
-  if (node.bits === 0 || own.filter((one) => !covers(one, node)).length <= leaf) return node
-  const children = new Set(own.flatMap((one) => childrenOf(one, node)))
-  const [only] = children
-  return only === undefined || children.size > 1 ? node : narrow(childNode(node, only), own, leaf)
+  if (own.filter((one) => !covers(one, node)).length <= leaf) return node
+  const spans = own.flatMap((one) => one.spans.filter(({ lo, hi }) => lo <= node.hi && node.lo <= hi))
+  const first = spans.reduce((least, { lo }) => (lo < least ? lo : least), node.hi)
+  const last = spans.reduce((most, { hi }) => (hi > most ? hi : most), node.lo)
+  let narrowest = node
+  while (narrowest.bits > 0) {
+    const shift = BigInt(childBits(narrowest))
+    if (first >> shift !== last >> shift) break
+    narrowest = childNode(narrowest, first >> shift)
+  }
+  return narrowest
 }
 
-/** Rules for all of the node that may stand before the others, and the rest. */
-function split(placed: readonly Placed[], node: Span, anyOrder: boolean): [Placed[], Placed[]] {
-  if (anyOrder) return parted(placed, (one) => covers(one, node))
-  const first = placed.findIndex((one) => !covers(one, node))
-  return first < 0 ? [[...placed], []] : [placed.slice(0, first), placed.slice(first)]
+interface Parts {
+  /** For all of the node, and allowed to stand before the others. */
+  head: Placed[]
+  /** For all of the node, and not. */
+  over: Placed[]
+  partial: Placed[]
+}
+
+function split(placed: readonly Placed[], node: Span, anyOrder: boolean): Parts {
+  const parts: Parts = { head: [], over: [], partial: [] }
+  for (const one of placed) {
+    if (!covers(one, node)) parts.partial.push(one)
+    else if (anyOrder || parts.partial.length === 0) parts.head.push(one)
+    else parts.over.push(one)
+  }
+  return parts
 }
 
 function covers({ spans }: Placed, { lo, hi }: Span): boolean {
@@ -143,6 +163,8 @@ function covers({ spans }: Placed, { lo, hi }: Span): boolean {
 /** The children of a node that a rule concerns, each as its first number without the bits that differ in it. */
 function childrenOf({ spans }: Placed, node: Node): bigint[] {
   const shift = BigInt(childBits(node))
+  const [first] = spans
+  if (first && spans.length === 1 && first.lo === first.hi) return [first.lo >> shift]
   const children: bigint[] = []
   for (const { lo, hi } of spans) {
     if (hi < node.lo || node.hi < lo) continue
@@ -166,10 +188,4 @@ function childBits({ bits }: Node): number {
 
 function ruleOf({ rule }: Placed): Rule {
   return rule
-}
-
-function parted<T>(list: readonly T[], is: (one: T) => boolean): [T[], T[]] {
-  const [yes, no]: [T[], T[]] = [[], []]
-  for (const one of list) (is(one) ? yes : no).push(one)
-  return [yes, no]
 }
