@@ -240,6 +240,7 @@ const WORDINGS = {
 } as const
 
 export type Code = keyof typeof WORDINGS
+export const CODES = Object.keys(WORDINGS) as readonly Code[]
 type Facts<C extends Code> = Parameters<(typeof WORDINGS)[C]['say']>[0]
 
 export interface Diagnostic {

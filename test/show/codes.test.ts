@@ -1,0 +1,60 @@
+// Every diagnostic code has a fixture that shows its exact output: a case, or where that would be long, a file of
+// fixtures/diagnostics with the first of its kind. `UPDATE=1` writes those anew.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { CODES, type Code, type Diagnostic } from '../../src/diagnostic.ts'
+import { readSettings } from '../../src/node/settings.ts'
+import { compile } from '../../src/pipeline.ts'
+import { loadCases, type Case } from '../cases/case.ts'
+import { showDiagnostics } from '../cases/show.ts'
+import { worldOf } from '../cases/world.ts'
+
+const GUEST = '[OPTIONS]\nenable: 1\n[RULES]\n'
+
+interface Said {
+  diagnostics: readonly Diagnostic[]
+  sources: ReadonlyMap<string, string>
+}
+
+/** What is said of a guest with these rules, of which the kernel refuses the first if it has an answer. */
+async function saidOf(rules: readonly string[], answer?: string): Promise<Said> {
+  const files = new Map([['firewall/105.fw', `${GUEST}${rules.join('\n')}\n`]])
+  const one: Case = {
+    ...{ name: '', proves: '', files, before: new Map(), listening: '', network: undefined },
+    ...{ filter: '', rules: '', diagnostics: '', packets: [] },
+  }
+  const { look, sources } = await worldOf(one)
+  const [first] = compile(look).translation.rules
+  const quarantined = new Map(first && answer !== undefined ? [[first.id, answer]] : [])
+  return { diagnostics: compile({ ...look, quarantined }).translation.diagnostics, sources }
+}
+
+async function settingsOf(file: string, before: string): Promise<Said> {
+  const texts = new Map([[file, before]])
+  const { diagnostics } = await readSettings([file], texts)
+  return { diagnostics, sources: texts }
+}
+
+const OWN_FILES: Partial<Record<Code, () => Promise<Said>>> = {
+  limit: () => saidOf(Array.from({ length: 251 }, (_, i) => `IN ACCEPT -p tcp -dport 80 # NAT ${2000 + i}`)),
+  'told-some': () => saidOf(Array.from({ length: 101 }, () => 'IN SSH(ACCEPT) # NAT 0')),
+  quarantined: () => saidOf(['IN SSH(ACCEPT) # NAT 2222'], 'iptables-legacy-restore: line 3 failed'),
+  'settings-unusable': () => settingsOf('/', '[nat]\n'),
+}
+
+test.each(Object.entries(OWN_FILES))('%s', async (code, say) => {
+  const { diagnostics, sources } = await say()
+  const [first] = diagnostics.filter((one) => one.code === code)
+  const text = `${showDiagnostics(first ? [first] : [], sources)}\n`
+  const file = `fixtures/diagnostics/${code}.txt`
+  if (process.env['UPDATE'] === '1') writeFileSync(file, text)
+  expect(text).toBe(readFileSync(file, 'utf8'))
+  expect(text).toContain(`[${code}]`)
+})
+
+test('no code is without', () => {
+  const shown = loadCases()
+    .map(({ diagnostics }) => diagnostics)
+    .join('\n')
+  expect(CODES.filter((code) => !shown.includes(`[${code}]:`) && !(code in OWN_FILES))).toEqual([])
+})
