@@ -12,18 +12,24 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   const dryRun = values['dry-run'] === true
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   if (!dryRun) await stopService(paths.runDir, warn)
-  const removals = await planRollback(await currentBackend(), warn)
+  const current = await currentBackend()
+  let failed = false
+  const removals = await planRollback(current, (backend, { message }) => {
+    warn(`cannot see what is in force in the ${backend} backend: ${message}`)
+    failed ||= backend === current
+  })
   const loop = await hasLoop([])
   const text = removals.map(({ backend, plan }) => `${backend}:\n${renderChanges(plan.changes)}`).join('')
   if (!dryRun) await rollbackKernel(removals, warn)
   if (!dryRun && loop) await setLoop([])
   const sysctls = await restoreSysctls(paths.stateDir, dryRun)
   const switched = [...sysctls].map(([path, value]) => `${path.replaceAll('/', '.')} = ${value}\n`).join('')
-  if (!dryRun) {
+  // What sysctls were is still needed when the rest can be removed, too.
+  if (!dryRun && !failed) {
     await removeState(paths.stateDir)
     await rm(paths.runDir, { recursive: true, force: true })
   }
   const said = text + (loop ? 'removed interfaces pvenat0 and pvenat1\n' : '') + switched
-  io.stdout(said === '' ? 'nothing of pvenat is in force\n' : said)
-  return 0
+  io.stdout(said === '' && !failed ? 'nothing of pvenat is in force\n' : said)
+  return failed ? 1 : 0
 }

@@ -1,13 +1,31 @@
 /** The only place that starts a program: an argument array, text on standard input, a time limit. */
-import { execa } from 'execa'
+import { execFile, spawn, type ChildProcessByStdio, type ExecFileException } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
+/** After this long a program hangs. */
+const TIMEOUT_MS = 15_000
 /** By then a program that cannot do what it is for has ended. */
 const SETTLE_MS = 10
 
+/** The processes that were started last, by number. */
+const started: number[] = []
+const REMEMBERED = 256
+
+function remember(pid: number | undefined): void {
+  if (pid === undefined) return
+  started.push(pid)
+  if (started.length > REMEMBERED) started.shift()
+}
+
+/** Whether a process was started here, not long ago. */
+export function isOwn(pid: number): boolean {
+  return started.includes(pid)
+}
+
 export interface Finished {
-  /** Exit code; 127 when the program is missing, 124 when it was stopped for taking too long. */
+  /** Exit code; 127 when the program cannot be started, 124 when it was stopped for taking too long. */
   code: number
   stdout: string
   stderr: string
@@ -18,28 +36,36 @@ export interface RunOptions {
   env?: Record<string, string>
 }
 
-/** Runs a program of the system to its end; never throws. `input` is all that it reads. */
-export async function run(
+/**
+ * Runs a program of the system to its end; never throws. `input` is all that it reads. One that takes too long is killed, and a
+ * child of its own that keeps its output open is not waited for.
+ */
+export function run(
   file: string,
   args: readonly string[],
   input = '',
-  { timeoutMs = 30_000, env = {} }: RunOptions = {},
+  { timeoutMs = TIMEOUT_MS, env = {} }: RunOptions = {},
 ): Promise<Finished> {
-  const result = await execa(file, args, {
-    input,
-    timeout: timeoutMs,
-    reject: false,
-    stripFinalNewline: false,
-    maxBuffer: 1 << 28,
+  const options = {
+    ...({ timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 1 << 28 } as const),
     env: { ...ENVIRONMENT, ...env },
-    extendEnv: false,
-  })
-  const code = result.timedOut ? 124 : (result.exitCode ?? 127)
-  return {
-    code,
-    stdout: result.stdout,
-    stderr: result.stderr || (result.failed ? (result.shortMessage ?? '') : ''),
   }
+  return new Promise((resolve) => {
+    const finish = (error: ExecFileException | null, stdout = '', stderr = ''): void => {
+      const isLate = error?.killed === true && error.signal === 'SIGKILL'
+      const code = isLate ? 124 : typeof error?.code === 'number' ? error.code : error ? 127 : 0
+      const reason = isLate ? `${file} did not end within ${timeoutMs / 1000} s` : (error?.message ?? '')
+      resolve({ code, stdout, stderr: stderr || reason })
+    }
+    try {
+      const child = execFile(file, args, options, finish)
+      remember(child.pid)
+      // One that ends without reading all of it says why by its exit code. Without file descriptors there is no pipe.
+      child.stdin?.on('error', () => undefined).end(input)
+    } catch (error) {
+      finish(error as Error) // no memory for it
+    }
+  })
 }
 
 /** A program failed in a way that the caller cannot work round. `input` is the whole of what it was given. */
@@ -68,24 +94,30 @@ export interface Held {
   stop: () => void
 }
 
-/** Starts a program that goes on; `onOutput` hears of its output. Undefined when it cannot be started or ends at once. */
+/** Starts a program that goes on; `onOutput` hears its output. Undefined when it cannot be started or ends at once. */
 export async function hold(
   file: string,
   args: readonly string[],
-  onOutput?: () => void,
+  onOutput: (text: string) => void = () => undefined,
 ): Promise<Held | undefined> {
-  const child = execa(file, args, {
-    reject: false,
-    buffer: false,
-    stdin: 'ignore',
-    stderr: 'ignore',
-    env: ENVIRONMENT,
-    extendEnv: false,
-  })
-  if (onOutput) child.stdout.on('data', onOutput)
-  else child.stdout.resume()
-  const ended = child.then(() => undefined)
+  const child = spawnHeld(file, args)
+  if (!child) return undefined
+  const ended = new Promise<void>((resolve) => child.on('error', () => resolve()).on('exit', () => resolve()))
+  remember(child.pid)
+  // Without file descriptors there is no pipe.
+  ;(child.stdout as Readable | undefined)?.setEncoding('utf8').on('data', onOutput)
   const isGone = await Promise.race([ended.then(() => true), delay(SETTLE_MS).then(() => false)])
   const { pid } = child
   return isGone || pid === undefined ? undefined : { pid, ended, stop: () => void child.kill('SIGKILL') }
+}
+
+function spawnHeld(
+  file: string,
+  args: readonly string[],
+): ChildProcessByStdio<null, Readable, null> | undefined {
+  try {
+    return spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'], env: ENVIRONMENT })
+  } catch {
+    return undefined // no memory for it
+  }
 }

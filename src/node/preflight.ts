@@ -13,6 +13,7 @@ import { restoreProgram, type Backend } from './backend.ts'
  * fail, which does not wait for it.
  */
 const OWN_LOCK = { XTABLES_LOCKFILE: '/dev/null' }
+const TRIAL_MS = 30_000
 const MAX_TRIES = 200
 const TRY_MS = 5
 
@@ -31,6 +32,7 @@ export async function preflight(backend: Backend, ruleset: Ruleset, plan: Plan):
   const inside = (file: string, args: readonly string[], input: string): ReturnType<typeof run> =>
     run('nsenter', ['--target', String(space.holder.pid), ...space.enter, '--', file, ...args], input, {
       env: OWN_LOCK,
+      timeoutMs: TRIAL_MS,
     })
   try {
     if (trial.sets !== '') {

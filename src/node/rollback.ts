@@ -9,12 +9,19 @@ export interface Removal {
   plan: Plan
 }
 
-/** What rollback would remove, the backend in use first. */
-export async function planRollback(backend: Backend, warn: (message: string) => void): Promise<Removal[]> {
+/** What rollback would remove, the backend in use first. `unread` hears of one that does not tell, as on a kernel without it. */
+export async function planRollback(
+  backend: Backend,
+  unread: (backend: Backend, error: Error) => void,
+): Promise<Removal[]> {
   const removals: Removal[] = []
   for (const one of [backend, otherBackend(backend)]) {
-    const plan = makePlan(NOTHING, await realKernel(one, warn).read())
-    if (!isEmpty(plan)) removals.push({ backend: one, plan })
+    try {
+      const plan = makePlan(NOTHING, await realKernel(one, () => undefined).read())
+      if (!isEmpty(plan)) removals.push({ backend: one, plan })
+    } catch (error) {
+      unread(one, error as Error)
+    }
   }
   return removals
 }

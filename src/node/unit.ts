@@ -9,6 +9,8 @@ import { writeWhole } from './state.ts'
 
 const UNIT = 'pvenat.service'
 const STOP_TIMEOUT_MS = 10_000
+/** systemd itself gives a service 90 s to stop. */
+const SYSTEMCTL_MS = 120_000
 
 export async function writePid(runDir: string): Promise<void> {
   await writeWhole(runDir, 'pid', `${process.pid}\n`, 'group')
@@ -17,7 +19,9 @@ export async function writePid(runDir: string): Promise<void> {
 /** Stops and disables the unit where systemd runs, then any service that was started by hand. */
 export async function stopService(runDir: string, warn: (message: string) => void): Promise<void> {
   if (existsSync('/run/systemd/system') && (await run('systemctl', ['cat', UNIT])).code === 0) {
-    const { code, stderr } = await run('systemctl', ['disable', '--now', UNIT])
+    const { code, stderr } = await run('systemctl', ['disable', '--now', UNIT], '', {
+      timeoutMs: SYSTEMCTL_MS,
+    })
     if (code !== 0) warn(`cannot stop ${UNIT}: ${stderr.trim()}`)
   }
   const pid = await servicePid(runDir)

@@ -16,8 +16,17 @@ export interface SavedTables {
   hooks: Map<string, number[]>
   /** How many rules each kernel chain has (`TABLE FROM`). */
   lengths: Map<string, number>
+  /** By table: jumps to own chains that are no hooks, as another version or somebody else put them. */
+  strays: Map<string, Stray[]>
   /** Whether the policy of FORWARD is DROP. */
   drops: boolean
+}
+
+export interface Stray {
+  from: string
+  to: string
+  /** As iptables-save has it: to be deleted by value. */
+  line: string
 }
 
 export interface SavedRule {
@@ -38,7 +47,10 @@ export interface SavedSet {
 
 /** Reads the output of `iptables-save -c`, all tables. Foreign chains are not looked into. */
 export function parseSave(text: string): SavedTables {
-  const saved: SavedTables = { own: new Map(), hooks: new Map(), lengths: new Map(), drops: false }
+  const saved: SavedTables = {
+    ...{ own: new Map(), hooks: new Map(), lengths: new Map(), strays: new Map() },
+    drops: false,
+  }
   let table: Table | undefined
   for (const line of text.split('\n')) {
     if (line.startsWith('*')) table = TABLES.find((name) => line === `*${name}`)
@@ -70,9 +82,15 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
   const hook = HOOKS.find(
     (one) => one.table === table && one.from === chain && text === `-A ${chain} -j ${one.to}`,
   )
-  if (!hook) return
+  if (!hook) return addStray(saved, table, chain, text)
   const name = `${key} ${hook.to}`
   saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
+}
+
+function addStray(saved: SavedTables, table: Table, from: string, line: string): void {
+  const to = / -[jg] (\S+)$/.exec(line)?.[1]
+  if (to !== undefined && OWN_CHAIN.test(to))
+    saved.strays.set(table, [...(saved.strays.get(table) ?? []), { from, to, line }])
 }
 
 /** Reads the output of `ipset save`; foreign sets are left out. */

@@ -6,9 +6,14 @@ import type { Family, Range } from '../address.ts'
 import type { PortRange } from '../nat/comment.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
 
-/** In the order in which they are written: what lets packets pass comes before what sends them. */
-export const TABLES = ['raw', 'filter', 'nat'] as const
+/**
+ * In the order in which they are written: what lets packets pass comes before what sends them. Nothing is put into the first
+ * two, but another version may have.
+ */
+export const TABLES = ['mangle', 'security', 'raw', 'filter', 'nat'] as const
 export type Table = (typeof TABLES)[number]
+
+export const KERNEL_CHAINS: readonly string[] = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 
 export interface Hook {
   table: Table

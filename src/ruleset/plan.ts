@@ -2,7 +2,7 @@
 import { FAMILIES, type Family } from '../address.ts'
 import type { KernelSet } from '../nat/model.ts'
 import type { InForce, SavedRule, SavedSet, SavedTables } from './inforce.ts'
-import { HOOKS, TABLES, type Ruleset, type Table } from './model.ts'
+import { HOOKS, KERNEL_CHAINS, TABLES, type Ruleset, type Table } from './model.ts'
 import { addLine, chainText, createLine, type RuleText } from './text.ts'
 
 export interface Plan {
@@ -135,15 +135,16 @@ function planFamily(
 ): string {
   const tables = wanted.length > 0 ? TABLES : [...TABLES].reverse()
   const texts = tables.map((table) => planTable(table, wanted, saved, family, changes))
-  const [raw = '', filter = '', nat = ''] = texts
   const letting = wanted.length > 0 ? stillLetting(wanted, saved) : []
   if (letting.length === 0) return texts.join('')
+  const nat = texts.pop() ?? ''
+  const filter = texts.pop() ?? ''
   const both = letting.flatMap(({ old }) => old).join('\n')
   const exact = letting.flatMap(({ chain: { name, rules } }) => [
     `:${name} - [0:0]`,
     ...rules.map(({ line }) => line),
   ])
-  return `${raw}${filter.replace(/COMMIT\n$/, `${both}\nCOMMIT\n`)}${nat}*filter\n${exact.join('\n')}\nCOMMIT\n`
+  return `${texts.join('')}${filter.replace(/COMMIT\n$/, `${both}\nCOMMIT\n`)}${nat}*filter\n${exact.join('\n')}\nCOMMIT\n`
 }
 
 /**
@@ -181,10 +182,12 @@ function planTable(
   for (const { name, rules, old } of differing) changes.push(chainChange(name, rules, old, family))
   for (const name of stale) changes.push(chainChange(name, [], saved.own.get(`${table} ${name}`), family))
   const hooks = planHooks(table, names, saved, family, changes)
+  const strays = planStrays(table, stale, saved, family, changes)
   const lines = [
     ...differing.map(({ name }) => `:${name} - [0:0]`),
     ...differing.flatMap(({ rules }) => rules.map(({ line }) => line)),
     ...hooks,
+    ...strays,
     ...stale.map((name) => `-F ${name}`),
     ...stale.map((name) => `-X ${name}`),
   ]
@@ -213,6 +216,23 @@ function planHooks(
     changes.push({ kind: 'hook', what: `${table} ${from}`, family, removed, added })
     return [...removed, ...added]
   })
+}
+
+/** Jumps to our chains that are none of our hooks go, where they are in a kernel chain or lead to what is going. */
+function planStrays(
+  table: Table,
+  stale: readonly string[],
+  saved: SavedTables,
+  family: Family,
+  changes: Change[],
+): string[] {
+  const gone = (saved.strays.get(table) ?? []).filter(
+    ({ from, to }) => KERNEL_CHAINS.includes(from) || stale.includes(to),
+  )
+  const removed = gone.map(({ line }) => line.replace('-A', '-D'))
+  if (removed.length > 0)
+    changes.push({ kind: 'hook', what: `${table} ${gone[0]?.from}`, family, removed, added: [] })
+  return removed
 }
 
 function chainChange(

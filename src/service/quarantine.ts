@@ -5,7 +5,7 @@ const AGAIN_MS = 60_000
 
 export interface Quarantine {
   rules: () => Refused
-  /** Whether this look is to offer them once more. */
+  /** Whether this look is to offer them once more; it is taken to do so. */
   isDue: () => boolean
   note: (rules: Refused) => void
   /** The next look offers them. */
@@ -17,9 +17,13 @@ export function makeQuarantine(now: () => number): Quarantine {
   let offered = 0
   return {
     rules: () => rules,
-    isDue: () => rules.size > 0 && now() - offered >= AGAIN_MS,
+    isDue() {
+      const isDue = rules.size > 0 && now() - offered >= AGAIN_MS
+      if (isDue) offered = now()
+      return isDue
+    },
     note(next) {
-      if (rules.size === 0 || now() - offered >= AGAIN_MS) offered = now()
+      if (rules.size === 0) offered = now()
       rules = next
     },
     release() {

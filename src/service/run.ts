@@ -13,6 +13,7 @@ import { monitorNetwork, type Monitor } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
+import { findWriter } from '../node/writer.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import type { StaleFile, Tree } from '../read.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
@@ -33,6 +34,9 @@ const CONFIRM_MS = 500
 
 /** Between a hint and the look: long enough for the two steps of a save by rename. */
 const SETTLE_MS = 20
+
+/** Who fights us writes again within this time. */
+const WRITER_MS = 2000
 
 /** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. */
 const DEGRADED_MS = 1000
@@ -151,10 +155,18 @@ function sayFailure(error: unknown, memory: Memory, journal: Journal): void {
   const reason = explainFailure(error)
     .replace(/^pvenat: /, '')
     .trimEnd()
-  if (reason !== memory.degraded) journal.error(reason)
+  if (!isSameTrouble(reason, memory.degraded)) journal.error(reason)
   memory.degraded = reason
   memory.publisher.failed(reason)
   if (error instanceof NotInForce) noteRepair('what was just written', memory, journal)
+}
+
+/** What a system has no more of strikes now here, now there. */
+const SCARCE = /\b(EMFILE|ENFILE|ENOMEM|EAGAIN)\b/
+
+function isSameTrouble(one: string, other: string): boolean {
+  const [scarce] = SCARCE.exec(one) ?? []
+  return one === other || (scarce !== undefined && scarce === SCARCE.exec(other)?.[0])
 }
 
 /** Whether a guest of ours has only just vanished from .vmlist: migration drops it and adds it again in two steps. */
@@ -227,12 +239,20 @@ function sayApplied(
   if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
   if (isEmpty(plan)) return
   journal.info(`${isRepair ? 'repaired what somebody else changed' : 'in force'}: ${describe(plan)}`)
-  if (isRepair) noteRepair(describe(plan), memory, journal)
+  if (isRepair) noteRepair(plan.changes.map(named).join(', '), memory, journal)
 }
 
-function noteRepair(what: string, { fight }: Memory, journal: Journal): void {
-  if (fight.repaired(what))
-    journal.warning(`another program keeps changing ${what}; it is repaired less and less often`)
+function noteRepair(what: string, { fight, backend }: Memory, journal: Journal): void {
+  if (!fight.repaired(what)) return
+  void findWriter(backend ?? 'legacy', WRITER_MS).then((writer) =>
+    journal.warning(
+      `another program${writer === undefined ? '' : ` (${writer})`} keeps changing ${what}; it is repaired less and less often`,
+    ),
+  )
+}
+
+function named({ kind, what }: Plan['changes'][number]): string {
+  return kind === 'hook' ? `the hook of ${what}` : what
 }
 
 function describe({ changes }: Plan): string {
@@ -255,7 +275,7 @@ async function sweepOther(
   warn: (message: string) => void,
   journal: Journal,
 ): Promise<void> {
-  const leftovers = (await planRollback(backend, warn)).filter(
+  const leftovers = (await planRollback(backend, () => undefined)).filter(
     (one) => one.backend === otherBackend(backend) && one.plan.tables[4] + one.plan.tables[6] !== '',
   )
   await rollbackKernel(

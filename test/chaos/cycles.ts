@@ -4,7 +4,7 @@ import { node1Tree, now, PveFirewall, type Backend } from '../lab/index.ts'
 import { median } from './chaos.ts'
 import { TestNode } from './node.ts'
 
-const FORWARDS = 2000
+const FORWARDS = Number(process.env['FORWARDS'] ?? 2000)
 const CYCLES = 50
 const APPLIES = 20
 

@@ -1,6 +1,7 @@
 /** One node with one tree, for tests that look at one thing each. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import {
   addForeignRules,
   copyTree,
@@ -13,6 +14,7 @@ import {
   removeTree,
   saveLikeGui,
   waitFor,
+  type Answer,
   type Backend,
   type Lab,
   type Parts,
@@ -91,6 +93,26 @@ export class TestNode {
     await waitFor(async () => (await this.pvenat.run('plan')).exitCode === 0, {
       timeoutMs,
       what: 'everything to be in force',
+    })
+  }
+
+  /** Who answers at a port of the node. */
+  ask(port: number): Promise<Answer> {
+    return this.lab.ask('inet', 'tcp', `203.0.113.2:${port}`, { timeoutMs: 300 })
+  }
+
+  /** Counts what the service says from now on. */
+  listen(): (pattern: RegExp) => number {
+    const output = (): string => this.pvenat.service?.stdout ?? ''
+    const from = output().length
+    return (pattern) => [...output().slice(from).matchAll(new RegExp(pattern, 'gm'))].length
+  }
+
+  /** Waits until the service publishes all this. */
+  async publishes(wanted: object): Promise<void> {
+    await waitFor(async () => {
+      expect(JSON.parse(await this.sh('cat /run/pvenat/status.json'))).toMatchObject(wanted)
+      return true
     })
   }
 

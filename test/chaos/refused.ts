@@ -1,0 +1,62 @@
+/** One rule that the kernel does not take is left out and told of; the others work, and it comes back. */
+import { expect, test } from 'vitest'
+import { standIn, waitFor } from '../lab/index.ts'
+import type { TestNode } from './node.ts'
+
+const EXTENSIONS = '$(dirname $(find /usr/lib -name libxt_sctp.so | head -n 1))'
+
+/** What is refused, by what, and what is then to be read. */
+const REFUSALS = {
+  'a match that is not there': {
+    rule: 'IN ACCEPT -p sctp -dport 5 # NAT 15005',
+    file: `libxt_sctp.so`,
+    script: undefined,
+    shows: /--dport 15005\b/,
+    answer: /sctp/,
+  },
+  'a type of set that is not there': {
+    rule: 'IN ACCEPT -source +dc/trusted -p tcp -dport 9 # NAT 15009',
+    file: '/usr/sbin/ipset',
+    script: `input=$(cat)
+      case "$input" in
+        *"create "*" hash:net "*) echo "ipset v7.17: Error in line 1: Kernel error received: set type not supported" >&2; exit 1 ;;
+      esac
+      printf '%s\\n' "$input" | exec $real "$@"`,
+    shows: /--dport 15009\b/,
+    answer: /set type not supported/,
+  },
+}
+
+const forward = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT'
+
+export function refusedTests(at: () => TestNode): void {
+  test.each(Object.entries(REFUSALS))('%s costs its own rule alone', async (_, refusal) => {
+    const node = at()
+    const { rule, script, shows, answer } = refusal
+    const folder = (await node.sh(`echo ${EXTENSIONS}`)).trim()
+    const file = refusal.file.startsWith('/') ? refusal.file : `${folder}/${refusal.file}`
+    const inForce = async () => (await node.sh(`iptables-${node.backend}-save -t nat`)).match(shows) !== null
+    const said = node.listen()
+    const mend = await standIn(node.lab, file, script)
+    try {
+      await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2022', rule)
+      await waitFor(async () => typeof (await node.ask(2022)) === 'object', { timeoutMs: 10_000 })
+      expect(await node.ask(8080)).toMatchObject({ server: '108' })
+      expect(await inForce()).toBe(false)
+      await waitFor(() => said(/105\.fw:\d+: error\[quarantined\]/) === 1)
+      expect(said(answer)).toBe(1)
+      await node.publishes({ inStep: true, counts: { quarantined: 1 } })
+      // An edit of another file does not offer it again, and nothing is said twice.
+      await node.save('nodes/pve1/host.fw', `${forward} 1023`, `${forward} 3023`)
+      await waitFor(async () => typeof (await node.ask(3023)) === 'object', { timeoutMs: 10_000 })
+      expect(said(/quarantined/)).toBe(1)
+    } finally {
+      await mend()
+    }
+    node.pvenat.service?.signal('SIGHUP')
+    await waitFor(() => said(/mended\[quarantined\]/) === 1, { timeoutMs: 10_000 })
+    expect(await inForce()).toBe(true)
+    await node.save('nodes/pve1/host.fw', `${forward} 1023`)
+    await node.publishes({ counts: { quarantined: 0 } })
+  })
+}

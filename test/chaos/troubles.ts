@@ -1,0 +1,96 @@
+/** What the service needs is missing, hangs or fails: NAT stays, the reason is told once, and once when it is over. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { standIn, waitFor, type Backend } from '../lab/index.ts'
+import type { TestNode } from './node.ts'
+
+type Mend = () => Promise<unknown>
+
+interface Trouble {
+  make: (node: TestNode) => Promise<Mend>
+  tells: RegExp
+  /** Edits go on being followed: what fails is not the writing of rules. */
+  works?: true
+  /** It takes its time, and is the same on the other backend. */
+  onlyOn?: Backend
+}
+
+const program = (name: string, script?: string) => (node: TestNode) =>
+  standIn(node.lab, `/usr/sbin/${name.replace('$B', node.backend)}`, script)
+
+const TROUBLES: Record<string, Trouble> = {
+  'a kernel without nf_conntrack_netlink': {
+    make: program('conntrack', 'echo "conntrack v1.4.7: Operation failed: invalid parameters" >&2; exit 1'),
+    tells: /Operation failed: invalid parameters/,
+    works: true,
+  },
+  'no conntrack': { make: program('conntrack'), tells: /conntrack.*ENOENT/, works: true },
+  'no ipset': { make: program('ipset'), tells: /ipset.*ENOENT/ },
+  'a kernel that knows no sets': {
+    make: program('ipset', 'echo "ipset v7.17: Cannot open session to kernel." >&2; exit 1'),
+    tells: /Cannot open session to kernel/,
+  },
+  'a save that fails': {
+    make: program('iptables-$B-save', 'echo "iptables-save: No such device" >&2; exit 1'),
+    tells: /No such device/,
+  },
+  'no file descriptors for a child': {
+    make: async (node) => {
+      const limit = (n: number) => node.sh(`prlimit --pid ${node.pvenat.service?.pid} --nofile=${n}:4096`)
+      const open = await node.sh(`ls /proc/${node.pvenat.service?.pid}/fd | wc -l`)
+      await limit(Number(open))
+      return () => limit(4096)
+    },
+    // Who publishes has no descriptor either, and says so for itself.
+    tells: /^(?!cannot write ).*EMFILE/,
+  },
+  'a program that hangs': {
+    make: async (node) => {
+      const mend = await program('ip6tables-$B-save', 'echo $$ > /run/hung; exec sleep 100')(node)
+      return async () => {
+        await mend()
+        await node.sh('kill $(cat /run/hung) || true')
+      }
+    },
+    tells: /ip6tables-\w+-save did not end within/,
+    onlyOn: 'legacy',
+  },
+}
+
+export function troubleTests(at: () => TestNode, backend: Backend): void {
+  test.each(Object.entries(TROUBLES).filter(([, { onlyOn = backend }]) => onlyOn === backend))(
+    '%s',
+    async (name, { make, tells, works }) => {
+      const node = at()
+      const said = node.listen()
+      const served = async () => {
+        expect(await node.ask(8080)).toMatchObject({ server: '108' })
+        expect(await node.ask(1023)).toMatchObject({ server: '105' })
+      }
+      const port = 4000 + Object.keys(TROUBLES).indexOf(name)
+      const mend = await make(node)
+      try {
+        await node.save(
+          'firewall/105.fw',
+          `IN SSH(ACCEPT) # NAT ${port}`,
+          `IN ACCEPT -p udp -dport 9 # NAT ${port}`,
+        )
+        await waitFor(() => said(tells) > 0, { timeoutMs: 22_000, what: String(tells) })
+        if (works) await waitFor(async () => typeof (await node.ask(port)) === 'object')
+        // Two looks later nothing was said again, and all that was in force is.
+        await delay(2200)
+        await served()
+        expect(said(tells)).toBe(1)
+        if (!works) await node.publishes({ inStep: false, degraded: expect.stringMatching(tells) as string })
+      } finally {
+        await mend()
+      }
+      const over = works ? /^over: /m : /in step again/
+      await waitFor(() => said(over) === 1, { timeoutMs: 20_000, what: 'the end to be told' })
+      await waitFor(async () => typeof (await node.ask(port)) === 'object', { timeoutMs: 10_000 })
+      await node.publishes({ inStep: true, degraded: null })
+      await served()
+    },
+    60_000,
+  )
+}
