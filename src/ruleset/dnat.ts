@@ -2,6 +2,7 @@
 import { formatIp, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { Dispatch } from '../nat/claims.ts'
+import type { PortRange } from '../nat/comment.ts'
 import { ANY } from '../nat/match.ts'
 import type { Forward } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
@@ -80,9 +81,20 @@ function collapse(forwards: readonly Forward[]): Forward[] {
 
 function join(a: Forward | undefined, b: Forward): Forward | undefined {
   if (!a?.ports || !b.ports || a.ports[1] + 1 !== b.ports[0] || a.source !== b.source) return undefined
-  if (a.single !== b.single || a.sport?.join() !== b.sport?.join()) return undefined
-  const next = a.single ? a.innerPort : (innerPorts(a)?.[1] ?? 0) + 1
-  return b.innerPort === next ? { ...a, ports: [a.ports[0], b.ports[1]] } : undefined
+  if (a.sport?.join() !== b.sport?.join()) return undefined
+  const both: Forward = { ...a, ports: [a.ports[0], b.ports[1]] }
+  if (leadsToOne(a) && leadsToOne(b) && a.innerPort === b.innerPort) return { ...both, single: true }
+  const isShifted = isOnePort(a.ports) || !a.single
+  const next = (innerPorts(a)?.[1] ?? 0) + 1
+  return isShifted && !b.single && b.innerPort === next ? { ...both, single: false } : undefined
+}
+
+function leadsToOne({ single, ports }: Forward): boolean {
+  return single || (ports !== undefined && isOnePort(ports))
+}
+
+function isOnePort([lo, hi]: PortRange): boolean {
+  return lo === hi
 }
 
 /**

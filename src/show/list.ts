@@ -43,8 +43,9 @@ export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, C
       const saved = inForce.chains[family].own.get(`nat ${chain.name}`) ?? []
       const byHash = new Map(saved.map((rule) => [rule.hash, rule]))
       chainText(chain, family).forEach(({ hash }, i) => {
-        const serves = chain.rules[i]?.serves
-        if (serves === undefined) return
+        const { serves, originalDestination } = chain.rules[i] ?? {}
+        // The masquerade of snat=1 meets what its forward counted.
+        if (serves === undefined || originalDestination) return
         const { packets, bytes } = counters.get(serves) ?? { packets: 0, bytes: 0 }
         const rule = byHash.get(hash)
         counters.set(serves, { packets: packets + (rule?.packets ?? 0), bytes: bytes + (rule?.bytes ?? 0) })
