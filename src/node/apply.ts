@@ -37,8 +37,14 @@ export interface Applied {
 const MAX_TRIES = 20
 const BUSY_MS = 50
 
-/** The kernel took what it was given but does not show it. */
-export class NotInForce extends Error {}
+/** The kernel took what it was given but does not show it; `left` is what is missing. */
+export class NotInForce extends Error {
+  constructor(readonly left: Plan) {
+    super(
+      `the kernel does not show what was written: ${left.changes.map((change) => change.what).join(', ')}`,
+    )
+  }
+}
 
 /** What a pass does beyond what changed. */
 export interface Due {
@@ -111,10 +117,7 @@ async function write(
   if (!isEmpty(plan)) {
     lockMs = await writeSteadily(ruleset, plan, kernel)
     const left = makePlan(ruleset, await kernel.read())
-    if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') {
-      const what = left.changes.map((change) => change.what).join(', ')
-      throw new NotInForce(`the kernel does not show what was written: ${what}`)
-    }
+    if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') throw new NotInForce(left)
   }
   if (loop.length === 0 && hasLoop) await kernel.setLoop([])
   return { madeLoop, lockMs }

@@ -143,11 +143,13 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
 }
 
 /** While the files cannot be read, what they asked for last is still to be in force. */
-async function keepLast({ kept, publisher }: Memory, journal: Journal): Promise<void> {
+async function keepLast(memory: Memory, journal: Journal): Promise<void> {
+  const { kept, publisher } = memory
   if (!kept) return
   const plan = await keepInForce(kept)
   if (isEmpty(plan)) return
   journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+  noteRepair(plan, memory, journal)
   publisher.putBack(plan)
 }
 
@@ -158,7 +160,7 @@ function sayFailure(error: unknown, memory: Memory, journal: Journal): void {
   if (!isSameTrouble(reason, memory.degraded)) journal.error(reason)
   memory.degraded = reason
   memory.publisher.failed(reason)
-  if (error instanceof NotInForce) noteRepair('what was just written', memory, journal)
+  if (error instanceof NotInForce) noteRepair(error.left, memory, journal)
 }
 
 /** What a system has no more of strikes now here, now there. */
@@ -239,10 +241,11 @@ function sayApplied(
   if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
   if (isEmpty(plan)) return
   journal.info(`${isRepair ? 'repaired what somebody else changed' : 'in force'}: ${describe(plan)}`)
-  if (isRepair) noteRepair(plan.changes.map(named).join(', '), memory, journal)
+  if (isRepair) noteRepair(plan, memory, journal)
 }
 
-function noteRepair(what: string, { fight, backend }: Memory, journal: Journal): void {
+function noteRepair({ changes }: Plan, { fight, backend }: Memory, journal: Journal): void {
+  const what = changes.map(named).join(', ')
   if (!fight.repaired(what)) return
   void findWriter(backend ?? 'legacy', WRITER_MS).then((writer) =>
     journal.warning(
