@@ -42,7 +42,7 @@ export function leaveGuest(
   const dev = here?.bridge || routeTo(world.facts, packet.source)?.dev || bridge
   const around = here?.network ?? ownNetwork(guest, packet)
   const isNodes = ownInterface(world, packet.destination) !== undefined
-  if (around && contains(around, packet.destination) && !isNodes) return { in: dev, bridged: dev }
+  if (around && contains(around, packet.destination)) return isNodes ? { in: dev } : { in: dev, bridged: dev }
   checkGateway(world, guest, packet, trail, 'sends')
   return { in: dev }
 }

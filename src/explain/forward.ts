@@ -176,8 +176,9 @@ function leave(world: World, pass: Pass, out: string): Flow {
   const at = hit ?? returned
   const kernel = at ? [`nat ${at.chain.name} rule ${at.index + 1}`] : []
   if (hit && (hit.rule.target.kind === 'masquerade' || hit.rule.target.kind === 'snat')) {
-    const source =
-      hit.rule.target.kind === 'snat' ? hit.rule.target.to : addressesOn(world, out, flow.family)[0]
+    const own = hit.rule.target.kind === 'snat' ? [hit.rule.target.to] : addressesOn(world, out, flow.family)
+    // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
+    const source = flow.family === 4 ? own[0] : own.at(-1)
     if (!source) trail.stop(`${out} has no address to masquerade behind.`, [...kernel, 'ip addr show'])
     const why = rule
       ? `by ${placeOf(rule)}`
@@ -185,7 +186,7 @@ function leave(world: World, pass: Pass, out: string): Flow {
         ? 'so that the answer comes back here'
         : 'on its way round'
     trail.pass(
-      `It leaves by ${out} and is seen as ${show(source)}, ${why}.`,
+      `It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`,
       ...(rule ? [placeOf(rule)] : []),
       ...kernel,
     )

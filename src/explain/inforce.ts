@@ -3,7 +3,7 @@ import type { Family } from '../address.ts'
 import type { Fix, Trail } from './step.ts'
 import { HOOKS, type Rule, type Table } from '../ruleset/model.ts'
 import { chainText } from '../ruleset/text.ts'
-import type { Walked } from './walk.ts'
+import type { Hit, Walked } from './walk.ts'
 import type { World } from './world.ts'
 
 /** What to do when wanted and in force differ. */
@@ -21,11 +21,41 @@ export function requireInForce(
   const problem = differs(world, family, table, root, walked)
   if (problem === undefined) return
   const running = world.facts.service.running ? 'pvenat.service runs' : 'pvenat.service does not run'
-  trail.stop(
-    `This is wanted, but it is not in force: ${problem}.`,
-    [`table ${table} in the kernel`, running],
-    APPLY,
+  const restsOn = [`table ${table} in the kernel`, running]
+  if (!walked.hit || decides(world, family, table, root, walked.hit))
+    return trail.unknown(
+      `What is in force is not all that is wanted: ${problem}. Explain tells what is wanted; to have it in force: pvenat apply.`,
+      ...restsOn,
+    )
+  trail.stop(`This is wanted, but it is not in force: ${problem}.`, restsOn, APPLY)
+}
+
+/**
+ * Whether the very rule that decided stands in the kernel among others than are wanted. Its hash tells of all rules before it, too, so
+ * its words are compared; that is good enough for a doubt, and would not be for writing.
+ */
+function decides({ inForce }: World, family: Family, table: Table, root: string, hit: Hit): boolean {
+  const saved = inForce.chains[family]
+  const hook = HOOKS.find((one) => one.table === table && one.to === root)
+  const { name } = hit.chain
+  const isLed =
+    name === root ||
+    [...saved.own.values()].some((rules) =>
+      rules.some(({ line }) => new RegExp(` -[jg] ${name}$`).test(line)),
+    )
+  const wanted = wordsOf(chainText(hit.chain, family)[hit.index]?.line ?? '')
+  const isThere = saved.own.get(`${table} ${name}`)?.some(({ line }) => wordsOf(line) === wanted) ?? false
+  const hasSets = setsOf(hit.rule).every(
+    (set) => inForce.sets.get(set.name)?.entries.join() === set.entries.join(),
   )
+  return isLed && isThere && hasSets && (!hook || saved.hooks.has(`${table} ${hook.from} ${root}`))
+}
+
+function wordsOf(line: string): string {
+  const bare = line
+    .replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
+    .replace(/\/(32|128)(?= |$)/g, '')
+  return bare.split(' ').sort().join(' ')
 }
 
 /** What differs on the way of a walk, in a clause; undefined when nothing does. */

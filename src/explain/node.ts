@@ -26,7 +26,7 @@ export function toNode(world: World, { packet, sender, flow, trail }: AtNode): v
   const served = socket
     ? `${socket.holder || 'a service of this node'} listens on ${proto} port ${flow.dport}`
     : undefined
-  whyNoForward(world, { packet, sender, flow, trail }, served !== undefined)
+  whyNoForward(world, { packet, sender, flow, trail }, served !== undefined || flow.dport === undefined)
   if (flow.dport === undefined)
     trail.pass(`It ends at this node itself: ${show(here)} is its own.`, 'ip addr show')
   else if (served !== undefined) trail.pass(`It ends at this node itself: ${served}.`, '/proc/net')

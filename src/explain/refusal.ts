@@ -69,6 +69,8 @@ function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender):
   const open = forwards.filter((one) =>
     one.external.some((address) => sameRange(address, packet.destination)),
   )
+  // Whoever has one whole address asks for nothing at the others.
+  if (open.length === 0 && forwards.every(({ full }) => full)) return undefined
   if (open.length === 0) {
     const have = [...new Set(forwards.flatMap((one) => one.external.map(show)))].join(', ')
     return {

@@ -8,6 +8,7 @@ import {
   node1Tree,
   Pvenat,
   removeTree,
+  saveLikeGui,
   type AskOptions,
   type Lab,
 } from '../lab/index.ts'
@@ -101,4 +102,62 @@ describe.each(backends)('explain on %s', (backend) => {
       expect({ exitCode, stdout }).toMatchObject({ exitCode: typeof answer === 'string' ? 1 : 0 })
     },
   )
+})
+
+describe('what is not IPv4 with ports', () => {
+  let lab: Lab
+  let tree: string
+  let pvenat: Pvenat
+
+  beforeAll(async () => {
+    lab = await createLab()
+    tree = await copyTree(node1Tree)
+    pvenat = new Pvenat(lab, 'legacy', tree)
+    await pvenat.configure()
+    await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0'])
+    const rules = [
+      'IN ACCEPT -dest 10.10.10.105 # NAT 203.0.113.7 full=1',
+      'IN HTTP(ACCEPT) # NAT [2001:db8:113::2]:8005 to=fd10::105',
+      'OUT ACCEPT -source fd10::105 # NAT',
+    ]
+    const text = `[OPTIONS]\nenable: 1\n[RULES]\n${rules.join('\n')}\n`
+    await saveLikeGui(tree, 'firewall/cluster.fw', text)
+    await Promise.all([
+      lab.serve('105', 'tcp', 80),
+      lab.serve('105', 'udp', 4711),
+      lab.serve('inet', 'tcp', 443),
+    ])
+    await pvenat.run('apply')
+  })
+  afterAll(async () => {
+    await lab.stop()
+    await removeTree(tree)
+  })
+
+  const explain = (...words: string[]) => pvenat.run('explain', ...words)
+
+  test('IPv6, in and out', async () => {
+    expect(await lab.ask('inet', 'tcp', '[2001:db8:113::2]:8005')).toMatchObject({ server: '105' })
+    const inward = await explain('tcp', '2001:db8:113::1', '[2001:db8:113::2]:8005')
+    expect(inward.stdout).toContain('sends it to [fd10::105]:80')
+    expect(inward.exitCode, inward.stdout).toBe(0)
+    expect(await lab.ask('105', 'tcp', '[2001:db8:113::1]:443')).toMatchObject({ seenAs: '2001:db8:113::2' })
+    const outward = await explain('tcp', 'fd10::105', '[2001:db8:113::1]:443')
+    expect(outward.stdout).toContain('seen as 2001:db8:113::2')
+    expect(outward.exitCode).toBe(0)
+  })
+
+  test('whatever arrives at an address that is the guest’s; a ping of the node’s', async () => {
+    expect(await lab.ask('inet', 'udp', '203.0.113.7:4711')).toMatchObject({ server: '105' })
+    const udp = await explain('udp', '203.0.113.1', '203.0.113.7:4711')
+    expect(udp).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('10.10.10.105:4711') as string })
+    // The same rule is for every protocol; nothing in the lab sends these.
+    for (const proto of ['icmp', 'esp', '41']) {
+      const { stdout, exitCode } = await explain(proto, '203.0.113.1', '203.0.113.7')
+      expect(stdout).toMatch(/The forward of cluster\.fw:4 sends it to 10\.10\.10\.105\./)
+      expect(exitCode).toBe(0)
+    }
+    const node = await explain('icmp', '203.0.113.1', '203.0.113.2')
+    expect(node.stdout).toContain('ends at this node itself')
+  })
 })

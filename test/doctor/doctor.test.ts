@@ -1,0 +1,146 @@
+// Findings that no namespace can bring about: versions, modules, a full table, what systemd says.
+import { expect, test } from 'vitest'
+import { parseIp, type Range } from '../../src/address.ts'
+import { examine } from '../../src/doctor/doctor.ts'
+import type { Finding, Patient } from '../../src/doctor/finding.ts'
+import { configEdit, quoted, withOption } from '../../src/fixes.ts'
+import { foreignNat } from '../../src/foreign.ts'
+import type { View } from '../../src/nat/view.ts'
+import { FACTS, worldAt } from '../explain/world.ts'
+
+const FILES = new Map([
+  ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'],
+])
+
+function examined(change: Partial<Patient> = {}, facts: Partial<Patient['facts']> = {}): Finding[] {
+  const world = worldAt(FILES, facts)
+  return examine({ ...world, sdnSnat: [], differs: [], errors: 0, ...change })
+}
+
+const ids = (findings: readonly Finding[]) => findings.map(({ id, severity }) => `${severity} ${id}`)
+
+function withSysctl(path: string, value: string | undefined): Partial<Patient['facts']> {
+  const sysctls = new Map(FACTS.sysctls)
+  if (value === undefined) sysctls.delete(path)
+  else sysctls.set(path, value)
+  return { sysctls }
+}
+
+test('a node without a fault', () => {
+  expect(examined()).toEqual([])
+})
+
+test('the keys of a finding stand in order', () => {
+  const [finding] = examined({ errors: 2 })
+  expect(Object.keys(finding ?? {})).toEqual(['id', 'severity', 'finding', 'restsOn', 'fix', 'why'])
+})
+
+test.each<[string, Partial<Patient['facts']>, string, string[]]>([
+  [
+    'a table of connections that is nearly full',
+    withSysctl('net/netfilter/nf_conntrack_count', '950'),
+    'error conntrack-full',
+    [
+      'sysctl -w net.netfilter.nf_conntrack_max=2000',
+      'pvesh set /nodes/pve1/firewall/options --nf_conntrack_max 2000',
+    ],
+  ],
+  [
+    'no connection tracking',
+    withSysctl('net/netfilter/nf_conntrack_max', undefined),
+    'error conntrack-missing',
+    ['modprobe nf_conntrack'],
+  ],
+  [
+    'no br_netfilter',
+    withSysctl('net/bridge/bridge-nf-call-iptables', undefined),
+    'warning bridge-nf-off',
+    [
+      'modprobe br_netfilter',
+      'sysctl -w net.bridge.bridge-nf-call-iptables=1',
+      'sysctl -w net.bridge.bridge-nf-call-ip6tables=1',
+    ],
+  ],
+  [
+    'an old Node.js',
+    { versions: { ...FACTS.versions, node: '18.9.1' } },
+    'error version-old',
+    ['apt install nodejs'],
+  ],
+  [
+    'no conntrack',
+    { versions: { ...FACTS.versions, conntrack: '' } },
+    'error program-missing',
+    ['apt install conntrack'],
+  ],
+  [
+    'a service that boot does not start',
+    { service: { running: true, enabled: 'disabled' } },
+    'warning service-disabled',
+    ['systemctl enable pvenat'],
+  ],
+  [
+    'a service that does not run',
+    { service: { running: false } },
+    'error service-stopped',
+    ['systemctl enable --now pvenat'],
+  ],
+  ['what could not be read', { unread: ['iptables-legacy-save: permission denied'] }, 'warning unread', []],
+])('%s', (_, facts, id, fix) => {
+  const findings = examined({}, facts)
+  expect(ids(findings)).toEqual([id])
+  expect(findings[0]?.fix).toEqual(fix)
+})
+
+function onNetwork(change: (network: View['network']) => View['network']): Finding[] {
+  const { view } = worldAt(FILES)
+  return examined({ view: { ...view, network: change(view.network) } })
+}
+
+test('an external address that the internet does not route', () => {
+  const address = parseIp('100.64.3.4') as Range
+  const findings = onNetwork((network) => ({
+    ...network,
+    external: network.external.slice(0, 1).map((one) => ({ ...one, addresses: [address] })),
+  }))
+  expect(ids(findings)).toEqual(['info behind-nat'])
+})
+
+test('no external interface', () => {
+  expect(ids(onNetwork((network) => ({ ...network, external: [] })))).toEqual(['error no-external'])
+})
+
+test('foreign rules with anything in their comments are read by their conditions', () => {
+  const save = [
+    '*nat',
+    ':PREROUTING ACCEPT [0:0]',
+    `-A PREROUTING -d 203.0.113.2/32 ! -i vmbr1 -p tcp -m comment --comment "it's \\"x\\" -j SNAT" -m tcp --dport 80 -j DNAT --to-destination 10.0.0.1`,
+    '-A PVENAT-DNAT -p tcp -j DNAT --to-destination 10.0.0.2',
+    '-A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE',
+    'COMMIT',
+    '',
+  ].join('\n')
+  const found = foreignNat({ tables: { ...FACTS.tables, legacy: { 4: save, 6: '' } } })
+  expect(found.map(({ kind, chain, ports, more }) => ({ kind, chain, ports, more }))).toEqual([
+    { kind: 'destination', chain: 'PREROUTING', ports: [[80, 80]], more: true },
+    { kind: 'source', chain: 'POSTROUTING', ports: undefined, more: false },
+  ])
+})
+
+test('what a user typed is one word of a shell line', () => {
+  expect(quoted('10.10.10.1/24,gw=10.10.10.1')).toBe('10.10.10.1/24,gw=10.10.10.1')
+  expect(quoted(`NAT 822 it's $(reboot)`)).toBe(`'NAT 822 it'\\''s $(reboot)'`)
+  const guest = { vmid: 105, name: 'x', type: 'lxc' as const, nics: [] }
+  const nic = { index: 0, firewall: false, addresses: {}, gateways: {} }
+  const config = 'net0: name=eth0,bridge=vmbr1;reboot,gw=10.0.0.1\n[snap]\nnet0: name=old\n'
+  expect(configEdit(guest, nic, config, 'gw', '10.0.0.2')).toBe(
+    `pct set 105 -net0 'name=eth0,bridge=vmbr1;reboot,gw=10.0.0.2'`,
+  )
+})
+
+test('an option goes before the free text', () => {
+  expect(withOption('NAT', 'snat=1')).toBe('NAT snat=1')
+  expect(withOption('NAT 822 ssh in', 'snat=1')).toBe('NAT 822 snat=1 ssh in')
+  expect(withOption('NAT: [2001:db8::7]:443 shop', 'snat=1')).toBe('NAT: [2001:db8::7]:443 snat=1 shop')
+  expect(withOption('NAT ssh 22', 'snat=1')).toBe('NAT snat=1 ssh 22')
+})

@@ -1,0 +1,106 @@
+/** The node of the tracer as explain sees it: everything that is wanted is in force, every guest runs and has this node as its gateway. */
+import { parseCidr, parseIp, type Range } from '../../src/address.ts'
+import type { World } from '../../src/explain/world.ts'
+import type { NodeFacts } from '../../src/facts.ts'
+import { compile, type Outcome } from '../../src/pipeline.ts'
+import type { Look } from '../../src/read.ts'
+import type { InForce, SavedTables } from '../../src/ruleset/inforce.ts'
+import { HOOKS, type Ruleset } from '../../src/ruleset/model.ts'
+import { chainText } from '../../src/ruleset/text.ts'
+import { bare, configOf, GUESTS, INTERFACES, lookAt, nodeAddress } from '../tracer/world.ts'
+
+const range = (text: string): Range => parseCidr(text) as Range
+
+export const FACTS: NodeFacts = {
+  backend: 'legacy',
+  sysctls: new Map([
+    ['net/ipv4/ip_forward', '1'],
+    ['net/ipv6/conf/all/forwarding', '1'],
+    ['net/bridge/bridge-nf-call-iptables', '1'],
+    ['net/bridge/bridge-nf-call-ip6tables', '1'],
+    ['net/netfilter/nf_conntrack_count', '10'],
+    ['net/netfilter/nf_conntrack_max', '1000'],
+    ['net/ipv4/conf/all/rp_filter', '2'],
+  ]),
+  links: [
+    ...INTERFACES.map(({ name }) => name),
+    ...['pvenat0', 'pvenat1'],
+    ...GUESTS.flatMap(({ vmid, kind, firewall }) => [
+      `${kind === 'qemu' ? 'tap' : 'veth'}${vmid}i0`,
+      ...(firewall ? [`fwbr${vmid}i0`] : []),
+    ]),
+  ].map((name) => ({ name, kind: '', master: '', mac: '', up: true })),
+  addresses: INTERFACES.flatMap(({ name, addresses }) =>
+    addresses.map((own) => ({ dev: name, ip: parseIp(bare(own)) as Range })),
+  ),
+  routes: [
+    { to: range('169.254.77.128/25'), dev: 'pvenat0', type: 'unicast', metric: 0 },
+    { to: range('fd77:0:0:1::/64'), dev: 'pvenat0', type: 'unicast', metric: 0 },
+    ...INTERFACES.flatMap(({ name, addresses }) =>
+      addresses.map((own) => ({ to: range(own), dev: name, type: 'unicast', metric: 0 })),
+    ),
+    ...['0.0.0.0/0', '::/0'].map((to) => ({ to: range(to), dev: 'vmbr0', type: 'unicast', metric: 0 })),
+  ],
+  policyRouting: false,
+  neighbours: [],
+  tables: { legacy: { 4: '', 6: '' }, nft: { 4: '', 6: '' } },
+  nftGuests: false,
+  holders: [],
+  service: { running: true, enabled: 'enabled' },
+  versions: {
+    node: '20.19.0',
+    kernel: '6.8.12-1-pve',
+    iptables: '1.8.11',
+    ipset: '7.22',
+    conntrack: '1.4.8',
+  },
+  unread: [],
+}
+
+/** The look at a tree, the guests' gateways filled in. */
+export function lookWithGateways(files: ReadonlyMap<string, string>): Look {
+  const look = lookAt(files)
+  const guests = GUESTS.map((guest) => {
+    const v4 = guest.bridge === 'vmbr0' ? '203.0.113.1' : nodeAddress(guest.bridge, 4)
+    const v6 = guest.addresses[1] === undefined ? undefined : nodeAddress(guest.bridge, 6)
+    const config = configOf(guest)
+      .replace(/ip=[^,\n]+/, `$&,gw=${v4}`)
+      .replace(/ip6=[^,\n]+/, `$&,gw6=${v6}`)
+    return { vmid: guest.vmid, type: guest.kind, config }
+  })
+  return { ...look, tree: { ...look.tree, guests } }
+}
+
+/** What the kernel shows when all of a ruleset is there. */
+export function allInForce({ chains, sets }: Ruleset): InForce {
+  const saved = (family: 4 | 6): SavedTables => {
+    const own = new Map(
+      chains[family].map((chain) => [
+        `${chain.table} ${chain.name}`,
+        chainText(chain, family).map((rule) => ({ ...rule, packets: 0, bytes: 0 })),
+      ]),
+    )
+    const hooks = HOOKS.filter(({ table, to }) => own.has(`${table} ${to}`))
+    return {
+      own,
+      hooks: new Map(hooks.map(({ table, from, to }) => [`${table} ${from} ${to}`, [0]])),
+      lengths: new Map(),
+      drops: false,
+    }
+  }
+  return {
+    chains: { 4: saved(4), 6: saved(6) },
+    sets: new Map(sets.map((set) => [set.name, { ...set, maxelem: 64 }])),
+  }
+}
+
+export function worldAt(files: ReadonlyMap<string, string>, facts: Partial<NodeFacts> = {}): World & Outcome {
+  const look = lookWithGateways(files)
+  const outcome = compile(look)
+  return {
+    ...outcome,
+    inForce: allInForce(outcome.ruleset),
+    facts: { ...FACTS, ...facts },
+    configs: new Map(look.tree.guests.map(({ vmid, config }) => [vmid, config])),
+  }
+}
