@@ -84,6 +84,7 @@ export function allInForce({ chains, sets }: Ruleset): InForce {
     return {
       own,
       hooks: new Map(hooks.map(({ table, from, to }) => [`${table} ${from} ${to}`, [0]])),
+      strays: new Map(),
       lengths: new Map(),
       drops: false,
     }
