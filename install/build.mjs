@@ -6,6 +6,17 @@ import { chmodSync, readFileSync } from 'node:fs'
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
 
+// The page of `pvenat web` goes in as text: nothing of it is read or made at run time.
+const folder = 'src/web/page'
+const minified = { bundle: true, minify: true, write: false, target: ['chrome109', 'firefox115', 'safari16'] }
+const [script, style] = await Promise.all(
+  ['main.ts', 'page.css'].map(async (name) => {
+    const { outputFiles } = await build({ ...minified, entryPoints: [`${folder}/${name}`], format: 'iife' })
+    return outputFiles[0].text
+  }),
+)
+const [html, icon] = ['page.html', 'icon.svg'].map((name) => readFileSync(`${folder}/${name}`, 'utf8'))
+
 await build({
   entryPoints: ['src/main.ts'],
   outfile: 'dist/pvenat.cjs',
@@ -14,7 +25,10 @@ await build({
   target: 'node18.19',
   format: 'cjs',
   banner: { js: '#!/usr/bin/env node' },
-  define: { PVENAT_VERSION: JSON.stringify(version) },
+  define: {
+    PVENAT_VERSION: JSON.stringify(version),
+    PVENAT_PAGE: JSON.stringify({ html, script, style, icon }),
+  },
   logLevel: 'warning',
 })
 chmodSync('dist/pvenat.cjs', 0o755)

@@ -8,9 +8,11 @@ import type { Context } from './context.ts'
 import { doctorCommand } from './doctor.ts'
 import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
+import { metricsCommand } from './metrics.ts'
 import { parseCommand } from './parse.ts'
 import { rollbackCommand } from './rollback.ts'
 import { statusCommand } from './status.ts'
+import { webCommand } from './web.ts'
 
 export interface Option {
   type: 'string' | 'boolean'
@@ -111,6 +113,31 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     examples: [{ line: 'pvenat doctor', says: 'each finding with a command that you can paste' }],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
+  web: {
+    run: webCommand,
+    says: 'a page to look at, and /metrics, of what the service says',
+    options: {
+      listen: {
+        ...{ type: 'string', value: 'WHERE' },
+        says: 'unix:/PATH or ADDRESS:PORT; beyond loopback with TLS and a login (127.0.0.1:8186)',
+      },
+      host: { type: 'string', value: 'NAMES', says: 'more names that a proxy before the loopback asks by' },
+      cert: { type: 'string', value: 'FILE', says: "certificate, instead of the GUI's" },
+      key: { type: 'string', value: 'FILE', says: 'its key' },
+      'pve-api': {
+        ...{ type: 'string', value: 'URL' },
+        says: 'where logins are checked (https://127.0.0.1:8006)',
+      },
+    },
+  },
+  metrics: {
+    run: metricsCommand,
+    says: 'figures in the form of Prometheus, of what the service says',
+    options: {
+      output: { type: 'string', value: 'FILE', says: 'write them there in one step' },
+      top: { type: 'string', value: 'N', says: 'rules with series of their own; the rest is one (50)' },
+    },
+  },
   rollback: {
     run: rollbackCommand,
     says: 'stop the service and remove every trace',

@@ -1,0 +1,44 @@
+/** Server-Sent Events: whoever looks at the page is told which documents are new; they fetch what they want of them. */
+import type { ServerResponse } from 'node:http'
+
+const MAX_STREAMS = 32
+/** Keeps proxies from ending a quiet stream. */
+const PING_MS = 10_000
+/** Then the browser asks anew, and with it the login is looked at anew. */
+const LIFE_MS = 5 * 60_000
+/** Whoever does not read what is sent is left. */
+const MAX_UNREAD = 64 * 1024
+
+export interface Events {
+  /** False when there are too many already. The head of the answer must have been written. */
+  add: (response: ServerResponse, first: string) => boolean
+  tell: (data: string) => void
+  close: () => void
+}
+
+export function makeEvents(): Events {
+  const streams = new Set<ServerResponse>()
+  const write = (text: string): void => {
+    for (const one of streams) {
+      if (one.writableLength > MAX_UNREAD) one.destroy()
+      else one.write(text)
+    }
+  }
+  const pings = setInterval(() => write(': \n\n'), PING_MS)
+  const add = (response: ServerResponse, first: string): boolean => {
+    if (streams.size >= MAX_STREAMS) return false
+    const life = setTimeout(() => response.end(), LIFE_MS)
+    streams.add(response)
+    response.on('close', () => {
+      clearTimeout(life)
+      streams.delete(response)
+    })
+    response.write(`retry: 1000\ndata: ${first}\n\n`)
+    return true
+  }
+  const close = (): void => {
+    clearInterval(pings)
+    for (const one of streams) one.destroy()
+  }
+  return { add, tell: (data) => write(`data: ${data}\n\n`), close }
+}

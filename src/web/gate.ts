@@ -1,0 +1,62 @@
+/** Which requests are answered at all, decided from their line and headers alone; who asks is login.ts. */
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** As much of a request as is looked at. */
+export interface Asked {
+  method: string
+  url: string
+  headers: IncomingHttpHeaders
+}
+
+/** The paths that there are. */
+export const PATHS = [
+  ...['/', '/app.js', '/style.css', '/icon.svg', '/metrics'],
+  ...['/api/events', '/api/status', '/api/problems', '/api/list', '/api/counters', '/api/history'],
+] as const
+export type Path = (typeof PATHS)[number]
+
+export type Verdict = { path: Path; ids: string[] } | { refuse: 400 | 403 | 404 | 405 | 414 | 421 }
+
+const MAX_URL = 4096
+/** Rules whose history may be asked for at once. */
+export const MAX_IDS = 100
+
+/**
+ * The verdict on one request. `hosts`: names that it may be asked by; undefined where any will do, because a login is asked for.
+ * The name is looked at because a page of somebody else, whose name is made to lead to the loopback, runs in the browser of
+ * whoever is at the other end of the tunnel.
+ */
+export function judge({ method, url, headers }: Asked, hosts: ReadonlySet<string> | undefined): Verdict {
+  if (url.length > MAX_URL) return { refuse: 414 }
+  if (headers.host === undefined || (hosts && !hosts.has(nameOf(headers.host)))) return { refuse: 421 }
+  if (isForeign(url, headers)) return { refuse: 403 }
+  if (method !== 'GET' && method !== 'HEAD') return { refuse: 405 }
+  if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0')
+    return { refuse: 400 }
+  const [path = '', ...query] = url.split('?')
+  const known = PATHS.find((one) => one === path)
+  if (known === undefined || query.length > (known === '/api/history' ? 1 : 0)) return { refuse: 404 }
+  const ids = idsOf(query[0] ?? '')
+  return ids ? { path: known, ids } : { refuse: 400 }
+}
+
+/** The name or address of a Host header, without its port. */
+function nameOf(host: string): string {
+  return host.replace(/:\d+$/, '').toLowerCase()
+}
+
+/** Whether another site asks in the user's name. A link to the page is no such thing: who follows it sees the page, the site does not. */
+function isForeign(url: string, { origin, host, ...headers }: IncomingHttpHeaders): boolean {
+  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) return true
+  const site = headers['sec-fetch-site']
+  if (site === undefined || site === 'same-origin' || site === 'none') return false
+  const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+  return !(isLink && url === '/')
+}
+
+/** Of `ids=a,b,c`; undefined when it is nothing of the kind. */
+function idsOf(query: string): string[] | undefined {
+  if (query === '') return []
+  const list = /^ids=([A-Za-z0-9_,-]+)$/.exec(query)?.[1]?.split(',')
+  return list && list.length <= MAX_IDS ? list : undefined
+}

@@ -1,0 +1,123 @@
+/** What the service publishes in its run folder, read again whenever it changes. Nothing else of the node is read for the page. */
+import { createHash } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { field, members, parseJson } from '../json.ts'
+import type { Located } from '../show/diagnostics.ts'
+import type { Row } from '../show/list.ts'
+
+/** status.json, as far as it is used here. Times are ISO 8601. */
+export interface Status {
+  inStep: boolean
+  firewall: string | null
+  backend: string | null
+  lastApply: string | null
+  lastError: string | null
+  degraded: string | null
+  external: { interface: string; addresses: string[] }[]
+  internal: { interface: string; network: string; address: string }[]
+  counts: Record<Row['state'], number>
+  diagnostics: Problem[]
+  since: string | null
+  node: string
+  version: string
+  startedAt: string | null
+  updatedAt: string
+  applyMs: number | null
+  lockMs: number | null
+  applies: number
+  repairs: Record<string, number>
+}
+
+/** A diagnostic with the line that it points into. */
+export type Problem = Located & { text: string }
+
+/** counters.json: packets and bytes of each rule by its id, as the kernel had them at that time. */
+export interface Counters {
+  at: string
+  rules: ReadonlyMap<string, readonly [packets: number, bytes: number]>
+}
+
+/** What stands in the folder. A part is undefined while its file is not there or makes no sense. */
+export interface Published {
+  status: Status | undefined
+  rows: Row[]
+  counters: Counters | undefined
+}
+
+export type Part = keyof Published
+
+const FILES: Readonly<Record<Part, string>> = {
+  status: 'status.json',
+  rows: 'list.json',
+  counters: 'counters.json',
+}
+
+/** A file of ten thousand rules has some megabytes; what is longer is not ours. */
+const MAX_BYTES = 64 * 1024 * 1024
+
+/** All three files, once. */
+export async function readPublished(runDir: string): Promise<Published> {
+  const [status, rows, counters] = await Promise.all(
+    Object.values(FILES).map((name) => readFile(join(runDir, name), 'utf8').catch(() => '')),
+  )
+  return { status: toStatus(status ?? ''), rows: toRows(rows ?? ''), counters: toCounters(counters ?? '') }
+}
+
+export interface Folder {
+  readonly published: Published
+  /** Looks whether files are new, reads those, and tells which parts have changed. */
+  refresh: () => Promise<Part[]>
+}
+
+/** The folder with what was read of it last. */
+export function openFolder(runDir: string): Folder {
+  const published: Published = { status: undefined, rows: [], counters: undefined }
+  const seen = new Map<Part, string>()
+  const hashes = new Map<Part, string>()
+  const readPart = async (part: Part): Promise<boolean> => {
+    const file = join(runDir, FILES[part])
+    const found = await stat(file).catch(() => undefined)
+    const key = found ? `${found.ino} ${found.mtimeMs} ${found.size}` : ''
+    if (key === (seen.get(part) ?? '')) return false
+    seen.set(part, key)
+    const text = found && found.size <= MAX_BYTES ? await readFile(file, 'utf8').catch(() => '') : ''
+    const hash = createHash('sha1').update(text).digest('hex')
+    if (hash === hashes.get(part)) return false
+    hashes.set(part, hash)
+    if (part === 'status') published.status = toStatus(text)
+    if (part === 'rows') published.rows = toRows(text)
+    if (part === 'counters') published.counters = toCounters(text)
+    return true
+  }
+  const refresh = async (): Promise<Part[]> => {
+    const changed: Part[] = []
+    for (const part of Object.keys(FILES) as Part[]) if (await readPart(part)) changed.push(part)
+    return changed
+  }
+  return { published, refresh }
+}
+
+function toStatus(text: string): Status | undefined {
+  const value = parseJson(text)
+  const isWhole =
+    typeof field(value, 'inStep') === 'boolean' &&
+    typeof field(value, 'updatedAt') === 'string' &&
+    ['external', 'internal', 'diagnostics'].every((key) => Array.isArray(field(value, key)))
+  return isWhole ? (value as Status) : undefined
+}
+
+function toRows(text: string): Row[] {
+  const value = parseJson(text)
+  return Array.isArray(value) ? (value as Row[]).filter((row) => typeof field(row, 'id') === 'string') : []
+}
+
+function toCounters(text: string): Counters | undefined {
+  const value = parseJson(text)
+  const at = field(value, 'at')
+  if (typeof at !== 'string') return undefined
+  const rules = members(field(value, 'rules')).flatMap(([id, pair]): [string, [number, number]][] =>
+    Array.isArray(pair) ? [[id, [Number(pair[0]) || 0, Number(pair[1]) || 0]]] : [],
+  )
+  return { at, rules: new Map(rules) }
+}

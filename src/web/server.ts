@@ -1,0 +1,138 @@
+/** `pvenat web`: a handful of fixed paths, GET and HEAD, over what the service publishes. */
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { begin, refuse, send, TEXT } from './answer.ts'
+import { PAGE } from './assets.ts'
+import { makeEvents, type Events } from './events.ts'
+import { judge, type Path } from './gate.ts'
+import { bodyOf, textBody, type Body, type Live } from './live.ts'
+import type { Standing } from './login.ts'
+import { DEFAULT_TOP, renderMetrics } from './metrics.ts'
+import { pageHistory } from './view.ts'
+
+export interface Door {
+  /** Names by which it may be asked; undefined: any, since a login is asked for. */
+  hosts: ReadonlySet<string> | undefined
+  /** Undefined: whoever gets here may see it. */
+  login: ((headers: IncomingMessage['headers']) => Promise<Standing>) | undefined
+  /** Undefined: without TLS. */
+  tls: { cert: Buffer; key: Buffer } | undefined
+}
+
+/** How often the run folder is looked at. */
+const LOOK_MS = 250
+
+/** Nobody may be slow, large or many. */
+const LIMITS: ServerOptions = {
+  maxHeaderSize: 8 * 1024,
+  headersTimeout: 5000,
+  requestTimeout: 5000,
+  connectionsCheckingInterval: 1000,
+  keepAliveTimeout: 5000,
+}
+const MAX_CONNECTIONS = 128
+const SILENT_MS = 30_000
+
+export interface Web {
+  server: Server | TlsServer
+  close: () => void
+}
+
+export function makeWeb(live: Live, door: Door): Web {
+  const events = makeEvents()
+  const listener = (request: IncomingMessage, response: ServerResponse): void =>
+    void answer(request, response, live, door, events).catch(() => response.destroy())
+  const server = door.tls
+    ? createTlsServer({ ...LIMITS, ...door.tls, minVersion: 'TLSv1.2', handshakeTimeout: 5000 }, listener)
+    : createServer(LIMITS, listener)
+  server.maxConnections = MAX_CONNECTIONS
+  server.setTimeout(SILENT_MS)
+  server.on('checkContinue', listener)
+  server.on('clientError', (_error, socket) => socket.destroy())
+  const stopLooking = keepLooking(live, events)
+  const close = (): void => {
+    stopLooking()
+    events.close()
+    server.close()
+    server.closeAllConnections()
+  }
+  return { server, close }
+}
+
+function keepLooking(live: Live, events: Events): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let isOver = false
+  const look = async (): Promise<void> => {
+    if (await live.refresh().catch(() => false)) events.tell(live.versions())
+    if (!isOver) timer = setTimeout(() => void look(), LOOK_MS)
+  }
+  void look()
+  return () => {
+    isOver = true
+    clearTimeout(timer)
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  live: Live,
+  { hosts, login }: Door,
+  events: Events,
+): Promise<void> {
+  const { method = '', url = '', headers } = request
+  const verdict = judge({ method, url, headers }, hosts)
+  if ('refuse' in verdict) return refuse(response, verdict.refuse)
+  const standing = login ? await login(headers) : 'good'
+  if (standing === 'unknown') return refuse(response, 401)
+  if (standing === 'poor') return refuse(response, 403, 'this needs the privilege Sys.Audit on this node')
+  if (standing === 'busy') return refuse(response, 503)
+  const { path, ids } = verdict
+  if (path !== '/api/events') return send(request, response, typeOf(path), bodyAt(path, ids, live))
+  begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
+  if (method === 'HEAD' || !events.add(response, live.versions())) response.end()
+}
+
+function typeOf(path: Path): string {
+  if (path === '/') return 'text/html; charset=utf-8'
+  if (path === '/app.js') return 'text/javascript; charset=utf-8'
+  if (path === '/style.css') return 'text/css; charset=utf-8'
+  if (path === '/icon.svg') return 'image/svg+xml'
+  return path === '/metrics' ? `${TEXT}; version=0.0.4` : 'application/json'
+}
+
+const PAGE_BODIES: ReadonlyMap<Path, Body> = new Map([
+  ['/', textBody(PAGE.html)],
+  ['/app.js', textBody(PAGE.script)],
+  ['/style.css', textBody(PAGE.style)],
+  ['/icon.svg', textBody(PAGE.icon)],
+])
+
+function bodyAt(path: Exclude<Path, '/api/events'>, ids: string[], live: Live): Body {
+  const now = Date.now()
+  switch (path) {
+    case '/':
+    case '/app.js':
+    case '/style.css':
+    case '/icon.svg':
+      return PAGE_BODIES.get(path) as Body
+    case '/metrics':
+      return textBody(renderMetrics(live.folder.published, now, DEFAULT_TOP))
+    case '/api/history':
+      return bodyOf(pageHistory(ids, live.history, now))
+    case '/api/status':
+      return live.body('status')
+    case '/api/problems':
+      return live.body('problems')
+    case '/api/list':
+      return live.body('list')
+    case '/api/counters':
+      return live.body('counters')
+  }
+}

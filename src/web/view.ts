@@ -1,0 +1,62 @@
+/** What the page is given, made of what the service publishes. */
+import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
+import type { Row } from '../show/list.ts'
+import type { History } from './history.ts'
+import type { Counters, Problem, Published, Status } from './published.ts'
+
+/** A rule of the list; `via`: the bridge that its inner address is behind, null when it is behind none. */
+export type PageRow = Row & { via: string | null }
+
+/** The status without the problems, which change less often. Null: the service has not said anything. */
+export type PageStatus = (Omit<Status, 'diagnostics'> & { diagnostics: undefined }) | null
+
+/** `rules`: connections ever and in the last hour, by id. `since`: when counting began (ms), null before. */
+export interface PageCounters {
+  since: number | null
+  rules: Record<string, [ever: number, hour: number]>
+}
+
+/** By id: connections in each minute of the last hour, the present one last. */
+export interface PageHistory {
+  since: number | null
+  rules: Record<string, number[]>
+}
+
+export function pageRows({ rows, status }: Published): PageRow[] {
+  const behind = (status?.internal ?? []).flatMap((one): [string, Range][] => {
+    const network = parseCidr(one.network)
+    return network ? [[one.interface, network]] : []
+  })
+  const bridgeOf = (text: string | null): string | null => {
+    const first = text?.split(', ')[0] ?? ''
+    const address = parseIp(first) ?? parseRange(first)
+    return (address && behind.find(([, network]) => contains(network, address))?.[0]) ?? null
+  }
+  return rows.map((row) => ({
+    ...row,
+    via: bridgeOf(row.kind === 'forward' ? row.inner.address : row.source),
+  }))
+}
+
+export function pageStatus({ status }: Published): PageStatus {
+  return status ? { ...status, diagnostics: undefined } : null
+}
+
+export function pageProblems({ status }: Published): Problem[] {
+  return status?.diagnostics ?? []
+}
+
+export function pageCounters(counters: Counters | undefined, history: History, now: number): PageCounters {
+  const rules = [...(counters?.rules ?? [])].map(([id, [packets]]): [string, [number, number]] => [
+    id,
+    [packets, history.hour(id, now)],
+  ])
+  return { since: history.since ?? null, rules: Object.fromEntries(rules) }
+}
+
+export function pageHistory(ids: readonly string[], history: History, now: number): PageHistory {
+  return {
+    since: history.since ?? null,
+    rules: Object.fromEntries(ids.map((id) => [id, history.of(id, now)])),
+  }
+}
