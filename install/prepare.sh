@@ -41,6 +41,8 @@ want iproute2 ip
 want util-linux unshare nsenter setpriv flock
 want mount mount
 want procps ps sysctl
+want chromium chromium
+want openssl openssl
 [ -e /proc/sys/net/bridge ] || want kmod modprobe
 { [ -s /etc/services ] && [ -s /etc/protocols ]; } || missing="$missing netbase"
 [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d node_modules ] || missing="$missing ca-certificates"
@@ -54,6 +56,19 @@ if [ -n "$missing" ]; then
     </dev/null >/dev/null || die "apt-get could not install:$missing"
   hash -r
   has_node || die "node $(node --version 2>/dev/null) at $(command -v node) is too old: 18.19 or 20.5 is needed"
+fi
+
+# Of Prometheus only the tool that reads metrics: to install the package would start its daemon.
+if ! has promtool; then
+  echo 'fetching promtool'
+  unpacked=$(mktemp -d)
+  {
+    apt-get -qq update
+    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb .)
+    install -m 755 "$unpacked/usr/bin/promtool" /usr/local/bin/promtool
+  } </dev/null >/dev/null || die 'could not fetch promtool'
+  rm -rf "$unpacked"
+  hash -r
 fi
 
 # The lab is like a Proxmox VE node, where bridged packets pass iptables. Loading the module would switch that on for

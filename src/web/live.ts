@@ -16,7 +16,7 @@ export interface Body {
   zipped: () => Promise<Buffer>
 }
 
-export const DOCUMENTS = ['status', 'problems', 'list', 'counters'] as const
+const DOCUMENTS = ['status', 'problems', 'list', 'counters'] as const
 export type Document = (typeof DOCUMENTS)[number]
 
 export interface Live {

@@ -27,10 +27,16 @@ export function pageRows({ rows, status }: Published): PageRow[] {
     const network = parseCidr(one.network)
     return network ? [[one.interface, network]] : []
   })
+  const known = new Map<string, string | null>()
+  const find = (text: string): string | null => {
+    const address = parseIp(text) ?? parseRange(text)
+    return (address && behind.find(([, network]) => contains(network, address))?.[0]) ?? null
+  }
+  // Many rules lead to few addresses.
   const bridgeOf = (text: string | null): string | null => {
     const first = text?.split(', ')[0] ?? ''
-    const address = parseIp(first) ?? parseRange(first)
-    return (address && behind.find(([, network]) => contains(network, address))?.[0]) ?? null
+    if (!known.has(first)) known.set(first, find(first))
+    return known.get(first) ?? null
   }
   return rows.map((row) => ({
     ...row,

@@ -37,7 +37,7 @@ const ROW = 20
 const GAP = 12
 const TOP = 34
 
-export const targetHeight = (lines: number): number => HEAD + lines * ROW + 4
+const targetHeight = (lines: number): number => HEAD + lines * ROW + 4
 
 export function layOut(scene: Scene, width: number): Layout {
   return width < NARROW ? downwards(scene, width) : sideways(scene, width)

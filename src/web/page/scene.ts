@@ -52,24 +52,18 @@ const MAX_LINES = 30
 const MAX_EXPANDED = 24
 
 export function makeScene(input: SceneInput): Scene {
-  const groups = new Map<string, Item[]>()
-  for (const item of input.items) {
-    if (item.row.kind !== 'forward' && item.row.kind !== 'egress') continue
-    const key = targetKey(item)
-    groups.set(key, [...(groups.get(key) ?? []), item])
-  }
+  const drawn = input.items.filter(({ row }) => row.kind === 'forward' || row.kind === 'egress')
+  const groups = groupBy(drawn, targetKey)
   const chosen = choose(groups, input)
   const total = chosen.reduce((sum, [, items]) => sum + items.length, 0)
   const known = new Set(input.external.flatMap(({ addresses }) => addresses).slice(0, MAX_ADDRESSES))
   const targets = chosen.map(([key, items]) => toTarget(key, items, total, known, input))
   const used = new Set(targets.flatMap(({ lines }) => lines.map(({ address }) => address)))
-  const shownRules = chosen.reduce((sum, [, items]) => sum + items.length, 0)
-  const all = [...groups.values()].reduce((sum, items) => sum + items.length, 0)
   return {
     addresses: addressesOf(input, used, known),
     bridges: bridgesOf(input, targets),
     targets,
-    hidden: { targets: groups.size - chosen.length, rules: all - shownRules },
+    hidden: { targets: groups.size - chosen.length, rules: drawn.length - total },
   }
 }
 
