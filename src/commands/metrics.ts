@@ -3,14 +3,14 @@ import { chmod } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { writeWhole } from '../node/state.ts'
 import { DEFAULT_TOP, renderMetrics } from '../web/metrics.ts'
-import { readPublished } from '../web/published.ts'
+import { readFolder } from '../web/published.ts'
 import { UsageError, type Context } from './context.ts'
 
 export async function metricsCommand({ io, paths, values }: Context): Promise<number> {
   const top = values.top === undefined ? DEFAULT_TOP : Number(values.top)
   if (!Number.isInteger(top) || top < 0 || top > 10_000)
     throw new UsageError('--top takes a number from 0 to 10000')
-  const text = renderMetrics(await readPublished(paths.runDir), Date.now(), top)
+  const text = renderMetrics(await readFolder(paths.runDir), Date.now(), top)
   if (values.output === undefined) io.stdout(text)
   else await writeReadable(String(values.output), text)
   return 0

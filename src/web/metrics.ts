@@ -1,7 +1,8 @@
 /** Figures in the text form of Prometheus. Names and labels are a promise to whoever draws graphs of them. */
 import type { Row } from '../show/list.ts'
 import { VERSION } from '../version.ts'
-import type { Published, Status } from './published.ts'
+import type { Status } from '../show/status.ts'
+import type { Published } from './published.ts'
 
 type Labels = Record<string, string>
 type Sample = [value: number, labels?: Labels]
@@ -28,7 +29,7 @@ export function renderMetrics(published: Published, now: number, top: number): s
 function statusMetrics(status: Status | undefined, now: number): Metric[] {
   const build = gauge('build_info', 'Always 1; the version of pvenat is a label.', [1, { version: VERSION }])
   const up = gauge('up', 'Whether the service has said how it is within the last 30 seconds.', [
-    status && now - Date.parse(status.updatedAt) < STALE_MS ? 1 : 0,
+    status && status.pid !== null && now - Date.parse(status.updatedAt) < STALE_MS ? 1 : 0,
   ])
   if (!status) return [build, up]
   const { lastApply, applyMs, lockMs, repairs, counts } = status
@@ -51,13 +52,9 @@ function statusMetrics(status: Status | undefined, now: number): Metric[] {
       "For how long the last apply held pve-firewall's lock at most.",
       ...seconds(lockMs),
     ),
-    counter('applies_total', 'How often the kernel was written.', [status.applies ?? 0]),
-    counter(
-      'repairs_total',
-      'What somebody else had changed and was put back.',
-      ...perKey(repairs ?? {}, 'kind'),
-    ),
-    gauge('rules', 'Rules marked NAT by their state.', ...perKey({ ...counts }, 'state')),
+    counter('applies_total', 'How often the kernel was written.', [status.applies]),
+    counter('repairs_total', 'What somebody else had changed and was put back.', ...perKey(repairs, 'kind')),
+    gauge('rules', 'Rules marked NAT by their state.', ...perKey(counts, 'state')),
     gauge('diagnostics', 'Problems of what was typed, by code.', ...byCode(status)),
   ]
 }

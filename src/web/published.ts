@@ -3,34 +3,11 @@ import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, members, parseJson } from '../json.ts'
-import type { Located } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
-
-/** status.json, as far as it is used here. Times are ISO 8601. */
-export interface Status {
-  inStep: boolean
-  firewall: string | null
-  backend: string | null
-  lastApply: string | null
-  lastError: string | null
-  degraded: string | null
-  external: { interface: string; addresses: string[] }[]
-  internal: { interface: string; network: string; address: string }[]
-  counts: Record<Row['state'], number>
-  diagnostics: Problem[]
-  since: string | null
-  node: string
-  version: string
-  startedAt: string | null
-  updatedAt: string
-  applyMs: number | null
-  lockMs: number | null
-  applies: number
-  repairs: Record<string, number>
-}
+import type { Status } from '../show/status.ts'
 
 /** A diagnostic with the line that it points into. */
-export type Problem = Located & { text: string }
+export type Problem = Status['diagnostics'][number]
 
 /** counters.json: packets and bytes of each rule by its id, as the kernel had them at that time. */
 export interface Counters {
@@ -57,7 +34,7 @@ const FILES: Readonly<Record<Part, string>> = {
 const MAX_BYTES = 64 * 1024 * 1024
 
 /** All three files, once. */
-export async function readPublished(runDir: string): Promise<Published> {
+export async function readFolder(runDir: string): Promise<Published> {
   const [status, rows, counters] = await Promise.all(
     Object.values(FILES).map((name) => readFile(join(runDir, name), 'utf8').catch(() => '')),
   )

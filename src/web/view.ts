@@ -2,7 +2,8 @@
 import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
 import type { Row } from '../show/list.ts'
 import type { History } from './history.ts'
-import type { Counters, Problem, Published, Status } from './published.ts'
+import type { Status } from '../show/status.ts'
+import type { Counters, Problem, Published } from './published.ts'
 
 /** A rule of the list; `via`: the bridge that its inner address is behind, null when it is behind none. */
 export type PageRow = Row & { via: string | null }

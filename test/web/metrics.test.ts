@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cli } from '../../src/cli.ts'
 import { renderMetrics } from '../../src/web/metrics.ts'
-import { readPublished } from '../../src/web/published.ts'
+import { readFolder } from '../../src/web/published.ts'
 import { RunFolder, told } from './published.ts'
 
 let folder: RunFolder
@@ -26,7 +26,7 @@ function promtool(text: string): Promise<string> {
 }
 
 const metrics = async (top = 50): Promise<string> =>
-  renderMetrics(await readPublished(folder.dir), Date.now(), top)
+  renderMetrics(await readFolder(folder.dir), Date.now(), top)
 const value = (text: string, name: string): number =>
   Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
 
@@ -73,9 +73,9 @@ test('the busiest rules have series of their own, and the rest is one', async ()
 })
 
 test('a service that says nothing is down, whatever it said last', async () => {
-  const published = await readPublished(folder.dir)
+  const published = await readFolder(folder.dir)
   expect(value(renderMetrics(published, Date.now() + 60_000, 5), 'pvenat_up')).toBe(0)
-  const none = renderMetrics(await readPublished('/nonexistent'), Date.now(), 5)
+  const none = renderMetrics(await readFolder('/nonexistent'), Date.now(), 5)
   expect(value(none, 'pvenat_up')).toBe(0)
   expect(none).not.toContain('in_step')
 })

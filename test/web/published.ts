@@ -3,7 +3,8 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Row } from '../../src/show/list.ts'
-import type { Problem, Status } from '../../src/web/published.ts'
+import type { Status } from '../../src/show/status.ts'
+import type { Problem } from '../../src/web/published.ts'
 
 const NAMES = ['web', 'mail', 'db', 'git', 'shop', 'wiki', 'build', 'game', 'vpn', 'proxy', 'cache', 'ldap']
 
@@ -37,7 +38,15 @@ export function told(count: number, badEvery = 0): Told {
       ...{ conflict: tally('conflict'), quarantined: 0 },
     },
     diagnostics: rows.filter(({ state }) => state === 'error' || state === 'conflict').map(problemOf),
-    ...{ since: now, node: 'pve1', version: '0.1.0', startedAt: now, updatedAt: now },
+    ...{
+      since: now,
+      node: 'pve1',
+      version: '0.1.0',
+      pid: 4711,
+      startedAt: now,
+      updatedAt: now,
+      lookedAt: now,
+    },
     ...{ applyMs: 41.5, lockMs: 12.25, applies: 3 },
     repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0 },
   }

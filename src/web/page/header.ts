@@ -46,6 +46,7 @@ function judge(status: PageStatus, isConnected: boolean, now: number): [Mood, st
   if (!isConnected) return ['unsure', 'No connection', 'pvenat web does not answer; what is shown may be old']
   if (!status)
     return ['unsure', 'Nothing known', 'the service has not said anything; is pvenat.service running?']
+  if (status.pid === null) return ['unsure', 'Service stopped', 'what was in force stays']
   const silence = now - Date.parse(status.updatedAt)
   if (silence > SILENT_MS)
     return ['unsure', 'Service silent', `for ${span(silence)}; what was in force stays`]
