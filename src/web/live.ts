@@ -20,6 +20,7 @@ const DOCUMENTS = ['status', 'problems', 'list', 'counters'] as const
 export type Document = (typeof DOCUMENTS)[number]
 
 export interface Live {
+  readonly runDir: string
   readonly folder: Folder
   readonly history: History
   body: (name: Document) => Body
@@ -60,7 +61,7 @@ export function makeLive(runDir: string): Live {
   const body = (name: Document): Body => bodies.get(name) as Body
   const versions = (): string =>
     JSON.stringify(Object.fromEntries(DOCUMENTS.map((name) => [name, body(name).version])))
-  return { folder, history, body, versions, refresh }
+  return { runDir, folder, history, body, versions, refresh }
 }
 
 /** A value as JSON. */

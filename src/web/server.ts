@@ -7,6 +7,8 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { watch, type FSWatcher } from 'node:fs'
+import { basename } from 'node:path'
 import { begin, refuse, send, TEXT } from './answer.ts'
 import { PAGE } from './assets.ts'
 import { makeEvents, type Events } from './events.ts'
@@ -25,8 +27,8 @@ export interface Door {
   tls: { cert: Buffer; key: Buffer } | undefined
 }
 
-/** How often the run folder is looked at. */
-const LOOK_MS = 250
+/** How often the run folder is looked at when it says nothing. */
+const LOOK_MS = 1000
 
 /** Nobody may be slow, large or many. */
 const LIMITS: ServerOptions = {
@@ -65,17 +67,45 @@ export function makeWeb(live: Live, door: Door): Web {
   return { server, close }
 }
 
+/** Looks when the folder says that something was renamed in it, and by the clock: the folder may come and go. */
 function keepLooking(live: Live, events: Events): () => void {
-  let timer: NodeJS.Timeout | undefined
-  let isOver = false
+  let watcher: FSWatcher | undefined
+  let isLooking = false
+  let isAsked = false
   const look = async (): Promise<void> => {
-    if (await live.refresh().catch(() => false)) events.tell(live.versions())
-    if (!isOver) timer = setTimeout(() => void look(), LOOK_MS)
+    isAsked = true
+    if (isLooking) return
+    isLooking = true
+    while (isAsked) {
+      isAsked = false
+      if (await live.refresh().catch(() => false)) events.tell(live.versions())
+    }
+    isLooking = false
   }
-  void look()
+  const hint = (): void => void look()
+  const byClock = (): void => {
+    watcher ??= watchFolder(live.runDir, hint, () => (watcher = undefined))
+    hint()
+  }
+  byClock()
+  const timer = setInterval(byClock, LOOK_MS)
   return () => {
-    isOver = true
-    clearTimeout(timer)
+    clearInterval(timer)
+    watcher?.close()
+  }
+}
+
+/** Undefined while there is no such folder; `gone` is called when it ends. */
+function watchFolder(dir: string, hint: () => void, gone: () => void): FSWatcher | undefined {
+  try {
+    const watcher = watch(dir, (event, name) => {
+      hint()
+      // The folder itself was removed: what comes in its place is another one.
+      if (event === 'rename' && name === basename(dir)) watcher.close()
+    })
+    return watcher.on('error', () => watcher.close()).on('close', gone)
+  } catch {
+    return undefined
   }
 }
 

@@ -12,6 +12,11 @@ export interface DetailInput {
 }
 
 export function renderDetail(root: HTMLElement, input: DetailInput | undefined, close: () => void): void {
+  // What stands there stays while nothing of it changes: somebody may be reading, or have the focus in it.
+  const { item: one, counts: now, history: past, status } = input ?? {}
+  const key = JSON.stringify([one, now, past?.since, one && past?.rules[one.id], status?.node])
+  if (root.dataset['key'] === key) return
+  root.dataset['key'] = key
   if (!input) {
     root.replaceChildren(h('p', { class: 'hint' }, 'Choose a line or a row to follow its way.'))
     return

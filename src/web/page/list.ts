@@ -117,8 +117,8 @@ export function makeList(root: HTMLElement, { choose, sort, seen }: Calls): List
 
 function buildTable(sort: (key: SortKey) => void) {
   const heads = HEADS.map(([text, key]) => headOf(text, key, sort))
-  const space = h('div', { role: 'rowgroup', class: 'space' })
-  const words = { role: 'group', 'aria-label': 'Rows; arrow keys choose one' }
+  const space = h('div', { role: 'none', class: 'space' })
+  const words = { role: 'rowgroup', 'aria-label': 'Rows; arrow keys choose one' }
   const scroller = h('div', { class: 'scroller', tabindex: 0, ...words }, space)
   const head = h('div', { role: 'row', class: 'head-row' }, ...heads)
   const table = h(

@@ -136,10 +136,10 @@ function drawLine(
     'g',
     {
       ...{ class: `line ${line.state} ${line.way}${isChosen ? ' chosen' : ''}`, role: 'option' },
-      ...{ tabindex: isStop ? 0 : -1, 'aria-selected': isChosen, 'data-key': line.id },
+      ...{ tabindex: isStop ? 0 : -1, 'aria-selected': String(isChosen), 'data-key': line.id },
       ...(single ? { 'data-id': single.id } : { 'data-target': line.target }),
-      'aria-label': spoken(line, count),
     },
+    s('title', {}, spoken(line, count)),
     s('path', { d: path, class: 'reach' }),
     s('path', { d: path, class: 'way', 'stroke-width': weight(line, hour) * (layout.isNarrow ? 0.6 : 1) }),
     s('path', { d: arrow, class: 'arrow' }),
