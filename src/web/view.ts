@@ -39,9 +39,12 @@ export function pageRows({ rows, status }: Published): PageRow[] {
     if (!known.has(first)) known.set(first, find(first))
     return known.get(first) ?? null
   }
+  // Of a source that is a name, where there is but one network inside.
+  const only =
+    behind.length > 0 && behind.every(([name]) => name === behind[0]?.[0]) ? (behind[0]?.[0] ?? null) : null
   return rows.map((row) => ({
     ...row,
-    via: bridgeOf(row.kind === 'forward' ? row.inner.address : row.source),
+    via: row.kind === 'forward' ? bridgeOf(row.inner.address) : (bridgeOf(row.source) ?? only),
   }))
 }
 

@@ -184,7 +184,7 @@ function bridgesOf({ internal }: SceneInput, targets: readonly Target[]): Scene[
     .filter((name) => used.includes(name) || names.length <= 4)
     .map((key) => ({
       key,
-      title: key === NOWHERE ? 'no network' : key,
+      title: key === NOWHERE ? 'inside' : key,
       note: internal.find((one) => one.interface === key)?.network ?? '',
     }))
 }
