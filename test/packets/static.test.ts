@@ -77,6 +77,9 @@ describe.each(backends)('fail static on %s', (backend) => {
 
   const shop = () => lab.ask('inet', 'tcp', '203.0.113.2:8080', { timeoutMs: 200 })
   const output = () => pvenat.service?.stdout ?? ''
+  const degraded = async () =>
+    (JSON.parse((await lab.exec('pve', ['cat', '/run/pvenat/status.json'])).stdout) as { degraded: unknown })
+      .degraded
 
   test.each(Object.entries(TROUBLES))('%s', async (_, { make, mend, says }) => {
     const from = output().length
@@ -89,10 +92,12 @@ describe.each(backends)('fail static on %s', (backend) => {
     await delay(1200)
     expect(await shop()).toMatchObject({ server: '108' })
     expect(said(says)).toBe(1)
+    expect(await degraded()).toMatch(says)
     await mend(tree)
     pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(/in step again/) === 1, { what: 'the end of the trouble' })
     expect(output().slice(from)).not.toMatch(/in force:/)
+    await waitFor(async () => (await degraded()) === null)
   })
 
   const oneFile = {
@@ -116,9 +121,14 @@ describe.each(backends)('fail static on %s', (backend) => {
     await saveLikeGui(tree, 'firewall/105.fw', text.replace('1022', '5022'))
     await waitFor(async () => typeof (await ssh()) === 'object', { what: 'the edit of another guest' })
     expect(await shop()).toMatchObject({ server: '108' })
+    const said = (pattern: RegExp) => output().slice(from).match(pattern)?.length ?? 0
+    await waitFor(async () => /cannot read .*108/.test(String(await degraded())))
+    expect(said(/cannot read .*108\S*: .*; what it said before stays in force/g)).toBe(1)
     await trouble.mend(tree)
     await saveLikeGui(tree, 'firewall/105.fw', text)
     await waitFor(() => edits() === 2, { what: 'the edit to be undone' })
+    await waitFor(() => said(/108\.\w+ can be read again/g) === 1)
+    expect(said(/108\.\w+ can be read again/g)).toBe(1)
     expect(await ssh()).toBe('refused')
     expect(await shop()).toMatchObject({ server: '108' })
   })
