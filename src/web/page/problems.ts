@@ -4,7 +4,8 @@ import { h } from './dom.ts'
 import { typed } from './model.ts'
 
 const STEP = 4
-const MAX_CHARS = 110
+/** As much of a line as is seen without scrolling, on a phone and elsewhere. */
+const MAX_CHARS = { narrow: 32, wide: 100 }
 const RANKS = { error: 0, warning: 1, info: 2 } as const
 
 export interface Problems {
@@ -83,8 +84,9 @@ function cardOf(problem: Problem): HTMLElement {
 
 /** The line with the word underlined; of a long one what is around it. */
 function sourceOf({ text, line, column, endColumn }: Problem): HTMLElement {
-  const start = text.length <= MAX_CHARS ? 0 : Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
-  const shown = text.slice(start, start + MAX_CHARS)
+  const chars = innerWidth < 640 ? MAX_CHARS.narrow : MAX_CHARS.wide
+  const start = Math.max(0, Math.min(column - Math.floor(chars / 3), text.length - chars))
+  const shown = text.slice(start, start + chars)
   const [from, to] = [column - start, Math.min(endColumn - start, shown.length)]
   const gutter = `${line} | `
   const caret = '^'.repeat(Math.max(1, to - from))
