@@ -1,5 +1,6 @@
 /** `status`: whether all is well, from the node itself and from what the service says of its work. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import { look } from '../node/look.ts'
@@ -20,7 +21,6 @@ import {
   type ServiceStatus,
   type Status,
 } from '../show/status.ts'
-import { wantedSysctls } from '../sysctls.ts'
 import { explainFailure } from './failure.ts'
 import { sourcesOf, type Context } from './context.ts'
 
@@ -85,14 +85,9 @@ async function lookNow({ paths }: Context): Promise<Found> {
     const outcome = compile(looked, inForce)
     found.node = describe(outcome)
     const { ruleset } = outcome
-    const names = looked.network.external.map(({ name }) => name)
-    const sysctls = await Promise.all(
-      [...wantedSysctls(ruleset, names)]
-        .filter(([path]) => !path.endsWith('/accept_ra'))
-        .map(async ([path, value]) => (await kernel.sysctl(path)) === value),
-    )
+    const sysctls = await changedSysctls(outcome, looked, kernel)
     const hasLoop = (await kernel.hasLoop(ruleset.loop)) === ruleset.loop.length > 0
-    found.inStep = isEmpty(makePlan(ruleset, inForce)) && hasLoop && sysctls.every(Boolean)
+    found.inStep = isEmpty(makePlan(ruleset, inForce)) && hasLoop && sysctls.size === 0
   } catch (error) {
     found.reason = explainFailure(error)
       .replace(/^pvenat: /, '')

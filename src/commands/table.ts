@@ -1,6 +1,6 @@
 /** Every command with what it takes and what is said about it: the command line, its help, the man page and the completions are made of this. */
 import { runCommand } from '../service/run.ts'
-import { applyCommand, planCommand } from './apply.ts'
+import { applyCommand } from './apply.ts'
 import { checkCommand } from './check.ts'
 import { compileCommand } from './compile.ts'
 import { confirmCommand } from './confirm.ts'
@@ -10,6 +10,7 @@ import { explainCommand } from './explain.ts'
 import { listCommand } from './list.ts'
 import { metricsCommand } from './metrics.ts'
 import { parseCommand } from './parse.ts'
+import { planCommand } from './plan.ts'
 import { rollbackCommand } from './rollback.ts'
 import { statusCommand } from './status.ts'
 import { webCommand } from './web.ts'
@@ -39,6 +40,8 @@ export interface Command {
   examples?: readonly Example[]
 }
 
+const VERBOSE = { verbose: { type: 'boolean', says: "the kernel's rules and sets, too" } } as const
+
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     run: runCommand,
@@ -54,6 +57,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         ...{ type: 'string', value: 'SECS' },
         says: 'take it back unless pvenat confirm comes in time (1 to 3600)',
       },
+      ...VERBOSE,
     },
     examples: [
       { line: 'pvenat apply --confirm 60', says: 'a change that undoes itself if it locks you out' },
@@ -63,6 +67,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   plan: {
     run: planCommand,
     says: 'what apply would change; touches nothing (exit 3 when something would)',
+    options: VERBOSE,
     examples: [{ line: 'pvenat plan', says: 'what would change' }],
   },
   compile: { run: compileCommand, says: 'print the whole ruleset as ipset and iptables-restore text' },

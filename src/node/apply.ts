@@ -161,7 +161,8 @@ function union(a: readonly string[], b: readonly string[]): string[] {
 
 type Changes = Map<string, { old: string; value: string }>
 
-async function changedSysctls({ ruleset }: Outcome, look: Look, kernel: Kernel): Promise<Changes> {
+/** Sysctls that are not as the ruleset needs them, by path below /proc/sys. */
+export async function changedSysctls({ ruleset }: Outcome, look: Look, kernel: Kernel): Promise<Changes> {
   const changes: Changes = new Map()
   const names = look.network.external.map(({ name }) => name)
   for (const [path, value] of wantedSysctls(ruleset, names)) {

@@ -1,6 +1,8 @@
 /** What the service tells other programs: files of the run folder, each replaced in one step. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { FAMILIES } from '../address.ts'
+import { field, parseJson } from '../json.ts'
 import type { Applied } from '../node/apply.ts'
 import type { Backend } from '../node/backend.ts'
 import type { Paths } from '../node/look.ts'
@@ -9,7 +11,7 @@ import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import type { Located, Sources } from '../show/diagnostics.ts'
-import { countersOf, listRows, renderCountersJson, renderListJson } from '../show/list.ts'
+import { countersOf, listRows, renderCountersJson, renderListJson, type Row } from '../show/list.ts'
 import {
   countRepairs,
   nodeStatus,
@@ -23,6 +25,7 @@ import {
 } from '../show/status.ts'
 
 const STATUS_FILE = 'status.json'
+const LIST_FILE = 'list.json'
 /** Readers know by this that the service is alive. */
 const STATUS_MS = 10_000
 /** To count means to read rules back. */
@@ -106,13 +109,24 @@ export function makePublisher(paths: Paths, warn: (message: string) => void): Pu
 
 /** What the service has said last; undefined when there is nothing, or nobody may read it. */
 export async function readPublished(runDir: string): Promise<Status | undefined> {
-  const text = await readFile(join(runDir, STATUS_FILE), 'utf8').catch(() => '')
-  try {
-    const status = JSON.parse(text) as Status
-    return Array.isArray(status.diagnostics) ? status : undefined
-  } catch {
-    return undefined
-  }
+  const status = parseJson(await readFile(join(runDir, STATUS_FILE), 'utf8').catch(() => ''))
+  return Array.isArray(field(status, 'diagnostics')) ? (status as Status) : undefined
+}
+
+/**
+ * The rules that were put into force last, by the service or by `apply`. None when nothing of ours is in force; undefined when
+ * that is so, but nobody remembers which. The folder lives as long as what is in the kernel.
+ */
+export async function rowsInForce({ chains }: InForce, runDir: string): Promise<Row[] | undefined> {
+  if (FAMILIES.every((family) => chains[family].own.size === 0)) return []
+  const text = await readFile(join(runDir, LIST_FILE), 'utf8').catch(() => '')
+  const rows = parseJson(text)
+  return Array.isArray(rows) ? (rows as Row[]) : undefined
+}
+
+/** What `apply` leaves where no service does. */
+export async function publishList(runDir: string, rows: readonly Row[]): Promise<void> {
+  await writeWhole(runDir, LIST_FILE, renderListJson(rows), 'group')
 }
 
 function firstStatus(): ServiceStatus {
@@ -177,7 +191,7 @@ function makeListing(files: Files, pveDir: string): { passed: (outcome: Outcome,
         listed = translation
         const text = renderListJson(listRows(outcome, new Map(), pveDir))
         if (text !== said)
-          files.write('list.json', renderListJson(listRows(outcome, countersOf(ruleset, inForce), pveDir)))
+          files.write(LIST_FILE, renderListJson(listRows(outcome, countersOf(ruleset, inForce), pveDir)))
         said = text
       }
       const start = performance.now()

@@ -1,5 +1,40 @@
-/** A plan as a person reads it: what would change, chain by chain. */
-import type { Change } from '../ruleset/plan.ts'
+/** A plan as a person reads it: what becomes of the NAT rules, and what would change in the kernel, chain by chain. */
+import { isEmpty, type Change, type Plan } from '../ruleset/plan.ts'
+import { renderRowChanges, type RowChange } from './changes.ts'
+
+export interface PlanShown {
+  plan: Plan
+  /** Sysctls to switch, by path below /proc/sys. */
+  sysctls: readonly string[]
+  /** Against what pvenat remembers of what it put into force last; undefined when it remembers nothing. */
+  rules: readonly RowChange[] | undefined
+}
+
+/** In the administrator's terms as far as they are known; with `isVerbose` and without a past in the kernel's. */
+export function renderPlan({ plan, sysctls, rules }: PlanShown, isVerbose: boolean): string {
+  if (isEmpty(plan) && sysctls.length === 0) return 'everything is in force\n'
+  const switched = sysctls.map((path) => `switch on ${path.replaceAll('/', '.')}\n`).join('')
+  const kernel = renderChanges(plan.changes)
+  if (!rules)
+    return `what was in force before is not remembered, so in the kernel's terms:\n${kernel}${switched}`
+  const said =
+    rules.length > 0 || isEmpty(plan)
+      ? renderRowChanges(rules)
+      : 'no NAT rule changes; what is in force is not what pvenat would put there\n'
+  const rest =
+    plan.changes.length === 0 ? '' : `in the kernel: ${counted(plan.changes)} (--verbose shows them)\n`
+  return said + switched + (isVerbose ? kernel : rest)
+}
+
+function counted(changes: readonly Change[]): string {
+  const kinds = { chain: 0, set: 0, jump: 0 }
+  for (const { kind, what } of changes)
+    kinds[kind === 'hook' ? 'jump' : what.startsWith('set ') ? 'set' : 'chain']++
+  return Object.entries(kinds)
+    .filter(([, count]) => count > 0)
+    .map(([kind, count]) => `${count} ${kind}${count === 1 ? '' : 's'}`)
+    .join(', ')
+}
 
 const VERBS = { add: 'new', replace: 'changed', remove: 'removed' }
 

@@ -76,7 +76,7 @@ function sum(widths: readonly number[]): number {
   return widths.reduce((total, width) => total + width, 0)
 }
 
-function whereCell({ file, line }: Row): string {
+export function whereCell({ file, line }: Row): string {
   return `${basename(file)}:${line}`
 }
 
@@ -85,15 +85,15 @@ function guestCell({ guest }: Row): string {
 }
 
 /** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
-function externalCell({ kind, external, proto }: Row): string {
+export function externalCell({ kind, external, proto }: Row): string {
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
-  if (kind !== 'forward')
+  if (kind !== 'forward' && !external.ports)
     return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
   const ports = external.ports ? formatPorts(external.ports) : '*'
   return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
 }
 
-function innerCell({ kind, inner }: Row): string {
+export function innerCell({ kind, inner }: Row): string {
   if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
   return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
 }

@@ -122,4 +122,34 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(await status()).toMatchObject({ inStep: true, exitCode: 1 })
     expect((await pvenat.run('status')).stdout).toMatch(/systemctl start pvenat/)
   })
+
+  test('plan tells what becomes of each rule, and touches nothing; apply tells the same', async () => {
+    const rules = ['IN SSH(ACCEPT) # NAT 1023', 'OUT ACCEPT # NAT']
+    await writeFile(
+      join(tree, 'firewall/105.fw'),
+      `[OPTIONS]\nenable: 1\n\n[RULES]\n\n\n${rules.join('\n')}\n`,
+    )
+    const told = [
+      '~ :1023/tcp → 105 (plain) 10.10.10.105:22  (105.fw:7)',
+      '    before: :1022/tcp → 105 (plain) 10.10.10.105:22  (105.fw:7)',
+      '+ 105 (plain) goes out masqueraded by vmbr0  (105.fw:8)',
+    ]
+    const plan = await pvenat.run('plan')
+    expect(plan.stdout.split('\n')).toEqual([...told, expect.stringMatching(/^in the kernel: \d+ chains?/)])
+    expect(plan.exitCode).toBe(3)
+    expect((await pvenat.run('plan', '--verbose')).stdout).toMatch(/^ {2}\+ -A PVENAT-DNAT .*--dport 1023 /m)
+    const json = JSON.parse((await pvenat.run('plan', '--json')).stdout) as {
+      kind: string
+      added: string[]
+    }[]
+    expect(json.at(-1)).toMatchObject({ kind: 'rule-added', what: '105.fw:8', removed: [] })
+    expect((await pvenat.run('apply')).stdout).toContain(told.join('\n'))
+    expect(await pvenat.run('plan')).toMatchObject({ exitCode: 0, stdout: 'everything is in force' })
+    await lab.exec('pve', [`iptables-${backend}`, '-t', 'nat', '-F', 'PVENAT-DNAT'])
+    expect((await pvenat.run('plan')).stdout).toMatch(/^no NAT rule changes; .*\nin the kernel: 1 chain /)
+    await lab.exec('pve', ['rm', '/run/pvenat/list.json'])
+    expect((await pvenat.run('plan')).stdout).toMatch(
+      /^what was in force before is not remembered.*\nchanged chain/,
+    )
+  })
 })

@@ -129,6 +129,11 @@ describe('the table', () => {
     ...{ file: '/etc/pve/firewall/108.fw', line: 7, comment: 'NAT 8080', ...part },
   })
 
+  const outgoing = {
+    kind: 'egress' as const,
+    external: { addresses: 'any' as const, ports: null, interface: null },
+  }
+
   test('has a row for each rule, in columns, and reasons below', () => {
     const rows = [
       row({ packets: 1234, bytes: 74_040 }),
@@ -138,7 +143,7 @@ describe('the table', () => {
         state: 'inactive',
         reason: 'the rule is switched off',
       }),
-      row({ kind: 'egress', guest: null, source: 'dc/lan', file: '/etc/pve/firewall/cluster.fw' }),
+      row({ ...outgoing, guest: null, source: 'dc/lan', file: '/etc/pve/firewall/cluster.fw' }),
     ]
     expect(renderTable(rows, 100).split('\n')).toEqual([
       'STATE     EXTERNAL   INNER            GUEST     SOURCE  WHERE         CONNS  BYTES',

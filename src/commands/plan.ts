@@ -1,0 +1,28 @@
+/** `plan`: what `apply` would change. */
+import { changedSysctls } from '../node/apply.ts'
+import { look } from '../node/look.ts'
+import { compile } from '../pipeline.ts'
+import { isEmpty, makePlan } from '../ruleset/plan.ts'
+import { rowsInForce } from '../service/publish.ts'
+import { diffRows, rowChangeJson } from '../show/changes.ts'
+import { listRows } from '../show/list.ts'
+import { renderPlan } from '../show/plan.ts'
+import { kernelOf } from './apply.ts'
+import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+
+export async function planCommand(context: Context): Promise<number> {
+  const { io, paths, values } = context
+  const looked = await look(paths)
+  const kernel = await kernelOf(looked, context)
+  const inForce = await kernel.read()
+  const outcome = compile(looked, inForce)
+  const plan = makePlan(outcome.ruleset, inForce)
+  const sysctls = [...(await changedSysctls(outcome, looked, kernel)).keys()]
+  const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
+  showDiagnostics(all, sourcesOf(looked), context)
+  const rows = listRows(outcome, new Map(), paths.pveDir)
+  const rules = diffRows(await rowsInForce(inForce, paths.runDir), rows)
+  if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)
+  else io.stdout(renderPlan({ plan, sysctls, rules }, values.verbose === true))
+  return isEmpty(plan) && sysctls.length === 0 ? 0 : 3
+}
