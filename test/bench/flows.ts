@@ -12,9 +12,6 @@ import { load } from './ways.ts'
 const sender = fileURLToPath(new URL('flows.pl', import.meta.url))
 const FIRST_CLIENT_PORT = 1024
 const PACKETS = 10_000
-/** Of a long linear chain fewer packets tell as much. */
-const RULES_A_ROUND = 10_000_000
-const MIN_PACKETS = 300
 
 const COMPARED = ['pvenat', 'linear chain', 'nft map'] as const
 const EMPTY = 'empty nat table'
@@ -86,9 +83,7 @@ async function prepare(lab: Lab, { node, way, forwards }: Variant, backend: Back
   if (exitCode !== 0) throw new Error(`apply: exit ${exitCode}: ${stderr}`)
 }
 
-async function sendPackets(lab: Lab, { node, way, forwards }: Variant): Promise<Record<Kind, number>> {
-  const rules = way === 'linear chain' ? forwards : 1
-  const count = Math.min(PACKETS, Math.max(MIN_PACKETS, Math.floor(RULES_A_ROUND / rules)))
+async function sendPackets(lab: Lab, { node, forwards }: Variant): Promise<Record<Kind, number>> {
   const destinations = [
     `${EXTERNAL}:${forwardsOf(1)[0]?.external}:${forwards}`,
     `${EXTERNAL}:${FREE_PORT}:${FREE_PORTS}`,
@@ -98,7 +93,7 @@ async function sendPackets(lab: Lab, { node, way, forwards }: Variant): Promise<
     'perl',
     sender,
     TUN,
-    `${count}`,
+    `${PACKETS}`,
     `${FIRST_CLIENT_PORT}`,
     ...destinations,
   ])
