@@ -1,7 +1,7 @@
 /** What a new connection costs: its first packet passes the nat table, the others do not. */
 import { fileURLToPath } from 'node:url'
 import { backends, type Backend, type Lab } from '../lab/index.ts'
-import { addressOf, EXTERNAL, forwardsOf, FREE_PORT, FREE_PORTS } from './generate.ts'
+import { addressOf, EXTERNAL, forwardsOf, FIRST_PORT, FREE_PORT, FREE_PORTS } from './generate.ts'
 import { bareNodes, install, TUN } from './nodes.ts'
 import { lineOf, type Measured, type Section, type Size } from './section.ts'
 import { ratios } from './statistics.ts'
@@ -12,12 +12,14 @@ import { load } from './ways.ts'
 const sender = fileURLToPath(new URL('flows.pl', import.meta.url))
 const FIRST_CLIENT_PORT = 1024
 const PACKETS = 10_000
+/** Where the one forward stands among all. */
+const SOMEWHERE = 0.6
 
 const COMPARED = ['pvenat', 'linear chain', 'nft map'] as const
 const EMPTY = 'empty nat table'
 
-/** To a forward, to a port of the node that is none, and through the node to somebody else. */
-const KINDS = ['hit', 'miss', 'passing'] as const
+/** To all forwards in turn, to one of them, to a port of the node that is none, and through the node to somebody else. */
+const KINDS = ['hit', 'same', 'miss', 'passing'] as const
 type Kind = (typeof KINDS)[number]
 
 interface Variant {
@@ -34,7 +36,7 @@ export const flows: Section = {
       'forwards',
       ['pvenat', 'linear chain', 'nft map', EMPTY],
       'pvenat',
-      'hit: to a forward, beside a connection that is routed without NAT. miss: to a port of the node that is no forward. passing: routed, to another address.',
+      'hit: to all forwards in turn, so that the rules of each are no longer in the cache; same: always to the same one; both beside a connection that is routed without NAT. miss: to a port of the node that is no forward. passing: routed, to another address.',
     )
     for (const backend of backends) await measure(backend, size, table)
     return {
@@ -85,7 +87,8 @@ async function prepare(lab: Lab, { node, way, forwards }: Variant, backend: Back
 
 async function sendPackets(lab: Lab, { node, forwards }: Variant): Promise<Record<Kind, number>> {
   const destinations = [
-    `${EXTERNAL}:${forwardsOf(1)[0]?.external}:${forwards}`,
+    `${EXTERNAL}:${FIRST_PORT}:${forwards}`,
+    `${EXTERNAL}:${FIRST_PORT + Math.floor(forwards * SOMEWHERE)}:1`,
     `${EXTERNAL}:${FREE_PORT}:${FREE_PORTS}`,
     `${addressOf(2000)}:${FREE_PORT}:${FREE_PORTS}`,
   ]
@@ -98,8 +101,8 @@ async function sendPackets(lab: Lab, { node, forwards }: Variant): Promise<Recor
     ...destinations,
   ])
   await lab.exec(node, ['conntrack', '-F'])
-  const [hit = NaN, miss = NaN, passing = NaN] = stdout.split('\n').map(Number)
-  return { hit, miss, passing }
+  const [hit = NaN, same = NaN, miss = NaN, passing = NaN] = stdout.split('\n').map(Number)
+  return { hit, same, miss, passing }
 }
 
 function note(
@@ -113,7 +116,9 @@ function note(
   if (way === EMPTY) {
     for (const forwards of size.forwards)
       for (const kind of KINDS)
-        table.add(lineOf(backend, forwards, ` ${kind}`), way, [costs[kind === 'hit' ? 'passing' : kind]])
+        table.add(lineOf(backend, forwards, ` ${kind}`), way, [
+          costs[kind === 'hit' || kind === 'same' ? 'passing' : kind],
+        ])
   } else {
     for (const kind of KINDS) table.add(lineOf(backend, forwards, ` ${kind}`), way, [costs[kind]])
   }

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 export const NODE = 'pve1'
 export const EXTERNAL = '203.0.113.2'
 /** The first external port of a forward; from `FREE_PORT` on there is none. */
-const FIRST_PORT = 20_000
+export const FIRST_PORT = 20_000
 export const FREE_PORT = 50_000
 export const FREE_PORTS = 9000
 export const MAX_FORWARDS = FREE_PORT - FIRST_PORT
