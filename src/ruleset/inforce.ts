@@ -1,7 +1,8 @@
 /** What iptables-save and ipset save say is in force, as far as it concerns pvenat. */
 import { formatRange, parseCidr, type Family } from '../address.ts'
 import { HOOKS, OWN_CHAIN, OWN_SET, TABLES, type Table } from './model.ts'
-import { MARK } from './text.ts'
+import { shortHash } from '../hash.ts'
+import { BARE, MARK, nextHash } from './text.ts'
 
 export interface InForce {
   chains: Record<Family, SavedTables>
@@ -73,8 +74,13 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
   const key = `${table} ${chain}`
   const own = saved.own.get(key)
   if (own) {
-    const hash = text.includes(MARK) ? new RegExp(`${MARK}([0-9a-z]+)`).exec(text)?.[1] : undefined
-    own.push({ hash, packets: Number(packets), bytes: Number(bytes), line: text })
+    const before = own.length === 0 ? shortHash(chain) : own.at(-1)?.hash
+    own.push({
+      hash: hashOf(text, chain, before),
+      packets: Number(packets),
+      bytes: Number(bytes),
+      line: text,
+    })
     return
   }
   const at = saved.lengths.get(key) ?? 0
@@ -85,6 +91,13 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
   if (!hook) return addStray(saved, table, chain, text)
   const name = `${key} ${hook.to}`
   saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
+}
+
+/** Of a rule of ours: as its comment says, or of its text when it has none; `before`: of the rule before it. */
+function hashOf(line: string, chain: string, before: string | undefined): string | undefined {
+  if (line.includes(MARK)) return new RegExp(`${MARK}([0-9a-z]+)`).exec(line)?.[1]
+  const text = line.slice(`-A ${chain} `.length)
+  return before !== undefined && BARE.test(text) ? nextHash(before, text) : undefined
 }
 
 function addStray(saved: SavedTables, table: Table, from: string, line: string): void {

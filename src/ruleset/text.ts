@@ -21,10 +21,24 @@ export function chainText({ name, rules }: Chain, family: Family): RuleText[] {
   return rules.map((rule) => {
     const match = conditions(rule, family)
     const action = target(rule.target, family)
-    hash = shortHash([hash, ...match, ...action].join(' '))
-    return { hash, line: ['-A', name, ...match, '-m comment --comment', MARK + hash, ...action].join(' ') }
+    const text = [...match, ...action].join(' ')
+    hash = nextHash(hash, text)
+    const comment =
+      rule.target.kind === 'goto' && BARE.test(text) ? [] : ['-m comment --comment', MARK + hash]
+    return { hash, line: ['-A', name, ...match, ...comment, ...action].join(' ') }
   })
 }
+
+/** The hash of a rule, of the one before it (of the name of the chain for the first) and its own text. */
+export function nextHash(before: string, text: string): string {
+  return shortHash(`${before} ${text}`)
+}
+
+/**
+ * Ways within a tree have no comment: on nftables it costs a connection more than all else of such a rule. They are known by
+ * their text, where both iptables-save print it as it is sent: a protocol and ports, or an IPv4 network.
+ */
+export const BARE = /^(-p \w+ -m \w+ --dport \d+(:\d+)?|-[sd] [\d.]+\/\d+) -g \S+$/
 
 function conditions(rule: Rule, family: Family): string[] {
   const { proto, ports, sport, icmpType, state, originalPorts, originalDestination } = rule

@@ -31,6 +31,10 @@ const hostFile = (lines: readonly string[]): string =>
 IN ACCEPT -dest 10.10.10.108 -p udp -dport 5000:5015 # NAT ${RANGE[0]}-${RANGE[1]}
 IN ACCEPT -dest 10.10.10.105 -source 192.0.2.9 -p udp -dport 7 # NAT 20001
 IN ACCEPT -dest 10.10.10.108 -source 198.51.100.7 -p udp -dport 7 # NAT 20001
+OUT ACCEPT -source 10.10.10.0/24 -dest 192.0.2.9 # NAT none
+OUT ACCEPT -source 10.10.10.108 -dest 198.51.100.7 -p udp -dport 10 # NAT none
+${Array.from({ length: 99 }, (_, i) => `OUT ACCEPT -source 10.10.10.${10 + i} -dest 198.51.100.0/24 # NAT`).join('\n')}
+OUT ACCEPT -source 10.10.10.0/24 -p udp -dport 9 # NAT
 `
 
 describe.each(backends)('hundreds of forwards, %s', (backend) => {
@@ -93,6 +97,20 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
     expect(await Promise.all(misses.map((port) => ask(port)))).toEqual(misses.map(() => 'refused'))
   })
 
+  test('what goes out keeps the order of the rules: exemptions, the guest’s own, the network’s', async () => {
+    await lab.serve('inet', 'udp', 9, 10)
+    const seenAs = async (guest: string, to: string) => {
+      const answer = await lab.ask(guest, 'udp', to, { timeoutMs: 300 })
+      return typeof answer === 'object' ? answer.seenAs : answer
+    }
+    expect(await seenAs('105', '198.51.100.7:10')).toBe('203.0.113.2')
+    expect(await seenAs('108', '198.51.100.7:9')).toBe('203.0.113.2')
+    expect(await seenAs('108', '203.0.113.1:9')).toBe('203.0.113.2')
+    // What is exempt arrives with an address that the internet cannot answer to.
+    expect(await seenAs('108', '198.51.100.7:10')).toBe('nothing')
+    expect(await seenAs('105', '192.0.2.9:9')).toBe('nothing')
+  })
+
   test('list counts the packets of a forward, wherever its rules are', async () => {
     const { stdout } = await pvenat.run('list', '--json')
     const rows = JSON.parse(stdout) as { external: { ports: number[][] }; packets: number }[]
@@ -129,6 +147,7 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
     const changed = [...after].filter(([name, text]) => before.get(name) !== text).map(([name]) => name)
     expect(changed).toHaveLength(1)
     expect(changed[0]).toMatch(/^PVENAT-DNAT-U-/)
+    expect(await pvenat.run('plan')).toMatchObject({ exitCode: 0 })
   })
 })
 

@@ -5,6 +5,7 @@ import { isEmpty, makePlan, NOTHING, type Plan } from '../../src/ruleset/plan.ts
 import type { Ruleset } from '../../src/ruleset/model.ts'
 import { loadCases } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
+import { lookAt } from '../tracer/world.ts'
 import { FakeKernel, host } from './kernel.ts'
 
 const rulesets = await Promise.all(
@@ -124,6 +125,29 @@ describe('hooks', () => {
     expect(plan.changes.map(({ kind }) => kind)).toEqual(['hook'])
     expect(isEmpty(makePlan(ruleset, kernel.read()))).toBe(true)
   })
+})
+
+test('ways within a tree, which have no comment, are kept as they are sent', () => {
+  const forwards = Array.from(
+    { length: 100 },
+    (_, i) => `IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT ${3000 + i}`,
+  )
+  const text = `[OPTIONS]\nenable: 1\n[RULES]\n${forwards.join('\n')}\n`
+  const { ruleset } = compile(lookAt(new Map([['firewall/cluster.fw', text]])))
+  const kernel = new FakeKernel()
+  put(kernel, ruleset)
+  const at = '4 nat PVENAT-DNAT'
+  const wanted = [...(kernel.chains.get(at) ?? [])]
+  const way = wanted.findIndex((line) => / -g /.test(line) && !line.includes('comment'))
+  for (const other of ['-p tcp -m tcp --dport 1:9 -g PVENAT-OUTPUT', `-s 10.0.0.0/8 ${wanted[way]}`]) {
+    kernel.chains.set(
+      at,
+      wanted.map((line, i) => (i === way ? other : line)),
+    )
+    expect(put(kernel, ruleset).changes.map(({ what }) => what)).toEqual(['chain PVENAT-DNAT'])
+    expect(kernel.chains.get(at)).toEqual(wanted)
+    expect(isEmpty(makePlan(ruleset, kernel.read()))).toBe(true)
+  }
 })
 
 test.each([
