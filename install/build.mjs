@@ -1,10 +1,11 @@
 // Makes dist/pvenat.cjs, one file with all dependencies inside, for Debian's Node.js of PVE 8 and 9; and beside it
-// man pages and completions.
+// man pages, completions and the licenses of all that is in it.
 import { execFileSync } from 'node:child_process'
 import { build } from 'esbuild'
-import { chmodSync, readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyrightOf } from './copyright.mjs'
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
 
 // The page of `pvenat web` goes in as text: nothing of it is read or made at run time.
 const folder = 'src/web/page'
@@ -17,7 +18,7 @@ const [script, style] = await Promise.all(
 )
 const [html, icon] = ['page.html', 'icon.svg'].map((name) => readFileSync(`${folder}/${name}`, 'utf8'))
 
-await build({
+const { metafile } = await build({
   entryPoints: ['src/main.ts'],
   outfile: 'dist/pvenat.cjs',
   bundle: true,
@@ -29,9 +30,13 @@ await build({
     PVENAT_VERSION: JSON.stringify(version),
     PVENAT_PAGE: JSON.stringify({ html, script, style, icon }),
   },
+  // Else a linked node_modules would put its own place into the comments of the file.
+  preserveSymlinks: true,
+  metafile: true,
   logLevel: 'warning',
 })
 chmodSync('dist/pvenat.cjs', 0o755)
+writeFileSync('dist/copyright', copyrightOf(Object.keys(metafile.inputs)))
 
 // Man pages and completions, made of the same table of commands as the command line.
 await build({

@@ -1,0 +1,42 @@
+// Makes dist/pvenat_VERSION_all.deb with Debian's own tools: the same bytes from the same commit, wherever it is cloned.
+import { execFileSync } from 'node:child_process'
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { debianChangelog, sectionOf } from './changelog.mjs'
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
+const changelog = readFileSync('CHANGELOG.md', 'utf8')
+const seconds = Number(process.env.SOURCE_DATE_EPOCH ?? releaseSeconds() ?? commitSeconds())
+process.env.SOURCE_DATE_EPOCH = String(seconds)
+await import('./build.mjs')
+
+const stage = `dist/deb/pvenat-${version}`
+rmSync('dist/deb', { recursive: true, force: true })
+mkdirSync(stage, { recursive: true })
+cpSync('debian', `${stage}/debian`, { recursive: true })
+writeFileSync(`${stage}/debian/changelog`, debianChangelog(changelog, seconds))
+copyFileSync('dist/copyright', `${stage}/debian/copyright`)
+copyFileSync('install/pvenat.conf', `${stage}/pvenat.conf`)
+for (const made of ['man', 'completions'])
+  if (existsSync(`dist/${made}`)) cpSync(`dist/${made}`, `${stage}/${made}`, { recursive: true })
+// On a node there is one Node.js, Debian's, whatever a path says.
+const bundle = readFileSync('dist/pvenat.cjs', 'utf8')
+writeFileSync(`${stage}/pvenat`, bundle.replace('#!/usr/bin/env node', '#!/usr/bin/node'))
+chmodSync(`${stage}/pvenat`, 0o755)
+
+execFileSync('dpkg-buildpackage', ['--build=binary', '--no-sign'], {
+  cwd: stage,
+  stdio: ['ignore', 'ignore', 'inherit'],
+})
+const name = `pvenat_${version}_all.deb`
+copyFileSync(`dist/deb/${name}`, `dist/${name}`)
+process.stdout.write(`dist/${name}\n`)
+
+/** Noon of the day on which the CHANGELOG says that the version came out. */
+function releaseSeconds() {
+  const { date } = sectionOf(changelog, version)
+  return date === undefined ? undefined : Date.parse(`${date}T12:00:00Z`) / 1000
+}
+
+function commitSeconds() {
+  return execFileSync('git', ['log', '-1', '--format=%ct'], { encoding: 'utf8' }).trim()
+}
