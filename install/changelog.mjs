@@ -22,7 +22,8 @@ function sections(changelog) {
 /** The section of a version; throws when there is none or it says nothing. */
 export function sectionOf(changelog, version) {
   const section = sections(changelog).find((one) => one.version === version)
-  if (!section || section.items.length === 0) throw new Error(`CHANGELOG.md says nothing of version ${version}`)
+  if (!section || section.items.length === 0)
+    throw new Error(`CHANGELOG.md says nothing of version ${version}`)
   return section
 }
 

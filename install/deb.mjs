@@ -1,6 +1,6 @@
 // Makes dist/pvenat_VERSION_all.deb with Debian's own tools: the same bytes from the same commit, wherever it is cloned.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { debianChangelog, sectionOf } from './changelog.mjs'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -16,8 +16,7 @@ cpSync('debian', `${stage}/debian`, { recursive: true })
 writeFileSync(`${stage}/debian/changelog`, debianChangelog(changelog, seconds))
 copyFileSync('dist/copyright', `${stage}/debian/copyright`)
 copyFileSync('install/pvenat.conf', `${stage}/pvenat.conf`)
-for (const made of ['man', 'completions'])
-  if (existsSync(`dist/${made}`)) cpSync(`dist/${made}`, `${stage}/${made}`, { recursive: true })
+for (const made of ['man', 'completions']) cpSync(`dist/${made}`, `${stage}/${made}`, { recursive: true })
 // On a node there is one Node.js, Debian's, whatever a path says.
 const bundle = readFileSync('dist/pvenat.cjs', 'utf8')
 writeFileSync(`${stage}/pvenat`, bundle.replace('#!/usr/bin/env node', '#!/usr/bin/node'))

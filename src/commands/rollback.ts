@@ -11,7 +11,7 @@ import type { Context } from './context.ts'
 export async function rollbackCommand({ io, paths, values }: Context): Promise<number> {
   const dryRun = values['dry-run'] === true
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
-  if (!dryRun) await stopService(paths.runDir, warn)
+  if (!dryRun) await stopService(paths.runDir, values['keep-unit'] === true ? 'stop' : 'disable', warn)
   const current = await currentBackend()
   let failed = false
   const removals = await planRollback(current, (backend, { message }) => {

@@ -11,6 +11,7 @@ import { listCommand } from './list.ts'
 import { metricsCommand } from './metrics.ts'
 import { parseCommand } from './parse.ts'
 import { planCommand } from './plan.ts'
+import { restoreCommand } from './restore.ts'
 import { rollbackCommand } from './rollback.ts'
 import { statusCommand } from './status.ts'
 import { webCommand } from './web.ts'
@@ -143,10 +144,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       top: { type: 'string', value: 'N', says: 'rules with series of their own; the rest is one (50)' },
     },
   },
+  restore: {
+    run: restoreCommand,
+    says: 'put back what was in force last, before /etc/pve is there; does nothing where NAT is in force',
+  },
   rollback: {
     run: rollbackCommand,
     says: 'stop the service and remove every trace',
-    options: { 'dry-run': { type: 'boolean', says: 'only tell' } },
+    options: {
+      'dry-run': { type: 'boolean', says: 'only tell' },
+      'keep-unit': { type: 'boolean', says: 'stop the service, but do not disable it' },
+    },
     examples: [{ line: 'pvenat rollback --dry-run', says: 'what it would remove' }],
   },
 }

@@ -16,12 +16,15 @@ export async function writePid(runDir: string): Promise<void> {
   await writeWhole(runDir, 'pid', `${process.pid}\n`, 'group')
 }
 
-/** Stops and disables the unit where systemd runs, then any service that was started by hand. */
-export async function stopService(runDir: string, warn: (message: string) => void): Promise<void> {
+/** Stops the unit where systemd runs, and disables it or not; then any service that was started by hand. */
+export async function stopService(
+  runDir: string,
+  how: 'stop' | 'disable',
+  warn: (message: string) => void,
+): Promise<void> {
   if (existsSync('/run/systemd/system') && (await run('systemctl', ['cat', UNIT])).code === 0) {
-    const { code, stderr } = await run('systemctl', ['disable', '--now', UNIT], '', {
-      timeoutMs: SYSTEMCTL_MS,
-    })
+    const words = how === 'stop' ? ['stop'] : ['disable', '--now']
+    const { code, stderr } = await run('systemctl', [...words, UNIT], '', { timeoutMs: SYSTEMCTL_MS })
     if (code !== 0) warn(`cannot stop ${UNIT}: ${stderr.trim()}`)
   }
   const pid = await servicePid(runDir)

@@ -38,16 +38,21 @@ interface TextChain {
   rules: readonly RuleText[]
 }
 
-interface TextRuleset {
+/** A ruleset as text, all of which JSON can hold. */
+export interface TextRuleset {
   chains: Record<Family, readonly TextChain[]>
   sets: readonly KernelSet[]
 }
 
 /** The way from what is in force to a ruleset. */
-export function makePlan({ chains, sets }: Ruleset, inForce: InForce): Plan {
+export function makePlan(ruleset: Ruleset, inForce: InForce): Plan {
+  return planText(toText(ruleset), inForce)
+}
+
+export function toText({ chains, sets }: Ruleset): TextRuleset {
   const text = (family: Family): TextChain[] =>
     chains[family].map((chain) => ({ table: chain.table, name: chain.name, rules: chainText(chain, family) }))
-  return planText({ chains: { 4: text(4), 6: text(6) }, sets }, inForce)
+  return { chains: { 4: text(4), 6: text(6) }, sets }
 }
 
 /** The way back from what is in force to what was in force before. */
@@ -63,7 +68,8 @@ export function makeUndo(before: InForce, inForce: InForce): Plan {
   return planText({ chains: { 4: text(4), 6: text(6) }, sets }, inForce)
 }
 
-function planText(wanted: TextRuleset, inForce: InForce): Plan {
+/** As `makePlan`, for a ruleset that is text already. */
+export function planText(wanted: TextRuleset, inForce: InForce): Plan {
   const changes: Change[] = []
   const sets = planSets(wanted.sets, inForce.sets, changes)
   const tables = { 4: '', 6: '' }

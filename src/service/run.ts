@@ -11,6 +11,7 @@ import { realKernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { monitorNetwork, type Monitor } from '../node/monitor.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
+import { restoreSaved, saveInForce } from '../node/saved.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
 import { findWriter } from '../node/writer.ts'
@@ -23,6 +24,7 @@ import { watchKernel } from './drift.ts'
 import { makeFight, type Fight } from './fight.ts'
 import { fingerprint, isDrifted, keepInForce, type Kept } from './kept.ts'
 import { makeJournal, sayDiagnostics, type Journal } from './journal.ts'
+import { makeNotify } from './notify.ts'
 import { makePublisher, type Publisher } from './publish.ts'
 import { makeQuarantine, type Quarantine } from './quarantine.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
@@ -78,6 +80,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
   const monitor = monitorNetwork(wakeup.call)
+  const notify = makeNotify(process.env)
   const memory: Memory = {
     ...{
       degraded: '',
@@ -106,6 +109,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload)
   while (!stopping) {
     await lookOnce(paths, memory, journal, wakeup.call)
+    notify(shortStatus(memory))
     await wakeup.sleep(pauseMs(memory), SETTLE_MS)
   }
   monitor.close()
@@ -114,6 +118,11 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   await memory.publisher.close()
   journal.info('stopped; what is in force stays')
   return 0
+}
+
+function shortStatus({ degraded, diagnostics }: Memory): string {
+  if (degraded !== '') return degraded
+  return diagnostics.size === 0 ? 'in step' : `in step; ${diagnostics.size} to look at: pvenat check`
 }
 
 function pauseMs({ missing, degraded, intervalMs }: Memory): number {
@@ -138,14 +147,18 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
   } catch (error) {
     sayFailure(error, memory, journal)
     memory.troubles.settle(false)
-    await keepLast(memory, journal).catch(() => undefined)
+    await keepLast(memory, paths, journal).catch(() => undefined)
   }
 }
 
 /** While the files cannot be read, what they asked for last is still to be in force. */
-async function keepLast(memory: Memory, journal: Journal): Promise<void> {
+async function keepLast(memory: Memory, { stateDir }: Paths, journal: Journal): Promise<void> {
   const { kept, publisher } = memory
-  if (!kept) return
+  if (!kept) {
+    const restored = await restoreSaved(stateDir, journal.warning)
+    if (restored === 'restored') journal.info('put back what was in force last')
+    return
+  }
   const plan = await keepInForce(kept)
   if (isEmpty(plan)) return
   journal.info(`repaired what somebody else changed: ${describe(plan)}`)
@@ -219,6 +232,10 @@ async function applyLook(
     fingerprint: fingerprint(ruleset),
   }
   const isRepair = before === memory.kept.fingerprint
+  if (!isRepair)
+    await saveInForce(paths.stateDir, backend, ruleset, sysctls).catch((error: Error) =>
+      journal.warning(`cannot save what is in force for the next boot: ${error.message}`),
+    )
   sayApplied(applied, isRepair, memory, journal)
   sayStale(looked.tree.stale ?? [], memory, journal)
   memory.quarantine.note(applied.quarantined)
