@@ -7,7 +7,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/packets/**', 'test/browser/**'],
+          exclude: ['test/packets/**', 'test/browser/**', 'test/package/**'],
           setupFiles: ['test/seed.ts'],
         },
       },
@@ -30,6 +30,17 @@ export default defineConfig({
           poolOptions: { forks: { singleFork: true } },
           testTimeout: 60_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'package',
+          include: ['test/package/**/*.test.ts'],
+          pool: 'forks',
+          poolOptions: { forks: { singleFork: true } },
+          testTimeout: 60_000,
+          // Debian is fetched and unpacked in them.
+          hookTimeout: 600_000,
         },
       },
     ],
