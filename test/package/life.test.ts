@@ -1,34 +1,212 @@
-// The package through its whole life on Debian machines with systemd: installed, restarted, upgraded, booted, removed.
+// The package through its whole life on Debian machines with systemd: installed, disturbed, upgraded, booted, removed.
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { copyTree, createLab, node1Tree, removeTree, waitFor, type Lab } from '../lab/index.ts'
-import { Debian } from './debian.ts'
-import { debianRoot, suites } from './root.ts'
+import { addForeignRules, Prober, saveLikeGui, snapshot, waitFor } from '../lab/index.ts'
+import { buildOldDeb, OLD_VERSION, VERSION } from './debs.ts'
+import { createMachine, type Machine } from './machine.ts'
+import { suites } from './root.ts'
+import { runtimes } from './runtimes.ts'
+
+const NEW = `/srv/new/pvenat_${VERSION}_all.deb`
+const OLD = `/srv/old/pvenat_${OLD_VERSION}_all.deb`
+const SHOP = { endpoint: '203.0.113.2:8080', server: '108' }
+
+let oldDebs: string
+let nodes: Map<string, string>
+beforeAll(async () => {
+  ;[oldDebs, nodes] = await Promise.all([buildOldDeb(), runtimes()])
+})
+afterAll(() => rm(join(oldDebs, '..'), { recursive: true, force: true }))
 
 describe.each(suites)('on %s', (suite) => {
-  let lab: Lab
-  let tree: string
-  let debian: Debian
+  let machine: Machine
+  let before: { network: string; files: string }
 
   beforeAll(async () => {
-    const root = await debianRoot(suite)
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    debian = await Debian.create(lab, root, { '/srv/debs': 'dist', '/srv/pve': tree })
+    machine = await createMachine(suite, { new: 'dist', old: oldDebs, nodes: '/' })
+    const { lab, debian, backend } = machine
     await Promise.all([lab.serve('108', 'tcp', 80), lab.serve('105', 'tcp', 22)])
-    await debian.boot()
-    await debian.sh('mkdir /etc/pve; mount --bind /srv/pve /etc/pve')
-  }, 300_000)
-  afterAll(async () => {
-    await debian.remove()
-    await lab.stop()
-    await removeTree(tree)
+    await waitFor(() => debian.run('test', '-e', '/etc/pve/local').then(({ exitCode }) => exitCode === 0))
+    await addForeignRules(lab, backend)
+    before = { network: await snapshot(lab), files: await fileList() }
   })
-  const shop = () => lab.ask('inet', 'tcp', '203.0.113.2:8080', { timeoutMs: 200 })
+  afterAll(() => machine.stop())
 
-  test('installed, it runs and forwards', async () => {
-    console.log(await debian.sh('apt-get -y install /srv/debs/pvenat_0.1.0_all.deb'))
-    console.log(await debian.sh('systemctl status pvenat -n 50 || true; systemctl --failed; journalctl -b | tail -40'))
-    await waitFor(async () => typeof (await shop()) === 'object')
-    expect(await shop()).toMatchObject({ server: '108' })
+  const ask = (endpoint: string) => machine.lab.ask('inet', 'tcp', endpoint, { timeoutMs: 200 })
+  const apt = (...words: string[]) => machine.debian.must('apt-get', '-y', '-q', ...words)
+  const isActive = async () => (await machine.debian.property('pvenat', 'ActiveState')) === 'active'
+  const expectShop = async () => expect(await ask(SHOP.endpoint)).toMatchObject({ server: SHOP.server })
+  const probe = async (act: () => Promise<unknown>) => {
+    const prober = await Prober.start(machine.lab, [SHOP])
+    await act()
+    const { asked, failures } = await prober.stop()
+    expect(failures).toEqual([])
+    expect(asked).toBeGreaterThan(10)
+  }
+  /** All files that a package could leave, but for dpkg's own knowledge of it. */
+  const fileList = () =>
+    machine.debian
+      .sh(`find / -xdev \\( -path /proc -o -path /srv -o -path /run -o -path /tmp -o -path /dev -o -path /var/log \\
+  -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /etc/pve \\) -prune \\
+  -o \\( -not -type d -o -not -path '/var/lib/systemd*' \\) -printf '%y %m %u:%g %p %l\\n' | sort`)
+
+  test('installed, it is enabled, ready with NAT in force, and the package is whole', async () => {
+    await apt('install', NEW)
+    await expectShop()
+    expect(
+      await machine.debian.sh('systemctl is-active pvenat; systemctl is-enabled pvenat pvenat-early'),
+    ).toMatch(/^active\nenabled\nenabled\n/)
+    expect(await machine.debian.property('pvenat', 'StatusText')).toMatch(/^in step/)
+    expect(await machine.debian.sh('stat -c "%a %U:%G" /run/pvenat')).toContain('2750 root:www-data')
+    expect((await machine.debian.sh('dpkg --verify pvenat')).trim()).toBe('')
+    expect(await machine.debian.sh('pvenat --version')).toContain(VERSION)
+  })
+
+  test('its sandbox is the one that systemd-analyze judges: it lets through what the service needs, and nothing more', async () => {
+    await machine.debian.sh(`mkdir -p /run/systemd/system/pvenat.service.d
+cat >/run/systemd/system/pvenat.service.d/probe.conf <<'X'
+[Service]
+${PROBES}X
+systemctl daemon-reload
+systemctl restart pvenat`)
+    expect(await isActive()).toBe(true)
+    await machine.debian.sh(
+      'rm -r /run/systemd/system/pvenat.service.d; systemctl daemon-reload; systemctl restart pvenat',
+    )
+  })
+
+  test('whoever flushes all rules, it puts NAT back', async () => {
+    await machine.debian.sh('nft flush ruleset; iptables -t nat -F PREROUTING; iptables -F FORWARD')
+    await waitFor(async () => expectShop().then(() => true), { timeoutMs: 3000 })
+    await addForeignRules(machine.lab, machine.backend).catch(() => undefined)
+  })
+
+  test('stopped, it leaves NAT in force; killed, it comes back; reloaded, it reads its settings', async () => {
+    const { debian } = machine
+    await debian.sh('systemctl stop pvenat')
+    await expectShop()
+    await debian.sh('systemctl start pvenat; systemctl kill -s KILL pvenat')
+    await waitFor(async () => (await debian.property('pvenat', 'NRestarts')) === '1', { timeoutMs: 15_000 })
+    await waitFor(isActive)
+    await debian.sh(`printf '[guest 108]\\nports = 9\\n' >>/etc/pvenat/pvenat.conf; systemctl reload pvenat`)
+    await waitFor(async () => (await ask(SHOP.endpoint)) === 'refused')
+    await debian.sh(
+      `printf '[guest 108]\\nports = 8080\\n' >>/etc/pvenat/pvenat.conf; systemctl reload pvenat`,
+    )
+    await waitFor(async () => expectShop().then(() => true))
+  })
+
+  test('upgrades and downgrades interrupt nothing, and keep state and settings', async () => {
+    const kept = () => machine.debian.sh('cat /var/lib/pvenat/state.json /etc/pvenat/pvenat.conf')
+    const mine = await kept()
+    await probe(() => apt('install', '--allow-downgrades', OLD))
+    expect(await machine.debian.sh('pvenat --version')).toContain(OLD_VERSION)
+    expect(await kept()).toBe(mine)
+    await probe(() => apt('install', NEW))
+    expect(await machine.debian.sh('pvenat --version')).toContain(VERSION)
+    expect(await kept()).toBe(mine)
+    expect(await isActive()).toBe(true)
+  })
+
+  test('dpkg may be killed at any time: the next run mends it, and NAT stays', async () => {
+    await probe(async () => {
+      for (const seconds of [0.05, 0.2, 0.5, 1, 1.5]) {
+        const deb = seconds > 0.3 ? NEW : OLD
+        await machine.debian.run('timeout', '-s', 'KILL', String(seconds), 'dpkg', '-i', deb)
+        await machine.debian.sh(`dpkg -i ${deb}`)
+      }
+    })
+    await waitFor(isActive)
+    expect((await machine.debian.sh(`dpkg -i ${NEW} >/dev/null; dpkg --verify pvenat`)).trim()).toBe('')
+  })
+
+  test('at boot NAT is in force before the cluster’s files are there, and the service takes over', async () => {
+    const { debian } = machine
+    await machine.setQuorate(false)
+    await machine.reboot()
+    await waitFor(async () => expectShop().then(() => true), { timeoutMs: 20_000 })
+    expect(await debian.property('pve-cluster', 'ActiveState')).toBe('activating')
+    expect(await debian.property('pvenat', 'ActiveState')).toBe('inactive')
+    await addForeignRules(machine.lab, machine.backend)
+    await machine.setQuorate(true)
+    await waitFor(isActive, { timeoutMs: 20_000 })
+    await expectShop()
+    expect(await debian.property('pvenat', 'StatusText')).toMatch(/^in step/)
+  })
+
+  test('it runs on the oldest Node.js builds and on this machine’s', async () => {
+    const { debian, tree } = machine
+    const file = await readFile(join(tree, 'firewall/105.fw'), 'utf8')
+    let port = 5020
+    await debian.sh('cp /usr/bin/node /root/node')
+    for (const [version, program] of nodes) {
+      await debian.sh(
+        `systemctl stop pvenat; install /srv/nodes${program} /usr/bin/node; systemctl start pvenat`,
+      )
+      expect((await debian.sh('node --version')).trim()).toBe(version)
+      port += 1
+      await saveLikeGui(tree, 'firewall/105.fw', file.replace('1022', String(port)))
+      await waitFor(async () => typeof (await ask(`203.0.113.2:${port}`)) === 'object', {
+        what: `${version} to follow`,
+      })
+      expect(await debian.sh('pvenat plan')).toContain('everything is in force')
+    }
+    await debian.sh('systemctl stop pvenat; mv /root/node /usr/bin/node; systemctl start pvenat')
+  })
+
+  test('removed, it takes everything out of the kernel; installed again it is back', async () => {
+    await apt('remove', 'pvenat')
+    expect(await snapshot(machine.lab)).toBe(before.network)
+    expect(await machine.debian.sh('ls /etc/pvenat; ls -d /var/lib/pvenat /run/pvenat || true')).toMatch(
+      /^pvenat\.conf\n/,
+    )
+    await apt('install', NEW)
+    await expectShop()
+    expect(await machine.debian.sh('systemctl is-enabled pvenat pvenat-early')).toMatch(/^enabled\nenabled\n/)
+  })
+
+  test('purged, it leaves no file and nothing foreign changed', async () => {
+    await apt('purge', 'pvenat')
+    expect(await snapshot(machine.lab)).toBe(before.network)
+    expect(await fileList()).toBe(before.files)
+    expect((await machine.debian.run('systemctl', 'list-unit-files', 'pvenat*')).stdout).toContain(
+      '0 unit files',
+    )
   })
 })
+
+/** What the service does (each must work), and what nobody shall do in its place (each begins with `!` and must fail). */
+const PROBES = [
+  'unshare --user --map-root-user --net iptables-legacy -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
+  'unshare --user --map-root-user --net iptables-nft -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
+  'unshare --user --map-root-user --net ipset create probe hash:net',
+  'ipset create pvenat-probe hash:net',
+  'ipset destroy pvenat-probe',
+  'ip link add pvenat-probe type veth peer name pvenat-probf',
+  'ip link delete pvenat-probe',
+  'conntrack -L -p udp',
+  'flock /run/lock/pvefw.lck iptables-legacy -w 5 -S',
+  'cp /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_forward',
+  'test -r /etc/pve/firewall/cluster.fw',
+  'touch /var/lib/pvenat/probe /run/pvenat/probe',
+  'rm /var/lib/pvenat/probe /run/pvenat/probe',
+  '! touch /etc/probe',
+  '! touch /etc/pve/probe',
+  '! touch /usr/sbin/pvenat',
+  '! touch /home/probe',
+  '! ls /root/.',
+  '! cp /proc/sys/kernel/sysrq /proc/sys/kernel/sysrq',
+  '! unshare --net true',
+  '! unshare --user --map-root-user --mount true',
+  '! mount -t tmpfs tmpfs /mnt',
+  '! chroot / true',
+  '! setpriv --reuid 1 true',
+  '! nice -n -5 true',
+  '! test -e /dev/vda',
+]
+  .map((line) => {
+    const [, not, command] = /^(! )?(.*)$/.exec(line) ?? []
+    return `ExecStartPre=/bin/sh -c '${not === undefined ? '' : '! '}${command}'\n`
+  })
+  .join('')

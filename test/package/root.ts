@@ -24,7 +24,10 @@ export async function debianRoot(suite: Suite): Promise<string> {
   const control = await readFile('debian/control', 'utf8')
   const depends = /^Depends:\n((?: .*\n)+)/m.exec(control)?.[1]?.match(/^ [a-z][\w-]+/gm) ?? []
   const packages = [...depends.map((name) => name.trim()), ...COMMON]
-  const key = createHash('sha256').update(packages.join() + MASKED.join()).digest('hex').slice(0, 8)
+  const key = createHash('sha256')
+    .update(packages.join() + MASKED.join())
+    .digest('hex')
+    .slice(0, 8)
   const folder = join(tmpdir(), 'pvenat-roots')
   const root = join(folder, `${suite}-${key}`)
   if (await exists(root)) return root
