@@ -90,11 +90,11 @@ export class Debian {
     return ['nsenter', '--target', String(this.init.pid), ...spaces, '--']
   }
 
-  /** The shell starts `unshare`, whose only child is the first process inside. */
-  private async initOf(pid: number): Promise<number | undefined> {
+  /** The shell starts `unshare`, whose only child is the first process inside; 0 while it is not there. */
+  private async initOf(pid: number): Promise<number> {
     const [child] = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).split(' ')
-    if (!child) return undefined
+    if (!child) return 0
     const name = await readFile(`/proc/${child}/comm`, 'utf8').catch(() => '')
-    return /^(systemd|init)\n$/.test(name) ? Number(child) : undefined
+    return /^(systemd|init)\n$/.test(name) ? Number(child) : 0
   }
 }

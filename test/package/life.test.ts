@@ -41,7 +41,7 @@ describe.each(suites)('on %s', (suite) => {
     const prober = await Prober.start(machine.lab, [SHOP])
     await act()
     const { asked, failures } = await prober.stop()
-    expect(failures).toEqual([])
+    expect(failures.slice(0, 3)).toEqual([])
     expect(asked).toBeGreaterThan(10)
   }
   /** All files that a package could leave, but for dpkg's own knowledge of it. */
@@ -63,17 +63,18 @@ describe.each(suites)('on %s', (suite) => {
     expect(await machine.debian.sh('pvenat --version')).toContain(VERSION)
   })
 
-  test('its sandbox is the one that systemd-analyze judges: it lets through what the service needs, and nothing more', async () => {
-    await machine.debian.sh(`mkdir -p /run/systemd/system/pvenat.service.d
-cat >/run/systemd/system/pvenat.service.d/probe.conf <<'X'
-[Service]
-${PROBES}X
-systemctl daemon-reload
-systemctl restart pvenat`)
-    expect(await isActive()).toBe(true)
-    await machine.debian.sh(
-      'rm -r /run/systemd/system/pvenat.service.d; systemctl daemon-reload; systemctl restart pvenat',
-    )
+  test('its sandbox lets through what the service needs, and nothing more', async () => {
+    const { debian } = machine
+    const unit = await debian.sh('systemctl cat pvenat')
+    const same = unit
+      .split('\n')
+      .filter((line) => !/^(Type|Exec|Restart|Watchdog|Notify|WantedBy)/.test(line))
+    const probes = PROBES.map((line) => `ExecStart=/bin/sh -c '${line}'`)
+    const probe = same.join('\n').replace('[Service]', ['[Service]', 'Type=oneshot', ...probes].join('\n'))
+    await debian.sh(`cat >/run/systemd/system/probe.service <<'X'\n${probe}\nX\nsystemctl daemon-reload`)
+    const { exitCode } = await debian.run('systemctl', 'start', 'probe')
+    const { stdout } = await debian.run('systemctl', 'status', '-n', '40', 'probe')
+    expect(exitCode, stdout).toBe(0)
   })
 
   test('whoever flushes all rules, it puts NAT back', async () => {
@@ -99,6 +100,7 @@ systemctl restart pvenat`)
 
   test('upgrades and downgrades interrupt nothing, and keep state and settings', async () => {
     const kept = () => machine.debian.sh('cat /var/lib/pvenat/state.json /etc/pvenat/pvenat.conf')
+    await waitFor(async () => (await kept()).includes('tcp 8080-8080 10.10.10.108'))
     const mine = await kept()
     await probe(() => apt('install', '--allow-downgrades', OLD))
     expect(await machine.debian.sh('pvenat --version')).toContain(OLD_VERSION)
@@ -118,7 +120,10 @@ systemctl restart pvenat`)
       }
     })
     await waitFor(isActive)
-    expect((await machine.debian.sh(`dpkg -i ${NEW} >/dev/null; dpkg --verify pvenat`)).trim()).toBe('')
+    // Its settings were edited above; of conffiles, dpkg tells that too.
+    expect((await machine.debian.run('dpkg', '--verify', 'pvenat')).stdout).toMatch(
+      /^\S+ c \/etc\/pvenat\/pvenat.conf$/,
+    )
   })
 
   test('at boot NAT is in force before the cluster’s files are there, and the service takes over', async () => {
@@ -176,7 +181,7 @@ systemctl restart pvenat`)
   })
 })
 
-/** What the service does (each must work), and what nobody shall do in its place (each begins with `!` and must fail). */
+/** What the service does (each must work), and what nobody shall do in its place (behind `!`: it must fail). */
 const PROBES = [
   'unshare --user --map-root-user --net iptables-legacy -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
   'unshare --user --map-root-user --net iptables-nft -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
@@ -187,7 +192,7 @@ const PROBES = [
   'ip link delete pvenat-probe',
   'conntrack -L -p udp',
   'flock /run/lock/pvefw.lck iptables-legacy -w 5 -S',
-  'cp /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_forward',
+  'sysctl -w net.ipv4.ip_forward=1',
   'test -r /etc/pve/firewall/cluster.fw',
   'touch /var/lib/pvenat/probe /run/pvenat/probe',
   'rm /var/lib/pvenat/probe /run/pvenat/probe',
@@ -196,7 +201,7 @@ const PROBES = [
   '! touch /usr/sbin/pvenat',
   '! touch /home/probe',
   '! ls /root/.',
-  '! cp /proc/sys/kernel/sysrq /proc/sys/kernel/sysrq',
+  '! sysctl -w kernel.sysrq=1',
   '! unshare --net true',
   '! unshare --user --map-root-user --mount true',
   '! mount -t tmpfs tmpfs /mnt',
@@ -205,8 +210,3 @@ const PROBES = [
   '! nice -n -5 true',
   '! test -e /dev/vda',
 ]
-  .map((line) => {
-    const [, not, command] = /^(! )?(.*)$/.exec(line) ?? []
-    return `ExecStartPre=/bin/sh -c '${not === undefined ? '' : '! '}${command}'\n`
-  })
-  .join('')

@@ -1,0 +1,74 @@
+// What the package is, before anybody installs it.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, expect, test } from 'vitest'
+import { readSettings } from '../../src/node/settings.ts'
+import { DEFAULT_SETTINGS } from '../../src/settings.ts'
+import { DEB, makeDeb, VERSION } from './debs.ts'
+
+const scratch = await mkdtemp(join(tmpdir(), 'pvenat-build-'))
+afterAll(() => rm(scratch, { recursive: true, force: true }))
+
+test('two clean clones make the same bytes, whatever the time zone, the umask and the name of the folder', async () => {
+  const build = async (name: string, umask: string, env: Record<string, string>) => {
+    const folder = join(scratch, name)
+    await execa('git', ['clone', '--quiet', '.', folder])
+    await execa('sh', ['-c', `umask ${umask}; git -C ${folder} checkout --quiet --force HEAD -- .`])
+    return readFile(join(await makeDeb(folder, env), `pvenat_${VERSION}_all.deb`))
+  }
+  const one = await build('one', '022', { TZ: 'UTC' })
+  const other = await build('the other one', '077', { TZ: 'Pacific/Kiritimati', LC_ALL: 'C.UTF-8' })
+  expect(one.equals(other)).toBe(true)
+})
+
+test('lintian has nothing to say, and nobody told it to be silent', async () => {
+  const { stdout } = await execa('lintian', ['--allow-root', '--fail-on', 'none', '--show-overrides', DEB])
+  expect(stdout).toBe('')
+})
+
+test('it holds what it should, and nothing else', async () => {
+  const { stdout } = await execa('dpkg-deb', ['--fsys-tarfile', DEB], { encoding: 'buffer' })
+  const listed = await execa('tar', ['-tvf', '-'], { input: stdout })
+  const files = listed.stdout.split('\n').map((line) => {
+    const [mode = '', owner = '', , , , ...name] = line.split(/\s+/)
+    return `${mode} ${owner} ${name.join(' ')}`
+  })
+  expect(files.filter((line) => !line.startsWith('d')).sort()).toEqual(
+    [
+      '-rw-r--r-- root/root ./etc/pvenat/pvenat.conf',
+      '-rw-r--r-- root/root ./lib/systemd/system/pvenat-early.service',
+      '-rw-r--r-- root/root ./lib/systemd/system/pvenat.service',
+      '-rw-r--r-- root/root ./usr/lib/tmpfiles.d/pvenat.conf',
+      '-rw-r--r-- root/root ./usr/share/bash-completion/completions/pvenat',
+      '-rw-r--r-- root/root ./usr/share/doc/pvenat/changelog.gz',
+      '-rw-r--r-- root/root ./usr/share/doc/pvenat/copyright',
+      '-rw-r--r-- root/root ./usr/share/man/man1/pvenat.1.gz',
+      '-rw-r--r-- root/root ./usr/share/man/man5/pvenat.conf.5.gz',
+      '-rw-r--r-- root/root ./usr/share/man/man7/pvenat-comments.7.gz',
+      '-rw-r--r-- root/root ./usr/share/zsh/vendor-completions/_pvenat',
+      '-rwxr-xr-x root/root ./usr/sbin/pvenat',
+      'lrwxrwxrwx root/root ./usr/sbin/pvenat-rollback -> pvenat',
+      'lrwxrwxrwx root/root ./usr/share/man/man1/pvenat-rollback.1.gz -> pvenat.1.gz',
+    ].sort(),
+  )
+})
+
+test('systemd-analyze judges the sandbox of the service as 2.5 or better', async () => {
+  const args = ['security', '--offline=yes', '--threshold=25', '--no-pager', 'debian/pvenat.service']
+  const { exitCode, stdout } = await execa('systemd-analyze', args, { reject: false })
+  expect(stdout).toMatch(/Overall exposure level for pvenat.service: \d/)
+  expect(exitCode, stdout).toBe(0)
+})
+
+test('every setting of the conffile is a comment, and shows the default', async () => {
+  const text = await readFile('install/pvenat.conf', 'utf8')
+  expect(text.split('\n').filter((line) => !/^(;.*|\[nat\]|)$/.test(line))).toEqual([])
+  const file = join(scratch, 'pvenat.conf')
+  await writeFile(file, text.replace(/^;(?! )/gm, ''))
+  const { settings, diagnostics } = await readSettings([file])
+  expect(diagnostics).toEqual([])
+  expect(settings).toEqual({ ...DEFAULT_SETTINGS, guests: settings.guests })
+  expect([...settings.guests.keys()]).toEqual([107])
+})
