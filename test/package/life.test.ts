@@ -44,11 +44,11 @@ describe.each(suites)('on %s', (suite) => {
     expect(failures.slice(0, 3)).toEqual([])
     expect(asked).toBeGreaterThan(10)
   }
-  /** All files that a package could leave, but for dpkg's own knowledge of it. */
+  /** All files that a package could leave, but for dpkg's own knowledge of it, and what systemd clears away some time after a power cut. */
   const fileList = () =>
     machine.debian
       .sh(`find / -xdev \\( -path /proc -o -path /srv -o -path /run -o -path /tmp -o -path /dev -o -path /var/log \\
-  -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /etc/pve \\) -prune \\
+  -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/tmp -o -path /etc/pve \\) -prune \\
   -o \\( -not -type d -o -not -path '/var/lib/systemd*' \\) -printf '%y %m %u:%g %p %l\\n' | sort`)
 
   test('installed, it is enabled, ready with NAT in force, and the package is whole', async () => {
@@ -201,12 +201,12 @@ const PROBES = [
   '! touch /usr/sbin/pvenat',
   '! touch /home/probe',
   '! ls /root/.',
-  '! sysctl -w kernel.sysrq=1',
+  '! sysctl -w kernel.core_pattern=probe',
   '! unshare --net true',
   '! unshare --user --map-root-user --mount true',
   '! mount -t tmpfs tmpfs /mnt',
   '! chroot / true',
   '! setpriv --reuid 1 true',
-  '! nice -n -5 true',
+  '! chrt -f 1 true',
   '! test -e /dev/vda',
 ]
