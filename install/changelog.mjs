@@ -1,5 +1,8 @@
 // CHANGELOG.md, of which the package's changelog and the check before a release are made.
 
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
 const MAINTAINER = 'the pvenat authors <maintainers@pvenat.invalid>'
 const WIDTH = 76
 
@@ -41,4 +44,14 @@ export function debianChangelog(changelog, seconds) {
 
 function wrap(text) {
   return text.replace(new RegExp(`(.{1,${WIDTH}})(?: |$)`, 'g'), '$1\n    ').trimEnd()
+}
+
+// node changelog.mjs VERSION: prints the date of a version, or an empty line; fails when nothing is said of it.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    process.stdout.write(`${sectionOf(readFileSync('CHANGELOG.md', 'utf8'), process.argv[2]).date ?? ''}\n`)
+  } catch (error) {
+    process.stderr.write(`release: ${error.message}\n`)
+    process.exitCode = 1
+  }
 }

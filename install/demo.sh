@@ -3,7 +3,7 @@
 #   sh install/demo.sh [--backend legacy|nft]
 # Exit 0 only when every step was seen to work. The story itself is test/demo/demo.ts.
 set -eu
-CDPATH= cd -- "$(dirname -- "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 . install/prepare.sh
 
 npm run --silent build

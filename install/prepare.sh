@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by install/demo.sh and test/run.sh, in the root of the repository: installs what they need and this machine
 # lacks (Debian 12 or 13, as root). Where nothing is missing it touches nothing and needs no network.
 
@@ -43,6 +44,14 @@ want mount mount
 want procps ps sysctl
 want chromium chromium
 want openssl openssl
+# For the package and the roots that it is tested in.
+want dpkg-dev dpkg-buildpackage
+want debhelper dh
+want lintian lintian
+want debootstrap debootstrap
+want shellcheck shellcheck
+want systemd systemd-analyze systemctl
+want git git
 [ -e /proc/sys/net/bridge ] || want kmod modprobe
 { [ -s /etc/services ] && [ -s /etc/protocols ]; } || missing="$missing netbase"
 [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d node_modules ] || missing="$missing ca-certificates"

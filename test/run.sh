@@ -1,9 +1,10 @@
 #!/bin/sh
-# Tests everything: the demo, then `npm test` (format, lint, types, unit tests, real packets on both backends).
+# Tests everything: the demo, then `npm test` (format, lint, types, unit tests, real packets on both backends), then
+# `npm run package` (the package on Debian 12 and 13 with systemd).
 #   sh test/run.sh
 # For Debian 12 or 13, as root; what is missing is installed first. The last line says "N passed, N failed".
 set -eu
-CDPATH= cd -- "$(dirname -- "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 . install/prepare.sh
 
 scratch=$(mktemp -d)
@@ -20,17 +21,20 @@ watched() {
 
 watched demo sh install/demo.sh
 watched npm npm test
+watched package npm run package
 demo=$(cat "$scratch/demo.code")
-npm=$(cat "$scratch/npm.code")
 
 # vitest sums each of its runs up in a line like "Tests  1 failed | 41 passed | 2 skipped (44)".
+# count RUN... WORD: how many tests of these runs passed or failed.
 count() {
   escape=$(printf '\033')
-  sed "s/$escape\[[0-9;]*m//g" "$scratch/npm.log" |
-    sed -n "s/^ *Tests .*[^0-9]\([0-9][0-9]*\) $1.*/\1/p" | awk '{ sum += $1 } END { print sum + 0 }'
+  for word; do :; done
+  for name in "$@"; do [ "$name" = "$word" ] || cat "$scratch/$name.log"; done | sed "s/$escape\[[0-9;]*m//g" |
+    sed -n "s/^ *Tests .*[^0-9]\([0-9][0-9]*\) $word.*/\1/p" | awk '{ sum += $1 } END { print sum + 0 }'
 }
-passed=$(count passed)
-failed=$(count failed)
+passed=$(count npm package passed)
+failed=$(count npm package failed)
+result=0
 
 echo
 if [ "$demo" -eq 0 ]; then
@@ -38,12 +42,15 @@ if [ "$demo" -eq 0 ]; then
 else
   echo "the demo failed (exit $demo)"
   failed=$((failed + 1))
+  result=1
 fi
-if [ "$npm" -ne 0 ]; then
-  echo "npm test failed (exit $npm)"
+for name in npm package; do
+  code=$(cat "$scratch/$name.code")
+  [ "$code" -ne 0 ] || continue
+  echo "npm run $name failed (exit $code)"
+  result=1
   # It may have ended before any test, at the format, say.
-  [ "$(count failed)" -gt 0 ] || failed=$((failed + 1))
-fi
-[ "$npm" -ne 0 ] || [ "$demo" -eq 0 ] || npm=1
+  [ "$(count "$name" failed)" -gt 0 ] || failed=$((failed + 1))
+done
 echo "$passed passed, $failed failed"
-exit "$npm"
+exit "$result"

@@ -3,7 +3,7 @@
 #   npm run bench -- [--quick] [--forwards N,N,...] [--only SECTION]... [--write FILE]
 # Exit 1 when a target is not met. The bench itself is test/bench/bench.ts.
 set -eu
-CDPATH= cd -- "$(dirname -- "$0")/../.."
+CDPATH='' cd -- "$(dirname -- "$0")/../.."
 . install/prepare.sh
 
 perl -MTime::HiRes -e1 || die 'needs all of perl; try: apt-get install perl'

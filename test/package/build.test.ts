@@ -72,3 +72,9 @@ test('every setting of the conffile is a comment, and shows the default', async 
   expect(settings).toEqual({ ...DEFAULT_SETTINGS, guests: settings.guests })
   expect([...settings.guests.keys()]).toEqual([107])
 })
+
+test('shellcheck has nothing to say', async () => {
+  const { stdout } = await execa('git', ['ls-files', '*.sh'])
+  const scripts = ['postinst', 'prerm', 'postrm'].map((name) => `debian/pvenat.${name}`)
+  await execa('shellcheck', [...stdout.split('\n'), ...scripts])
+})

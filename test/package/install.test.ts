@@ -1,0 +1,53 @@
+// install.sh on a machine that looks like a Proxmox VE node: what it refuses, what it tells, and that it may run again.
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { snapshot } from '../lab/index.ts'
+import { VERSION } from './debs.ts'
+import { createMachine, type Machine } from './machine.ts'
+
+const DEB = `/srv/new/pvenat_${VERSION}_all.deb`
+
+let machine: Machine
+beforeAll(async () => {
+  machine = await createMachine('bookworm', { new: 'dist', install: 'install' })
+})
+afterAll(() => machine.stop())
+
+const install = (...words: string[]) => machine.debian.run('sh', '/srv/install/install.sh', ...words)
+const isInstalled = async () => (await machine.debian.run('dpkg', '-s', 'pvenat')).exitCode === 0
+
+test('it refuses a machine that is no node, a node that is too old, and a command line that makes no sense', async () => {
+  expect(await install(DEB)).toMatchObject({ exitCode: 3 })
+  await machine.debian.sh(
+    `printf '#!/bin/sh\\necho pve-manager/7.4-3/x\\n' >/usr/bin/pveversion; chmod +x /usr/bin/pveversion`,
+  )
+  expect(await install(DEB)).toMatchObject({ exitCode: 3 })
+  await machine.debian.sh(`printf '#!/bin/sh\\necho pve-manager/8.4.1/x\\n' >/usr/bin/pveversion`)
+  expect(await install('--frobnicate')).toMatchObject({ exitCode: 2 })
+  expect(await install('/bin/sh')).toMatchObject({ exitCode: 2 })
+  const nobody = ['setpriv', '--reuid', '65534', '--clear-groups', 'sh', '/srv/install/install.sh', DEB]
+  expect(await machine.debian.run(...nobody)).toMatchObject({ exitCode: 4 })
+  expect(await isInstalled()).toBe(false)
+})
+
+test('--dry-run tells what would come, and touches nothing', async () => {
+  const before = await snapshot(machine.lab)
+  const { exitCode, stdout } = await install('--dry-run', DEB)
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain(`would install pvenat ${VERSION}`)
+  expect(stdout).toContain('203.0.113.2')
+  expect(stdout).toMatch(/8080.*10\.10\.10\.108/)
+  expect(stdout).toMatch(/nothing was touched\nchanged$/)
+  expect(await isInstalled()).toBe(false)
+  expect(await snapshot(machine.lab)).toBe(before)
+})
+
+test('it installs, tells what it found, and the second time changes nothing', async () => {
+  await machine.debian.sh('install -m 755 /bin/true /usr/local/sbin/pvenat')
+  const { exitCode, stdout } = await install(DEB)
+  expect(exitCode, stdout).toBe(0)
+  expect(stdout).toMatch(/8080.*10\.10\.10\.108/)
+  expect(stdout).toMatch(/changed$/)
+  expect(await machine.debian.property('pvenat', 'ActiveState')).toBe('active')
+  expect((await machine.debian.sh('command -v pvenat')).trim()).toBe('/usr/sbin/pvenat')
+  expect(await install('--quiet', DEB)).toMatchObject({ exitCode: 0, stdout: 'unchanged', stderr: '' })
+})
