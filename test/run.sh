@@ -25,15 +25,16 @@ watched package npm run package
 demo=$(cat "$scratch/demo.code")
 
 # vitest sums each of its runs up in a line like "Tests  1 failed | 41 passed | 2 skipped (44)".
-# count RUN... WORD: how many tests of these runs passed or failed.
+# count WORD RUN...: how many tests of these runs passed or failed.
 count() {
+  word=$1
+  shift
   escape=$(printf '\033')
-  for word; do :; done
-  for name in "$@"; do [ "$name" = "$word" ] || cat "$scratch/$name.log"; done | sed "s/$escape\[[0-9;]*m//g" |
+  for run; do sed "s/$escape\[[0-9;]*m//g" "$scratch/$run.log"; done |
     sed -n "s/^ *Tests .*[^0-9]\([0-9][0-9]*\) $word.*/\1/p" | awk '{ sum += $1 } END { print sum + 0 }'
 }
-passed=$(count npm package passed)
-failed=$(count npm package failed)
+passed=$(count passed npm package)
+failed=$(count failed npm package)
 result=0
 
 echo
@@ -44,13 +45,13 @@ else
   failed=$((failed + 1))
   result=1
 fi
-for name in npm package; do
-  code=$(cat "$scratch/$name.code")
+for run in npm package; do
+  code=$(cat "$scratch/$run.code")
   [ "$code" -ne 0 ] || continue
-  echo "npm run $name failed (exit $code)"
+  echo "the run of $run failed (exit $code)"
   result=1
   # It may have ended before any test, at the format, say.
-  [ "$(count "$name" failed)" -gt 0 ] || failed=$((failed + 1))
+  [ "$(count failed "$run")" -gt 0 ] || failed=$((failed + 1))
 done
 echo "$passed passed, $failed failed"
 exit "$result"
