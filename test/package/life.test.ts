@@ -79,7 +79,7 @@ describe.each(suites)('on %s', (suite) => {
 
   test('whoever flushes all rules, it puts NAT back', async () => {
     await machine.debian.sh('nft flush ruleset; iptables -t nat -F PREROUTING; iptables -F FORWARD')
-    await waitFor(async () => expectShop().then(() => true), { timeoutMs: 3000 })
+    await waitFor(async () => expectShop().then(() => true), { timeoutMs: 10_000 })
     await addForeignRules(machine.lab, machine.backend).catch(() => undefined)
   })
 
