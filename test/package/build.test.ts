@@ -39,6 +39,9 @@ test('it holds what it should, and nothing else', async () => {
     [
       '-rw-r--r-- root/root ./etc/pvenat/pvenat.conf',
       '-rw-r--r-- root/root ./lib/systemd/system/pvenat-early.service',
+      '-rw-r--r-- root/root ./lib/systemd/system/pvenat-metrics.service',
+      '-rw-r--r-- root/root ./lib/systemd/system/pvenat-metrics.timer',
+      '-rw-r--r-- root/root ./lib/systemd/system/pvenat-web.service',
       '-rw-r--r-- root/root ./lib/systemd/system/pvenat.service',
       '-rw-r--r-- root/root ./usr/lib/tmpfiles.d/pvenat.conf',
       '-rw-r--r-- root/root ./usr/share/bash-completion/completions/pvenat',
