@@ -23,8 +23,7 @@ export function chainText({ name, rules }: Chain, family: Family): RuleText[] {
     const action = target(rule.target, family)
     const text = [...match, ...action].join(' ')
     hash = nextHash(hash, text)
-    const comment =
-      rule.target.kind === 'goto' && BARE.test(text) ? [] : ['-m comment --comment', MARK + hash]
+    const comment = isBare(name, rule, text) ? [] : ['-m comment --comment', MARK + hash]
     return { hash, line: ['-A', name, ...match, ...comment, ...action].join(' ') }
   })
 }
@@ -35,10 +34,19 @@ export function nextHash(before: string, text: string): string {
 }
 
 /**
- * Ways within a tree have no comment: on nftables it costs a connection more than all else of such a rule. They are known by
- * their text, where both iptables-save print it as it is sent: a protocol and ports, or an IPv4 network.
+ * In a tree of chains the simplest rules have no comment: on nftables a comment costs a connection more than all else of a way from
+ * chain to chain, and it doubles the memory of a rule, which big tables are short of. They are known by their text, where
+ * both iptables-save print it as it is sent: a protocol and ports, or an IPv4 network.
  */
-export const BARE = /^(-p \w+ -m \w+ --dport \d+(:\d+)?|-[sd] [\d.]+\/\d+) -g \S+$/
+export const BARE =
+  /^(-p \w+ -m \w+ --dport \d+(:\d+)?|-[sd] [\d.]+\/\d+) (-g \S+|-j DNAT --to-destination (\d|\[[\da-f]+:)\S+)$/
+
+function isBare(chain: string, { target }: Rule, text: string): boolean {
+  return (target.kind === 'goto' || LEAF.test(chain)) && BARE.test(text)
+}
+
+/** A chain of a tree that goes by ports. */
+const LEAF = /-[TUS]-\d+-\d+$/
 
 function conditions(rule: Rule, family: Family): string[] {
   const { proto, ports, sport, icmpType, state, originalPorts, originalDestination } = rule
