@@ -8,13 +8,13 @@ import { lineOf, type Section, type Size } from './section.ts'
 import { Served } from './served.ts'
 import { slowLoad } from './slow.ts'
 import { ratios } from './statistics.ts'
-import { Table } from './table.ts'
+import { PART, Table } from './table.ts'
 import type { Target } from './targets.ts'
 import { load, mapChange } from './ways.ts'
 
 const SAVED = 'save to first packet'
-const PASS = 'of it the pass'
-const LOCKED = 'of it with the lock'
+const PASS = `${PART} the pass`
+const LOCKED = `${PART} with the lock`
 const PER_RULE = 'process per rule'
 /** Edits during which the lock is watched. */
 const WATCHED_EDITS = 3

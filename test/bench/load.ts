@@ -7,12 +7,12 @@ import { bareNodes, install, type Installed } from './nodes.ts'
 import { lineOf, MANY, ROUNDS_OF_MANY, type Section, type Size } from './section.ts'
 import { slowLoad } from './slow.ts'
 import { ratios } from './statistics.ts'
-import { Table } from './table.ts'
+import { PART, Table } from './table.ts'
 import type { Target } from './targets.ts'
 import { clear, load } from './ways.ts'
 
 const APPLY = 'pvenat apply'
-const LOCKED = 'of it with the lock'
+const LOCKED = `${PART} with the lock`
 const PER_RULE = 'process per rule'
 
 export const loading: Section = {

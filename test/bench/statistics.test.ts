@@ -24,14 +24,15 @@ test('figures have three digits', () => {
   expect([0.01234, 1.234, 12.34, 123.4, 1234, 1234567].map(round)).toEqual([
     ...['0.012', '1.23', '12.3', '123', '1,234', '1,234,567'],
   ])
-  expect(round(0)).toBe('0')
-  expect(showValues([2, 1, 3])).toBe('2.00 (1.50–2.50)')
+  expect([0, 50, 1000].map(round)).toEqual(['0', '50', '1,000'])
+  expect(showValues([2, 1, 3])).toBe('2 (1.50–2.50)')
 })
 
 test('a table shows how many times the base each other way is, and leaves out what was not measured', () => {
-  const table = new Table('New connections', 'forwards', ['ours', 'chain', 'map'], 'ours')
-  table.add('100', 'ours', [2])
-  table.add('100', 'chain', [5], '*')
+  const table = new Table('New connections', 'forwards', ['ours', 'of it all', 'chain', 'map'], 'ours')
+  table.add('100', 'ours', [2.2])
+  table.add('100', 'of it all', [1])
+  table.add('100', 'chain', [5.5], '*')
   table.add('1,000', 'map', [1, 1, 1])
   table.add('1,000', 'map', [1, 1])
   expect(table.values('1,000', 'map')).toHaveLength(5)
@@ -39,10 +40,10 @@ test('a table shows how many times the base each other way is, and leaves out wh
     [
       '### New connections',
       '',
-      '| forwards | ours | chain         | map              |',
-      '| -------- | ---- | ------------- | ---------------- |',
-      '| 100      | 2.00 | 5.00, 2.50x * |                  |',
-      '| 1,000    |      |               | 1.00 (1.00–1.00) |',
+      '| forwards | ours | of it all | chain         | map     |',
+      '| -------- | ---- | --------- | ------------- | ------- |',
+      '| 100      | 2.20 | 1         | 5.50, 2.50x * |         |',
+      '| 1,000    |      |           |               | 1 (1–1) |',
       '',
     ].join('\n'),
   )
@@ -57,7 +58,7 @@ test('a target is met by the median, and not met is told from not measured', () 
   expect(verdict(target([49], { atLeast: 50 }))).toBe('not met')
   expect(verdict(target(undefined, { atLeast: 50 }))).toBe('not measured')
   expect(showTargets([target([49], { atLeast: 50 })])).toContain(
-    '| it     | at least 50.0x | 49.0x    | not met |',
+    '| it     | at least 50x | 49x      | not met |',
   )
 })
 

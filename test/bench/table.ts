@@ -1,6 +1,9 @@
 /** What was measured, and how it is shown: tables in Markdown, which are readable as they are. */
 import { ratios, summarise } from './statistics.ts'
 
+/** So begins the name of a column that is a part of the base, and not another way of doing it. */
+export const PART = 'of it'
+
 export interface Cell {
   values: number[]
   /** Said behind the figure, e.g. that it was not measured in full. */
@@ -50,7 +53,8 @@ export class Table {
   private show(cells: ReadonlyMap<string, Cell>, column: string): string {
     const cell = cells.get(column)
     if (!cell) return ''
-    const base = this.base === undefined || column === this.base ? undefined : cells.get(this.base)
+    const isCompared = this.base !== undefined && column !== this.base && !column.startsWith(PART)
+    const base = isCompared ? cells.get(this.base) : undefined
     const note = cell.note === '' ? '' : ` ${cell.note}`
     return showValues(cell.values) + (base ? `, ${times(cell.values, base.values)}` : '') + note
   }
@@ -67,9 +71,9 @@ function times(values: readonly number[], base: readonly number[]): string {
   return `${round(summarise(ratios(values, base)).median)}x`
 }
 
-/** Three digits, for no measurement is better than that. */
+/** Three digits, for no measurement is better than that; whole numbers as they are. */
 export function round(value: number): string {
-  if (value === 0 || !Number.isFinite(value)) return String(value)
+  if (Number.isInteger(value) || !Number.isFinite(value)) return value.toLocaleString('en')
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))
   return value.toFixed(Math.min(digits, 3)).replace(/\B(?=(\d{3})+$)/g, digits === 0 ? ',' : '')
 }
