@@ -57,8 +57,10 @@ export class Debian {
   /** Ends it for good. */
   async remove(): Promise<void> {
     await this.kill()
-    const sweep = `find /run/cgroup/${this.cgroup} -depth -type d -exec rmdir {} +`
-    await this.lab.exec(this.node, ['sh', '-c', sweep], { check: false })
+    const sweep = `[ ! -e /run/cgroup/${this.cgroup} ] || find /run/cgroup/${this.cgroup} -depth -type d -exec rmdir {} +`
+    const isSwept = async () =>
+      (await this.lab.exec(this.node, ['sh', '-c', sweep], { check: false })).exitCode === 0
+    await waitFor(isSwept, { what: 'the end of its last process' })
   }
 
   /** Runs a command to its end, inside while it is on, else in its root alone; a non-zero exit is no error here. */
