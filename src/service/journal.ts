@@ -1,6 +1,6 @@
-/** The service's voice: one line per event on stdout, with the priority that journald understands. */
+/** The service's journal: lines on stdout, with the priority that journald understands. */
 import type { Severity } from '../diagnostic.ts'
-import type { Located } from '../show/diagnostics.ts'
+import { printable, type Located } from '../show/diagnostics.ts'
 
 export interface Journal {
   info: (message: string) => void
@@ -10,11 +10,13 @@ export interface Journal {
 
 const PRIORITIES = { error: 3, warning: 4, info: 6 } as const
 
+/** With priorities each line begins with one, as sd-daemon(3) has it: journald takes every line for itself. */
 export function makeJournal(write: (text: string) => void, withPriorities: boolean): Journal {
-  const say = (severity: Severity, message: string): void =>
-    write(
-      `${withPriorities ? `<${PRIORITIES[severity]}>` : ''}${message.trimEnd().replaceAll('\n', '\n  ')}\n`,
-    )
+  const say = (severity: Severity, message: string): void => {
+    const prefix = withPriorities ? `<${PRIORITIES[severity]}>` : ''
+    const [first = '', ...rest] = message.trimEnd().split('\n').map(printable)
+    write([first, ...rest.map((line) => `  ${line}`)].map((line) => `${prefix}${line}\n`).join(''))
+  }
   return {
     info: (text) => say('info', text),
     warning: (text) => say('warning', text),
@@ -22,21 +24,41 @@ export function makeJournal(write: (text: string) => void, withPriorities: boole
   }
 }
 
+/** So many are read at once; the errors among them come first. */
+const MAX_SAID = 20
+const RANK = { error: 0, warning: 1, info: 2 }
+
 /** Says each diagnostic once when it comes and once when it is gone. Returns what stands now, for the next call. */
 export function sayDiagnostics(
   journal: Journal,
   before: ReadonlyMap<string, Located>,
   now: readonly Located[],
 ): Map<string, Located> {
-  const after = new Map(now.map((one) => [`${one.file}:${one.line}: ${one.code} ${one.message}`, one]))
-  for (const [key, { file, line, severity, code, message, help }] of after) {
-    if (before.has(key)) continue
+  const after = byWords(now)
+  const come = [...after].filter(([key]) => !before.has(key)).map(([, one]) => one)
+  const gone = [...before].filter(([key]) => !after.has(key)).map(([, one]) => one)
+  for (const one of come.sort((a, b) => RANK[a.severity] - RANK[b.severity]).slice(0, MAX_SAID)) {
+    const { file, line, severity, code, message, help } = one
     journal[severity](
       `${file}:${line}: ${severity}[${code}]: ${message}${help === undefined ? '' : ` (${help})`}`,
     )
   }
-  for (const [key, { file, line, code, message }] of before) {
-    if (!after.has(key)) journal.info(`${file}:${line}: mended[${code}]: ${message}`)
-  }
+  if (come.length > MAX_SAID) journal.warning(`and ${come.length - MAX_SAID} more to look at: pvenat check`)
+  for (const { file, line, code, message } of gone.slice(0, MAX_SAID))
+    journal.info(`${file}:${line}: mended[${code}]: ${message}`)
+  if (gone.length > MAX_SAID) journal.info(`and ${gone.length - MAX_SAID} more are mended`)
   return after
+}
+
+/** Lines move when others come and go above them; what is said of one is the same all the same. */
+function byWords(all: readonly Located[]): Map<string, Located> {
+  const byKey = new Map<string, Located>()
+  const counts = new Map<string, number>()
+  for (const one of all) {
+    const words = `${one.file}: ${one.code} ${one.message}`
+    const count = (counts.get(words) ?? 0) + 1
+    counts.set(words, count)
+    byKey.set(`${words} ${count}`, one)
+  }
+  return byKey
 }

@@ -10,6 +10,8 @@ import { writeWhole } from '../node/state.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
+import type { StaleFile } from '../read.ts'
+import { diffRows, type RowChange } from '../show/changes.ts'
 import type { Located, Sources } from '../show/diagnostics.ts'
 import { countersOf, listRows, renderCountersJson, renderListJson, type Row } from '../show/list.ts'
 import {
@@ -39,15 +41,16 @@ export interface Pass {
   backend: Backend
   located: readonly Located[]
   sources: Sources
-  /** Why something is not read although the pass ended well; '' for nothing. */
-  degraded: string
+  /** Files that cannot be read although the pass ended well: what they said before stands. */
+  stale: readonly StaleFile[]
   tookMs: number
   /** Nothing else was wanted than before. */
   isRepair: boolean
 }
 
 export interface Publisher {
-  passed: (pass: Pass) => void
+  /** Returns what became of the rules since the pass before. */
+  passed: (pass: Pass) => RowChange[]
   failed: (reason: string) => void
   /** What was in force last was put back although nothing can be read. */
   putBack: (plan: Plan) => void
@@ -55,10 +58,14 @@ export interface Publisher {
   close: () => Promise<void>
 }
 
-/** Says all this from now on. `warn` hears once of a folder that cannot be written. */
-export function makePublisher(paths: Paths, warn: (message: string) => void): Publisher {
+/** Says all this from now on. `rows` were in force before; `warn` hears once of a folder that cannot be written. */
+export function makePublisher(
+  paths: Paths,
+  rows: readonly Row[] | undefined,
+  warn: (message: string) => void,
+): Publisher {
   const files = makeFiles(paths.runDir, warn)
-  const list = makeListing(files, paths.pveDir)
+  const list = makeListing(files, paths.pveDir, rows)
   const service = firstStatus()
   let look = UNKNOWN_NODE
   let said = ''
@@ -81,11 +88,12 @@ export function makePublisher(paths: Paths, warn: (message: string) => void): Pu
   say()
   return {
     passed(pass) {
-      turn(true, pass.degraded === '' ? null : pass.degraded)
+      turn(true, pass.stale.map(({ reason }) => reason).join('; ') || null)
       noteApply(service, pass)
       look = nodeStatus(pass.applied.outcome, pass.located, pass.sources, paths.pveDir)
-      list.passed(pass.applied.outcome, pass.applied.inForce)
+      const changes = list.passed(pass.applied.outcome, pass.applied.inForce)
       sayIfNew()
+      return changes
     },
     failed(reason) {
       turn(false, reason)
@@ -118,7 +126,11 @@ export async function readPublished(runDir: string): Promise<Status | undefined>
  * that is so, but nobody remembers which. The folder lives as long as what is in the kernel.
  */
 export async function rowsInForce({ chains }: InForce, runDir: string): Promise<Row[] | undefined> {
-  if (FAMILIES.every((family) => chains[family].own.size === 0)) return []
+  return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : readList(runDir)
+}
+
+/** The rules as they were published last; undefined when they were not, or nobody may read it. */
+export async function readList(runDir: string): Promise<Row[] | undefined> {
   const text = await readFile(join(runDir, LIST_FILE), 'utf8').catch(() => '')
   const rows = parseJson(text)
   return Array.isArray(rows) ? (rows as Row[]) : undefined
@@ -179,26 +191,37 @@ function makeFiles(runDir: string, warn: (message: string) => void): Files {
   }
 }
 
+interface Listing {
+  /** Returns what became of the rules since the pass before. */
+  passed: (outcome: Outcome, inForce: InForce) => RowChange[]
+}
+
 /** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
-function makeListing(files: Files, pveDir: string): { passed: (outcome: Outcome, inForce: InForce) => void } {
+function makeListing(files: Files, pveDir: string, before: readonly Row[] | undefined): Listing {
   let listed: Outcome['translation'] | undefined
+  let rows = before ?? []
   let said = ''
   let nextCountMs = 0
+  const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
+    const now = listRows(outcome, new Map(), pveDir)
+    const text = renderListJson(now)
+    if (text === said) return []
+    files.write(LIST_FILE, renderListJson(listRows(outcome, countersOf(outcome.ruleset, inForce), pveDir)))
+    const changes = diffRows(rows, now)
+    said = text
+    rows = now
+    return changes
+  }
   return {
     passed(outcome, inForce) {
-      const { translation, ruleset } = outcome
-      if (translation !== listed) {
-        listed = translation
-        const text = renderListJson(listRows(outcome, new Map(), pveDir))
-        if (text !== said)
-          files.write(LIST_FILE, renderListJson(listRows(outcome, countersOf(ruleset, inForce), pveDir)))
-        said = text
-      }
+      const changes = outcome.translation === listed ? [] : list(outcome, inForce)
+      listed = outcome.translation
       const start = performance.now()
-      if (start < nextCountMs) return
-      files.write('counters.json', renderCountersJson(isoNow(), countersOf(ruleset, inForce)))
+      if (start < nextCountMs) return changes
+      files.write('counters.json', renderCountersJson(isoNow(), countersOf(outcome.ruleset, inForce)))
       const tookMs = performance.now() - start
       nextCountMs = start + Math.max(COUNTERS_MS, tookMs / MAX_COUNTING_SHARE)
+      return changes
     },
   }
 }

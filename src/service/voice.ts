@@ -1,0 +1,138 @@
+/** What the service says in the journal: each event in one line, once when it comes and once when it is over. */
+import { explainFailure } from '../commands/failure.ts'
+import type { Applied } from '../node/apply.ts'
+import type { Backend } from '../node/backend.ts'
+import { findWriter } from '../node/writer.ts'
+import type { StaleFile } from '../read.ts'
+import { isEmpty, type Plan } from '../ruleset/plan.ts'
+import { describeRow, type RowChange } from '../show/changes.ts'
+import type { Located } from '../show/diagnostics.ts'
+import type { Row } from '../show/list.ts'
+import { whereCell } from '../show/table.ts'
+import type { Fight } from './fight.ts'
+import { sayDiagnostics, type Journal } from './journal.ts'
+
+/** Who fights us writes again within this time. */
+const WRITER_MS = 2000
+/** So many of a kind are read; what more there is, commands tell. */
+const MAX_SAID = 10
+
+export interface Voice {
+  /** Why it cannot do its work just now; '' while it can. */
+  degraded: () => string
+  /** All of it in one short line, as systemd shows it. */
+  summary: () => string
+  /** Something was put into force: because other rules are wanted, or because somebody else changed what was. */
+  applied: (applied: Applied, changes: readonly RowChange[], isRepair: boolean, tookMs: number) => void
+  /** Something was put back while nothing can be read. */
+  putBack: (plan: Plan) => void
+  /** At the end of a look that went well. */
+  passed: (diagnostics: readonly Located[], stale: readonly StaleFile[]) => void
+  /** A look did not go to its end; returns why. */
+  failed: (error: unknown) => string
+  /** `plan` had to be put back: is that a fight? */
+  repaired: (plan: Plan) => void
+}
+
+export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend): Voice {
+  let degraded = ''
+  let diagnostics = new Map<string, Located>()
+  let stale = new Map<string, string>()
+  const repaired = ({ changes }: Plan): void => {
+    const what = list(changes.map(({ kind, what: name }) => (kind === 'hook' ? `the hook of ${name}` : name)))
+    if (!fight.repaired(what)) return
+    void findWriter(backend(), WRITER_MS).then((writer) =>
+      journal.warning(
+        `another program${writer === undefined ? '' : ` (${writer})`} keeps changing ${what}; it is repaired less and less often`,
+      ),
+    )
+  }
+  const putBack = (plan: Plan): void => {
+    journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+    repaired(plan)
+  }
+  return {
+    ...{ degraded: () => degraded, putBack, repaired },
+    summary() {
+      if (degraded !== '') return degraded.split('\n', 1).join('')
+      return diagnostics.size === 0 ? 'in step' : `in step; ${diagnostics.size} to look at: pvenat check`
+    },
+    applied({ plan, sysctls, endedFlows }, changes, isRepair, tookMs) {
+      for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
+      if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
+      if (isEmpty(plan)) return
+      if (isRepair) return putBack(plan)
+      journal.info(`in force: ${count(changes)} (${describe(plan)}) in ${Math.round(tookMs)} ms`)
+      for (const line of changeLines(changes)) journal.info(line)
+    },
+    passed(now, files) {
+      if (degraded !== '') journal.info(`in step again, after: ${degraded}`)
+      degraded = ''
+      stale = sayStale(journal, stale, files)
+      diagnostics = sayDiagnostics(journal, diagnostics, now)
+    },
+    failed(error) {
+      const reason = explainFailure(error)
+        .replace(/^pvenat: /, '')
+        .trimEnd()
+      if (!isSameTrouble(reason, degraded)) journal.error(reason)
+      degraded = reason
+      return reason
+    },
+  }
+}
+
+/** What a system has no more of strikes now here, now there. */
+const SCARCE = /\b(EMFILE|ENFILE|ENOMEM|EAGAIN)\b/
+
+function isSameTrouble(one: string, other: string): boolean {
+  const [scarce] = SCARCE.exec(one) ?? []
+  return one === other || (scarce !== undefined && scarce === SCARCE.exec(other)?.[0])
+}
+
+/** `2 rules added, 1 gone`. */
+function count(changes: readonly RowChange[]): string {
+  const said = (['added', 'moved', 'changed', 'gone'] as const)
+    .map((kind) => [changes.filter((one) => one.kind === kind).length, kind] as const)
+    .filter(([n]) => n > 0)
+    .map(([n, kind], i) => (i > 0 ? `${n} ${kind}` : `${n} rule${n === 1 ? '' : 's'} ${kind}`))
+  return said.join(', ') || 'no rule changed'
+}
+
+/** `forward added: :2222/tcp -> 105 (web) 10.10.10.105:22, by 105.fw:7`. */
+function changeLines(changes: readonly RowChange[]): string[] {
+  const more = changes.length - MAX_SAID
+  return [
+    ...changes.slice(0, MAX_SAID).map(({ kind, before, after }) => {
+      const row = (after ?? before) as Row
+      const was = kind === 'moved' && before ? `, before ${describeRow(before, '->')}` : ''
+      return `${WORDS[row.kind]} ${kind}: ${describeRow(row, '->')}${was}, by ${whereCell(row)}`
+    }),
+    ...(more > 0 ? [`and ${more} more rules: pvenat list`] : []),
+  ]
+}
+
+const WORDS = { forward: 'forward', egress: 'egress', exempt: 'exemption', block: 'block' }
+
+function describe({ changes }: Plan): string {
+  return list(changes.map(({ kind, what }) => `${kind} ${what}`))
+}
+
+function list(words: readonly string[]): string {
+  const more = words.length - MAX_SAID
+  return [...words.slice(0, MAX_SAID), ...(more > 0 ? [`${more} more`] : [])].join(', ')
+}
+
+/** Files that cannot be read, of which the last good text stands. */
+function sayStale(
+  journal: Journal,
+  before: ReadonlyMap<string, string>,
+  files: readonly StaleFile[],
+): Map<string, string> {
+  const now = new Map(files.map(({ file, reason }) => [file, reason]))
+  for (const [file, reason] of now) {
+    if (before.get(file) !== reason) journal.error(`${reason}; what it said before stays in force`)
+  }
+  for (const file of before.keys()) if (!now.has(file)) journal.info(`${file} can be read again`)
+  return now
+}
