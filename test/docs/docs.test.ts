@@ -1,0 +1,54 @@
+// The documents: nothing dangles, and what they tell of settings and codes is there.
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { manPage } from '../../install/pages/man.ts'
+import { documents } from './commands.ts'
+
+const textOf = (path: string): string => readFileSync(path, 'utf8')
+
+test('links lead to files and headings that are there', () => {
+  for (const path of documents) {
+    for (const [, target = ''] of textOf(path).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue
+      const [file = '', heading] = target.split('#')
+      const linked = file === '' ? path : join(dirname(path), file)
+      expect.soft(existsSync(linked), `${path} links to ${target}`).toBe(true)
+      if (heading === undefined || !existsSync(linked)) continue
+      const headings = [...textOf(linked).matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
+        title
+          .toLowerCase()
+          .replaceAll(/[^a-z0-9 -]/g, '')
+          .replaceAll(' ', '-'),
+      )
+      expect.soft(headings, `${path} links to ${target}`).toContain(heading)
+    }
+  }
+})
+
+test('pvenat.conf(5) tells every setting, and none that is not there', () => {
+  const [, nat = '', guest = ''] = textOf('docs/man/pvenat.conf.5.md').split(/^## \[.*\]$/m)
+  const told = (section: string): string[] =>
+    [...section.matchAll(/^\* `([a-z-]+)/gm)].map(([, name = '']) => name).sort()
+  const source = textOf('src/node/settings.ts')
+  const known = (table: string): string[] => {
+    const [, body = ''] = new RegExp(`const ${table}: .*? = \\{\\n([\\s\\S]*?)\\n\\}\\n`).exec(source) ?? []
+    return [...body.matchAll(/^ {2}'?([a-z-]+)'?: key\(/gm)].map(([, name = '']) => name).sort()
+  }
+  expect(known('NAT').length).toBeGreaterThan(5)
+  expect(told(nat)).toEqual(known('NAT'))
+  expect(told(guest)).toEqual(known('GUEST'))
+})
+
+test('every man page can be made, and has no table or list that fell apart', () => {
+  for (const path of documents.filter((one) => one.startsWith('docs/man/'))) {
+    const roff = manPage({
+      source: textOf(path),
+      readme: textOf('README.md'),
+      version: '1.2.3',
+      dateSeconds: 0,
+    })
+    expect.soft(roff.startsWith(`'\\" t\n.TH "PVENAT`), path).toBe(true)
+    expect.soft(roff, path).not.toMatch(/<!--|^\||undefined/m)
+  }
+})

@@ -1,0 +1,132 @@
+// Every command that the documents tell people to type is typed here, on a node of the lab.
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { blocksOf, commandsOf, documents } from '../docs/commands.ts'
+import {
+  copyTree,
+  createLab,
+  loadPveFirewall,
+  node1Tree,
+  removeTree,
+  saveLikeGui,
+  waitFor,
+} from '../lab/index.ts'
+import type { Lab, Result, Running } from '../lab/index.ts'
+import { searchPath } from '../lab/machine.ts'
+
+/** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
+const ELSEWHERE = /^(sh|npm) /
+/** Typed for real. */
+const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh) /
+/** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
+const STAND_INS: Record<string, string> = {
+  systemctl: `for unit; do case $unit in pvenat*) test -e ${resolve('install')}/"\${unit%.service}".service ;; esac || exit 5; done`,
+  journalctl: 'test "$1" = -u',
+  apt: 'test "$1" = install || test "$1" = remove || test "$1" = purge',
+  ssh: 'exit 0',
+}
+/** What changes everything comes last, and lines that delete after those that make. */
+const LAST = /^(pvenat (rollback|confirm|apply)|iptables)\b/
+/** They may well have something to say about the lab; that they say it is enough. */
+const MAY_COMPLAIN = /^pvenat (check|doctor|status|explain|plan)\b/
+
+describe('the documents, typed', () => {
+  let lab: Lab
+  let tree: string
+  let bin: string
+  let service: Running
+
+  const type = (line: string): Promise<Result> =>
+    lab.exec('pve', ['sh', '-c', line], { check: false, env: { PATH: `${bin}:${searchPath}` }, cwd: bin })
+
+  beforeAll(async () => {
+    lab = await createLab()
+    tree = await copyTree(node1Tree)
+    bin = await mkdtemp(join(tmpdir(), 'pvenat-docs-'))
+    const scripts = {
+      ...STAND_INS,
+      pvenat: `exec ${process.execPath} ${resolve('dist/pvenat.cjs')} --node pve1 "$@"`,
+    }
+    for (const [name, text] of Object.entries(scripts)) {
+      await writeFile(join(bin, name), `#!/bin/sh\n${text}\n`)
+      await chmod(join(bin, name), 0o755)
+    }
+    await mkdir(join(bin, 'etc'))
+    await lab.exec('pve', ['mkdir', '-p', '/etc/pve'])
+    await lab.exec('pve', ['mount', '--bind', tree, '/etc/pve'])
+    await loadPveFirewall(lab, 'legacy', node1Tree)
+    await lab.serve('105', 'tcp', 22)
+    await writeFile(join(tree, 'pvenat.conf'), '[nat]\nbackend = legacy\n')
+    service = lab.spawn('pve', ['sh', '-c', 'exec pvenat run'], { env: { PATH: `${bin}:${searchPath}` } })
+    await service.says(/in force: /)
+  })
+  afterAll(async () => {
+    await lab.stop()
+    await removeTree(tree)
+    await rm(bin, { recursive: true, force: true })
+  })
+
+  test('the quick start: its rules, as the GUI saves them, are in force', async () => {
+    const rules = blocksOf('docs/quick-start.md').find(({ language }) => language === 'ini')?.text ?? ''
+    await saveLikeGui(tree, 'firewall/105.fw', rules)
+    const reaches = async (): Promise<boolean> =>
+      typeof (await lab.ask('inet', 'tcp', '203.0.113.2:2222', { timeoutMs: 100 })) === 'object'
+    await waitFor(reaches, { what: 'port 2222 to lead to guest 105' })
+    await lab.serve('inet', 'tcp', 443)
+    expect(await lab.ask('105', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+    expect((await type('pvenat list')).stdout).toMatch(/^active +:2222\/tcp/m)
+  })
+
+  test('hand-written lines: what is told to be deleted is what was told to be there', async () => {
+    const lines = blocksOf('docs/coming-from.md').find(({ language }) => language === 'text')?.text ?? ''
+    const ups = [...lines.matchAll(/^post-up +(iptables .*)$/gm)].map(([, line = '']) => line)
+    expect(ups.length).toBe(2)
+    for (const line of ups) expect(await type(line)).toMatchObject({ exitCode: 0 })
+    for (const line of commandsOf('docs/coming-from.md').filter((one) => one.startsWith('iptables '))) {
+      expect(await type(line)).toMatchObject({ exitCode: 0, stderr: '' })
+    }
+    expect((await type('iptables -t nat -S')).stdout).not.toMatch(/10\.10\.10\.0\/24 -o vmbr0/)
+  })
+
+  test.each(documents)('%s', async (path) => {
+    for (const line of commandsOf(path)) {
+      if (ELSEWHERE.test(line)) {
+        expectIsThere(line)
+        continue
+      }
+      expect(line).toMatch(TYPED)
+      if (!LAST.test(line)) {
+        const { exitCode, stdout, stderr } = await type(line)
+        const isRight = exitCode === 0 || (MAY_COMPLAIN.test(line) && [1, 3].includes(exitCode ?? 2))
+        expect.soft(isRight, `${path}: ${line}: exit ${exitCode}\n${stdout}${stderr}`).toBe(true)
+      }
+    }
+  })
+
+  test('what changes everything, last: apply --confirm, confirm, rollback', async () => {
+    const all = documents.flatMap(commandsOf)
+    await service.stop()
+    const applying = all.find((line) => line.startsWith('pvenat apply --confirm')) as string
+    const apply = lab.spawn('pve', ['sh', '-c', applying], { env: { PATH: `${bin}:${searchPath}` } })
+    await apply.says(/pvenat confirm/)
+    expect(await type('pvenat confirm')).toMatchObject({ exitCode: 0 })
+    expect(await apply.ended).toMatchObject({ exitCode: 0 })
+    for (const line of ['pvenat rollback --dry-run', 'pvenat rollback']) {
+      expect(all).toContain(line)
+      expect(await type(line)).toMatchObject({ exitCode: 0 })
+    }
+    expect((await type('iptables-save')).stdout).not.toContain('PVENAT')
+  })
+})
+
+/** A script of package.json, or a file of the project. */
+function expectIsThere(line: string): void {
+  const [program, word = '', name = ''] = line.split(' ')
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> }
+  const isScript = [word, join('install', word)].some((path) => existsSync(path))
+  if (program === 'sh') expect.soft(isScript, line).toBe(true)
+  if (program === 'npm' && word === 'run') expect.soft(Object.keys(scripts), line).toContain(name)
+}
