@@ -57,5 +57,6 @@ function flagOf(name: string, { value }: Option): string {
 }
 
 function exampleLines(examples: readonly Example[]): string[] {
-  return examples.map(({ line, says }) => `  ${line.padEnd(34)} ${says}`)
+  const width = Math.max(...examples.map(({ line }) => line.length))
+  return examples.map(({ line, says }) => `  ${line.padEnd(width)}  ${says}`)
 }
