@@ -20,13 +20,18 @@ import { searchPath } from '../lab/machine.ts'
 /** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
 const ELSEWHERE = /^(sh|npm) /
 /** Typed for real. */
-const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh) /
+const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl) /
 /** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
 const STAND_INS: Record<string, string> = {
-  systemctl: `for unit; do case $unit in pvenat*) test -e ${resolve('install')}/"\${unit%.service}".service ;; esac || exit 5; done`,
+  systemctl: `for unit; do case $unit in
+    pvenat | pvenat.service) test -e ${resolve('debian')}/pvenat.service ;;
+    pvenat*.*) test -e ${resolve('debian')}/pvenat."$unit" ;;
+    pvenat*) test -e ${resolve('debian')}/pvenat."$unit".service ;;
+    esac || exit 5; done`,
   journalctl: 'test "$1" = -u',
   apt: 'test "$1" = install || test "$1" = remove || test "$1" = purge',
   ssh: 'exit 0',
+  curl: 'exit 0',
 }
 /** What changes everything comes last, and lines that delete after those that make. */
 const LAST = /^(pvenat (rollback|confirm|apply)|iptables)\b/
