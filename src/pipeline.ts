@@ -32,5 +32,11 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
     keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
     drops: FAMILIES.filter((family) => inForce?.chains[family].drops),
   }
-  return { view, translation, ruleset: buildRuleset(translation, view, situation) }
+  const { network, settings } = view
+  const inputs = [translation, network, settings, situation.keep.join(), situation.drops.join()]
+  return {
+    view,
+    translation,
+    ruleset: memo.make('ruleset', inputs, () => buildRuleset(translation, view, situation)),
+  }
 }

@@ -28,13 +28,20 @@ interface Loss {
   ports: PortRange | undefined
 }
 
+/** What is granted of one family. */
+export interface Claims extends Dispatch {
+  losses: Loss[]
+  /** Whether all was granted to all, so that nothing depends on who held what before. */
+  isUncontested: boolean
+}
+
 /** Grants the claims of the rules at the external addresses of one family; `rules` in order of priority. */
 export function resolveClaims(
   rules: readonly NatRule[],
   addresses: readonly Range[],
   family: Family,
   incumbents: Incumbents,
-): Dispatch & { losses: Loss[] } {
+): Claims {
   const all = rules.filter(({ kind }) => kind !== 'exempt').flatMap(({ forwards }) => forwards)
   const holes = rules.filter(({ kind }) => kind === 'exempt').flatMap(({ forwards }) => forwards)
   const forwards = punchAll(
@@ -46,12 +53,14 @@ export function resolveClaims(
   )
   const common = grant(everywhere, heldAt(incumbents, undefined))
   const losses = [...common.losses]
+  let isUncontested = isWhole(everywhere, common)
   const dispatch = addresses.map((address) => {
     const here = forwards.filter(({ external }) => holdsAt(external, address))
     const isPlain = here.length === everywhere.length && !isHeldApart(incumbents, address)
     if (isPlain) return { address, special: [], common: true }
     const granted = grant(here, heldAt(incumbents, address))
     losses.push(...granted.losses)
+    isUncontested &&= isWhole(here, granted)
     const keys = new Set(granted.pieces.map(pieceKey))
     const shares = common.pieces.every((piece) => keys.has(pieceKey(piece)))
     const shared = new Set(shares ? common.pieces.map(pieceKey) : [])
@@ -63,7 +72,14 @@ export function resolveClaims(
     common: isShared ? common.pieces : [],
     addresses: dispatch,
     losses: isShared ? losses : losses.slice(common.losses.length),
+    isUncontested,
   }
+}
+
+function isWhole(forwards: readonly Forward[], { pieces, losses }: Grant): boolean {
+  return (
+    losses.length === 0 && pieces.length === forwards.length && pieces.every((one, i) => one === forwards[i])
+  )
 }
 
 /** One diagnostic for each pair of loser and winner, at the loser's place. */
@@ -96,8 +112,13 @@ function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
   return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${sourceKey(source)}`
 }
 
+interface Grant {
+  pieces: Forward[]
+  losses: Loss[]
+}
+
 /** First the administrator's rules, then what guests hold already, then newcomers. */
-function grant(forwards: readonly Forward[], held: Held): { pieces: Forward[]; losses: Loss[] } {
+function grant(forwards: readonly Forward[], held: Held): Grant {
   const granted = makeGranted()
   const losses: Loss[] = []
   const won = new Map<Forward, Forward[]>()

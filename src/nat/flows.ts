@@ -38,7 +38,7 @@ export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
   const lines = FAMILIES.flatMap((family) =>
     dispatch[family].addresses.flatMap(({ address, special, common }) =>
       [...special, ...(common ? dispatch[family].common : [])].flatMap(({ proto, ports }) =>
-        ports ? [`${family} ${proto} ${formatRange(address)} ${ports.join('-')}`] : [],
+        ports ? [`${family} ${proto} ${formatRange(address)} ${ports[0]}-${ports[1]}`] : [],
       ),
     ),
   )

@@ -68,18 +68,21 @@ export function innerHolders(incumbents: Incumbents): Map<string, number> {
 /** Whether anything was held at this very address. */
 export function isHeldApart(incumbents: Incumbents, address: Range): boolean {
   const where = ` ${formatRange(address)} `
-  return [...incumbents].some((line) => line.includes(where))
+  for (const line of incumbents) if (line.includes(where)) return true
+  return false
 }
 
-function claimLine(
-  { rule: { scope }, family, proto, ports, source, inner }: Forward,
-  address: Range | undefined,
-): string[] {
+/** What every line of a forward ends with: the same forward is asked for again and again. */
+const endOf = new WeakMap<Forward, string>()
+
+function claimLine(forward: Forward, address: Range | undefined): string[] {
+  const { rule, family, proto, ports, source, inner } = forward
+  const { scope } = rule
   if (scope.kind !== 'guest') return []
-  const where = address ? formatRange(address) : '*'
-  return [
-    `${scope.guest.vmid} ${family} ${where} ${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'} ${formatRange(inner)}`,
-  ]
+  const end =
+    endOf.get(forward) ?? `${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'} ${formatRange(inner)}`
+  endOf.set(forward, end)
+  return [`${scope.guest.vmid} ${family} ${address ? formatRange(address) : '*'} ${end}`]
 }
 
 /** Sorted, and joined where they touch or overlap. */

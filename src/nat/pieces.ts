@@ -14,6 +14,7 @@ export function cover(forward: Forward, within: PortRange | undefined): Forward[
   if (!ports || !within) return [forward]
   const [lo, hi] = [Math.max(ports[0], within[0]), Math.min(ports[1], within[1])]
   if (lo > hi) return []
+  if (lo === ports[0] && hi === ports[1]) return [forward]
   return [{ ...forward, ports: [lo, hi], innerPort: single ? innerPort : innerPort + lo - ports[0] }]
 }
 

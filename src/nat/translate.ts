@@ -1,5 +1,5 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
-import { FAMILIES, type Family } from '../address.ts'
+import { FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
@@ -9,6 +9,7 @@ import { isMarked, parseComment, type Direction, type NatComment } from './comme
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
 import { collectMarked, skippedMarked, sources, type Collected, type Marked, type Source } from './marked.ts'
+import type { Incumbents } from './incumbents.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { NatRule } from './model.ts'
 import { forbidden } from './policy.ts'
@@ -24,22 +25,50 @@ export interface Translation {
 export function translate(view: View, memo: Memo = makeMemo()): Translation {
   const quarantined = memo.keep('quarantined', view.quarantined)
   const files = sources(view).map((source) => translateFile(source, { ...view, quarantined }, memo))
+  const addresses = memo.keep(
+    'addresses',
+    FAMILIES.map((family) => externalAddresses(view, family)),
+  )
+  const { incumbents } = view
+  // What is in force changes with each edit, but seldom matters.
+  const plain = memo.make('uncontested', [addresses, ...files], () => resolve(files, addresses, NOBODY))
+  if (plain.isUncontested || incumbents.size === 0) return plain.translation
+  return memo.make('contested', [addresses, incumbents, ...files], () =>
+    resolve(files, addresses, incumbents),
+  ).translation
+}
+
+const NOBODY: Incumbents = new Set()
+
+/** What the files come to together, and whether that is the same whoever held what before. */
+function resolve(
+  files: readonly TranslatedFile[],
+  addresses: readonly (readonly Range[])[],
+  incumbents: Incumbents,
+): { translation: Translation; isUncontested: boolean } {
   const rules = files.flatMap((file) => file.rules)
   const claimants = rules.filter(({ state }) => state === 'active')
-  const [v4, v6] = FAMILIES.map((family) =>
-    resolveClaims(claimants, externalAddresses(view, family), family, view.incumbents),
+  const [v4, v6] = FAMILIES.map((family, i) =>
+    resolveClaims(claimants, addresses[i] ?? [], family, incumbents),
   )
-  const dispatch = { 4: v4 as Dispatch, 6: v6 as Dispatch }
+  const dispatch = { 4: dispatchOf(v4), 6: dispatchOf(v6) }
   const diagnostics = [
     ...collectDiagnostics(files),
     ...files.flatMap((file) => file.diagnostics),
     ...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]),
   ]
   return {
-    rules: markLosers(rules, dispatch, diagnostics),
-    dispatch,
-    diagnostics: tellSome(unique(diagnostics)),
+    translation: {
+      rules: markLosers(rules, dispatch, diagnostics),
+      dispatch,
+      diagnostics: tellSome(unique(diagnostics)),
+    },
+    isUncontested: v4?.isUncontested === true && v6?.isUncontested === true,
   }
+}
+
+function dispatchOf({ common, addresses }: Dispatch = { common: [], addresses: [] }): Dispatch {
+  return { common, addresses }
 }
 
 /** What the rules of one file come to, before they meet those of others. */

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
 import { claimLines } from '../nat/incumbents.ts'
+import type { Memo } from '../memo.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
@@ -32,6 +33,8 @@ export interface Applied {
   madeLoop: boolean
   /** For how many milliseconds pve-firewall's lock was held, the longest time of several; 0 when nothing was written. */
   lockMs: number
+  /** What is in force now, counters included. */
+  readBack: InForce
 }
 
 const MAX_TRIES = 20
@@ -56,6 +59,13 @@ export interface Due {
 
 const ALL_DUE: Due = { flows: true, quarantined: true }
 
+/** What the pass before found out, so that this one need not. */
+export interface Spared {
+  memo?: Memo
+  /** What is in force, and the ruleset that asks for just that: as long as nobody can have changed it since. */
+  standing?: { inForce: InForce; ruleset: Ruleset } | undefined
+}
+
 /** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
 export async function apply(
   look: Look,
@@ -63,9 +73,32 @@ export async function apply(
   stateDir: string,
   warn: (message: string) => void,
   due = ALL_DUE,
+  spared: Spared = {},
 ): Promise<Applied> {
-  const inForce = await kernel.read()
-  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due)
+  try {
+    return await pass(look, kernel, stateDir, warn, due, spared)
+  } catch (error) {
+    // What was thought to be in force may not be any more.
+    if (!spared.standing || !(error instanceof CommandFailed)) throw error
+    return await pass(look, kernel, stateDir, warn, due, { ...spared, standing: undefined })
+  }
+}
+
+const NOTHING_DONE = { sysctls: [], endedFlows: 0, flowsDue: false, madeLoop: false, lockMs: 0 }
+
+async function pass(
+  look: Look,
+  kernel: Kernel,
+  stateDir: string,
+  warn: (message: string) => void,
+  due: Due,
+  { memo, standing }: Spared,
+): Promise<Applied> {
+  const inForce = standing?.inForce ?? (await kernel.read())
+  const isQuiet = !due.flows && !due.quarantined
+  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, memo)
+  if (isQuiet && outcome.ruleset === standing?.ruleset)
+    return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
   const state = await readState(stateDir, warn)
   const sysctls = await changedSysctls(outcome, look, kernel)
   const next = nextState(state, outcome, sysctls)
@@ -73,13 +106,13 @@ export async function apply(
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
   const written = await write(outcome, plan, kernel)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
-  const isQuiet = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
-  const endedFlows = isQuiet ? 0 : await endFlows(look, outcome, state, kernel, warn)
+  const hasNoFlows = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
+  const endedFlows = hasNoFlows ? 0 : await endFlows(look, outcome, state, kernel, warn)
   if (endedFlows === undefined) next.endpoints = union(state.endpoints, next.endpoints)
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   if (!isKnown) await save(stateDir, next, warn)
   return {
-    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, ...written },
+    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, readBack: inForce, ...written },
     endedFlows: endedFlows ?? 0,
     flowsDue: endedFlows === undefined || (endedFlows > 0 && !due.flows),
   }
@@ -91,9 +124,10 @@ async function settle(
   inForce: InForce,
   kernel: Kernel,
   due: Due,
+  memo: Memo | undefined,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
-  const outcome = compile({ ...look, quarantined }, inForce)
+  const outcome = compile({ ...look, quarantined }, inForce, memo)
   const plan = makePlan(outcome.ruleset, inForce)
   const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
   if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
@@ -108,19 +142,21 @@ async function write(
   { ruleset }: Outcome,
   plan: Plan,
   kernel: Kernel,
-): Promise<Pick<Applied, 'madeLoop' | 'lockMs'>> {
+): Promise<Pick<Applied, 'madeLoop' | 'lockMs'> & { readBack?: InForce }> {
   const { loop } = ruleset
   const hasLoop = await kernel.hasLoop(loop)
   const madeLoop = loop.length > 0 && !hasLoop
   if (madeLoop) await kernel.setLoop(loop)
   let lockMs = 0
+  let readBack: InForce | undefined
   if (!isEmpty(plan)) {
     lockMs = await writeSteadily(ruleset, plan, kernel)
-    const left = makePlan(ruleset, await kernel.read())
+    readBack = await kernel.read()
+    const left = makePlan(ruleset, readBack)
     if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') throw new NotInForce(left)
   }
   if (loop.length === 0 && hasLoop) await kernel.setLoop([])
-  return { madeLoop, lockMs }
+  return { madeLoop, lockMs, ...(readBack ? { readBack } : {}) }
 }
 
 /** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */

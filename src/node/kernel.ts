@@ -36,10 +36,20 @@ export interface Kernel {
   endFlow: (flow: Flow) => Promise<void>
 }
 
+/** The same, for who goes on looking. */
+export interface WatchedKernel extends Kernel {
+  /** The rules of each family without counters, as text: to see cheaply whether anything changed. */
+  glance: () => Promise<Record<Family, string>>
+  /** How many entries each of these own sets has; undefined when one is missing. */
+  countEntries: (sets: readonly string[]) => Promise<Map<string, number> | undefined>
+}
+
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
-export function realKernel(backend: Backend, warn: (message: string) => void): Kernel {
+export function realKernel(backend: Backend, warn: (message: string) => void): WatchedKernel {
   return {
     read: () => readKernel(backend),
+    glance: () => glance(backend),
+    countEntries,
     write: (plan) => writeKernel(backend, plan, warn),
     preflight: (ruleset, plan) => preflight(backend, ruleset, plan),
     sysctl: async (path) => {
@@ -55,9 +65,28 @@ export function realKernel(backend: Backend, warn: (message: string) => void): K
 }
 
 async function readKernel(backend: Backend): Promise<InForce> {
-  const [sets, ...saved] = await Promise.all([saveSets(), ...FAMILIES.map((family) => save(backend, family))])
+  const [sets, ...saved] = await Promise.all([
+    saveSets(),
+    ...FAMILIES.map((family) => save(backend, family, '-c')),
+  ])
   const [v4 = '', v6 = ''] = saved
   return { chains: { 4: parseSave(v4), 6: parseSave(v6) }, sets: parseSets(sets) }
+}
+
+/** Dates, and counters of policies, differ each time. */
+async function glance(backend: Backend): Promise<Record<Family, string>> {
+  const [v4 = '', v6 = ''] = await Promise.all(FAMILIES.map((family) => save(backend, family)))
+  const constant = (text: string): string =>
+    text.replace(/^#.*\n/gm, '').replace(/^(:.*) \[\d+:\d+\]$/gm, '$1')
+  return { 4: constant(v4), 6: constant(v6) }
+}
+
+/** Only headers, and only of sets of ours: see `saveSets`. */
+async function countEntries(sets: readonly string[]): Promise<Map<string, number> | undefined> {
+  if (sets.length === 0) return new Map()
+  const { code, stdout } = await run('ipset', ['restore'], sets.map((name) => `list -t ${name}\n`).join(''))
+  const counts = [...stdout.matchAll(/^Name: (\S+)$[\s\S]*?^Number of entries: (\d+)$/gm)]
+  return code === 0 ? new Map(counts.map(([, name = '', count]) => [name, Number(count)])) : undefined
 }
 
 /**
@@ -69,10 +98,10 @@ async function saveSets(): Promise<string> {
 }
 
 /** Asking for legacy tables would load their modules; where none is in use there is nothing of ours. */
-async function save(backend: Backend, family: Family): Promise<string> {
+async function save(backend: Backend, family: Family, ...args: string[]): Promise<string> {
   const tables = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
   if (backend === 'legacy' && !existsSync(tables)) return ''
-  return must(saveProgram(backend, family), ['-c'])
+  return must(saveProgram(backend, family), args)
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {

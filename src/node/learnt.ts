@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LearntTexts } from '../guest/learnt.ts'
 import { run } from './exec.ts'
+import { FRESH, type Senses } from './senses.ts'
 
 /** The folders outside the pve directory. */
 export interface LearntFolders {
@@ -16,25 +17,30 @@ export const LEARNT_FOLDERS: LearntFolders = { dnsmasq: '/etc/dnsmasq.d', leases
 
 const REWRITE_MS = 20
 
+/** A look that is repeated at once, to be sure of the files, need not ask for neighbours again. */
+const NEIGHBOURS_AGE_MS = 900
+
 export async function readLearnt(
   pveDir: string,
   { dnsmasq, leases }: LearntFolders = LEARNT_FOLDERS,
+  { files, ask }: Senses = FRESH,
 ): Promise<LearntTexts> {
+  const read = (file: string): Promise<string | undefined> => files.read(file, () => readText(file))
   const [sdn, ipam, macCache, ethers, leaseTexts, neighbours] = await Promise.all([
-    readText(join(pveDir, 'sdn/.running-config')),
-    readIpam(pveDir),
-    readText(join(pveDir, 'sdn/mac-cache.json')),
-    readAll(dnsmasq, /^[^.]/, (zone) => readText(join(dnsmasq, zone, 'ethers'))),
+    read(join(pveDir, 'sdn/.running-config')),
+    readIpam(pveDir, read),
+    read(join(pveDir, 'sdn/mac-cache.json')),
+    readAll(dnsmasq, /^[^.]/, (zone) => read(join(dnsmasq, zone, 'ethers'))),
     readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
-    readNeighbours(),
+    ask('neighbours', NEIGHBOURS_AGE_MS, readNeighbours),
   ])
   return { sdn, ipam, macCache, ethers, leases: leaseTexts, neighbours }
 }
 
 /** The older file counts only while the newer does not exist (pve-network PVEPlugin.pm). */
-async function readIpam(pveDir: string): Promise<string | undefined> {
-  const text = await readText(join(pveDir, 'sdn/pve-ipam-state.json'))
-  return text ?? (await readText(join(pveDir, 'priv/ipam.db')))
+async function readIpam(pveDir: string, read: typeof readText): Promise<string | undefined> {
+  const text = await read(join(pveDir, 'sdn/pve-ipam-state.json'))
+  return text ?? (await read(join(pveDir, 'priv/ipam.db')))
 }
 
 /** dnsmasq truncates the file and writes it anew: what looks torn is read once more. */

@@ -9,7 +9,8 @@ import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
 import { readSettings } from './settings.ts'
-import { readState } from './state.ts'
+import { readState, type State } from './state.ts'
+import { FRESH, type Senses } from './senses.ts'
 import { readTree, Unreadable } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
@@ -30,23 +31,25 @@ export interface Looked extends Look {
 
 /**
  * `before` is the tree of an earlier look: what it says stands for a file that can no longer be read and concerns one guest, or
- * the settings, alone. Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses.
+ * the settings, alone. `senses` spare what cannot have changed since. Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses.
  */
-export async function look(paths: Paths, before?: Tree): Promise<Looked> {
+export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH): Promise<Looked> {
+  const { files } = senses
+  files.next()
   const { settings, diagnostics, texts } = await readSettings(
     [join(paths.pveDir, 'pvenat.conf'), paths.config],
     before?.settings,
   )
   const [learnt, network, listeners, state, services, protocols] = await Promise.all([
-    readLearnt(paths.pveDir),
-    readNetwork(settings),
+    readLearnt(paths.pveDir, undefined, senses),
+    readNetwork(settings, senses),
     readListeners(),
-    readState(paths.stateDir),
-    readNames('/etc/services'),
-    readNames('/etc/protocols'),
+    files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir)),
+    files.read('/etc/services', () => readNames('/etc/services')),
+    files.read('/etc/protocols', () => readNames('/etc/protocols')),
   ])
   // Last: that it can be read vouches for what was read below the same mount before.
-  const tree = { ...(await readTree(paths.pveDir, paths.node, before)), settings: texts }
+  const tree = { ...(await readTree(paths.pveDir, paths.node, before, files)), settings: texts }
   const firewall = firewallMode(tree, paths.node)
   const now = Math.floor(Date.now() / 1000)
   return {
@@ -55,7 +58,7 @@ export async function look(paths: Paths, before?: Tree): Promise<Looked> {
     network,
     learnt,
     listeners,
-    incumbents: new Set(state.incumbents),
+    incumbents: incumbentsOf(state),
     settings,
     firewall,
     services,
@@ -64,6 +67,15 @@ export async function look(paths: Paths, before?: Tree): Promise<Looked> {
     settingsDiagnostics: diagnostics,
     settingsTexts: texts,
   }
+}
+
+const incumbents = new WeakMap<State, ReadonlySet<string>>()
+
+/** The same set for the same state. */
+function incumbentsOf(state: State): ReadonlySet<string> {
+  const lines = incumbents.get(state) ?? new Set(state.incumbents)
+  incumbents.set(state, lines)
+  return lines
 }
 
 /** nftables needs both the option in host.fw and proxmox-firewall itself (pve-firewall Firewall.pm). */

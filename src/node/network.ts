@@ -3,12 +3,16 @@ import { toNetwork, type IpLink, type IpRoute } from '../nat/network.ts'
 import type { Network } from '../nat/view.ts'
 import type { Settings } from '../settings.ts'
 import { must } from './exec.ts'
+import { FRESH, type Senses } from './senses.ts'
 
-export async function readNetwork(settings: Settings): Promise<Network> {
+/** The kernel tells when any of it changes (monitor.ts); this is for what is lost on the way. */
+const MAX_AGE_MS = 60_000
+
+export async function readNetwork(settings: Settings, { ask }: Senses = FRESH): Promise<Network> {
   const [links, v4, v6] = await Promise.all([
-    ip<IpLink>('-d', 'addr', 'show'),
-    ip<IpRoute>('-4', 'route', 'show', 'default'),
-    ip<IpRoute>('-6', 'route', 'show', 'default'),
+    ask('links', MAX_AGE_MS, () => ip<IpLink>('-d', 'addr', 'show')),
+    ask('IPv4 routes', MAX_AGE_MS, () => ip<IpRoute>('-4', 'route', 'show', 'default')),
+    ask('IPv6 routes', MAX_AGE_MS, () => ip<IpRoute>('-6', 'route', 'show', 'default')),
   ])
   return toNetwork(links, { 4: v4, 6: v6 }, settings)
 }

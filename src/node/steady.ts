@@ -1,7 +1,9 @@
 /** A look that can be believed: a file may be caught half-written, so what is new must read the same twice. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { sameValue } from '../memo.ts'
 import type { Tree } from '../read.ts'
 import { look, type Looked, type Paths } from './look.ts'
+import type { Senses } from './senses.ts'
 
 const CONFIRM_MS = 20
 /** Truncating and writing are two steps; PVE itself deletes a file rather than leave it empty. */
@@ -10,12 +12,12 @@ const CONFIRM_EMPTY_MS = 500
 const MAX_LOOKS = 10
 
 /** Looks until two looks in a row agree. `before` is the tree that is in force: what agrees with it needs no second look. */
-export async function steadyLook(paths: Paths, before?: Tree): Promise<Looked> {
-  let last = await look(paths, before)
+export async function steadyLook(paths: Paths, before?: Tree, senses?: Senses): Promise<Looked> {
+  let last = await look(paths, before, senses)
   if (before && sameTree(before, last.tree)) return last
   for (let looks = 1; looks < MAX_LOOKS; looks++) {
     await delay(before && emptied(before, last.tree) ? CONFIRM_EMPTY_MS : CONFIRM_MS)
-    const next = await look(paths, last.tree)
+    const next = await look(paths, last.tree, senses)
     if (sameTree(last.tree, next.tree)) return next
     last = next
   }
@@ -23,15 +25,7 @@ export async function steadyLook(paths: Paths, before?: Tree): Promise<Looked> {
 }
 
 function sameTree(a: Tree, b: Tree): boolean {
-  return sameMap(a.fw, b.fw) && sameMap(a.owners, b.owners) && sameMap(configs(a), configs(b))
-}
-
-function configs({ guests }: Tree): Map<number, string> {
-  return new Map(guests.map(({ vmid, config }) => [vmid, config]))
-}
-
-function sameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value)
+  return sameValue(a.fw, b.fw) && sameValue(a.owners, b.owners) && sameValue(a.guests, b.guests)
 }
 
 function emptied(before: Tree, now: Tree): boolean {

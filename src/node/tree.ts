@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { field, members, parseJson } from '../json.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import type { StaleFile, Tree } from '../read.ts'
+import { EVERY_TIME, type Files } from './files.ts'
 
 /** /etc/pve is not in a state to be believed. Whatever is in force must stay. */
 export class Unreadable extends Error {}
@@ -12,8 +13,14 @@ export class Unreadable extends Error {}
 /**
  * Reads it all, or throws Unreadable. `local` is looked at before and after: a mount may go away in between. A file of a
  * single guest that cannot be read costs that guest only: while `before`, an earlier tree, is there, what it said last stands.
+ * What `files` trusts is not read again.
  */
-export async function readTree(pveDir: string, node: string, before?: Tree): Promise<Tree> {
+export async function readTree(
+  pveDir: string,
+  node: string,
+  before?: Tree,
+  files: Files = EVERY_TIME,
+): Promise<Tree> {
   await checkMounted(pveDir, node)
   const list = await readText(pveDir, '.vmlist', 'utf8')
   if (list === undefined) throw new Unreadable(`${join(pveDir, '.vmlist')} is missing`)
@@ -23,14 +30,23 @@ export async function readTree(pveDir: string, node: string, before?: Tree): Pro
   const add = (file: string, text: string | undefined): void => {
     if (text !== undefined) fw.set(file, text)
   }
-  for (const file of [CLUSTER_FW, hostFw(node)]) add(file, await readOwn(pveDir, file, 'latin1'))
+  const read = (file: string, encoding: BufferEncoding): Promise<string | undefined> =>
+    files.read(join(pveDir, file), () => readOwn(pveDir, file, encoding))
+  for (const file of [CLUSTER_FW, hostFw(node)]) add(file, await read(file, 'latin1'))
   const configs: Tree['guests'] = []
+  const lastConfigs = new Map(before?.guests.map(({ vmid, config }) => [vmid, config]))
   for (const [vmid, { type, node: owner }] of guests) {
     if (owner !== node) continue
     const file = guestFw(vmid)
     const last = before && { text: before.fw.get(file) }
-    add(file, await orLast(() => readOwn(pveDir, file, 'latin1'), file, last, stale))
-    configs.push({ vmid, type, config: await readConfig(pveDir, node, vmid, type, before, stale) })
+    add(file, await orLast(() => read(file, 'latin1'), file, last, stale))
+    const configFile = `nodes/${node}/${type === 'qemu' ? 'qemu-server' : 'lxc'}/${vmid}.conf`
+    // A guest that came with a config nobody can read has no NIC yet.
+    const lastConfig = before && { text: lastConfigs.get(vmid) ?? '' }
+    const config = await orLast(() => read(configFile, 'utf8'), configFile, lastConfig, stale)
+    if (config === undefined)
+      throw new Unreadable(`${join(pveDir, configFile)} is missing although .vmlist names it`)
+    configs.push({ vmid, type, config })
   }
   await checkMounted(pveDir, node)
   const owners = new Map([...guests].map(([vmid, guest]) => [vmid, guest.node]))
@@ -104,22 +120,6 @@ async function orLast<T>(
     stale.push({ file, reason: error.message })
     return last.text
   }
-}
-
-async function readConfig(
-  pveDir: string,
-  node: string,
-  vmid: number,
-  type: 'qemu' | 'lxc',
-  before: Tree | undefined,
-  stale: StaleFile[],
-): Promise<string> {
-  const file = `nodes/${node}/${type === 'qemu' ? 'qemu-server' : 'lxc'}/${vmid}.conf`
-  // A guest that came with a config nobody can read has no NIC yet.
-  const last = before && { text: before.guests.find((guest) => guest.vmid === vmid)?.config ?? '' }
-  const text = await orLast(() => readOwn(pveDir, file, 'utf8'), file, last, stale)
-  if (text === undefined) throw new Unreadable(`${join(pveDir, file)} is missing although .vmlist names it`)
-  return text
 }
 
 function parseVmlist(text: string): Map<number, { node: string; type: 'qemu' | 'lxc' }> {

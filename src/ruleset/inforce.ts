@@ -46,7 +46,7 @@ export interface SavedSet {
   entries: string[]
 }
 
-/** Reads the output of `iptables-save -c`, all tables. Foreign chains are not looked into. */
+/** Reads the output of `iptables-save`, all tables, with or without `-c`. Foreign chains are not looked into. */
 export function parseSave(text: string): SavedTables {
   const saved: SavedTables = {
     ...{ own: new Map(), hooks: new Map(), lengths: new Map(), strays: new Map() },
@@ -62,25 +62,25 @@ export function parseSave(text: string): SavedTables {
 }
 
 function declareChain(saved: SavedTables, table: Table, line: string): void {
-  if (table === 'filter' && line.startsWith(':FORWARD DROP ')) saved.drops = true
+  if (table === 'filter' && line.startsWith(':FORWARD DROP')) saved.drops = true
   const name = line.slice(1).split(' ')[0] ?? ''
   if (OWN_CHAIN.test(name)) saved.own.set(`${table} ${name}`, [])
 }
 
+/** There may be tens of thousands of lines, and they are read often. */
 function addRule(saved: SavedTables, table: Table, line: string): void {
-  const match = /^\[(\d+):(\d+)\] (-A (\S+).*)$/.exec(line)
-  if (!match) return
-  const [, packets, bytes, text = '', chain = ''] = match
+  const start = line.startsWith('-A ') ? 0 : line.indexOf('] -A ') + 2
+  if (start === 1) return
+  const end = line.indexOf(' ', start + 3)
+  const chain = line.slice(start + 3, end < 0 ? line.length : end)
+  const text = line.slice(start)
   const key = `${table} ${chain}`
   const own = saved.own.get(key)
   if (own) {
     const before = own.length === 0 ? shortHash(chain) : own.at(-1)?.hash
-    own.push({
-      hash: hashOf(text, chain, before),
-      packets: Number(packets),
-      bytes: Number(bytes),
-      line: text,
-    })
+    const counters = start === 0 ? [] : line.slice(1, start - 2).split(':')
+    const [packets = 0, bytes = 0] = counters.map(Number)
+    own.push({ hash: hashOf(text, chain, before), packets, bytes, line: text })
     return
   }
   const at = saved.lengths.get(key) ?? 0
@@ -95,7 +95,8 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
 
 /** Of a rule of ours: as its comment says, or of its text when it has none; `before`: of the rule before it. */
 function hashOf(line: string, chain: string, before: string | undefined): string | undefined {
-  if (line.includes(MARK)) return new RegExp(`${MARK}([0-9a-z]+)`).exec(line)?.[1]
+  const told = hashIn(line)
+  if (told !== undefined) return told
   const text = line.slice(`-A ${chain} `.length)
   return before !== undefined && BARE.test(text) ? nextHash(before, text) : undefined
 }
@@ -104,6 +105,14 @@ function addStray(saved: SavedTables, table: Table, from: string, line: string):
   const to = / -[jg] (\S+)$/.exec(line)?.[1]
   if (to !== undefined && OWN_CHAIN.test(to))
     saved.strays.set(table, [...(saved.strays.get(table) ?? []), { from, to, line }])
+}
+
+function hashIn(text: string): string | undefined {
+  const at = text.indexOf(MARK)
+  if (at < 0) return undefined
+  let end = at + MARK.length
+  while (/[0-9a-z]/.test(text.charAt(end))) end++
+  return text.slice(at + MARK.length, end)
 }
 
 /** Reads the output of `ipset save`; foreign sets are left out. */

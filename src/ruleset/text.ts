@@ -15,17 +15,40 @@ export interface RuleText {
   line: string
 }
 
+interface Words {
+  family: Family
+  match: string
+  action: string
+}
+
+/** Chains and rules do not change once they are made, and those that stay are asked for at each look. */
+const textOf = new WeakMap<Chain, { family: Family; texts: RuleText[] }>()
+const wordsOf = new WeakMap<Rule, Words>()
+
 /** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
-export function chainText({ name, rules }: Chain, family: Family): RuleText[] {
-  let hash = shortHash(name)
-  return rules.map((rule) => {
-    const match = conditions(rule, family)
-    const action = target(rule.target, family)
-    const text = [...match, ...action].join(' ')
+export function chainText(chain: Chain, family: Family): RuleText[] {
+  const known = textOf.get(chain)
+  if (known?.family === family) return known.texts
+  let hash = shortHash(chain.name)
+  const texts = chain.rules.map((rule) => {
+    const { match, action } = words(rule, family)
+    const text = match + action
     hash = nextHash(hash, text)
-    const comment = isBare(name, rule, text) ? [] : ['-m comment --comment', MARK + hash]
-    return { hash, line: ['-A', name, ...match, ...comment, ...action].join(' ') }
+    const comment = isBare(chain.name, rule, text) ? '' : `-m comment --comment ${MARK}${hash} `
+    return { hash, line: `-A ${chain.name} ${match}${comment}${action}` }
   })
+  textOf.set(chain, { family, texts })
+  return texts
+}
+
+/** What a rule matches, with a blank behind it if there is anything, and what it does. */
+function words(rule: Rule, family: Family): Words {
+  const known = wordsOf.get(rule)
+  if (known?.family === family) return known
+  const match = conditions(rule, family).map((word) => `${word} `)
+  const made = { family, match: match.join(''), action: target(rule.target, family).join(' ') }
+  wordsOf.set(rule, made)
+  return made
 }
 
 /** The hash of a rule, of the one before it (of the name of the chain for the first) and its own text. */

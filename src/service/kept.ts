@@ -1,17 +1,22 @@
 /** What the service put into force last, to be kept so whatever others do and whether or not the files can be read. */
-import { FAMILIES } from '../address.ts'
+import { FAMILIES, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { Kernel } from '../node/kernel.ts'
+import type { WatchedKernel } from '../node/kernel.ts'
+import { parseSave, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { chainText } from '../ruleset/text.ts'
 
 /** What is to be in force, and the kernel that it was given to. */
 export interface Kept {
-  kernel: Kernel
+  kernel: WatchedKernel
   ruleset: Ruleset
   sysctls: Map<string, string>
   fingerprint: string
+  /** What was in force when it was read last, and that was as it should be. */
+  inForce: InForce
+  /** The last glance that showed nothing else. */
+  glanced?: Record<Family, string> | undefined
 }
 
 /** Puts back what is missing of it; returns what that was. */
@@ -21,20 +26,27 @@ export async function keepInForce(kept: Kept): Promise<Plan> {
   return plan
 }
 
-/** Whether anything of it is not in force. */
-export async function isDrifted({ kernel, ruleset, sysctls }: Kept): Promise<boolean> {
-  for (const [path, value] of sysctls) if ((await kernel.sysctl(path)) !== value) return true
-  const inForce = await kernel.read()
+/** Whether the rules are not as they should be, or the policy of FORWARD asks for others. */
+export async function areRulesDrifted(kept: Kept): Promise<boolean> {
+  const { kernel, ruleset, inForce, glanced } = kept
+  const now = await kernel.glance()
+  if (glanced && FAMILIES.every((family) => now[family] === glanced[family])) return false
+  const chains = { 4: parseSave(now[4]), 6: parseSave(now[6]) }
   const hasPolicy = FAMILIES.some(
     (family) =>
       ruleset.chains[family].length > 0 &&
-      inForce.chains[family].drops !== ruleset.chains[family].some(({ name }) => name === 'PVENAT-PASS'),
+      chains[family].drops !== ruleset.chains[family].some(({ name }) => name === 'PVENAT-PASS'),
   )
-  return (
-    hasPolicy ||
-    !isEmpty(makePlan(ruleset, inForce)) ||
-    (await kernel.hasLoop(ruleset.loop)) !== ruleset.loop.length > 0
-  )
+  const isOther = hasPolicy || !isEmpty(makePlan(ruleset, { chains, sets: inForce.sets }))
+  if (!isOther) kept.glanced = now
+  return isOther
+}
+
+/** Whether anything else of it is not: sysctls, and sets as far as the number of their members tells. */
+export async function isRestDrifted({ kernel, sysctls, inForce }: Kept): Promise<boolean> {
+  for (const [path, value] of sysctls) if ((await kernel.sysctl(path)) !== value) return true
+  const counts = await kernel.countEntries([...inForce.sets.keys()])
+  return !counts || [...inForce.sets].some(([name, { entries }]) => counts.get(name) !== entries.length)
 }
 
 /** The same for rulesets that ask for the same. */

@@ -91,7 +91,7 @@ export function makePublisher(
       turn(true, pass.stale.map(({ reason }) => reason).join('; ') || null)
       noteApply(service, pass)
       look = nodeStatus(pass.applied.outcome, pass.located, pass.sources, paths.pveDir)
-      const changes = list.passed(pass.applied.outcome, pass.applied.inForce)
+      const changes = list.passed(pass.applied.outcome, pass.applied.readBack)
       sayIfNew()
       return changes
     },
@@ -202,6 +202,7 @@ function makeListing(files: Files, pveDir: string, before: readonly Row[] | unde
   let rows = before ?? []
   let said = ''
   let nextCountMs = 0
+  let counted: InForce | undefined
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
     const now = listRows(outcome, new Map(), pveDir)
     const text = renderListJson(now)
@@ -217,7 +218,8 @@ function makeListing(files: Files, pveDir: string, before: readonly Row[] | unde
       const changes = outcome.translation === listed ? [] : list(outcome, inForce)
       listed = outcome.translation
       const start = performance.now()
-      if (start < nextCountMs) return changes
+      if (start < nextCountMs || inForce === counted) return changes
+      counted = inForce
       files.write('counters.json', renderCountersJson(isoNow(), countersOf(outcome.ruleset, inForce)))
       const tookMs = performance.now() - start
       nextCountMs = start + Math.max(COUNTERS_MS, tookMs / MAX_COUNTING_SHARE)

@@ -8,18 +8,20 @@ import { apply, NotInForce } from '../node/apply.ts'
 import { chooseBackend, type Backend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
-import { monitorNetwork, type Monitor } from '../node/monitor.ts'
+import { monitorNetwork } from '../node/monitor.ts'
 import { restoreSaved, saveInForce } from '../node/saved.ts'
+import { makeSenses, type Senses } from '../node/senses.ts'
 import { steadyLook } from '../node/steady.ts'
 import { writePid } from '../node/unit.ts'
 import type { Sighting } from '../guest/learnt.ts'
+import { makeMemo, type Memo } from '../memo.ts'
 import type { Tree } from '../read.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { locate } from '../show/diagnostics.ts'
-import { watchKernel } from './drift.ts'
+import { watchKernel, type Drift } from './drift.ts'
 import { makeFight, type Fight } from './fight.ts'
-import { fingerprint, isDrifted, keepInForce, type Kept } from './kept.ts'
+import { areRulesDrifted, fingerprint, isRestDrifted, keepInForce, type Kept } from './kept.ts'
 import { makeJournal, type Journal } from './journal.ts'
 import { makeNotify } from './notify.ts'
 import { makePublisher, readList, type Publisher } from './publish.ts'
@@ -41,6 +43,9 @@ const DEGRADED_MS = 1000
 
 /** What the service remembers from look to look. */
 interface Memory {
+  /** What need not be asked, or worked out, again. */
+  senses: Senses
+  memo: Memo
   /** The tree that is in force. */
   tree: Tree | undefined
   /** What was seen of the guests' addresses. */
@@ -52,7 +57,7 @@ interface Memory {
   missing: Map<number, number>
   backend: Backend | undefined
   /** Watches the kernel by way of that backend. */
-  drift: Monitor | undefined
+  drift: Drift | undefined
   intervalMs: number
   /** What is to be in force, and the kernel that it was given to. */
   kept: Kept | undefined
@@ -72,11 +77,12 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
   }
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
-  const monitor = monitorNetwork(wakeup.call)
   const notify = makeNotify(process.env)
   const fight = makeFight(() => performance.now())
   const memory: Memory = {
     ...{
+      senses: makeSenses(),
+      memo: makeMemo(),
       tree: undefined,
       sightings: [],
       quarantine: makeQuarantine(() => performance.now()),
@@ -94,6 +100,11 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       publisher: makePublisher(paths, await readList(paths.runDir), journal.warning),
     },
   }
+  const monitor = monitorNetwork(() => {
+    memory.senses.forget()
+    memory.drift?.touch()
+    wakeup.call()
+  })
   const reload = (): void => {
     memory.quarantine.release()
     wakeup.call()
@@ -120,7 +131,7 @@ function pauseMs({ missing, voice, intervalMs }: Memory): number {
 async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: () => void): Promise<void> {
   try {
     const looked = {
-      ...(await steadyLook(paths, memory.tree)),
+      ...(await steadyLook(paths, memory.tree, memory.senses)),
       remembered: memory.sightings,
       quarantined: memory.quarantine.rules(),
     }
@@ -139,13 +150,16 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
 
 /** While the files cannot be read, what they asked for last is still to be in force. */
 async function keepLast(memory: Memory, { stateDir }: Paths, journal: Journal): Promise<void> {
-  const { kept, voice, publisher } = memory
+  const { kept, drift, voice, publisher } = memory
   if (!kept) {
     const restored = await restoreSaved(stateDir, journal.warning)
     if (restored === 'restored') journal.info('put back what was in force last')
     return
   }
+  if (drift?.isSure()) return
+  const compared = drift?.comparing()
   const plan = await keepInForce(kept)
+  compared?.()
   if (isEmpty(plan)) return
   voice.putBack(plan)
   publisher.putBack(plan)
@@ -173,7 +187,11 @@ async function applyLook(
   const due = { flows: memory.flowsDue, quarantined: memory.quarantine.isDue() }
   memory.flowsDue = true // unless this pass comes to its end
   const start = performance.now()
-  const applied = await apply(looked, kernel, paths.stateDir, warn, due)
+  const compared = memory.drift?.comparing()
+  const standing = memory.backend === backend && memory.drift?.isSure() ? memory.kept : undefined
+  const spared = { memo: memory.memo, standing }
+  const applied = await apply(looked, kernel, paths.stateDir, warn, due, spared)
+  if (!standing) compared?.()
   memory.flowsDue = applied.flowsDue
   const tookMs = performance.now() - start
   if (backend !== memory.backend) {
@@ -181,13 +199,17 @@ async function applyLook(
     memory.drift?.close()
     memory.drift = watchKernel(
       backend,
-      async () => memory.kept !== undefined && (await isDrifted(memory.kept)),
+      {
+        areRulesDrifted: async () => memory.kept !== undefined && (await areRulesDrifted(memory.kept)),
+        isRestDrifted: async () => memory.kept !== undefined && (await isRestDrifted(memory.kept)),
+      },
       () => memory.fight.later(hint),
     )
     memory.backend = backend
   }
   const { ruleset } = applied.outcome
-  const before = memory.kept?.fingerprint
+  const before = memory.kept
+  const isSame = before?.ruleset === ruleset
   const sysctls = wantedSysctls(
     ruleset,
     looked.network.external.map(({ name }) => name),
@@ -196,9 +218,11 @@ async function applyLook(
     kernel,
     ruleset,
     sysctls: new Map([...sysctls].filter(([path]) => !path.endsWith('/accept_ra'))),
-    fingerprint: fingerprint(ruleset),
+    fingerprint: isSame ? before.fingerprint : fingerprint(ruleset),
+    inForce: applied.readBack,
+    glanced: isSame ? before.glanced : undefined,
   }
-  const isRepair = before === memory.kept.fingerprint
+  const isRepair = before?.fingerprint === memory.kept.fingerprint
   if (!isRepair)
     await saveInForce(paths.stateDir, backend, ruleset, sysctls).catch((error: Error) =>
       journal.warning(`cannot save what is in force for the next boot: ${error.message}`),
