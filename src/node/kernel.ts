@@ -124,7 +124,7 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
  * how many milliseconds pvefw.lck was held, the start of the program included.
  */
 async function restore(file: string, text: string, warn: (message: string) => void): Promise<number> {
-  const args = ['--noflush', '--wait=5']
+  const args = ['--noflush', '--counters', '--wait=5']
   const wait = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)]
   // Without a fork: whoever ends a restore that hangs ends flock, and the lock with it.
   const locked = ['--verbose', '--no-fork', ...wait, PVEFW_LOCK, file, ...args]

@@ -191,13 +191,30 @@ function planTable(
   const strays = planStrays(table, stale, saved, family, changes)
   const lines = [
     ...differing.map(({ name }) => `:${name} - [0:0]`),
-    ...differing.flatMap(({ rules }) => rules.map(({ line }) => line)),
+    ...differing.flatMap(({ rules, old }) => counted(rules, old ?? [])),
     ...hooks,
     ...strays,
     ...stale.map((name) => `-F ${name}`),
     ...stale.map((name) => `-X ${name}`),
   ]
   return lines.length > 0 ? `*${table}\n${lines.join('\n')}\nCOMMIT\n` : ''
+}
+
+/** What a rule has counted it keeps when its chain is written anew. */
+function counted(rules: readonly RuleText[], old: readonly SavedRule[]): string[] {
+  const before = new Map(
+    old.flatMap((rule) => (rule.packets > 0 ? [[likeness(rule.line), rule] as const] : [])),
+  )
+  return rules.map(({ line }) => {
+    const rule = before.size > 0 ? before.get(likeness(line)) : undefined
+    return rule ? `[${rule.packets}:${rule.bytes}] ${line}` : line
+  })
+}
+
+/** A rule without its hash, its words in one order, and without what iptables-save adds: only counters rest on it. */
+function likeness(line: string): string {
+  const bare = line.replace(/ -m comment --comment \S+/, '').replace(/\/(32|128)(?= |$)/g, '')
+  return bare.split(' ').sort().join(' ')
 }
 
 function sameChain(rules: readonly RuleText[], old: readonly SavedRule[]): boolean {

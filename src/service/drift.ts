@@ -10,8 +10,9 @@ import { monitorRules, type Monitor } from '../node/monitor.ts'
 const TICK_MS = 1000
 /** One writer comes seldom alone, and is told of before it has ended. */
 const SETTLE_MS = 20
-/** Glances may take no more than this part of the time, however many rules there are. */
-const MAX_SHARE = 0.1
+/** Between glances, however many writers there are and however long a glance takes on a busy machine. */
+const PAUSE_FACTOR = 9
+const MAX_PAUSE_MS = 700
 /** Everything is compared when this many times as long as that takes has gone by, but not at all times nor never. */
 const FULL_FACTOR = 500
 const [FULL_MIN_MS, FULL_MAX_MS] = [5000, 120_000]
@@ -57,8 +58,9 @@ export function watchKernel(backend: Backend, looks: Looks, hint: () => void): D
   }
   const glanceSoon = (): void => {
     if (closed || soon) return
-    const pauseMs = glancedAt + glanceMs / MAX_SHARE - performance.now()
-    soon = setTimeout(() => void glance(), Math.max(SETTLE_MS, pauseMs))
+    const pauseMs = Math.min(MAX_PAUSE_MS, glanceMs * PAUSE_FACTOR)
+    const leftMs = glancedAt + glanceMs + pauseMs - performance.now()
+    soon = setTimeout(() => void glance(), Math.max(SETTLE_MS, leftMs))
   }
   const touch = (): void => {
     touches++

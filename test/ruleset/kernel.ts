@@ -43,7 +43,7 @@ export class FakeKernel {
     for (const line of lines(text)) {
       if (line.startsWith('*')) table = line.slice(1)
       else if (line.startsWith(':')) this.chains.set(`${family} ${table} ${line.slice(1).split(' ')[0]}`, [])
-      else if (line !== 'COMMIT') this.rule(family, table, line)
+      else if (line !== 'COMMIT') this.rule(family, table, line.replace(/^\[\d+:\d+\] /, ''))
     }
   }
 

@@ -164,3 +164,26 @@ test.each([
   expect(put(kernel, ruleset).changes.map(({ what }) => what)).toEqual(['chain PVENAT-DNAT'])
   expect(kernel.chains.get('4 nat PVENAT-DNAT')).toEqual(wanted)
 })
+
+test('a rule keeps what it has counted when its chain is written anew, a new rule begins at nothing', () => {
+  const kernel = new FakeKernel()
+  const ruleset = rulesetOf('table-02-same-ports')
+  put(kernel, ruleset)
+  // As iptables-save has it: [1:60] before each rule of the fake.
+  const chain = ruleset.chains[4].find(({ name }) => name === 'PVENAT-DNAT')
+  const [first, ...others] = chain?.rules ?? []
+  expect(others.length).toBeGreaterThan(0)
+  if (!chain || !first) return
+  const fresh = { ...first, ports: [7777, 7777] as const }
+  const changed = {
+    ...ruleset,
+    chains: {
+      4: ruleset.chains[4].map((one) => (one === chain ? { ...chain, rules: [fresh, ...others] } : one)),
+      6: ruleset.chains[6],
+    },
+  }
+  const lines = makePlan(changed, kernel.read())
+    .tables[4].split('\n')
+    .filter((line) => line.includes('-A PVENAT-DNAT'))
+  expect(lines.map((line) => line.startsWith('[1:60] -A'))).toEqual([false, ...others.map(() => true)])
+})
