@@ -125,13 +125,17 @@ function grant(forwards: readonly Forward[], held: Held): Grant {
   const [admins, guests] = [forwards.filter((one) => !isGuest(one)), forwards.filter(isGuest)]
   const claims = [
     ...admins.map((forward) => ({ forward, parts: [forward] })),
-    ...guests.map((forward) => ({ forward, parts: incumbent(forward, held(forward)) })),
+    ...guests.flatMap((forward) => {
+      const parts = incumbent(forward, held(forward))
+      return parts.length > 0 ? [{ forward, parts }] : []
+    }),
     ...guests.map((forward) => ({ forward, parts: newcomer(forward, held(forward)) })),
   ]
   for (const { forward, parts } of claims) {
     const rest = parts.flatMap((part) => settle(part, granted, losses))
     rest.forEach(granted.add)
-    won.set(forward, [...(won.get(forward) ?? []), ...rest])
+    const before = won.get(forward)
+    won.set(forward, before && before.length > 0 ? [...before, ...rest] : rest)
   }
   return { pieces: forwards.flatMap((forward) => join(won.get(forward) ?? [])), losses }
 }
@@ -155,6 +159,7 @@ function newcomer(forward: Forward, held: readonly PortRange[] | undefined): For
 
 /** Parts of one forward that lie side by side are one again. */
 function join(parts: readonly Forward[]): Forward[] {
+  if (parts.length < 2) return [...parts]
   const sorted = [...parts].sort((a, b) => (a.ports?.[0] ?? 0) - (b.ports?.[0] ?? 0))
   const joined: Forward[] = []
   for (const part of sorted) {
