@@ -6,7 +6,7 @@ import { parseProtocols, parseServices } from '../fw/etc.ts'
 import type { ReadContext } from '../fw/model.ts'
 import { readFw } from '../fw/read.ts'
 import { readingProblems } from '../nat/translate.ts'
-import { look } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { locate, type Sources } from '../show/diagnostics.ts'
 import { showDiagnostics, sourcesOf, type Context } from './context.ts'
@@ -26,7 +26,7 @@ interface Checked {
 }
 
 async function checkNode(context: Context): Promise<Checked> {
-  const looked = await look(context.paths)
+  const looked = await lookKnowing(context.paths)
   const { translation } = compile(looked)
   return {
     diagnostics: [...looked.settingsDiagnostics, ...translation.diagnostics],

@@ -7,7 +7,8 @@ import { chooseBackend } from '../node/backend.ts'
 import { CommandFailed } from '../node/exec.ts'
 import { readFacts } from '../node/facts.ts'
 import { realKernel } from '../node/kernel.ts'
-import { look, type Looked, type Paths } from '../node/look.ts'
+import type { Looked, Paths } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { Unreadable } from '../node/tree.ts'
 import { compile } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
@@ -24,7 +25,7 @@ export async function doctorCommand({ io, json, paths, colour }: Context): Promi
 async function findingsOf(paths: Paths): Promise<Finding[]> {
   let looked: Looked
   try {
-    looked = await look(paths)
+    looked = await lookKnowing(paths)
   } catch (error) {
     if (error instanceof Unreadable) return [unreadable(error)]
     throw error

@@ -3,7 +3,7 @@ import { explain } from '../explain/explain.ts'
 import { parsePacket } from '../explain/packet.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { readFacts } from '../node/facts.ts'
-import { look } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { renderExplanation } from '../show/explain.ts'
 import { kernelOf } from './apply.ts'
@@ -13,7 +13,7 @@ export async function explainCommand(context: Context): Promise<number> {
   const { io, json, paths, words, colour } = context
   const packet = parsePacket(words)
   if (typeof packet === 'string') throw new UsageError(packet)
-  const looked = await look(paths)
+  const looked = await lookKnowing(paths)
   const inForce = await (await kernelOf(looked, context)).read()
   const facts = await readFacts(await chooseBackend(looked.settings), paths.runDir, [])
   const { view, translation, ruleset } = compile(looked, inForce)

@@ -1,7 +1,7 @@
 /** `list`: every NAT rule with its state and counters. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { STATES, type State } from '../nat/model.ts'
-import { look } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { countersOf, listRows, renderListJson, type Row } from '../show/list.ts'
 import { renderTable } from '../show/table.ts'
@@ -31,7 +31,7 @@ export async function listCommand(context: Context): Promise<number> {
 }
 
 async function readRows(context: Context): Promise<Row[]> {
-  const looked = await look(context.paths)
+  const looked = await lookKnowing(context.paths)
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
   return listRows(outcome, countersOf(outcome.ruleset, inForce), context.paths.pveDir)

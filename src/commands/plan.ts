@@ -1,6 +1,6 @@
 /** `plan`: what `apply` would change. */
 import { changedSysctls } from '../node/apply.ts'
-import { look } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { rowsInForce } from '../service/publish.ts'
@@ -12,7 +12,7 @@ import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
 export async function planCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
-  const looked = await look(paths)
+  const looked = await lookKnowing(paths)
   const kernel = await kernelOf(looked, context)
   const inForce = await kernel.read()
   const outcome = compile(looked, inForce)

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
-import { look } from '../node/look.ts'
+import { lookKnowing } from '../node/recall.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
@@ -72,7 +72,7 @@ interface Found {
 async function lookNow({ paths }: Context): Promise<Found> {
   const found: Found = {}
   try {
-    const looked = await look(paths)
+    const looked = await lookKnowing(paths)
     const sources = sourcesOf(looked)
     const describe = (outcome: ReturnType<typeof compile>): NodeStatus => {
       const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]

@@ -6,6 +6,7 @@ import { field, parseJson } from '../json.ts'
 import type { Applied } from '../node/apply.ts'
 import type { Backend } from '../node/backend.ts'
 import type { Paths } from '../node/look.ts'
+import { RECALL_FILE, renderRecall } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
@@ -79,6 +80,12 @@ export function makePublisher(
     if (text !== said) say()
     said = text
   }
+  let recalled = ''
+  const sayRecall = ({ outcome, quarantined }: Applied): void => {
+    const text = renderRecall({ remembered: outcome.view.sightings, quarantined })
+    if (text !== recalled) files.write(RECALL_FILE, text)
+    recalled = text
+  }
   const turn = (inStep: boolean, degraded: string | null): void => {
     service.lookedAt = isoNow()
     if (service.inStep !== inStep) service.since = service.lookedAt
@@ -91,6 +98,7 @@ export function makePublisher(
       turn(true, pass.stale.map(({ reason }) => reason).join('; ') || null)
       noteApply(service, pass)
       look = nodeStatus(pass.applied.outcome, pass.located, pass.sources, paths.pveDir)
+      sayRecall(pass.applied)
       const changes = list.passed(pass.applied.outcome, pass.applied.readBack)
       sayIfNew()
       return changes

@@ -9,6 +9,7 @@ import { chooseBackend, type Backend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { monitorNetwork } from '../node/monitor.ts'
+import { recall } from '../node/recall.ts'
 import { restoreSaved, saveInForce } from '../node/saved.ts'
 import { makeSenses, type Senses } from '../node/senses.ts'
 import { steadyLook } from '../node/steady.ts'
@@ -84,7 +85,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       senses: makeSenses(),
       memo: makeMemo(),
       tree: undefined,
-      sightings: [],
+      sightings: (await recall(paths.runDir)).remembered,
       quarantine: makeQuarantine(() => performance.now()),
       flowsDue: true,
       missing: new Map(),

@@ -46,6 +46,9 @@ export function refusedTests(at: () => TestNode): void {
       await waitFor(() => said(/105\.fw:\d+: error\[quarantined\]/) === 1)
       expect(said(answer)).toBe(1)
       await node.publishes({ inStep: true, counts: { quarantined: 1 } })
+      // The commands know what the service knows.
+      expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
+      expect(await node.pvenat.run('status')).toMatchObject({ exitCode: 0 })
       // An edit of another file does not offer it again, and nothing is said twice.
       await node.save('nodes/pve1/host.fw', `${forward} 1023`, `${forward} 3023`)
       await waitFor(async () => typeof (await node.ask(3023)) === 'object', { timeoutMs: 10_000 })

@@ -57,7 +57,7 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
   test('the folder and its files are readable for their group, and nobody else', async () => {
     const modes = (await lab.exec('pve', ['sh', '-c', 'stat -c "%a %n" /run/pvenat /run/pvenat/*.json']))
       .stdout
-    expect(modes.split('\n').map((line) => line.split(' ')[0])).toEqual(['750', '640', '640', '640'])
+    expect(modes.split('\n').map((line) => line.split(' ')[0])).toEqual(['750', '640', '640', '640', '640'])
   })
 
   test('a wrong rule is told, but is no reason to be woken at night', async () => {

@@ -1,0 +1,43 @@
+/** What the service learnt of this node that a single look cannot find out: kept in its run folder for the commands. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatRange, parseIp } from '../address.ts'
+import type { Sighting } from '../guest/learnt.ts'
+import { field, members, parseJson } from '../json.ts'
+import { look, type Looked, type Paths } from './look.ts'
+import type { Refused } from './quarantine.ts'
+
+export const RECALL_FILE = 'recall.json'
+
+export interface Recalled {
+  /** What was seen of the guests' addresses. */
+  remembered: readonly Sighting[]
+  /** NAT rules that the kernel refuses. */
+  quarantined: Refused
+}
+
+export function renderRecall({ remembered, quarantined }: Recalled): string {
+  const sightings = remembered.map((one) => ({ ...one, ip: formatRange(one.ip) }))
+  return `${JSON.stringify({ quarantined: Object.fromEntries(quarantined), sightings })}\n`
+}
+
+/** A look that knows what the service knows, so that both come to the same. Without a service it is a look. */
+export async function lookKnowing(paths: Paths): Promise<Looked> {
+  return { ...(await look(paths)), ...(await recall(paths.runDir)) }
+}
+
+/** Nothing when there is nothing, or nobody may read it. */
+export async function recall(runDir: string): Promise<Recalled> {
+  const all = parseJson(await readFile(join(runDir, RECALL_FILE), 'utf8').catch(() => ''))
+  const sightings = field(all, 'sightings')
+  return {
+    remembered: (Array.isArray(sightings)
+      ? (sightings as (Omit<Sighting, 'ip'> & { ip: string })[])
+      : []
+    ).flatMap((one) => {
+      const ip = parseIp(one.ip)
+      return ip ? [{ ...one, ip }] : []
+    }),
+    quarantined: new Map(members(field(all, 'quarantined')).map(([id, answer]) => [id, String(answer)])),
+  }
+}
