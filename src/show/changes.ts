@@ -19,16 +19,18 @@ export function diffRows(before: readonly Row[] | undefined, after: readonly Row
 export function diffRows(before: readonly Row[] | undefined, after: readonly Row[]): RowChange[] | undefined {
   if (!before) return undefined
   const left = new Set(before.filter(({ state }) => state === 'active'))
+  const active = after.filter(({ state }) => state === 'active')
   const pairs = new Map<Row, Row>()
   const keys: ((row: Row) => string)[] = [(row) => `${row.id} ${effect(row)}`, effect, ({ id }) => id, place]
-  const active = after.filter(({ state }) => state === 'active')
+  let unpaired = active
   for (const key of keys) {
     const olds = new Map([...left].reverse().map((row) => [key(row), row]))
-    for (const row of active) {
+    unpaired = unpaired.filter((row) => {
       const old = olds.get(key(row))
-      if (pairs.has(row) || !old || !left.delete(old)) continue
+      if (!old || !left.delete(old)) return true
       pairs.set(row, old)
-    }
+      return false
+    })
   }
   const changes = active.flatMap((row): RowChange[] => {
     const old = pairs.get(row)
@@ -39,9 +41,16 @@ export function diffRows(before: readonly Row[] | undefined, after: readonly Row
   return [...changes, ...[...left].map((row): RowChange => ({ kind: 'gone', before: row }))]
 }
 
+const effects = new WeakMap<Row, string>()
+
+/** What a rule does; worked out once, for there may be thousands, and most stay. */
 function effect(row: Row): string {
+  const known = effects.get(row)
+  if (known !== undefined) return known
   const { kind, guest, source, family } = row
-  return JSON.stringify([kind, guest?.vmid, externalCell(row), innerCell(row), source, family])
+  const text = JSON.stringify([kind, guest?.vmid, externalCell(row), innerCell(row), source, family])
+  effects.set(row, text)
+  return text
 }
 
 function place({ kind, guest, file, line }: Row): string {
