@@ -1,4 +1,6 @@
 /** `status`: whether all is well, from the node itself and from what the service says of its work. */
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
@@ -17,9 +19,9 @@ import {
   renderStatusJson,
   toStatus,
   UNKNOWN_NODE,
+  type Known,
   type NodeStatus,
   type ServiceStatus,
-  type Status,
 } from '../show/status.ts'
 import { explainFailure } from './failure.ts'
 import { sourcesOf, type Context } from './context.ts'
@@ -29,20 +31,28 @@ const PATIENCE_MS = 3000
 const AGAIN_MS = 300
 
 export async function statusCommand(context: Context): Promise<number> {
-  const { io, paths, json, colour } = context
+  const { io, json, colour } = context
   const deadline = Date.now() + PATIENCE_MS
-  let isRunning = await isServiceRunning(paths.runDir)
-  let status = await readStatus(context)
-  while (isRunning && !status.inStep && status.degraded === null && Date.now() < deadline) {
+  let known = await readKnown(context)
+  while (known.isRunning && !known.status.inStep && known.status.degraded === null && Date.now() < deadline) {
     await delay(AGAIN_MS)
-    isRunning = await isServiceRunning(paths.runDir)
-    status = await readStatus(context)
+    known = await readKnown(context)
   }
-  io.stdout(json ? renderStatusJson(status) : renderStatus(status, isRunning, colour))
-  return isWell(status, isRunning) ? 0 : 1
+  io.stdout(json ? renderStatusJson(known.status) : renderStatus(known, colour))
+  return isWell(known) ? 0 : 1
 }
 
-async function readStatus(context: Context): Promise<Status> {
+async function readKnown(context: Context): Promise<Known> {
+  const { runDir } = context.paths
+  const isHidden = await access(runDir, constants.R_OK | constants.X_OK).then(
+    () => false,
+    ({ code }: NodeJS.ErrnoException) => code === 'EACCES',
+  )
+  const isRunning = (await isServiceRunning(runDir)) || (isHidden ? undefined : false)
+  return { isRunning, ...(await readStatus(context, isRunning === true)) }
+}
+
+async function readStatus(context: Context, isRunning: boolean): Promise<Omit<Known, 'isRunning'>> {
   const published = await readPublished(context.paths.runDir)
   const found = await lookNow(context)
   const { inStep = published?.inStep ?? false } = found
@@ -52,11 +62,13 @@ async function readStatus(context: Context): Promise<Status> {
     ...{ applyMs: null, lockMs: null, applies: 0, repairs: NO_REPAIRS, updatedAt: now },
     ...published,
     backend: found.backend ?? published?.backend ?? null,
-    degraded: found.reason ?? published?.degraded ?? null,
+    // What troubled a service that has ended is over, or found here.
+    degraded: found.reason ?? (isRunning ? published?.degraded : null) ?? null,
     inStep,
   }
   if (published?.inStep !== inStep) service.since = null
-  return toStatus(context.paths.node, found.node ?? published ?? UNKNOWN_NODE, service)
+  const status = toStatus(context.paths.node, found.node ?? published ?? UNKNOWN_NODE, service)
+  return { status, isCompared: found.inStep !== undefined || published !== undefined }
 }
 
 interface Found {

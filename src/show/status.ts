@@ -117,24 +117,34 @@ export function renderStatusJson(status: Status): string {
   return `${JSON.stringify(status, null, 1)}\n`
 }
 
+/** The status, and what is known besides. */
+export interface Known {
+  status: Status
+  /** Undefined when whoever asks may not know. */
+  isRunning: boolean | undefined
+  /** Whether somebody has compared the kernel with the rules. */
+  isCompared: boolean
+}
+
 /**
  * Whether an administrator's monitoring has nothing to say. Rules that are wrong do not count: whoever may edit one guest's
  * firewall could raise the alarm with them.
  */
-export function isWell({ inStep, degraded }: Status, isRunning: boolean): boolean {
-  return isRunning && inStep && degraded === null
+export function isWell({ status: { inStep, degraded }, isRunning }: Known): boolean {
+  return isRunning === true && inStep && degraded === null
 }
 
 const MAX_SHOWN = 8
 
 /** The one screen for people. */
-export function renderStatus(status: Status, isRunning: boolean, isColoured: boolean): string {
+export function renderStatus(known: Known, isColoured: boolean): string {
+  const { status, isRunning, isCompared } = known
   const { counts, diagnostics, external, internal, firewall, backend } = status
   const paint = isColoured ? coloured : plain
-  const well = isWell(status, isRunning)
+  const well = isWell(known)
   const rows: [string, string][] = [
     ['service', serviceLine(status, isRunning)],
-    ['kernel', stepLine(status)],
+    ['kernel', isCompared ? stepLine(status) : 'not known whether in step with the rules'],
     ['last apply', applyLine(status)],
     ['firewall', `${firewall ?? 'not known'}, backend ${backend ?? 'not known'}`],
     ...some(external).map((one, i): [string, string] => [i === 0 ? 'external' : '', externalLine(one)]),
@@ -151,8 +161,8 @@ export function renderStatus(status: Status, isRunning: boolean, isColoured: boo
   ].join('\n')
 }
 
-function serviceLine({ pid, startedAt }: Status, isRunning: boolean): string {
-  if (!isRunning) return 'does not run'
+function serviceLine({ pid, startedAt }: Status, isRunning: boolean | undefined): string {
+  if (!isRunning) return isRunning === undefined ? 'not known; ask as root' : 'does not run'
   return `runs${pid === null ? '' : ` (process ${pid})`}${startedAt === null ? '' : ` since ${time(startedAt)}`}`
 }
 
@@ -187,10 +197,12 @@ function repairsLine(repairs: Repairs): string {
 }
 
 /** What the administrator can do about a node that is not well. */
-function actions({ inStep, degraded }: Status, isRunning: boolean): string[] {
+function actions({ inStep, degraded }: Status, isRunning: boolean | undefined): string[] {
   return [
     ...(degraded === null ? [] : [`degraded: ${printable(degraded)}`]),
-    ...(isRunning ? [] : ['nothing keeps kernel and rules in step; start it: systemctl start pvenat']),
+    ...(isRunning !== false
+      ? []
+      : ['nothing keeps kernel and rules in step; start it: systemctl start pvenat']),
     ...(inStep || degraded !== null ? [] : ['what differs: pvenat plan']),
   ]
 }
