@@ -9,7 +9,7 @@ import { kernelOf } from './apply.ts'
 import { UsageError, type Context } from './context.ts'
 
 const WATCH_MS = 2000
-/** What every terminal has, and what is assumed where there is none. */
+/** What every terminal has. What goes to a program is not cut. */
 const LEAST_COLUMNS = 80
 /** Of a terminal: the header, what is left out, and the line of the cursor. */
 const OTHER_LINES = 3
@@ -43,7 +43,7 @@ function render(rows: readonly Row[], { io, json, values }: Context): string {
   if (rows.length === 0)
     return isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n'
   const size = io.size?.()
-  const columns = Math.max(LEAST_COLUMNS, size?.columns ?? (Number(process.env.COLUMNS) || 0))
+  const columns = Math.max(LEAST_COLUMNS, size?.columns ?? (Number(process.env.COLUMNS) || Infinity))
   const maxRows = values.watch === true && size ? Math.max(1, size.rows - OTHER_LINES) : Infinity
   return renderTable(rows, columns, maxRows)
 }

@@ -13,10 +13,13 @@ interface Column {
   isNumber?: true
 }
 
+/** Room for any IPv4 address with a port: where a forward leads to is cut last. */
+const ENDPOINT_COLUMNS = 21
+
 const COLUMNS: readonly Column[] = [
   { title: 'STATE', cell: ({ state }) => state },
   { title: 'EXTERNAL', cell: externalCell, leastColumns: 12 },
-  { title: 'INNER', cell: innerCell, leastColumns: 12 },
+  { title: 'INNER', cell: innerCell, leastColumns: ENDPOINT_COLUMNS },
   { title: 'GUEST', cell: guestCell, leastColumns: 6 },
   { title: 'SOURCE', cell: ({ source }) => source || 'any', leastColumns: 6 },
   { title: 'WHERE', cell: whereCell, leastColumns: 8 },

@@ -208,9 +208,9 @@ describe.each(backends)('abuse on %s', (backend) => {
     await saveLikeGui(tree, 'firewall/105.fw', texts.get('firewall/105.fw') ?? '')
   })
 
-  test('the service needs CAP_NET_ADMIN and CAP_NET_RAW and no more; what it writes is root’s alone', async () => {
+  test('the service needs the capabilities of its unit and no more; what it writes is root’s, or its group may read it', async () => {
     await pvenat.run('rollback')
-    const caps = ['--bounding-set=-all,+net_admin,+net_raw', '--inh-caps=-all']
+    const caps = ['--bounding-set=-all,+net_admin,+net_raw,+setfcap', '--inh-caps=-all']
     const service = lab.spawn('pve', ['setpriv', ...caps, '--', ...pvenat.argv('run')])
     await service.says(/in force: /)
     expect(await server('203.0.113.2:3000')).toBe('108')
@@ -223,11 +223,13 @@ describe.each(backends)('abuse on %s', (backend) => {
       '/var/lib/pvenat',
       '/run/pvenat',
       '/var/lib/pvenat/state.json',
+      '/run/pvenat/status.json',
     ])
     expect(stdout.trim().split('\n')).toEqual([
       '700 root /var/lib/pvenat',
-      '700 root /run/pvenat',
+      '750 root /run/pvenat',
       '600 root /var/lib/pvenat/state.json',
+      '640 root /run/pvenat/status.json',
     ])
     expect(service.stdout + service.stderr).not.toMatch(/EPERM|EACCES|not permitted|denied/)
     expect(await service.stop()).toMatchObject({ exitCode: 0 })
