@@ -42,6 +42,7 @@ want iproute2 ip
 want util-linux unshare nsenter setpriv flock
 want mount mount
 want procps ps sysctl
+want inotify-tools inotifywait
 want chromium chromium
 want openssl openssl
 # For the package and the roots that it is tested in.
