@@ -1,6 +1,8 @@
 // Where no systemd runs and no Proxmox VE is, as while an image is made: installing does nothing, and says so.
+import { appendFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createLab, snapshot, type Lab } from '../lab/index.ts'
+import { backends, copyTree, createLab, node1Tree, removeTree, snapshot, type Lab } from '../lab/index.ts'
 import { VERSION } from './debs.ts'
 import { Debian } from './debian.ts'
 import { debianRoot, suites } from './root.ts'
@@ -8,11 +10,16 @@ import { debianRoot, suites } from './root.ts'
 describe.each(suites)('in a %s root', (suite) => {
   let lab: Lab
   let debian: Debian
+  let tree: string
   beforeAll(async () => {
     lab = await createLab({ guests: [] })
-    debian = await Debian.create(lab, await debianRoot(suite), { '/srv/new': 'dist' })
+    tree = await copyTree(node1Tree)
+    debian = await Debian.create(lab, await debianRoot(suite), { '/srv/new': 'dist', '/srv/pve': tree })
   })
-  afterAll(() => lab.stop())
+  afterAll(async () => {
+    await lab.stop()
+    await removeTree(tree)
+  })
 
   const scripts = async (...words: string[]) => {
     for (const [name, argument] of words.map((word) => word.split(' ')))
@@ -37,5 +44,26 @@ describe.each(suites)('in a %s root', (suite) => {
     await debian.sh('dpkg --purge pvenat')
     expect((await debian.run('sh', '-c', 'ls -d /etc/pvenat /var/lib/pvenat /run/pvenat')).stdout).toBe('')
     expect(await snapshot(lab)).toBe(before)
+  })
+
+  // Rules within a tree of chains have no comment and are known by their text, which is iptables' own.
+  test('this iptables shows the rules of a tree as they were written', async () => {
+    const rules = Array.from({ length: 100 }, (_, i) => [
+      `IN ACCEPT -dest 10.10.10.105 -p tcp -dport ${3000 + i} # NAT ${20_000 + 9 * i}`,
+      `IN ACCEPT -dest 10.10.10.105 -p udp -dport ${3000 + i} # NAT ${20_000 + 9 * i}`,
+      `IN ACCEPT -dest 10.10.10.107 -p udp -dport ${4000 + 3 * i}:${4002 + 3 * i} # NAT ${30_000 + 9 * i}-${30_002 + 9 * i}`,
+      `IN ACCEPT -dest fd10::107 -p tcp -dport ${3000 + i} # NAT ${20_000 + 9 * i}`,
+      `IN ACCEPT -dest 10.10.10.108 -p sctp -dport ${3000 + i} # NAT ${20_000 + 9 * i} hairpin=0`,
+    ])
+    await appendFile(join(tree, 'nodes/pve1/host.fw'), `\n[RULES]\n\n${rules.flat().join('\n')}\n`)
+    await debian.sh('mount -t proc proc /proc')
+    for (const backend of backends) {
+      await debian.sh(`printf '[nat]\\nbackend = ${backend}\\n' >/srv/pve/pvenat.conf`)
+      const apply = ['node', '/srv/new/pvenat.cjs', 'apply', '--pve-dir', '/srv/pve', '--node', 'pve1']
+      await debian.run(...apply)
+      expect(await debian.sh(`iptables-${backend}-save -t nat`)).toMatch(/-A PVENAT-DNAT-T-\d+-\d+ -p tcp/)
+      expect(await debian.run(...apply)).toMatchObject({ stdout: 'everything is in force' })
+      await debian.must('node', '/srv/new/pvenat.cjs', 'rollback')
+    }
   })
 })
