@@ -69,7 +69,7 @@ export function makePublisher(
   const list = makeListing(files, paths.pveDir, rows)
   const service = firstStatus()
   let look = UNKNOWN_NODE
-  let said = ''
+  const said = ''
   const say = (): void => {
     service.updatedAt = isoNow()
     files.write(STATUS_FILE, renderStatusJson(toStatus(paths.node, look, service)))
@@ -78,7 +78,6 @@ export function makePublisher(
   const sayIfNew = (): void => {
     const text = JSON.stringify({ ...service, updatedAt: '', lookedAt: '', look })
     if (text !== said) say()
-    said = text
   }
   let recalled = ''
   const sayRecall = ({ outcome, quarantined }: Applied): void => {
@@ -208,16 +207,13 @@ interface Listing {
 function makeListing(files: Files, pveDir: string, before: readonly Row[] | undefined): Listing {
   let listed: Outcome['translation'] | undefined
   let rows = before ?? []
-  let said = ''
   let nextCountMs = 0
   let counted: InForce | undefined
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
     const now = listRows(outcome, new Map(), pveDir)
-    const text = renderListJson(now)
-    if (text === said) return []
+    if (listed && now.length === rows.length && now.every((row, i) => row === rows[i])) return []
     files.write(LIST_FILE, renderListJson(listRows(outcome, countersOf(outcome.ruleset, inForce), pveDir)))
     const changes = diffRows(rows, now)
-    said = text
     rows = now
     return changes
   }

@@ -18,15 +18,16 @@ export function diffRows(before: readonly Row[], after: readonly Row[]): RowChan
 export function diffRows(before: readonly Row[] | undefined, after: readonly Row[]): RowChange[] | undefined
 export function diffRows(before: readonly Row[] | undefined, after: readonly Row[]): RowChange[] | undefined {
   if (!before) return undefined
-  const left = new Set(before.filter(({ state }) => state === 'active'))
-  const active = after.filter(({ state }) => state === 'active')
+  const [olds, news] = [new Set(before), new Set(after)]
+  const left = new Set(before.filter((row) => row.state === 'active' && !news.has(row)))
+  const active = after.filter((row) => row.state === 'active' && !olds.has(row))
   const pairs = new Map<Row, Row>()
   const keys: ((row: Row) => string)[] = [(row) => `${row.id} ${effect(row)}`, effect, ({ id }) => id, place]
   let unpaired = active
   for (const key of keys) {
-    const olds = new Map([...left].reverse().map((row) => [key(row), row]))
+    const known = new Map([...left].reverse().map((row) => [key(row), row]))
     unpaired = unpaired.filter((row) => {
-      const old = olds.get(key(row))
+      const old = known.get(key(row))
       if (!old || !left.delete(old)) return true
       pairs.set(row, old)
       return false
