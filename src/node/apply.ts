@@ -84,6 +84,7 @@ export async function apply(
   }
 }
 
+const NO_PLAN: Plan = { sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [] }
 const NOTHING_DONE = { sysctls: [], endedFlows: 0, flowsDue: false, madeLoop: false, lockMs: 0 }
 
 async function pass(
@@ -92,12 +93,11 @@ async function pass(
   stateDir: string,
   warn: (message: string) => void,
   due: Due,
-  { memo, standing }: Spared,
+  spared: Spared,
 ): Promise<Applied> {
-  const inForce = standing?.inForce ?? (await kernel.read())
-  const isQuiet = !due.flows && !due.quarantined
-  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, memo)
-  if (isQuiet && outcome.ruleset === standing?.ruleset)
+  const inForce = spared.standing?.inForce ?? (await kernel.read())
+  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
+  if (plan === NO_PLAN && !due.flows)
     return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
   const state = await readState(stateDir, warn)
   const sysctls = await changedSysctls(outcome, look, kernel)
@@ -124,10 +124,12 @@ async function settle(
   inForce: InForce,
   kernel: Kernel,
   due: Due,
-  memo: Memo | undefined,
+  { memo, standing }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compile({ ...look, quarantined }, inForce, memo)
+  // The very same ruleset, of which it is known that it is in force.
+  if (outcome.ruleset === standing?.ruleset) return { outcome, plan: NO_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)
   const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
   if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
