@@ -10,9 +10,9 @@ import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { endStaleFlows } from './conntrack.ts'
-import { CommandFailed } from './exec.ts'
+import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
-import { withoutRefused, type Refused } from './quarantine.ts'
+import { takesAway, withoutRefused, type Refused } from './quarantine.ts'
 import { readState, writeState, type State } from './state.ts'
 
 export interface Applied {
@@ -64,6 +64,8 @@ export interface Spared {
   memo?: Memo
   /** What is in force, and the ruleset that asks for just that: as long as nobody can have changed it since. */
   standing?: { inForce: InForce; ruleset: Ruleset } | undefined
+  /** What was put into force last. */
+  before?: Ruleset | undefined
 }
 
 /** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
@@ -78,8 +80,9 @@ export async function apply(
   try {
     return await pass(look, kernel, stateDir, warn, due, spared)
   } catch (error) {
-    // What was thought to be in force may not be any more.
-    if (!spared.standing || !(error instanceof CommandFailed)) throw error
+    // What was thought to be in force may not be any more. A program that hangs will do so again.
+    const isKnown = error instanceof CommandFailed && error.finished.code !== TOO_LATE
+    if (!spared.standing || !isKnown) throw error
     return await pass(look, kernel, stateDir, warn, due, { ...spared, standing: undefined })
   }
 }
@@ -124,7 +127,7 @@ async function settle(
   inForce: InForce,
   kernel: Kernel,
   due: Due,
-  { memo, standing }: Spared,
+  { memo, standing, before }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compile({ ...look, quarantined }, inForce, memo)
@@ -136,6 +139,7 @@ async function settle(
   const refused = await withoutRefused(look, inForce, kernel, verdict)
   if (!refused) return { outcome, plan, quarantined }
   const reduced = compile({ ...look, quarantined: refused }, inForce)
+  if (before && takesAway(before, outcome.ruleset, reduced.ruleset)) throw verdict
   return { outcome: reduced, plan: makePlan(reduced.ruleset, inForce), quarantined: refused }
 }
 

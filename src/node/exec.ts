@@ -24,8 +24,11 @@ export function isOwn(pid: number): boolean {
   return started.includes(pid)
 }
 
+/** Exit codes, as the shell and timeout(1) have them: of a program that cannot be started, of one that was stopped for taking too long. */
+export const [NOT_STARTED, TOO_LATE] = [127, 124]
+
 export interface Finished {
-  /** Exit code; 127 when the program cannot be started, 124 when it was stopped for taking too long. */
+  /** Exit code, NOT_STARTED or TOO_LATE. */
   code: number
   stdout: string
   stderr: string
@@ -53,7 +56,8 @@ export function run(
   return new Promise((resolve) => {
     const finish = (error: ExecFileException | null, stdout = '', stderr = ''): void => {
       const isLate = error?.killed === true && error.signal === 'SIGKILL'
-      const code = isLate ? 124 : typeof error?.code === 'number' ? error.code : error ? 127 : 0
+      const known = typeof error?.code === 'number' ? error.code : undefined
+      const code = isLate ? TOO_LATE : (known ?? (error ? NOT_STARTED : 0))
       const reason = isLate ? `${file} did not end within ${timeoutMs / 1000} s` : (error?.message ?? '')
       resolve({ code, stdout, stderr: stderr || reason })
     }

@@ -5,7 +5,7 @@ import { FAMILIES } from '../address.ts'
 import { parseSave } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
-import { CommandFailed, hold, run, type Finished, type Held } from './exec.ts'
+import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
 import { restoreProgram, type Backend } from './backend.ts'
 
 /**
@@ -90,9 +90,14 @@ async function isApart(pid: number, names: readonly string[]): Promise<boolean> 
   return false
 }
 
-/** Inside a user namespace a long message for nftables finds no room; that says nothing about the rules. */
+/**
+ * Inside a user namespace a long message for nftables finds no room; that says nothing about the rules. Throws when the program
+ * could not be started or did not end, which says nothing about them either.
+ */
 function verdictOf(file: string, finished: Finished, input: string): Verdict | undefined {
   if (finished.code === 0) return undefined
+  if (finished.code === NOT_STARTED || finished.code === TOO_LATE)
+    throw new CommandFailed(file, finished, input)
   return /Message too long|Operation not permitted/.test(finished.stderr)
     ? 'untried'
     : new CommandFailed(file, finished, input)

@@ -190,7 +190,7 @@ async function applyLook(
   const start = performance.now()
   const compared = memory.drift?.comparing()
   const standing = memory.backend === backend && memory.drift?.isSure() ? memory.kept : undefined
-  const spared = { memo: memory.memo, standing }
+  const spared = { memo: memory.memo, standing, before: memory.kept?.ruleset }
   const applied = await apply(looked, kernel, paths.stateDir, warn, due, spared)
   if (!standing) compared?.()
   memory.flowsDue = applied.flowsDue

@@ -66,6 +66,10 @@ export function driftSuite(backend: Backend): void {
     })
 
     test('changes of others that do not concern us make no noise', async () => {
+      // Whoever tampered so often is taken for one who fights; a new service knows nothing of it.
+      await node.pvenat.service?.stop()
+      node.pvenat.service = node.lab.spawn('pve', node.pvenat.argv('run'))
+      await node.publishes({ inStep: true, pid: node.pvenat.service.pid })
       const output = () => node.pvenat.service?.stdout ?? ''
       const from = output().length
       const firewall = new PveFirewall(node.lab, backend, node1Tree)
@@ -97,8 +101,7 @@ export function driftSuite(backend: Backend): void {
       const alarms = said.match(/another program/g) ?? []
       expect(alarms.length).toBeLessThanOrEqual(1)
       if (times.length > 8) expect(alarms).toHaveLength(1)
-      if (alarms.length > 0)
-        expect(said).toMatch(/another program \((iptables|sh)\S*, process \d+.*\) keeps changing/)
+      if (alarms.length > 0) expect(said).toMatch(/another program \((\S+, )?process \d+.*\) keeps changing/)
       expect(await node.repaired(own, now(), 35_000)).toBeLessThan(31_000)
     }, 60_000)
   })

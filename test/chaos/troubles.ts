@@ -46,13 +46,13 @@ const TROUBLES: Record<string, Trouble> = {
   },
   'a program that hangs': {
     make: async (node) => {
-      const mend = await program('ip6tables-$B-save', 'echo $$ > /run/hung; exec sleep 100')(node)
+      const mend = await program('iptables-$B-save', 'echo $$ > /run/hung; exec sleep 100')(node)
       return async () => {
         await mend()
         await node.sh('kill $(cat /run/hung) || true')
       }
     },
-    tells: /ip6tables-\w+-save did not end within/,
+    tells: /iptables-\w+-save did not end within/,
     onlyOn: 'legacy',
   },
 }
