@@ -111,13 +111,15 @@ async function pass(
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   const hasNoFlows = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
   const endedFlows = hasNoFlows ? 0 : await endFlows(look, outcome, state, kernel, warn)
-  if (endedFlows === undefined) next.endpoints = union(state.endpoints, next.endpoints)
+  const flowsDue = endedFlows === undefined || (endedFlows > 0 && !due.flows)
+  // The next pass must still know those that are gone.
+  if (flowsDue) next.endpoints = union(state.endpoints, next.endpoints)
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   if (!isKnown) await save(stateDir, next, warn)
   return {
     ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, readBack: inForce, ...written },
     endedFlows: endedFlows ?? 0,
-    flowsDue: endedFlows === undefined || (endedFlows > 0 && !due.flows),
+    flowsDue,
   }
 }
 

@@ -164,9 +164,21 @@ function stillLetting(
   return wanted.flatMap((chain) => {
     const old = chain.table === 'filter' ? (saved.own.get(`filter ${chain.name}`) ?? []) : []
     const isOnlyLonger = old.every(({ hash }, i) => hash === chain.rules[i]?.hash)
-    const accepts = old.filter(({ line }) => line.endsWith(' -j ACCEPT')).map(({ line }) => line)
+    const accepts = old
+      .flatMap(({ line }, i) => (line.endsWith(' -j ACCEPT') ? [placed(line, old.slice(i), chain)] : []))
+      .reverse()
     return isOnlyLonger || accepts.length === 0 ? [] : [{ chain, old: accepts }]
   })
+}
+
+/**
+ * Into a chain as it will be: before the RETURN that the rule stood before, else at the end. Of several the last one must be put
+ * first, so that places stay what they are.
+ */
+function placed(line: string, after: readonly SavedRule[], { name, rules }: TextChain): string {
+  const stop = after.find((rule) => rule.line.endsWith(' -j RETURN'))
+  const at = stop ? rules.findIndex((rule) => likeness(rule.line) === likeness(stop.line)) : -1
+  return at < 0 ? line : line.replace(`-A ${name} `, `-I ${name} ${at + 1} `)
 }
 
 function planTable(

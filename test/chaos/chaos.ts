@@ -1,4 +1,4 @@
-/** A number of random steps in a world, and what became of connections and of other people's rules meanwhile. */
+/** Cards of a deal played in a world, and what became of connections and of other people's rules meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   dockerDown,
@@ -16,8 +16,8 @@ import {
   type LostStream,
   type Tampering,
 } from '../lab/index.ts'
-import type { Random } from './random.ts'
-import { EDITS, restoreSaved, type World } from './world.ts'
+import { breaksOf, nameOf, type Card } from './deal.ts'
+import { restoreSaved, type World } from './world.ts'
 
 export interface Step {
   name: string
@@ -48,12 +48,6 @@ export interface Report {
   failedCycles: string[]
 }
 
-interface Act {
-  name: string
-  breaks: Tampering['breaks']
-  go: () => Promise<unknown>
-}
-
 /** A step waits this long for its repair; what takes longer is reported as never. */
 const PATIENCE_MS = 8000
 /** An answer that fails may belong to a packet that was sent this long after it was asked for. */
@@ -64,20 +58,10 @@ export class Chaos {
   private edit = 0
   private isDocker = false
 
-  constructor(
-    private readonly world: World,
-    private readonly random: Random,
-  ) {}
+  constructor(private readonly world: World) {}
 
-  /** The acts are dealt like cards, so that few steps see many kinds. */
-  async run(count: number): Promise<void> {
-    let deck: (() => Act)[] = []
-    for (let i = 0; i < count; i++) {
-      if (deck.length === 0) deck = this.shuffled(this.deck())
-      const card = deck.pop()
-      if (card) await this.step(card())
-    }
-    await this.step(this.restore())
+  async run(cards: readonly Card[]): Promise<void> {
+    for (const card of cards) await this.step(card)
   }
 
   report(): Report {
@@ -116,111 +100,64 @@ export class Chaos {
       .find(({ startMs, repairedMs = Infinity }) => atMs >= startMs - BLUR_MS && atMs <= repairedMs + BLUR_MS)
   }
 
-  private deck(): (() => Act)[] {
-    const { world, random } = this
-    const tampering = (): Act => this.tampering()
-    const cycle = (): Act => ({
-      ...{ name: 'a cycle of pve-firewall', breaks: 'nothing' },
-      go: () => world.firewall.cycle(),
-    })
-    const edit = (): Act => ({ name: 'an edit', breaks: 'nothing', go: () => this.editOnce() })
-    return [
-      ...Array<() => Act>(7).fill(tampering),
-      ...[cycle, edit, edit],
-      () => this.both(edit(), tampering()),
-      () => this.both(edit(), cycle()),
-      () => this.both(cycle(), tampering()),
-      () => this.kill(),
-      () => this.unmount(),
-      () => this.restore(),
-      () => this.docker(),
-      () => this.lock(random.pick([PVEFW_LOCK, XTABLES_LOCK])),
-      () => ({
-        ...{ name: 'an ifreload', breaks: 'nothing' },
-        go: () => tamper(world.lab, world.backend, ifreload),
-      }),
-    ]
-  }
-
-  private tampering(): Act {
-    const { lab, backend } = this.world
-    const [name, { script, breaks }] = this.random.pick(Object.entries(TAMPERINGS))
-    return { name, breaks, go: () => tamper(lab, backend, `${script}\ntrue`) }
-  }
-
-  private async editOnce(): Promise<void> {
-    this.edit = this.random.below(EDITS.length)
-    await this.world.edit(this.edit)
-  }
-
-  private both(one: Act, other: Act): Act {
-    return {
-      name: `${one.name} and ${other.name}`,
-      breaks: other.breaks,
-      go: () => Promise.all([one.go(), other.go()]),
+  private play(card: Card): Promise<unknown> {
+    const { world } = this
+    const { lab, backend } = world
+    switch (card.kind) {
+      case 'edit':
+        return this.editTo(card.index)
+      case 'tampering':
+        return tamper(lab, backend, `${TAMPERINGS[card.tampering].script}\ntrue`)
+      case 'cycle':
+        return world.firewall.cycle()
+      case 'both':
+        return Promise.all([this.play(card.one), this.play(card.other)])
+      case 'kill':
+        return this.kill(card.index, card.ms)
+      case 'unmount':
+        return this.unmount()
+      case 'restore':
+        return this.asItWas()
+      case 'docker':
+        this.isDocker = card.comes
+        return tamper(lab, backend, `${card.comes ? dockerUp : dockerDown}\ntrue`)
+      case 'lock':
+        return this.locked(card.lock === 'xtables' ? XTABLES_LOCK : PVEFW_LOCK, card.index, card.ms)
+      case 'ifreload':
+        return tamper(lab, backend, ifreload)
     }
   }
 
-  /** At a random moment of its work; what it was about to do is done by the next one. */
-  private kill(): Act {
-    const afterMs = this.random.below(300)
-    return {
-      ...{ name: `kill -9 ${afterMs} ms after an edit`, breaks: 'nothing' },
-      go: async () => {
-        await this.editOnce()
-        await sleep(afterMs)
-        await this.world.pvenat.service?.stop('SIGKILL')
-        this.world.restart()
-      },
-    }
+  private async editTo(index: number): Promise<void> {
+    this.edit = index
+    await this.world.edit(index)
   }
 
-  private unmount(): Act {
-    return {
-      ...{ name: '/etc/pve gone and back', breaks: 'nothing' },
-      go: async () => {
-        const { world } = this
-        const service = world.pvenat.service
-        const from = service?.stdout.length ?? 0
-        await world.mount(false)
-        service?.signal('SIGHUP')
-        await waitFor(() => service?.stdout.slice(from).includes('is not mounted'), {
-          timeoutMs: PATIENCE_MS,
-          what: 'the service to miss /etc/pve',
-        }).finally(() => world.mount(true))
-      },
-    }
+  /** What it was about to do is done by the next one. */
+  private async kill(index: number, afterMs: number): Promise<void> {
+    await this.editTo(index)
+    await sleep(afterMs)
+    await this.world.pvenat.service?.stop('SIGKILL')
+    this.world.restart()
   }
 
-  /** Docker comes, or goes. With its policy every new connection waits for the repair. */
-  private docker(): Act {
-    const { lab, backend } = this.world
-    const isUp = this.isDocker
-    this.isDocker = !isUp
-    return {
-      ...{ name: isUp ? 'Docker goes' : 'Docker comes', breaks: isUp ? 'nothing' : 'standing' },
-      go: () => tamper(lab, backend, `${isUp ? dockerDown : dockerUp}\ntrue`),
-    }
+  private async unmount(): Promise<void> {
+    const { world } = this
+    const service = world.pvenat.service
+    const from = service?.stdout.length ?? 0
+    await world.mount(false)
+    service?.signal('SIGHUP')
+    await waitFor(() => service?.stdout.slice(from).includes('is not mounted'), {
+      timeoutMs: PATIENCE_MS,
+      what: 'the service to miss /etc/pve',
+    }).finally(() => world.mount(true))
   }
 
-  private lock(file: string): Act {
-    const ms = this.random.below(4000)
-    return {
-      ...{ name: `${file} held for ${ms} ms`, breaks: 'nothing' },
-      go: async () => {
-        const holder = await holdLock(this.world.lab, file)
-        await this.editOnce()
-        await sleep(ms)
-        await holder.stop('SIGKILL')
-      },
-    }
-  }
-
-  private restore(): Act {
-    return {
-      ...{ name: 'everything as it was, by a restore', breaks: 'standing' },
-      go: () => this.asItWas(),
-    }
+  private async locked(file: string, index: number, ms: number): Promise<void> {
+    const holder = await holdLock(this.world.lab, file)
+    await this.editTo(index)
+    await sleep(ms)
+    await holder.stop('SIGKILL')
   }
 
   private async asItWas(): Promise<void> {
@@ -236,11 +173,12 @@ export class Chaos {
     this.isDocker = false
   }
 
-  private async step({ name, breaks, go }: Act): Promise<void> {
+  private async step(card: Card): Promise<void> {
     const { lab, watcher, own } = this.world
+    const [name, breaks] = [nameOf(card), breaksOf(card)]
     const step: Step = { name, breaks, startMs: now(), actedMs: 0, repairedMs: undefined, harmed: [] }
     this.steps.push(step)
-    await go()
+    await this.play(card)
     step.actedMs = now()
     const wanted = own[this.isDocker ? 'docker' : 'alone'][this.edit] ?? ''
     let parts = await readParts(lab)
@@ -250,13 +188,6 @@ export class Chaos {
     else step.harmed.push(...differences(wanted, parts.own).map((line) => `ours: ${line}`))
     step.harmed.push(...differences(foreign, parts.foreign).map((line) => `theirs: ${line}`))
     if (step.repairedMs !== undefined) await watcher.isWell()
-  }
-
-  private shuffled<T>(list: T[]): T[] {
-    return list
-      .map((one) => ({ one, key: this.random.below(1 << 30) }))
-      .sort((a, b) => a.key - b.key)
-      .map(({ one }) => one)
   }
 }
 

@@ -94,6 +94,7 @@ export class InjectedKernel implements Kernel {
 
 export function copyOf(kernel: FakeKernel): FakeKernel {
   const copy = new FakeKernel()
+  for (const family of kernel.drops) copy.drops.add(family)
   for (const [to, from] of [
     [copy.chains, kernel.chains],
     [copy.sets, kernel.sets],

@@ -22,6 +22,7 @@ import {
   type Lab,
   type Watched,
 } from '../lab/index.ts'
+import { EDITS, withForward } from './edits.ts'
 
 /** What nobody touches: to a guest behind pve-firewall's bridge, to one that needs our accept, to one without, and out. */
 export const UNTOUCHED: readonly Watched[] = [
@@ -29,17 +30,6 @@ export const UNTOUCHED: readonly Watched[] = [
   { from: 'inet', endpoint: '203.0.113.2:822', answer: { server: '107', port: 22 } },
   { from: 'inet', endpoint: '203.0.113.2:1023', answer: { server: '105', port: 23 }, stream: true },
   { from: '107', endpoint: '203.0.113.1:443', answer: { server: 'inet', seenAs: '203.0.113.2' } },
-]
-
-const rules = (...lines: string[]): string => `[OPTIONS]\n\nenable: 1\n\n[RULES]\n\n${lines.join('\n')}\n\n`
-
-/** Files that the edited guest may have. Its :1023 is in none of them, but in host.fw. */
-export const EDITS: readonly string[] = [
-  rules('IN SSH(ACCEPT) # NAT 1022'),
-  rules('IN SSH(ACCEPT) # NAT 2022', 'IN ACCEPT -p udp -dport 7000:7009 # NAT 17000-17009'),
-  rules('IN SSH(ACCEPT) # NAT what 1:2:3', 'IN HTTP(ACCEPT) -source 198.51.100.0/25 # NAT 3001'),
-  rules('IN SSH(ACCEPT) -source +dc/trusted # NAT 1022', 'IN ACCEPT -p tcp -dport'),
-  rules(),
 ]
 
 export class World {
@@ -74,8 +64,7 @@ export class World {
     const pvenat = new Pvenat(lab, backend, tree)
     await pvenat.configure()
     const host = await readFile(join(tree, 'nodes/pve1/host.fw'), 'utf8')
-    const forward = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT 1023'
-    await saveLikeGui(tree, 'nodes/pve1/host.fw', `${host}\n[RULES]\n\n${forward}\n`)
+    await saveLikeGui(tree, 'nodes/pve1/host.fw', withForward(host))
     await loadPveFirewall(lab, backend, node1Tree)
     await addForeignRules(lab, backend)
     await Promise.all([

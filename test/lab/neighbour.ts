@@ -99,7 +99,7 @@ const eachFamily = (line: string): string =>
 const tables = 'raw mangle nat filter'
 
 /** Single acts of somebody who does not know, or does not care, that others are there. */
-export const TAMPERINGS: Record<string, Tampering> = {
+export const TAMPERINGS = {
   'flush of table nat': { script: eachFamily('$T -t nat -F'), breaks: 'new' },
   'flush of table filter': { script: eachFamily('$T -F'), breaks: 'new' },
   'flush of table raw': { script: eachFamily('$T -t raw -F'), breaks: 'standing' },
@@ -168,4 +168,6 @@ export const TAMPERINGS: Record<string, Tampering> = {
     script: 'iptables-$B-save | grep -v PVENAT | iptables-$B-restore -w 5',
     breaks: 'standing',
   },
-}
+} as const satisfies Record<string, Tampering>
+
+export type TamperingName = keyof typeof TAMPERINGS

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SEED } from '../seed.ts'
 import { Chaos, median, type Report } from '../chaos/chaos.ts'
-import { makeRandom } from '../chaos/random.ts'
+import { deal } from '../chaos/deal.ts'
 import { World } from '../chaos/world.ts'
 import { backends, snapshot } from '../lab/index.ts'
 
@@ -18,8 +18,8 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
   beforeAll(
     async () => {
       world = await World.start(backend)
-      const chaos = new Chaos(world, makeRandom(seed))
-      await chaos.run(steps)
+      const chaos = new Chaos(world)
+      await chaos.run(deal(seed, steps))
       await world.watcher.stop()
       report = chaos.report()
       console.log(told(report))

@@ -8,11 +8,22 @@ import type { Plan } from '../../src/ruleset/plan.ts'
 
 const BUILT_IN = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 
+/** Read again and again while nothing of it changes. */
+const setsRead = new Map<string, InForce['sets']>()
+
+function setsIn(text: string): InForce['sets'] {
+  const known = setsRead.get(text) ?? parseSets(text)
+  setsRead.set(text, known)
+  return known
+}
+
 export class FakeKernel {
   /** Rules by `FAMILY TABLE CHAIN`. */
   readonly chains = new Map<string, string[]>()
   /** Entries by name of the set, its header first. */
   readonly sets = new Map<string, string[]>()
+  /** Families in which the policy of FORWARD is DROP. */
+  readonly drops = new Set<Family>()
 
   constructor() {
     for (const family of [4, 6])
@@ -27,7 +38,7 @@ export class FakeKernel {
     ])
     return {
       chains: { 4: parseSave(this.save(4)), 6: parseSave(this.save(6)) },
-      sets: parseSets(sets.join('\n')),
+      sets: setsIn(sets.join('\n')),
     }
   }
 
@@ -53,7 +64,8 @@ export class FakeKernel {
     const rules = this.chains.get(key)
     if (!rules) throw new Error(`no chain for ${line}`)
     if (verb === '-A') rules.push(this.checked(family, table, words.join(' ')))
-    else if (verb === '-I') rules.unshift(this.checked(family, table, words.slice(1).join(' ')))
+    else if (verb === '-I')
+      rules.splice(Number(words[0]) - 1, 0, this.checked(family, table, words.slice(1).join(' ')))
     else if (verb === '-F') rules.length = 0
     else if (verb === '-X') this.deleteChain(key, rules, name)
     else if (verb === '-D' && rules.includes(words.join(' '))) rules.splice(rules.indexOf(words.join(' ')), 1)
@@ -100,7 +112,9 @@ export class FakeKernel {
   private save(family: Family): string {
     const tables = ['raw', 'filter', 'nat'].map((table) => {
       const own = [...this.chains].filter(([key]) => key.startsWith(`${family} ${table} `))
-      const names = own.map(([key]) => `:${key.split(' ')[2]} - [0:0]`)
+      const policy = (key: string): string =>
+        key === `${family} filter FORWARD` && this.drops.has(family) ? 'DROP' : '-'
+      const names = own.map(([key]) => `:${key.split(' ')[2]} ${policy(key)} [0:0]`)
       const rules = own.flatMap(([key, all]) => all.map((rule) => `[1:60] -A ${key.split(' ')[2]} ${rule}`))
       return [`*${table}`, ...names, ...rules, 'COMMIT'].join('\n')
     })

@@ -36,6 +36,8 @@ export interface Surroundings {
   nodeAddress(name: string, family: Family): string
   /** The firewall bridge of the guest that has an address. */
   firewallBridge(address: string): string | undefined
+  /** Families in which the policy of FORWARD is DROP; none when not told. */
+  drops?: ReadonlySet<Family>
 }
 
 /** A packet on one pass. */
@@ -119,8 +121,9 @@ class Walker {
       return { packet: strip(packet, flow), out, verdict: 'pass' as const, accepted: false }
     flow = { ...flow, out, bridged: flow.in === out }
     const filtered = flow.in === undefined ? undefined : this.walk('filter', 'FORWARD', flow)
+    const stopped = filtered ?? this.policy(flow)
     const verdict: Fate['verdict'] =
-      filtered?.kind === 'drop' || filtered?.kind === 'reject' ? filtered.kind : 'pass'
+      stopped?.kind === 'drop' || stopped?.kind === 'reject' ? stopped.kind : 'pass'
     const accepted = filtered?.kind === 'accept'
     if (verdict !== 'pass') return { packet: strip(packet, flow), out, verdict, accepted }
     const last = isNew ? this.walk('nat', 'POSTROUTING', flow) : undefined
@@ -141,6 +144,12 @@ class Walker {
     if (flow.state !== 'NEW' || this.entries.has(key)) return false
     this.entries.add(key)
     return true
+  }
+
+  /** Of FORWARD, for what our first chain there lets go on. */
+  private policy(flow: Flow): Target | undefined {
+    if (flow.in === undefined || !this.node.drops?.has(this.family)) return undefined
+    return this.walk('filter', 'PASS', flow)?.kind === 'accept' ? undefined : { kind: 'drop' }
   }
 
   /** The verdict of our chain at a hook; undefined: the packet goes on. */
@@ -186,8 +195,7 @@ class Walker {
         // Answers are never walked.
         return rule.direction === 'ORIGINAL'
       case 'bridged':
-        // There is no pve-firewall here whose mark it could be.
-        return false
+        return flow.in?.startsWith('fwbr') === true && rule.bridged === this.wayOverBridge(flow)
       case 'proto':
         return rule.proto === flow.proto
       case 'ports':
@@ -207,6 +215,10 @@ class Walker {
       default:
         throw new Error(`the tracer does not know the condition ${String(key)}`)
     }
+  }
+
+  private wayOverBridge(flow: Flow): Rule['bridged'] {
+    return this.node.firewallBridge(flow.destination) === flow.in ? 'in' : 'out'
   }
 
   /** As it is rendered: by the set, else by the one range. */
@@ -251,6 +263,7 @@ function stateMatches(state: string, flow: Flow): boolean {
   const name = state.replace('!', '')
   const known: Record<string, boolean> = {
     NEW: flow.state === 'NEW',
+    ESTABLISHED: flow.state === 'ESTABLISHED',
     DNAT: flow.translated,
     // The source is translated when a packet leaves, after every rule that asks.
     SNAT: false,
