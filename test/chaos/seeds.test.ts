@@ -15,7 +15,7 @@ import { flowLine, isLike, onlooker, packetsTo } from './fates.ts'
 import type { InjectedKernel, Mode } from './injected.ts'
 import { cycle, docker, ifreload, restore, TAMPERED } from './tampered.ts'
 
-const SEEDS = [SEED, SEED + 1, SEED + 2]
+const SEEDS = [SEED, SEED + 1]
 const steps = Number(process.env['STEPS'] ?? 40)
 
 const HOST_FW = `nodes/${NODE}/host.fw`
