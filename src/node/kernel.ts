@@ -113,11 +113,19 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
     lockMs = Math.max(lockMs, heldMs)
   }
   for (const name of plan.staleSets) {
-    const { code, stderr } = await run('ipset', ['destroy', name])
-    if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${stderr.trim()}`)
+    // Under the lock: an iptables-save of pve-firewall's update fails when a set goes whose rules it has just read.
+    const { code, stderr } = await run('flock', [...LOCKED, 'ipset', 'destroy', name])
+    const reason = code === LOCK_TIMEOUT_CODE ? `${PVEFW_LOCK} is held` : stderr.trim()
+    if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${reason}`)
   }
   return lockMs
 }
+
+/** Without a fork: whoever ends a program that hangs ends flock, and the lock with it. */
+const LOCKED = [
+  ...['--verbose', '--no-fork', '-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)],
+  PVEFW_LOCK,
+]
 
 /**
  * One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. Returns for
@@ -125,11 +133,8 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
  */
 async function restore(file: string, text: string, warn: (message: string) => void): Promise<number> {
   const args = ['--noflush', '--counters', '--wait=5']
-  const wait = ['-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)]
-  // Without a fork: whoever ends a restore that hangs ends flock, and the lock with it.
-  const locked = ['--verbose', '--no-fork', ...wait, PVEFW_LOCK, file, ...args]
   const start = performance.now()
-  const finished = await run('flock', locked, text)
+  const finished = await run('flock', [...LOCKED, file, ...args], text)
   const tookMs = performance.now() - start
   // What flock's --verbose says.
   const waitedSeconds = Number(/getting lock took ([\d.]+) seconds/.exec(finished.stdout)?.[1] ?? 0)
