@@ -283,7 +283,13 @@ test.each(Object.entries(BROKEN))('%s', async (id, { breaks, severity, ask, foll
     await follows?.()
     await pvenat.run('apply')
     expect(await told()).toEqual([])
-    if (ask?.mended) expect(await asks()).toMatchObject(ask.mended)
+    // Its first packet may be lost while the node looks for its neighbours again.
+    const mended = ask?.mended
+    if (mended)
+      await waitFor(async () => {
+        expect(await asks()).toMatchObject(mended)
+        return true
+      })
     expect((await node('ls', '/run')).stdout).not.toContain('owned')
   } finally {
     for (const [file, text] of texts) await saveLikeGui(tree, file, text)
