@@ -278,18 +278,14 @@ test.each(Object.entries(BROKEN))('%s', async (id, { breaks, severity, ask, foll
     else if (ask?.broken) expect(answer).toMatchObject(ask.broken)
     const lines = mine.flatMap((one) => one.fix)
     expect(lines).not.toEqual([])
-    const done = await fix(lines)
-    if (id !== 'rules') expect(done.exitCode, `${lines.join('\n')}\n${done.stderr}`).toBe(0)
+    const { exitCode, stderr } = await fix(lines)
+    if (id !== 'rules') expect(exitCode, `${lines.join('\n')}\n${stderr}`).toBe(0)
     await follows?.()
     await pvenat.run('apply')
     expect(await told()).toEqual([])
     // Its first packet may be lost while the node looks for its neighbours again.
-    const mended = ask?.mended
-    if (mended)
-      await waitFor(async () => {
-        expect(await asks()).toMatchObject(mended)
-        return true
-      })
+    const isMended = async () => expect(await asks()).toMatchObject(ask?.mended ?? {})
+    if (ask?.mended) await waitFor(() => isMended().then(() => true))
     expect((await node('ls', '/run')).stdout).not.toContain('owned')
   } finally {
     for (const [file, text] of texts) await saveLikeGui(tree, file, text)
