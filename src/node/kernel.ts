@@ -106,19 +106,20 @@ async function save(backend: Backend, family: Family, ...args: string[]): Promis
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {
   if (plan.sets !== '') await must('ipset', ['restore'], plan.sets)
-  let lockMs = 0
+  let lockMs: number | undefined = 0
   for (const family of FAMILIES) {
     if (plan.tables[family] === '') continue
     const heldMs = await restore(restoreProgram(backend, family), plan.tables[family], warn)
-    lockMs = Math.max(lockMs, heldMs)
+    lockMs = lockMs === undefined || heldMs === undefined ? undefined : Math.max(lockMs, heldMs)
   }
+  // Under the lock if it can be had: an iptables-save of pve-firewall's update fails when a set goes whose rules it has just read.
+  const [file, ...args] = lockMs === undefined ? ['ipset'] : ['flock', ...LOCKED, 'ipset']
   for (const name of plan.staleSets) {
-    // Under the lock: an iptables-save of pve-firewall's update fails when a set goes whose rules it has just read.
-    const { code, stderr } = await run('flock', [...LOCKED, 'ipset', 'destroy', name])
+    const { code, stderr } = await run(file, [...args, 'destroy', name])
     const reason = code === LOCK_TIMEOUT_CODE ? `${PVEFW_LOCK} is held` : stderr.trim()
     if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${reason}`)
   }
-  return lockMs
+  return lockMs ?? 0
 }
 
 /** Without a fork: whoever ends a program that hangs ends flock, and the lock with it. */
@@ -129,9 +130,13 @@ const LOCKED = [
 
 /**
  * One restore under both locks, held for the write only. Without pvefw.lck after 3 s it goes on: NAT matters more. Returns for
- * how many milliseconds pvefw.lck was held, the start of the program included.
+ * how many milliseconds pvefw.lck was held, the start of the program included; undefined when it could not be had.
  */
-async function restore(file: string, text: string, warn: (message: string) => void): Promise<number> {
+async function restore(
+  file: string,
+  text: string,
+  warn: (message: string) => void,
+): Promise<number | undefined> {
   const args = ['--noflush', '--counters', '--wait=5']
   const start = performance.now()
   const finished = await run('flock', [...LOCKED, file, ...args], text)
@@ -142,5 +147,5 @@ async function restore(file: string, text: string, warn: (message: string) => vo
   if (finished.code !== LOCK_TIMEOUT_CODE) throw new CommandFailed(file, finished, text)
   warn(`${PVEFW_LOCK} was held for more than ${LOCK_WAIT_SECONDS} s; writing without it`)
   await must(file, args, text)
-  return 0
+  return undefined
 }
