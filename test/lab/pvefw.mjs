@@ -14,7 +14,8 @@ const isOurs = (chain) =>
   )
 
 function must(file, args, input = '') {
-  const { status, stdout, stderr, error } = spawnSync(file, args, { input, encoding: 'utf8' })
+  const options = { input, encoding: 'utf8', maxBuffer: 1 << 28 }
+  const { status, stdout, stderr, error } = spawnSync(file, args, options)
   if (status === 0) return stdout
   process.stderr.write(
     `${[file, ...args].join(' ')}: ${error?.message ?? `exit ${status}`}: ${stderr}\n${input}`,
