@@ -69,15 +69,16 @@ export function makePublisher(
   const list = makeListing(files, paths.pveDir, rows)
   const service = firstStatus()
   let look = UNKNOWN_NODE
-  const said = ''
+  let said = ''
   const say = (): void => {
     service.updatedAt = isoNow()
     files.write(STATUS_FILE, renderStatusJson(toStatus(paths.node, look, service)))
   }
   /** Says what has changed; that time has passed is said by the timer. */
   const sayIfNew = (): void => {
-    const text = JSON.stringify({ ...service, updatedAt: '', lookedAt: '', look })
+    const text = JSON.stringify({ ...service, updatedAt: '', look })
     if (text !== said) say()
+    said = text
   }
   let recalled = ''
   const sayRecall = ({ outcome, quarantined }: Applied): void => {
@@ -86,8 +87,7 @@ export function makePublisher(
     recalled = text
   }
   const turn = (inStep: boolean, degraded: string | null): void => {
-    service.lookedAt = isoNow()
-    if (service.inStep !== inStep) service.since = service.lookedAt
+    if (service.inStep !== inStep) service.since = isoNow()
     Object.assign(service, { inStep, degraded })
   }
   const timer = setInterval(say, STATUS_MS)
@@ -152,7 +152,7 @@ function firstStatus(): ServiceStatus {
   const now = isoNow()
   return {
     ...{ inStep: false, backend: null, lastApply: null, lastError: null, degraded: null, since: now },
-    ...{ pid: process.pid, startedAt: now, updatedAt: now, lookedAt: null, applyMs: null, lockMs: null },
+    ...{ pid: process.pid, startedAt: now, updatedAt: now, applyMs: null, lockMs: null },
     ...{ applies: 0, repairs: NO_REPAIRS },
   }
 }

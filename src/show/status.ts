@@ -32,9 +32,8 @@ export interface ServiceStatus {
   since: string | null
   pid: number | null
   startedAt: string | null
-  /** When this was said, and when the last look at the node ended. */
+  /** When this was said. */
   updatedAt: string
-  lookedAt: string | null
   /** How long the last apply took, and for how long it held pve-firewall's lock, in milliseconds. */
   applyMs: number | null
   lockMs: number | null
@@ -103,12 +102,12 @@ export function countRepairs(
 
 export function toStatus(node: string, look: NodeStatus, service: ServiceStatus): Status {
   const { inStep, backend, lastApply, lastError, degraded } = service
-  const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs, lookedAt } = service
+  const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs } = service
   return {
     ...{ inStep, firewall: look.firewall, backend, lastApply, lastError, degraded },
     ...{ external: look.external, internal: look.internal, counts: look.counts },
     ...{ diagnostics: look.diagnostics, since, node, version: VERSION, pid, startedAt, updatedAt },
-    ...{ applyMs, lockMs, applies, repairs, lookedAt },
+    ...{ applyMs, lockMs, applies, repairs },
   }
 }
 

@@ -46,7 +46,7 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(exitCode).toBe(0)
     expect(said).toMatchObject({ inStep: true, firewall: 'iptables', backend, degraded: null, applies: 1 })
     expect(said.counts).toMatchObject({ active: 7, inactive: 1 })
-    const ticking = { updatedAt: '', lookedAt: '' }
+    const ticking = { updatedAt: '' }
     expect({ ...said, ...ticking }).toEqual({ ...(await published()), ...ticking })
     expect(JSON.stringify(await published('list.json'))).toBe(
       JSON.stringify(JSON.parse((await pvenat.run('list', '--json')).stdout)),

@@ -14,7 +14,7 @@ import {
 
 const service: ServiceStatus = {
   ...{ inStep: true, backend: 'legacy', lastApply: null, lastError: null, degraded: null, since: null },
-  ...{ pid: 7, startedAt: null, updatedAt: '', lookedAt: null, applyMs: null, lockMs: null },
+  ...{ pid: 7, startedAt: null, updatedAt: '', applyMs: null, lockMs: null },
   ...{ applies: 1, repairs: NO_REPAIRS },
 }
 
@@ -93,6 +93,6 @@ test('the keys stand in their order, additions at the end', () => {
       'lockMs',
       'applies',
     ],
-    ...['repairs', 'lookedAt'],
+    'repairs',
   ])
 })

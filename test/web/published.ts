@@ -45,7 +45,6 @@ export function told(count: number, badEvery = 0): Told {
       pid: 4711,
       startedAt: now,
       updatedAt: now,
-      lookedAt: now,
     },
     ...{ applyMs: 41.5, lockMs: 12.25, applies: 3 },
     repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0 },
