@@ -3,7 +3,7 @@ import { FAMILIES } from '../address.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { look } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
-import { parseSave } from '../ruleset/inforce.ts'
+import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import { makePlan } from '../ruleset/plan.ts'
 import { showDiagnostics, sourcesOf, type Context } from './context.ts'
 
@@ -11,7 +11,7 @@ export async function compileCommand(context: Context): Promise<number> {
   const looked = await look(context.paths)
   const backend = await chooseBackend(looked.settings)
   const { ruleset, translation } = compile(looked)
-  const plan = makePlan(ruleset, { chains: { 4: parseSave(''), 6: parseSave('') }, sets: new Map() })
+  const plan = makePlan(ruleset, NOTHING_IN_FORCE)
   const failed = showDiagnostics(
     [...looked.settingsDiagnostics, ...translation.diagnostics],
     sourcesOf(looked),

@@ -12,7 +12,7 @@ import { wantedSysctls } from '../sysctls.ts'
 import { endStaleFlows } from './conntrack.ts'
 import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
-import { takesAway, withoutRefused, type Refused } from './quarantine.ts'
+import { stillTakes, withoutRefused, type Refused } from './quarantine.ts'
 import { readState, writeState, type State } from './state.ts'
 
 export interface Applied {
@@ -138,10 +138,10 @@ async function settle(
   const plan = makePlan(outcome.ruleset, inForce)
   const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
   if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
+  if (before && !(await stillTakes(before, kernel))) throw verdict
   const refused = await withoutRefused(look, inForce, kernel, verdict)
   if (!refused) return { outcome, plan, quarantined }
   const reduced = compile({ ...look, quarantined: refused }, inForce)
-  if (before && takesAway(before, outcome.ruleset, reduced.ruleset)) throw verdict
   return { outcome: reduced, plan: makePlan(reduced.ruleset, inForce), quarantined: refused }
 }
 

@@ -2,7 +2,7 @@
 import { readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES } from '../address.ts'
-import { parseSave } from '../ruleset/inforce.ts'
+import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
@@ -25,8 +25,7 @@ export type Verdict = 'taken' | 'untried' | CommandFailed
  * empty. `--test` of iptables-restore would not do: much is refused by the kernel only.
  */
 export async function preflight(backend: Backend, ruleset: Ruleset, plan: Plan): Promise<Verdict> {
-  const inForce = { chains: { 4: parseSave(''), 6: parseSave('') }, sets: new Map() }
-  const trial = makePlan(changedPart(ruleset, plan), inForce)
+  const trial = makePlan(changedPart(ruleset, plan), NOTHING_IN_FORCE)
   const space = await holdNamespace()
   if (!space) return 'untried'
   const inside = (file: string, args: readonly string[], input: string): ReturnType<typeof run> =>

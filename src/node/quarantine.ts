@@ -1,11 +1,9 @@
 /** Finds the NAT rules that the kernel refuses, so that the others can be in force. */
-import { FAMILIES } from '../address.ts'
 import { compile } from '../pipeline.ts'
 import type { Look } from '../read.ts'
-import type { InForce } from '../ruleset/inforce.ts'
+import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { makePlan } from '../ruleset/plan.ts'
-import { chainText, MARK } from '../ruleset/text.ts'
 import { CommandFailed } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 
@@ -64,27 +62,12 @@ async function findRefused(
 }
 
 /**
- * Whether `reduced` lacks a rule of `before` that `whole` has: one that the kernel took once, so that not the rule is at fault
- * now but what tries it.
+ * Whether the kernel takes what it took before. If it does not, a trial says nothing about rules: a program or a module is missing,
+ * and what is in force must stay.
  */
-export function takesAway(before: Ruleset, whole: Ruleset, reduced: Ruleset): boolean {
-  const [wanted, left] = [servingRules(whole), servingRules(reduced)]
-  return [...servingRules(before)].some((rule) => wanted.has(rule) && !left.has(rule))
+export async function stillTakes(before: Ruleset, kernel: Kernel): Promise<boolean> {
+  return (await kernel.preflight(before, makePlan(before, NOTHING_IN_FORCE))) === 'taken'
 }
-
-/** The rules that serve a NAT rule, wherever in a tree of chains they stand. */
-function servingRules({ chains }: Ruleset): Set<string> {
-  const texts = FAMILIES.flatMap((family) =>
-    chains[family].flatMap((chain) =>
-      chainText(chain, family)
-        .filter((_, i) => chain.rules[i]?.serves !== undefined)
-        .map(({ line }) => `${family} ${chain.table} ${line.replace(/^-A \S+ /, '').replace(MARKED, '')}`),
-    ),
-  )
-  return new Set(texts)
-}
-
-const MARKED = new RegExp(`-m comment --comment ${MARK}[0-9a-z]+ `)
 
 const MAX_WORDS = 120
 

@@ -46,6 +46,12 @@ export interface SavedSet {
   entries: string[]
 }
 
+/** Of a kernel that holds nothing of ours. */
+export const NOTHING_IN_FORCE: InForce = {
+  chains: { 4: parseSave(''), 6: parseSave('') },
+  sets: new Map(),
+}
+
 /** Reads the output of `iptables-save`, all tables, with or without `-c`. Foreign chains are not looked into. */
 export function parseSave(text: string): SavedTables {
   const saved: SavedTables = {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import { parseSave } from '../../src/ruleset/inforce.ts'
+import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { baseTree, loadCases, type Case } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
@@ -136,9 +136,8 @@ done`
 /** Writes the rulesets of all cases as the restore programs take them. */
 async function writeRulesets(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'pvenat-rulesets-'))
-  const nothing = { chains: { 4: parseSave(''), 6: parseSave('') }, sets: new Map() }
   for (const one of loadCases()) {
-    const { sets, tables } = makePlan(compile((await worldOf(one)).look).ruleset, nothing)
+    const { sets, tables } = makePlan(compile((await worldOf(one)).look).ruleset, NOTHING_IN_FORCE)
     const files = { sets, v4: tables[4], v6: tables[6] }
     for (const [end, text] of Object.entries(files)) await writeFile(join(dir, `${one.name}.${end}`), text)
   }
