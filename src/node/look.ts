@@ -87,7 +87,10 @@ function firewallMode(tree: Tree, node: string): FirewallMode {
 
 /** Without these names every rule with a protocol would look wrong. */
 async function readNames(file: string): Promise<string> {
-  const text = await readFile(file, 'latin1').catch(() => '')
+  const text = await readFile(file, 'latin1').catch(({ code }: NodeJS.ErrnoException) => {
+    if (code === 'ENOENT') return ''
+    throw new Unreadable(`cannot read ${file}: ${code}`)
+  })
   if (text === '') throw new Unreadable(`${file} is missing; install it with: apt install netbase`)
   return text
 }

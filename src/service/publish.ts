@@ -31,6 +31,8 @@ const STATUS_FILE = 'status.json'
 const LIST_FILE = 'list.json'
 /** Readers know by this that the service is alive. */
 const STATUS_MS = 10_000
+/** What could not be written is tried again so much later. */
+const AGAIN_MS = 700
 /** To count means to read rules back. */
 const COUNTERS_MS = 10_000
 /** Counting may take no more than this part of the time, however many rules there are. */
@@ -180,19 +182,30 @@ interface Files {
   written: () => Promise<void>
 }
 
-/** Writes one after the other; nobody waits for them. */
+/** Writes one after the other, again and again what cannot be written; nobody waits for them. */
 function makeFiles(runDir: string, warn: (message: string) => void): Files {
+  const unwritten = new Map<string, string>()
   let last = Promise.resolve()
   let warned = ''
+  let again: NodeJS.Timeout | undefined
+  const writeAll = async (): Promise<void> => {
+    for (const [name, text] of unwritten) {
+      await writeWhole(runDir, name, text, 'group')
+      if (unwritten.get(name) === text) unwritten.delete(name)
+    }
+    warned = ''
+  }
+  const failed = ({ message }: Error): void => {
+    if (warned !== message) warn(`cannot write into ${runDir}: ${message}`)
+    warned = message
+    clearTimeout(again)
+    again = setTimeout(write, AGAIN_MS).unref()
+  }
+  const write = (): void => void (last = last.then(writeAll).catch(failed))
   return {
     write(name, text) {
-      last = last
-        .then(() => writeWhole(runDir, name, text, 'group'))
-        .then(() => void (warned = ''))
-        .catch((error: Error) => {
-          if (warned !== error.message) warn(`cannot write into ${runDir}: ${error.message}`)
-          warned = error.message
-        })
+      unwritten.set(name, text)
+      write()
     },
     written: () => last,
   }

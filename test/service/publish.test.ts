@@ -1,22 +1,47 @@
 // The files of the run folder: written when there is something new to say, and not at each look.
 import { expect, test, vi } from 'vitest'
 import { writeWhole } from '../../src/node/state.ts'
-import { makePublisher } from '../../src/service/publish.ts'
+import { makePublisher, type Publisher } from '../../src/service/publish.ts'
 
 vi.mock('../../src/node/state.ts', () => ({ writeWhole: vi.fn(() => Promise.resolve()) }))
+const written = vi.mocked(writeWhole)
+
+function publish(warn: (message: string) => void): Publisher {
+  written.mockClear()
+  const paths = { pveDir: '/etc/pve', node: 'pve1', config: '', stateDir: '', runDir: '/run/pvenat' }
+  return makePublisher(paths, [], warn)
+}
+
+/** What became of status.json, as often as somebody tried to write it. */
+const said = () =>
+  written.mock.calls.map(([, , text]) => JSON.parse(text) as { degraded: string | null; pid: number | null })
+
+const turn = () => new Promise(setImmediate)
 
 test('the same once more writes nothing; something else does', async () => {
-  const paths = { pveDir: '/etc/pve', node: 'pve1', config: '', stateDir: '', runDir: '/run/pvenat' }
-  const publisher = makePublisher(paths, [], (message) => expect.unreachable(message))
-  for (const reason of ['one reason', 'one reason', 'another', 'another']) publisher.failed(reason)
+  const publisher = publish((message) => expect.unreachable(message))
+  await turn()
+  for (const reason of ['one reason', 'one reason', 'another', 'another']) {
+    publisher.failed(reason)
+    await turn()
+  }
   await publisher.close()
-  const said = vi
-    .mocked(writeWhole)
-    .mock.calls.map(([, , text]) => JSON.parse(text) as { degraded: string | null; pid: number | null })
-  expect(said.map(({ degraded, pid }) => [degraded, pid])).toEqual([
+  expect(said().map(({ degraded, pid }) => [degraded, pid])).toEqual([
     [null, process.pid],
     ['one reason', process.pid],
     ['another', process.pid],
     ['another', null],
   ])
+})
+
+test('what could not be written is tried again, and told once', async () => {
+  const warn = vi.fn()
+  const publisher = publish(warn)
+  await turn()
+  written.mockRejectedValueOnce(new Error('EMFILE')).mockRejectedValueOnce(new Error('EMFILE'))
+  publisher.failed('no room')
+  const tries = () => said().map(({ degraded }) => degraded)
+  await vi.waitFor(() => expect(tries()).toEqual([null, 'no room', 'no room', 'no room']), 5000)
+  expect(warn.mock.calls).toEqual([['cannot write into /run/pvenat: EMFILE']])
+  await publisher.close()
 })
