@@ -6,9 +6,9 @@ import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
 import {
   keepLast,
+  learntInputs,
   NOTHING_LEARNT,
   parseLearnt,
-  type Learnt,
   type LearntTexts,
   type Sighting,
 } from './guest/learnt.ts'
@@ -66,13 +66,14 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
   const { node, settings: read, firewall, now } = look
   const network = memo.keep('network', look.network)
   const settings = memo.keep('settings', read)
-  const { sdn, ipam } = look.learnt ?? NOTHING_LEARNT
+  const texts = look.learnt ?? NOTHING_LEARNT
+  const [ipam] = texts.ipam
   const sets = memo.keep(
     'sdn sets',
-    memo.make('sdn', [sdn, ipam], () => sdnSets(sdn, ipam)),
+    memo.make('sdn', [texts.sdn, ipam], () => sdnSets(texts.sdn, ipam)),
   )
   const files = readFiles(look, sets, memo)
-  const learnt = readLearnt(look, memo)
+  const learnt = memo.make('learnt', learntInputs(texts, now), () => parseLearnt(texts, now))
   const sightings = memo.keep('sightings', keepLast(learnt.sightings, look.remembered ?? []))
   const incumbents = look.incumbents ?? NO_INCUMBENTS
   const held = memo.keep(
@@ -133,13 +134,4 @@ function readFiles(
 
 function hasFilters({ ipset }: FwFile): boolean {
   return [...ipset.keys()].some((name) => name.startsWith('ipfilter-'))
-}
-
-/** Leases end with time; everything else stays as long as its text does. */
-function readLearnt({ learnt: texts = NOTHING_LEARNT, now }: Look, memo: Memo): Learnt {
-  const { ipam, macCache, ethers, leases, neighbours } = texts
-  const time = leases.length > 0 ? now : 0
-  return memo.make('learnt', [ipam, macCache, neighbours, time, ethers.length, ...ethers, ...leases], () =>
-    parseLearnt(texts, now),
-  )
 }

@@ -2,7 +2,7 @@
 import { contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { ruleApi } from '../fixes.ts'
 import type { NodeFacts } from '../facts.ts'
-import type { Nic } from '../guest/model.ts'
+import { SOURCE_NAMES, type Nic } from '../guest/model.ts'
 import type { NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { InternalNetwork, OwnedGuest, View } from '../nat/view.ts'
@@ -31,16 +31,6 @@ export interface Located extends Plug {
   from: string
 }
 
-const SOURCES: Readonly<Record<string, string>> = {
-  settings: 'the settings',
-  ipfilter: 'its ipset ipfilter',
-  ipam: 'SDN IPAM',
-  'mac-cache': 'the MAC cache of SDN',
-  ethers: 'the DHCP reservations of SDN',
-  lease: 'a lease of dnsmasq',
-  neighbour: 'the neighbour table',
-}
-
 /** The guest that has an address, and why it is believed to. */
 export function guestAt({ view }: World, address: Range): Located | undefined {
   for (const owned of view.guests) {
@@ -49,11 +39,11 @@ export function guestAt({ view }: World, address: Range): Located | undefined {
       const one = known?.nics.get(nic.index)?.[address.family]
       if (!one || !sameRange(one.ip, address)) continue
       const config = `the config of guest ${owned.guest.vmid} (net${nic.index})`
-      return { owned, nic, from: one.from === 'config' ? config : (SOURCES[one.from] ?? one.from) }
+      return { owned, nic, from: one.from === 'config' ? config : SOURCE_NAMES[one.from] }
     }
     const [nic] = owned.guest.nics
     if (known?.set && nic && sameRange(known.set.ip, address))
-      return { owned, nic, from: SOURCES['settings'] as string }
+      return { owned, nic, from: SOURCE_NAMES.settings }
   }
   return undefined
 }

@@ -6,23 +6,13 @@ import { contains, parseCidr, parseIp, type Range } from '../address.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
 import type { AddressSource } from './model.ts'
 
-/** The texts as they lie there; undefined, or not in the list, when missing. */
-export interface LearntTexts {
-  /** sdn/.running-config */
-  sdn?: string | undefined
-  /** sdn/pve-ipam-state.json, or the older priv/ipam.db. */
-  ipam: string | undefined
-  /** sdn/mac-cache.json */
-  macCache: string | undefined
-  /** /etc/dnsmasq.d/ZONE/ethers */
-  ethers: string[]
-  /** /var/lib/misc/dnsmasq[.ZONE].leases */
-  leases: string[]
-  /** `ip -j neigh` */
-  neighbours: string | undefined
-}
+export type LearntSource = Exclude<AddressSource, 'settings' | 'config' | 'ipfilter'>
 
-export type LearntSource = Extract<AddressSource, 'ipam' | 'mac-cache' | 'ethers' | 'lease' | 'neighbour'>
+/** The texts of each source as they lie there; none when it is missing. */
+export interface LearntTexts extends Readonly<Record<LearntSource, readonly string[]>> {
+  /** sdn/.running-config, which names SDN's sets. */
+  sdn?: string | undefined
+}
 
 /** Somebody says that this address is behind this MAC, or of this guest. At least one of `mac` and `vmid` is there. */
 export interface Sighting {
@@ -41,26 +31,29 @@ export interface Learnt {
   consulted: LearntSource[]
 }
 
-export const NOTHING_LEARNT: LearntTexts = {
-  ipam: undefined,
-  macCache: undefined,
-  ethers: [],
-  leases: [],
-  neighbours: undefined,
+export const NOTHING_LEARNT: LearntTexts = { ipam: [], 'mac-cache': [], ethers: [], lease: [], neighbour: [] }
+
+const PARSERS: Readonly<Record<LearntSource, (text: string, now: number) => Sighting[]>> = {
+  ipam: parseIpam,
+  'mac-cache': parseMacCache,
+  ethers: parseEthers,
+  lease: parseLeases,
+  neighbour: parseNeighbours,
+}
+const LEARNT_SOURCES = Object.keys(PARSERS) as readonly LearntSource[]
+
+/** `now` in seconds since 1970. */
+export function parseLearnt(texts: LearntTexts, now: number): Learnt {
+  return {
+    sightings: LEARNT_SOURCES.flatMap((from) => texts[from].flatMap((text) => PARSERS[from](text, now))),
+    consulted: LEARNT_SOURCES.filter((from) => texts[from].length > 0),
+  }
 }
 
-export function parseLearnt(texts: LearntTexts, now: number): Learnt {
-  const all: [LearntSource, string[], (text: string) => Sighting[]][] = [
-    ['ipam', listOf(texts.ipam), parseIpam],
-    ['mac-cache', listOf(texts.macCache), parseMacCache],
-    ['ethers', texts.ethers, parseEthers],
-    ['lease', texts.leases, (text) => parseLeases(text, now)],
-    ['neighbour', listOf(texts.neighbours), parseNeighbours],
-  ]
-  return {
-    sightings: all.flatMap(([, list, parse]) => list.flatMap(parse)),
-    consulted: all.filter(([, list]) => list.length > 0).map(([from]) => from),
-  }
+/** All that `parseLearnt` depends on. Leases end with time; everything else stays as long as its text does. */
+export function learntInputs(texts: LearntTexts, now: number): readonly unknown[] {
+  const time = texts.lease.length > 0 ? now : 0
+  return [time, ...LEARNT_SOURCES.flatMap((from) => [texts[from].length, ...texts[from]])]
 }
 
 /**
@@ -77,7 +70,7 @@ export function keepLast(now: readonly Sighting[], before: readonly Sighting[]):
   return [...now, ...kept]
 }
 
-/** SDN IPAM: zones.ZONE.subnets.CIDR.ips.IP = {vmid, mac, hostname} | {gateway: 1} (pve-network PVEPlugin.pm). */
+/** sdn/pve-ipam-state.json: zones.ZONE.subnets.CIDR.ips.IP = {vmid, mac, hostname} | {gateway: 1} (pve-network PVEPlugin.pm). */
 export function parseIpam(text: string): Sighting[] {
   const zones = members(field(parseJson(text), 'zones'))
   const subnets = zones.flatMap(([, zone]) => members(field(zone, 'subnets')))
@@ -96,14 +89,14 @@ export function parseIpam(text: string): Sighting[] {
     })
 }
 
-/** macs.MAC = {ip4, ip6}; either may be null (pve-network Ipams.pm). */
+/** sdn/mac-cache.json: macs.MAC = {ip4, ip6}; either may be null (pve-network Ipams.pm). */
 export function parseMacCache(text: string): Sighting[] {
   return members(field(parseJson(text), 'macs')).flatMap(([mac, entry]) =>
     [field(entry, 'ip4'), field(entry, 'ip6')].flatMap((ip) => byMac(mac, textOf(ip), 'mac-cache')),
   )
 }
 
-/** Lines `MAC,IP4`, `MAC,IP4,[IP6]` or `MAC,[IP6]` (pve-network Dnsmasq.pm). */
+/** /etc/dnsmasq.d/ZONE/ethers, SDN's reservations: lines `MAC,IP4`, `MAC,IP4,[IP6]` or `MAC,[IP6]` (pve-network Dnsmasq.pm). */
 export function parseEthers(text: string): Sighting[] {
   return text.split('\n').flatMap((line) => {
     const [mac = '', ...ips] = line.trim().split(',')
@@ -112,7 +105,7 @@ export function parseEthers(text: string): Sighting[] {
 }
 
 /**
- * Lines `EXPIRY MAC IP NAME CLIENT`; expiry 0 is never. DHCPv6 leases carry an IAID where the MAC stands.
+ * /var/lib/misc/dnsmasq[.ZONE].leases: lines `EXPIRY MAC IP NAME CLIENT`; expiry 0 is never. DHCPv6 leases carry an IAID where the MAC stands.
  * A machine that asks under several client ids holds several leases: the one that ends last is the one it took last.
  */
 export function parseLeases(text: string, now: number): Sighting[] {
@@ -134,6 +127,7 @@ export function parseLeases(text: string, now: number): Sighting[] {
 /** States in which somebody did answer under this MAC. */
 const ANSWERED = new Set(['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT'])
 
+/** `ip -j neigh show` */
 export function parseNeighbours(text: string): Sighting[] {
   const table = parseJson(text)
   if (!Array.isArray(table)) return []
@@ -162,8 +156,4 @@ function sighting(text: string, from: LearntSource, about: Pick<Sighting, 'mac' 
 function macOf(value: unknown): { mac?: string } {
   const mac = textOf(value).toUpperCase()
   return /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac) ? { mac } : {}
-}
-
-function listOf(text: string | undefined): string[] {
-  return text === undefined ? [] : [text]
 }

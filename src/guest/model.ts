@@ -24,19 +24,20 @@ export interface Guest {
   nics: Nic[]
 }
 
-/** Who told an address, the one that is asked first first. `ethers` are the reservations that SDN makes for dnsmasq. */
-export const ADDRESS_SOURCES = [
-  'settings',
-  'config',
-  'ipfilter',
-  'ipam',
-  'mac-cache',
-  'ethers',
-  'lease',
-  'neighbour',
-] as const
+/** What tells addresses, as messages name it; the one that is asked first first. */
+export const SOURCE_NAMES = {
+  settings: 'the settings',
+  config: 'its config',
+  ipfilter: 'its ipset ipfilter',
+  ipam: 'SDN IPAM',
+  'mac-cache': 'the MAC cache of SDN',
+  ethers: 'the DHCP reservations of SDN',
+  lease: 'the leases of dnsmasq',
+  neighbour: 'the neighbour table',
+} as const
 
-export type AddressSource = (typeof ADDRESS_SOURCES)[number]
+export type AddressSource = keyof typeof SOURCE_NAMES
+export const ADDRESS_SOURCES = Object.keys(SOURCE_NAMES) as readonly AddressSource[]
 
 /** One address that counts as the guest's, and why. */
 export interface Known {

@@ -1,7 +1,7 @@
 /** The inner address of a forward and the own addresses of a guest. */
 import { contains, FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { AddressSource, Guest, Known, Nic } from '../guest/model.ts'
+import { SOURCE_NAMES, type AddressSource, type Guest, type Known, type Nic } from '../guest/model.ts'
 import type { NatComment } from './comment.ts'
 import type { Marked } from './marked.ts'
 import { resolveHost, type NameScope } from './match.ts'
@@ -84,7 +84,7 @@ export function addressUnknown(
       return guest.type === 'lxc' ? 'the network of the container' : 'the cloud-init addresses of the VM'
     return source === 'ipfilter'
       ? `ipset ipfilter-${only && nic !== 'any NIC' ? nic : 'netN'}`
-      : NAMES[source]
+      : SOURCE_NAMES[source]
   }
 }
 
@@ -93,15 +93,6 @@ const MAX_REFUSED = 3
 
 /** Asked whether there is anything to ask or not. */
 const ALWAYS: readonly AddressSource[] = ['settings', 'config', 'ipfilter']
-
-const NAMES: Record<Exclude<AddressSource, 'config' | 'ipfilter'>, string> = {
-  settings: 'the settings',
-  ipam: 'SDN IPAM',
-  'mac-cache': 'the MAC cache of SDN',
-  ethers: 'the DHCP reservations of SDN',
-  lease: 'the leases of dnsmasq',
-  neighbour: 'the neighbour table',
-}
 
 function listed(items: readonly string[]): string {
   return `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`

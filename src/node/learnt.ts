@@ -26,7 +26,7 @@ export async function readLearnt(
   { files, ask }: Senses = FRESH,
 ): Promise<LearntTexts> {
   const read = (file: string): Promise<string | undefined> => files.read(file, () => readText(file))
-  const [sdn, ipam, macCache, ethers, leaseTexts, neighbours] = await Promise.all([
+  const [sdn, ipam, macCache, ethers, lease, neighbour] = await Promise.all([
     read(join(pveDir, 'sdn/.running-config')),
     readIpam(pveDir, read),
     read(join(pveDir, 'sdn/mac-cache.json')),
@@ -34,7 +34,10 @@ export async function readLearnt(
     readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
     ask('neighbours', NEIGHBOURS_AGE_MS, readNeighbours),
   ])
-  return { sdn, ipam, macCache, ethers, leases: leaseTexts, neighbours }
+  return {
+    ...{ sdn, ethers, lease },
+    ...{ ipam: listOf(ipam), 'mac-cache': listOf(macCache), neighbour: listOf(neighbour) },
+  }
 }
 
 /** The older file counts only while the newer does not exist (pve-network PVEPlugin.pm). */
@@ -69,6 +72,10 @@ async function readAll(
       .map(read),
   )
   return texts.filter((text) => text !== undefined)
+}
+
+function listOf(text: string | undefined): string[] {
+  return text === undefined ? [] : [text]
 }
 
 function readText(file: string): Promise<string | undefined> {

@@ -93,11 +93,7 @@ describe('broken text says nothing', () => {
     '0 bc:24:11:00:01:01',
   ])('%s', (text) => {
     const texts: LearntTexts = {
-      ipam: text,
-      macCache: text,
-      ethers: [text],
-      leases: [text],
-      neighbours: text,
+      ...{ ipam: [text], 'mac-cache': [text], ethers: [text], lease: [text], neighbour: [text] },
     }
     expect(parseLearnt(texts, NOW).sightings).toEqual([])
   })
@@ -130,7 +126,13 @@ test('no text throws, and every sighting says of whom', () => {
   let told = 0
   fc.assert(
     fc.property(text, (one) => {
-      const texts: LearntTexts = { ipam: one, macCache: one, ethers: [one], leases: [one], neighbours: one }
+      const texts: LearntTexts = {
+        ipam: [one],
+        'mac-cache': [one],
+        ethers: [one],
+        lease: [one],
+        neighbour: [one],
+      }
       for (const { mac, vmid } of parseLearnt(texts, NOW).sightings) {
         told++
         expect(mac ?? vmid).toBeDefined()
@@ -150,22 +152,22 @@ describe('reading', () => {
 
   test('every file there is', async () => {
     expect(await readLearnt(pveDir, folders)).toMatchObject({
-      ipam: fixture('sdn/pve-ipam-state.json'),
-      macCache: fixture('sdn/mac-cache.json'),
+      ipam: [fixture('sdn/pve-ipam-state.json')],
+      'mac-cache': [fixture('sdn/mac-cache.json')],
       ethers: [fixture('dnsmasq.d/simple/ethers')],
-      leases: [fixture('misc/dnsmasq.leases'), fixture('misc/dnsmasq.simple.leases')],
+      lease: [fixture('misc/dnsmasq.leases'), fixture('misc/dnsmasq.simple.leases')],
     })
   })
 
   test('what is missing says nothing and was not consulted', async () => {
     const gone = join(empty, 'gone')
-    const texts = { ...(await readLearnt(gone, { dnsmasq: gone, leases: gone })), neighbours: undefined }
+    const texts = { ...(await readLearnt(gone, { dnsmasq: gone, leases: gone })), neighbour: [] }
     expect(parseLearnt(texts, NOW)).toEqual({ sightings: [], consulted: [] })
   })
 
   test('the older ipam.db counts while there is no newer file', async () => {
     const older = fileURLToPath(new URL('../../fixtures/learnt/older', import.meta.url))
-    expect((await readLearnt(older, folders)).ipam).toBe(fixture('older/priv/ipam.db'))
+    expect((await readLearnt(older, folders)).ipam).toEqual([fixture('older/priv/ipam.db')])
   })
 
   test('a lease file caught between truncating and writing is read again', { retry: 3 }, async () => {
@@ -174,6 +176,6 @@ describe('reading', () => {
     const reading = readLearnt(pveDir, { dnsmasq: empty, leases: empty })
     await delay(5)
     await writeFile(file, fixture('misc/dnsmasq.leases'))
-    expect((await reading).leases).toEqual([fixture('misc/dnsmasq.leases')])
+    expect((await reading).lease).toEqual([fixture('misc/dnsmasq.leases')])
   })
 })

@@ -63,11 +63,11 @@ function learntOf({ ipam, macs, ethers, leases, neighbours }: World): LearntText
   })
   return {
     ...NOTHING_LEARNT,
-    ipam: ipam && JSON.stringify({ zones: { z: { subnets: { s: { ips: ipam } } } } }),
-    macCache: macs && JSON.stringify({ macs }),
+    ipam: ipam ? [JSON.stringify({ zones: { z: { subnets: { s: { ips: ipam } } } } })] : [],
+    'mac-cache': macs ? [JSON.stringify({ macs })] : [],
     ethers: ethers === undefined ? [] : [ethers],
-    leases: leases ? [leases.map((line) => `0 ${line.toLowerCase()} * *\n`).join('')] : [],
-    neighbours: table && JSON.stringify(table),
+    lease: leases ? [leases.map((line) => `0 ${line.toLowerCase()} * *\n`).join('')] : [],
+    neighbour: table ? [JSON.stringify(table)] : [],
   }
 }
 

@@ -108,17 +108,19 @@ const lease = fc
     text,
   )
   .map((words) => words.join(' '))
+const list = (one: fc.Arbitrary<string>): fc.Arbitrary<string[]> =>
+  fc.array(one, { minLength: 1, maxLength: 1 })
 const learnt: fc.Arbitrary<LearntTexts> = fc
   .record({
     sdn,
-    ipam,
-    macCache: json,
+    ipam: list(ipam),
+    'mac-cache': list(json),
     ethers: fc.array(
       lease.map((one) => one.replace(/ /g, ',')),
       { maxLength: 2 },
     ),
-    leases: fc.array(lease, { maxLength: 3 }),
-    neighbours: json,
+    lease: fc.array(lease, { maxLength: 3 }),
+    neighbour: list(json),
   })
   .map((one) => ({ ...NOTHING_LEARNT, ...one }))
 
