@@ -13,6 +13,7 @@ import { heldAt, isHeldApart, type Held, type Incumbents } from './incumbents.ts
 import { TOLD_WINNERS } from './limits.ts'
 import type { Forward, NatRule } from './model.ts'
 import { cover, takeOut, touches } from './pieces.ts'
+import { unrivalled } from './rivals.ts'
 import { sourceKey, sourcesMeet } from './sources.ts'
 import { formatPorts } from './template.ts'
 
@@ -122,7 +123,9 @@ function grant(forwards: readonly Forward[], held: Held): Grant {
   const granted = makeGranted()
   const losses: Loss[] = []
   const won = new Map<Forward, Forward[]>()
-  const [admins, guests] = [forwards.filter((one) => !isGuest(one)), forwards.filter(isGuest)]
+  const sole = unrivalled(forwards)
+  const rest = sole.size > 0 ? forwards.filter((forward) => !sole.has(forward)) : forwards
+  const [admins, guests] = [rest.filter((one) => !isGuest(one)), rest.filter(isGuest)]
   const claims = [
     ...admins.map((forward) => ({ forward, parts: [forward] })),
     ...guests.flatMap((forward) => {
@@ -132,12 +135,14 @@ function grant(forwards: readonly Forward[], held: Held): Grant {
     ...guests.map((forward) => ({ forward, parts: newcomer(forward, held(forward)) })),
   ]
   for (const { forward, parts } of claims) {
-    const rest = parts.flatMap((part) => settle(part, granted, losses))
-    rest.forEach(granted.add)
+    const left = parts.flatMap((part) => settle(part, granted, losses))
+    left.forEach(granted.add)
     const before = won.get(forward)
-    won.set(forward, before && before.length > 0 ? [...before, ...rest] : rest)
+    won.set(forward, before && before.length > 0 ? [...before, ...left] : left)
   }
-  return { pieces: forwards.flatMap((forward) => join(won.get(forward) ?? [])), losses }
+  const piecesOf = (forward: Forward): Forward[] =>
+    sole.has(forward) ? [forward] : join(won.get(forward) ?? [])
+  return { pieces: forwards.flatMap(piecesOf), losses }
 }
 
 function isGuest({ rule }: Forward): boolean {

@@ -157,7 +157,8 @@ function translateRule(
   const commentPlace = { file: place.file, span: rule.spans.comment ?? place.span }
   const comment = parseComment(rule.comment, commentPlace, directionOf(rule))
   const nat: NatRule = {
-    ...{ id, kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
+    id,
+    ...{ kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
     askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),

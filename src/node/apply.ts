@@ -110,7 +110,9 @@ async function pass(
   const written = await write(outcome, plan, kernel)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   const hasNoFlows = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
-  const endedFlows = hasNoFlows ? 0 : await endFlows(look, outcome, state, kernel, warn)
+  const endedFlows = hasNoFlows
+    ? 0
+    : await endFlows(look, outcome, union(state.endpoints, next.endpoints), kernel, warn)
   const flowsDue = endedFlows === undefined || (endedFlows > 0 && !due.flows)
   // The next pass must still know those that are gone.
   if (flowsDue) next.endpoints = union(state.endpoints, next.endpoints)
@@ -186,13 +188,12 @@ async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Pro
 async function endFlows(
   { settings }: Look,
   { translation }: Outcome,
-  state: State,
+  endpoints: readonly string[],
   kernel: Kernel,
   warn: (message: string) => void,
 ): Promise<number | undefined> {
-  const endpoints = new Set(union(state.endpoints, endpointLines(translation.dispatch)))
   try {
-    return await endStaleFlows(kernel, translation.dispatch, endpoints, settings.cutRemoved)
+    return await endStaleFlows(kernel, translation.dispatch, new Set(endpoints), settings.cutRemoved)
   } catch (error) {
     warn(`flows that go an old way are not ended: ${(error as Error).message}`)
     return undefined

@@ -103,14 +103,14 @@ function verdictOf(file: string, finished: Finished, input: string): Verdict | u
 }
 
 function changedPart({ chains, sets, loop }: Ruleset, { changes }: Plan): Ruleset {
-  const changed = new Set(changes.map(({ what, family }) => `${what} ${family}`))
+  const changed = new Map(changes.map((change) => [`${change.what} ${change.family}`, change]))
   const reduce = (family: 4 | 6): Chain[] =>
     chains[family].map((chain) =>
       changed.has(`chain ${chain.name} ${family}`) ? chain : { ...chain, rules: [] },
     )
   return {
     chains: { 4: reduce(4), 6: reduce(6) },
-    sets: sets.map((set) => (changed.has(`set ${set.name} ${set.family}`) ? set : { ...set, entries: [] })),
+    sets: sets.map((set) => ({ ...set, entries: changed.get(`set ${set.name} ${set.family}`)?.added ?? [] })),
     loop,
   }
 }

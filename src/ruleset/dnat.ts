@@ -4,7 +4,7 @@ import { shortHash } from '../hash.ts'
 import type { Dispatch } from '../nat/claims.ts'
 import type { PortRange } from '../nat/comment.ts'
 import { ANY } from '../nat/match.ts'
-import type { Forward } from '../nat/model.ts'
+import type { Forward, Match } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { View } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
@@ -36,12 +36,7 @@ export function dnatChains(dispatch: Dispatch, view: View, sizes: Sizes): Dnat {
     const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
     if (own.length === 0 || addresses.length === 0) return
     const all = own.length < sizes.plain ? own : collapse(own)
-    const { rules, chains } = byPort(
-      'nat',
-      chain,
-      all.map((forward) => dnat(forward)),
-      sizes,
-    )
+    const { rules, chains } = byPort('nat', chain, all.map(dnat), sizes)
     result.chains.push(
       { table: 'nat', name: chain, rules: [...own.flatMap(exceptions), ...rules] },
       ...chains,
@@ -69,7 +64,13 @@ export function dnatChains(dispatch: Dispatch, view: View, sizes: Sizes): Dnat {
 function collapse(forwards: readonly Forward[]): Forward[] {
   const joined: Forward[] = []
   const last = new Map<string, number>()
+  const pieces = new Map<string, number>()
+  for (const { rule } of forwards) pieces.set(rule.id, (pieces.get(rule.id) ?? 0) + 1)
   for (const forward of forwards) {
+    if (pieces.get(forward.rule.id) === 1) {
+      joined.push(forward)
+      continue
+    }
     const key = `${forward.rule.id} ${forward.proto} ${forward.inner.lo}`
     const at = last.get(key)
     const one = at === undefined ? undefined : join(joined[at], forward)
@@ -126,13 +127,23 @@ function exceptions({ except, rule }: Forward): Rule[] {
   }))
 }
 
-/** The rule of a forward; `source` false leaves its source out. */
-export function dnat(forward: Forward, source = true): Rule {
+/** The same rule for the same forward, whose words are then known (text.ts): most stay from look to look. */
+const ruleOf = new WeakMap<Forward, Rule>()
+
+/** The rule of a forward. */
+export function dnat(forward: Forward): Rule {
+  const rule = ruleOf.get(forward) ?? dnatFor(forward, forward.source)
+  ruleOf.set(forward, rule)
+  return rule
+}
+
+/** As `dnat`, but for these clients. */
+export function dnatFor(forward: Forward, source: Match): Rule {
   const { inner, ports, innerPort, single, rule } = forward
   const target: Target = { kind: 'dnat', to: inner }
   if (ports && innerPort !== undefined && (single || innerPort !== ports[0])) {
     target.port = innerPort
     if (!single && ports[0] !== ports[1]) target.shiftFrom = ports
   }
-  return { ...packets(forward), ...matches(source ? forward.source : ANY, ANY), target, serves: rule.id }
+  return { ...packets(forward), ...matches(source, ANY), target, serves: rule.id }
 }

@@ -2,7 +2,7 @@
 import { everything, formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { Rule, Table } from './model.ts'
-import { spread, type Placed, type Sizes, type Spread } from './tree.ts'
+import { spread, type Placed, type Sizes, type Span, type Spread } from './tree.ts'
 
 const LETTERS: Readonly<Record<string, string>> = { tcp: 'T', udp: 'U', sctp: 'S' }
 
@@ -20,10 +20,8 @@ export function byPort(table: Table, base: string, rules: readonly Rule[], sizes
     const prefix = base.length <= MAX_BASE ? base : `PVENAT-${shortHash(base).slice(-7)}`
     const kind = {
       ...{ table, bits: 16, anyOrder: true },
-      name: ({ lo, hi }: { lo: bigint; hi: bigint }) => `${prefix}-${letter}-${lo}-${hi}`,
-      match: ({ lo, hi }: { lo: bigint; hi: bigint }): Partial<Rule> => ({
-        ...{ proto, ports: [Number(lo), Number(hi)] },
-      }),
+      name: ({ lo, hi }: Span) => `${prefix}-${letter}-${lo}-${hi}`,
+      match: ({ lo, hi }: Span): Partial<Rule> => ({ proto, ports: [Number(lo), Number(hi)] }),
     }
     return spread(own, kind, { ...sizes, plain: 0 })
   })
@@ -58,14 +56,14 @@ export function byAddress(
     const ranges = where(rule)
     return { rule, spans: ranges === 'any' ? all : ranges }
   })
-  const rangeOf = ({ lo, hi }: { lo: bigint; hi: bigint }): Range => ({ family, lo, hi })
+  const rangeOf = ({ lo, hi }: Span): Range => ({ family, lo, hi })
   const kind = {
     ...{ table, anyOrder, bits: family === 4 ? 32 : 128 },
-    name: (node: { lo: bigint; hi: bigint }) => {
+    name: (node: Span) => {
       const text = formatRange(rangeOf(node))
       return `PVENAT-${tag}-${family === 4 ? text : shortHash(text)}`
     },
-    match: (node: { lo: bigint; hi: bigint }): Partial<Rule> => ({ [side]: { ranges: [rangeOf(node)] } }),
+    match: (node: Span): Partial<Rule> => ({ [side]: { ranges: [rangeOf(node)] } }),
   }
   const inner = (chain: string, own: Rule[]): Spread => byPort(table, chain, own, { ...sizes, plain: 0 })
   return spread(placed, thenPorts ? { ...kind, inner } : kind, sizes)

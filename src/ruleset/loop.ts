@@ -9,10 +9,11 @@
  */
 import { intersects, parseIp, type Family, type Range } from '../address.ts'
 import type { Dispatch } from '../nat/claims.ts'
+import { ANY } from '../nat/match.ts'
 import type { Forward, KernelSet } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
 import { isWide, matches, pairs, pairSet } from './conditions.ts'
-import { dnat, isHairpin, type Jump } from './dnat.ts'
+import { dnatFor, isHairpin, type Jump } from './dnat.ts'
 import { byAddress, inChain } from './flat.ts'
 import type { Chain, Rule } from './model.ts'
 import type { Sizes } from './tree.ts'
@@ -59,7 +60,7 @@ export function loopRules(
     const lo = FIRST_TARGET[family] + BigInt(i)
     const target = { family, lo, hi: lo }
     const set = selfSet(forwards, i, family)
-    const back = shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnat(forward, false))
+    const back = shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnatFor(forward, ANY))
     return {
       party,
       second: back.map((rule) => secondPass(rule, target)),

@@ -89,16 +89,12 @@ export function planText(wanted: TextRuleset, inForce: InForce): Plan {
   return { sets, tables, staleSets, changes }
 }
 
-/**
- * A set that differs is built under a fresh name and swapped in: ipset restore is not atomic, swap is. The old content is then
- * under the fresh name and destroyed.
- */
 function planSets(
   wanted: readonly KernelSet[],
   inForce: ReadonlyMap<string, SavedSet>,
   changes: Change[],
 ): string {
-  let fresh = 0
+  const free = freshNames(inForce)
   const lines = wanted.flatMap((set) => {
     const saved = inForce.get(set.name)
     if (saved && sameSet(saved, set)) return []
@@ -113,20 +109,45 @@ function planSets(
       removed,
       added,
     })
-    if (!saved) return [createLine(set.name, set), ...set.entries.map((entry) => addLine(set.name, entry))]
-    while (inForce.has(`pvenat-tmp-${fresh}`)) fresh++
-    const temporary = `pvenat-tmp-${fresh++}`
-    const fill = [createLine(temporary, set), ...set.entries.map((entry) => addLine(temporary, entry))]
-    return [...fill, `swap ${temporary} ${set.name}`, `destroy ${temporary}`]
+    if (!saved) return filled(set.name, set)
+    if (set.type === 'hash:ip,port' && hasRoom(saved, set))
+      return [
+        ...removed.map((entry) => `del ${set.name} ${entry}`),
+        ...added.map((entry) => addLine(set.name, entry)),
+      ]
+    return swapped(set, free())
   })
   return lines.map((line) => `${line}\n`).join('')
 }
 
+function filled(name: string, set: KernelSet): string[] {
+  return [createLine(name, set), ...set.entries.map((entry) => addLine(name, entry))]
+}
+
+/**
+ * Whoever may pass must never be somebody between the old and the new: ipset restore is not atomic, swap is. The old content is
+ * then under the fresh name and destroyed. Pairs of forwards come and go one by one instead: each is for one forward alone.
+ */
+function swapped(set: KernelSet, fresh: string): string[] {
+  return [...filled(fresh, set), `swap ${fresh} ${set.name}`, `destroy ${fresh}`]
+}
+
+/** Names that nothing has, not even what a crash left behind. */
+function freshNames(inForce: ReadonlyMap<string, SavedSet>): () => string {
+  let next = 0
+  return () => {
+    while (inForce.has(`pvenat-tmp-${next}`)) next++
+    return `pvenat-tmp-${next++}`
+  }
+}
+
+function hasRoom(saved: SavedSet, { type, family, entries }: KernelSet): boolean {
+  return saved.type === type && saved.family === family && saved.maxelem >= entries.length
+}
+
 function sameSet(saved: SavedSet, set: KernelSet): boolean {
   return (
-    saved.type === set.type &&
-    saved.family === set.family &&
-    saved.maxelem >= set.entries.length &&
+    hasRoom(saved, set) &&
     saved.entries.length === set.entries.length &&
     saved.entries.every((entry, i) => entry === set.entries[i])
   )

@@ -120,7 +120,7 @@ function lead(child: Node, own: readonly Placed[], all: readonly Placed[], makin
   const rules = divide(node, all, making)
   const inner = node.bits === 0 && rules.length > leaf ? kind.inner?.(name, rules) : undefined
   chains.splice(at, 0, { table: kind.table, name, rules: inner?.rules ?? rules }, ...(inner?.chains ?? []))
-  return { ...kind.match(node), target: { kind: 'goto', chain: name } }
+  return { target: { kind: 'goto', chain: name }, ...kind.match(node) }
 }
 
 /** A node that would lead to one child only is left out. */

@@ -26,8 +26,13 @@ export interface Looks {
 export interface Drift extends Pick<Monitor, 'close'> {
   /** Whether nobody can have changed anything of ours since all of it was compared, which took `tookMs`. */
   isSure: () => boolean
-  /** Everything is being compared now. Call what it returns when it was as it should be. */
-  comparing: () => () => void
+  /**
+   * A pass begins, which changes what is looked for: no glance until it ends. Call what it returns at its end, with whether all is then as
+   * it should be.
+   */
+  passing: () => (isRight: boolean) => void
+  /** Everything is about to be read, so what was noticed up to now is seen by the pass. */
+  reading: () => void
   /** Something changed that only a full comparison can see. */
   touch: () => void
 }
@@ -38,39 +43,34 @@ export function watchKernel(backend: Backend, looks: Looks, hint: () => void): D
   let soon: NodeJS.Timeout | undefined
   let glancedAt = -Infinity
   let glanceMs = 0
-  /** Counts what may have been a change; what was compared when it stood at `compared` is known. */
-  let touches = 1
-  let compared = 0
-  let [comparedAt, comparedMs] = [0, 0]
+  const account = makeAccount()
 
   const drifted = (): void => {
-    touches++
-    compared = -1
+    account.doubt()
     hint()
   }
   const glance = async (): Promise<void> => {
     soon = undefined
-    const [start, seen] = [performance.now(), touches]
-    glancedAt = start
-    if (await looks.areRulesDrifted().catch(() => false)) drifted()
-    else if (compared >= 0) compared = Math.max(compared, seen)
-    glanceMs = performance.now() - start
+    glancedAt = performance.now()
+    const isOther = await account.compare(looks.areRulesDrifted)
+    glanceMs = performance.now() - glancedAt
+    if (isOther) drifted()
   }
   const glanceSoon = (): void => {
-    if (closed || soon) return
+    if (closed || soon || account.isPassing()) return
     const pauseMs = Math.min(MAX_PAUSE_MS, glanceMs * PAUSE_FACTOR)
     const leftMs = glancedAt + glanceMs + pauseMs - performance.now()
     soon = setTimeout(() => void glance(), Math.max(SETTLE_MS, leftMs))
   }
   const touch = (): void => {
-    touches++
+    account.notice()
     glanceSoon()
   }
   const monitor = monitorRules(backend, touch)
   const tick = async (): Promise<void> => {
     const start = performance.now()
     if (!monitor.isAlive()) touch()
-    if (await looks.isRestDrifted().catch(() => false)) drifted()
+    if (!account.isPassing() && (await account.look(looks.isRestDrifted))) drifted()
     const tookMs = performance.now() - start
     if (!closed) timer = setTimeout(() => void tick(), Math.max(TICK_MS - tookMs, TICK_MS / 4))
   }
@@ -82,17 +82,85 @@ export function watchKernel(backend: Backend, looks: Looks, hint: () => void): D
       clearTimeout(soon)
       monitor.close()
     },
-    isSure() {
-      const ageMs = performance.now() - comparedAt
-      const maxMs = Math.min(FULL_MAX_MS, Math.max(FULL_MIN_MS, comparedMs * FULL_FACTOR))
-      return monitor.isAlive() && compared === touches && ageMs < maxMs
-    },
-    comparing() {
-      const [seen, start] = [touches, performance.now()]
-      return () => {
-        ;[compared, comparedAt, comparedMs] = [seen, start, performance.now() - start]
+    isSure: () => monitor.isAlive() && account.isSettled(),
+    passing() {
+      clearTimeout(soon)
+      soon = undefined
+      const passed = account.pass()
+      return (isRight) => {
+        passed(isRight)
+        if (account.isBehind()) glanceSoon()
       }
     },
-    touch: () => void (compared = -1),
+    reading: account.reading,
+    touch: account.doubt,
+  }
+}
+
+/** Which of the changes that somebody may have made are known by now. */
+interface Account {
+  /** There may have been one. */
+  notice: () => void
+  /** Only a pass that reads everything can tell. */
+  doubt: () => void
+  /** What a look at the rules tells: whether they differ. When they do not, what was noticed before it is settled. */
+  compare: (look: () => Promise<boolean>) => Promise<boolean>
+  /** What any other look tells. What a pass changes meanwhile is no drift. */
+  look: (look: () => Promise<boolean>) => Promise<boolean>
+  pass: () => (isRight: boolean) => void
+  reading: () => void
+  isPassing: () => boolean
+  /** Whether a glance would settle what was noticed. */
+  isBehind: () => boolean
+  /** Whether there is nothing to find out, and it is not long since everything was read. */
+  isSettled: () => boolean
+}
+
+function makeAccount(): Account {
+  /** What was compared when `noticed` stood at `compared` is known. */
+  let [noticed, compared] = [1, 0]
+  let [comparedAt, comparedMs] = [0, 0]
+  let passes = 0
+  /** The pass that goes on: when it began, and what had been noticed when it read everything last. */
+  let current: { start: number; seen?: number } | undefined
+
+  /** Undefined when a pass came between, or nothing can be found out. */
+  const look = async (ask: () => Promise<boolean>): Promise<boolean | undefined> => {
+    const before = passes
+    const isOther = await ask().catch(() => undefined)
+    return passes === before ? isOther : undefined
+  }
+  return {
+    notice: () => void noticed++,
+    doubt() {
+      compared = -1
+      if (current) delete current.seen
+    },
+    async compare(ask) {
+      const seen = noticed
+      const isOther = await look(ask)
+      if (isOther === false && compared >= 0) compared = Math.max(compared, seen)
+      return isOther === true
+    },
+    look: async (ask) => (await look(ask)) === true,
+    pass() {
+      passes++
+      const own: typeof current = { start: performance.now() }
+      current = own
+      return (isRight) => {
+        current = undefined
+        if (isRight && own.seen !== undefined)
+          [compared, comparedAt, comparedMs] = [own.seen, own.start, performance.now() - own.start]
+      }
+    },
+    reading() {
+      if (current) current.seen = noticed
+    },
+    isPassing: () => current !== undefined,
+    isBehind: () => compared >= 0 && compared < noticed,
+    isSettled() {
+      const maxMs = Math.min(FULL_MAX_MS, Math.max(FULL_MIN_MS, comparedMs * FULL_FACTOR))
+      return compared === noticed && performance.now() - comparedAt < maxMs
+    },
   }
 }

@@ -17,6 +17,7 @@ import { writePid } from '../node/unit.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import type { Tree } from '../read.ts'
+import type { InForce } from '../ruleset/inforce.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { locate } from '../show/diagnostics.ts'
@@ -138,7 +139,7 @@ async function lookOnce(paths: Paths, memory: Memory, journal: Journal, hint: ()
     }
     memory.intervalMs = looked.settings.intervalSeconds * 1000
     if (isUnconfirmed(looked, memory)) return
-    await applyLook(looked, paths, memory, journal, hint)
+    await passing(memory.drift, () => applyLook(looked, paths, memory, journal, hint))
     memory.tree = looked.tree
     memory.troubles.settle(true)
   } catch (error) {
@@ -158,12 +159,23 @@ async function keepLast(memory: Memory, { stateDir }: Paths, journal: Journal): 
     return
   }
   if (drift?.isSure()) return
-  const compared = drift?.comparing()
-  const plan = await keepInForce(kept)
-  compared?.()
+  const plan = await passing(drift, () => keepInForce(kept))
   if (isEmpty(plan)) return
   voice.putBack(plan)
   publisher.putBack(plan)
+}
+
+/** A pass, during which nobody takes what it changes for a change by others. */
+async function passing<T>(drift: Drift | undefined, pass: () => Promise<T>): Promise<T> {
+  const passed = drift?.passing()
+  let isRight = false
+  try {
+    const result = await pass()
+    isRight = true
+    return result
+  } finally {
+    passed?.(isRight)
+  }
 }
 
 /** Whether a guest of ours has only just vanished from .vmlist: migration drops it and adds it again in two steps. */
@@ -184,15 +196,18 @@ async function applyLook(
 ): Promise<void> {
   const backend = await chooseBackend(looked.settings)
   const { warn } = memory.troubles
-  const kernel = realKernel(backend, warn)
+  const real = realKernel(backend, warn)
+  const read = (): Promise<InForce> => {
+    memory.drift?.reading()
+    return real.read()
+  }
+  const kernel = { ...real, read }
   const due = { flows: memory.flowsDue, quarantined: memory.quarantine.isDue() }
   memory.flowsDue = true // unless this pass comes to its end
   const start = performance.now()
-  const compared = memory.drift?.comparing()
   const standing = memory.backend === backend && memory.drift?.isSure() ? memory.kept : undefined
   const spared = { memo: memory.memo, standing, before: memory.kept?.ruleset }
   const applied = await apply(looked, kernel, paths.stateDir, warn, due, spared)
-  if (!standing) compared?.()
   memory.flowsDue = applied.flowsDue
   const tookMs = performance.now() - start
   if (backend !== memory.backend) {

@@ -90,7 +90,8 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
   const { forwards, egresses, blocks, scope } = rule
   const all = [...forwards, ...egresses, ...blocks]
   return {
-    ...{ id: rule.id, kind: rule.kind, state: rule.state, reason: printable(rule.reason) },
+    id: rule.id,
+    ...{ kind: rule.kind, state: rule.state, reason: printable(rule.reason) },
     guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: scope.guest.name } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {

@@ -96,6 +96,7 @@ export class FakeKernel {
     const set = this.sets.get(name)
     if (verb === 'create' && !set) this.sets.set(name, [words.join(' ')])
     else if (verb === 'add' && set && !set.includes(words.join(' '))) set.push(words.join(' '))
+    else if (verb === 'del' && set?.includes(words.join(' '))) set.splice(set.indexOf(words.join(' ')), 1)
     else if (verb === 'destroy' && set) this.destroy(name)
     else if (verb === 'swap' && set && this.sets.has(words[0] ?? '')) {
       this.sets.set(name, this.sets.get(words[0] ?? '') as string[])

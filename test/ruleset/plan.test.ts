@@ -80,6 +80,19 @@ describe('sets', () => {
     expect(kernel.sets.get('pvenat-0-office-v4')?.slice(1)).toEqual([host(1), host(3)])
   })
 
+  test('of pairs change by member, whatever their size', () => {
+    const pairs = (...entries: string[]): Ruleset => ({
+      ...NOTHING,
+      sets: [{ name: 'pvenat-self-0-many-v4', type: 'hash:ip,port', family: 4, entries }],
+    })
+    const kernel = new FakeKernel()
+    put(kernel, pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:2'))
+    expect(put(kernel, pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:3')).sets).toBe(
+      'del pvenat-self-0-many-v4 10.0.0.1,tcp:2\nadd pvenat-self-0-many-v4 10.0.0.1,tcp:3\n',
+    )
+    expect(makePlan(pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:3'), kernel.read()).sets).toBe('')
+  })
+
   test('a name that a crash left behind is not taken again, and goes away', () => {
     const kernel = new FakeKernel()
     put(kernel, setOf(host(1)))
