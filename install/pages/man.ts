@@ -1,4 +1,4 @@
-/** Man pages: markdown of docs/man, with what the table of commands and the README say put in, as roff. */
+/** Man pages: markdown of docs/man, with what the table of commands, the README and pvenat.conf say put in, as roff. */
 import { Marked } from 'marked'
 import markedMan from 'marked-man'
 import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from '../../src/commands/table.ts'
@@ -7,23 +7,26 @@ export interface PageTexts {
   /** The page, with lines like `<!-- commands -->` where something is to be put in. */
   source: string
   readme: string
+  /** The file of settings that is installed. */
+  settings: string
   version: string
   /** Seconds since 1970. */
   dateSeconds: number
 }
 
 /** One man page as roff. Throws when the README has lost a section that a page takes from it. */
-export function manPage({ source, readme, version, dateSeconds }: PageTexts): string {
+export function manPage({ source, readme, settings, version, dateSeconds }: PageTexts): string {
   const filled = source.replace(/^<!-- (\w+)(?:: (.+))? -->$/gm, (_, what: string, title = '') => {
     if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
     if (what === 'options') return optionsText(COMMON_OPTIONS)
+    if (what === 'settings') return '```\n' + settings + '```'
     if (what === 'readme') return sectionOf(readme, title as string)
     throw new Error(`a man page asks for '${what}', which nobody makes`)
   })
   const options = { ...markedMan, breaks: false, date: dateSeconds * 1000, manVersion: `pvenat ${version}` }
   const roff = new Marked(options).parse(filled) as string
-  // Tables need the preprocessor tbl, which this line asks for.
-  return `'\\" t\n${roff.trim()}\n`
+  // Tables need the preprocessor tbl, which the first line asks for. Nothing that is to be typed may be hyphenated or stretched.
+  return `'\\" t\n${roff.trim().replace(/^\.TH .*$/m, '$&\n.nh\n.ad l')}\n`
 }
 
 function commandText([name, { says, takes, options, examples }]: [string, Command]): string {

@@ -6,12 +6,13 @@ import { manPage } from './man.ts'
 
 const [version = '', dateSeconds = ''] = process.argv.slice(2)
 const readme = readFileSync('README.md', 'utf8')
+const settings = readFileSync('install/pvenat.conf', 'utf8')
 
 for (const folder of ['dist/man', 'dist/completions']) mkdirSync(folder, { recursive: true })
 writeFileSync('dist/completions/pvenat', bashCompletion())
 writeFileSync('dist/completions/_pvenat', zshCompletion())
 for (const name of readdirSync('docs/man')) {
   const source = readFileSync(join('docs/man', name), 'utf8')
-  const page = manPage({ source, readme, version, dateSeconds: Number(dateSeconds) })
+  const page = manPage({ source, readme, settings, version, dateSeconds: Number(dateSeconds) })
   writeFileSync(join('dist/man', name.replace(/\.md$/, '')), page)
 }

@@ -74,7 +74,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   compile: { run: compileCommand, says: 'print the whole ruleset as ipset and iptables-restore text' },
   check: {
     run: checkCommand,
-    says: 'what is wrong with the rules marked NAT, and how to mend it',
+    says: 'what is wrong with the rules marked NAT, and what to type instead',
     takes: '[FILE…]',
     examples: [
       { line: 'pvenat check', says: 'what is wrong, with the line and the word' },

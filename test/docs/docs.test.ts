@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { manPage } from '../../install/pages/man.ts'
+import { GUEST_LIMITS } from '../../src/nat/limits.ts'
 import { documents } from './commands.ts'
 
 const textOf = (path: string): string => readFileSync(path, 'utf8')
@@ -26,10 +27,10 @@ test('links lead to files and headings that are there', () => {
   }
 })
 
-test('pvenat.conf(5) tells every setting, and none that is not there', () => {
-  const [, nat = '', guest = ''] = textOf('docs/man/pvenat.conf.5.md').split(/^## \[.*\]$/m)
+test('pvenat.conf tells every setting, and none that is not there', () => {
+  const [, nat = '', guest = ''] = textOf('install/pvenat.conf').split(/^;?\[.*\]$/m)
   const told = (section: string): string[] =>
-    [...section.matchAll(/^\* `([a-z-]+)/gm)].map(([, name = '']) => name).sort()
+    [...section.matchAll(/^;([a-z-]+) = /gm)].map(([, name = '']) => name).sort()
   const source = textOf('src/node/settings.ts')
   const known = (table: string): string[] => {
     const [, body = ''] = new RegExp(`const ${table}: .*? = \\{\\n([\\s\\S]*?)\\n\\}\\n`).exec(source) ?? []
@@ -40,11 +41,19 @@ test('pvenat.conf(5) tells every setting, and none that is not there', () => {
   expect(told(guest)).toEqual(known('GUEST'))
 })
 
+test('abuse.md tells the limits of one guest as they are', () => {
+  const told = [...textOf('docs/abuse.md').matchAll(/^\| .* \| (\d+) \|$/gm)].map(([, limit]) =>
+    Number(limit),
+  )
+  expect(told).toEqual(Object.values(GUEST_LIMITS))
+})
+
 test('every man page can be made, and has no table or list that fell apart', () => {
   for (const path of documents.filter((one) => one.startsWith('docs/man/'))) {
     const roff = manPage({
       source: textOf(path),
       readme: textOf('README.md'),
+      settings: textOf('install/pvenat.conf'),
       version: '1.2.3',
       dateSeconds: 0,
     })
