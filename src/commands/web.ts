@@ -25,16 +25,19 @@ export async function webCommand({ io, paths, values }: Context): Promise<number
     : await remoteDoor(paths, text('pve-api') ?? DEFAULT_API, pair)
   const web = makeWeb(makeLive(paths.runDir), door)
   const { server } = web
-  await open(server, listen)
+  await open(server, listen).catch((error: Error) => {
+    web.close()
+    throw error
+  })
   const at = server.address()
   const where = at === null || typeof at === 'string' ? `unix:${at}` : shown(at)
   io.stdout(`the page is at ${where}${door.tls ? ', for those who are logged in to Proxmox VE' : ''}\n`)
   const renew = setInterval(() => {
     if (!('setSecureContext' in server)) return
-    void readPair(pair).then(
-      (fresh) => server.setSecureContext(fresh),
-      () => undefined, // the one that is in use goes on
-    )
+    // Of a pair that is gone, or half renewed, the one that is in use goes on.
+    void readPair(pair)
+      .then((fresh) => server.setSecureContext(fresh))
+      .catch(() => undefined)
   }, RENEW_MS)
   return new Promise((resolve) => {
     const stop = (): void => {

@@ -57,6 +57,8 @@ export function makeWeb(live: Live, door: Door): Web {
   server.setTimeout(SILENT_MS)
   server.on('checkContinue', listener)
   server.on('clientError', (_error, socket) => socket.destroy())
+  // A connection that the system could not give is one less; that the address is taken is heard by who listens.
+  server.on('error', () => undefined)
   const stopLooking = keepLooking(live, events)
   const close = (): void => {
     stopLooking()

@@ -196,6 +196,11 @@ describe('on the loopback', () => {
     socket.destroy()
   })
 
+  test('a connection that the system could not give ends nothing', () => {
+    const { server } = webs[0] as Web
+    for (let i = 0; i < 2; i++) expect(() => server.emit('error', new Error('accept ENFILE'))).not.toThrow()
+  })
+
   test('a file that makes no sense shows nothing, and breaks nothing', async () => {
     await folder.write('status.json', '{"inStep": tru')
     await waitFor(async () => (await get(port, '/api/status')).body === 'null')
