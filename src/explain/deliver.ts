@@ -8,7 +8,7 @@ import { checkFilter } from './forward.ts'
 import { requireInForce } from './inforce.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { guestFirewallOff, judgeGuest, type Judgement } from './pvefirewall.ts'
-import type { Trail } from './step.ts'
+import type { Fix, Trail } from './step.ts'
 import { walk, type Flow } from './walk.ts'
 import {
   capital,
@@ -161,7 +161,7 @@ function passGuestFirewall(
       'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.',
       'nft list tables',
     )
-  const judged = judgeGuest(world.view, owned, nic.index, direction, packet)
+  const judged = judgeGuest(world.view, owned, nic, direction, packet)
   say(world, guest, direction, packet, judged, trail)
 }
 
@@ -224,7 +224,7 @@ function say(
   guest: Located,
   direction: 'in' | 'out',
   packet: Packet,
-  { verdict, by, restsOn }: Judgement,
+  { verdict, by, restsOn, fix }: Judgement,
   trail: Trail,
 ): void {
   const { owned } = guest
@@ -242,8 +242,9 @@ function say(
   const ends = direction === 'in' ? ` --source ${show(source)}` : ` --dest ${show(destination)}`
   const ports = dport === undefined ? '' : ` --dport ${dport}`
   const create = `pvesh create ${guestApi(world.view, owned.guest)}/rules --type ${direction} --action ACCEPT --proto ${proto}${ports}${ends} --enable 1`
-  trail.stop(`The firewall of ${name} does not ${what}: ${by}. It sees ${where}.`, [restsOn], {
+  const add: Fix = {
     commands: [create],
     instead: `guest ${owned.guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${dport === undefined ? '' : `, port ${dport}`}`,
-  })
+  }
+  trail.stop(`The firewall of ${name} does not ${what}: ${by}. It sees ${where}.`, [restsOn], fix ?? add)
 }

@@ -35,6 +35,8 @@ const MAX_PASSES = 3
 /** The way of a packet that opens a connection. */
 export function explain(world: World, packet: Packet): Explanation {
   return follow((trail) => {
+    for (const what of world.facts.unread)
+      trail.unknown(`Something could not be read, so what rests on it may be wrong: ${what}.`, what)
     const sender = enter(world, packet, trail)
     if (world.facts.policyRouting)
       trail.unknown('This node has rules of policy routing, which explain does not follow.', 'ip rule show')

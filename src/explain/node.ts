@@ -1,4 +1,5 @@
 /** What ends at the node itself: nobody forwards it, so why not, and is it a service of the node? */
+import { sameRange } from '../address.ts'
 import type { Sender } from './explain.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { judgeNode } from './pvefirewall.ts'
@@ -21,7 +22,10 @@ export function toNode(world: World, { packet, sender, flow, trail }: AtNode): v
   const here = host(family, flow.destination)
   const at = endpoint(family, flow.destination, flow.dport)
   const socket = world.view.listeners.find(
-    (one) => one.proto === proto && one.port === flow.dport && (!one.address || one.address.lo === here.lo),
+    (one) =>
+      one.proto === proto &&
+      one.port === flow.dport &&
+      (one.address ? sameRange(one.address, here) : family === 4 || !one.isV4),
   )
   const served = socket
     ? `${socket.holder || 'a service of this node'} listens on ${proto} port ${flow.dport}`
@@ -44,12 +48,12 @@ function hostFirewall(world: World, { packet, sender, trail }: AtNode): void {
       'The firewall of the node is not in force.',
       judged ? 'filter PVEFW-HOST-IN is not in the kernel' : 'cluster.fw, host.fw',
     )
-  const { verdict, by, restsOn } = judged
+  const { verdict, by, restsOn, fix } = judged
   if (verdict === 'accept') return trail.pass(`The firewall of the node lets it in: ${by}.`, restsOn)
   if (verdict === 'unknown')
     return trail.unknown(`Whether the firewall of the node lets it in cannot be told: ${by}.`, restsOn)
   const { proto, dport, source } = packet
   const ports = dport === undefined ? '' : ` --dport ${dport}`
   const command = `pvesh create /nodes/${quoted(world.view.node)}/firewall/rules --type in --action ACCEPT --proto ${proto}${ports} --source ${show(source)} --enable 1`
-  trail.stop(`The firewall of the node does not let it in: ${by}.`, [restsOn], { commands: [command] })
+  trail.stop(`The firewall of the node does not let it in: ${by}.`, [restsOn], fix ?? { commands: [command] })
 }

@@ -2,13 +2,16 @@
  * What pve-firewall makes of a new packet: a guest's rules, or the node's, in the order in which it compiles them (pve-firewall
  * Firewall.pm), first match wins. `unknown` when a rule on the way says what pvenat cannot read.
  */
-import type { Range } from '../address.ts'
+import { formatRange, sameRange, type Range } from '../address.ts'
+import { guestApi } from '../fixes.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
+import type { Nic } from '../guest/model.ts'
 import { resolveAddresses, type NameScope } from '../nat/match.ts'
 import { templates, type Template } from '../nat/template.ts'
 import { CLUSTER_FW, guestFw, hostFw, type OwnedGuest, type View } from '../nat/view.ts'
 import { isOn } from '../nat/marked.ts'
 import { inPorts, type Packet } from './packet.ts'
+import type { Fix } from './step.ts'
 
 export interface Judgement {
   verdict: 'accept' | 'drop' | 'unknown'
@@ -16,6 +19,8 @@ export interface Judgement {
   by: string
   /** `107.fw:9`. */
   restsOn: string
+  /** Where another rule would not help. */
+  fix?: Fix
 }
 
 type Direction = 'in' | 'out'
@@ -38,20 +43,21 @@ export function guestFirewallOff(view: View, { guest, fw }: OwnedGuest): string 
 export function judgeGuest(
   view: View,
   owned: OwnedGuest,
-  nic: number,
+  nic: Nic,
   direction: Direction,
   packet: Packet,
 ): Judgement {
   const { guest, fw } = owned
   const file = guestFw(guest.vmid)
   const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
-  const shared: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets }
-  const blocked = setVerdict(direction === 'in' ? '+dc/blacklist' : undefined, shared, packet.source)
-  if (blocked === true) return drop('ipset blacklist of the datacenter', short(CLUSTER_FW))
-  const filter = fw.ipset.has(`ipfilter-net${nic}`) ? `+guest/ipfilter-net${nic}` : undefined
-  const isOwn = setVerdict(direction === 'out' ? filter : undefined, own, packet.source)
-  if (isOwn === false) return drop(`ipset ipfilter-net${nic} does not hold the source`, short(file))
-  const verdict = firstMatch(view, placed(view, fw, file, own), direction, `net${nic}`, packet)
+  if (direction === 'in' && isBlacklisted(view, packet)) return blacklisted(packet)
+  const filter = `ipfilter-net${nic.index}`
+  if (direction === 'out' && !maySend(owned, nic, filter, own, packet))
+    return {
+      ...drop(`ipset ${filter} does not hold the source`, short(file)),
+      fix: admit(`${guestApi(view, guest)}/ipset`, filter, fw.ipset.has(filter), packet.source),
+    }
+  const verdict = firstMatch(view, placed(view, fw, file, own), direction, `net${nic.index}`, packet)
   if (verdict) return verdict
   const key = direction === 'in' ? 'policy_in' : 'policy_out'
   return policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), short(file))
@@ -72,8 +78,7 @@ export function judgeNode(view: View, iface: string, packet: Packet): Judgement 
   if (!isOn(cluster.options['enable'], 0, view.now) || !isOn(host.options['enable'], 1, view.now))
     return undefined
   const names: NameScope = { cluster, sdnSets: view.sdnSets }
-  const blocked = setVerdict('+dc/blacklist', names, packet.source)
-  if (blocked === true) return drop('ipset blacklist of the datacenter', short(CLUSTER_FW))
+  if (isBlacklisted(view, packet)) return blacklisted(packet)
   const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
   const verdict = firstMatch(view, rules, 'in', iface, packet)
   if (verdict) return verdict
@@ -90,9 +95,41 @@ export function judgeNode(view: View, iface: string, packet: Packet): Judgement 
   return policy('policy_in', cluster.options['policy_in'] ?? 'DROP', short(CLUSTER_FW))
 }
 
+function isBlacklisted({ cluster, sdnSets }: View, { source }: Packet): boolean {
+  return setVerdict('+dc/blacklist', { cluster, sdnSets }, source) === true
+}
+
+function blacklisted({ source }: Packet): Judgement {
+  const instead = `take ${formatRange(source)} out of the ipset blacklist of the datacenter`
+  return { ...drop('ipset blacklist of the datacenter', short(CLUSTER_FW)), fix: { commands: [], instead } }
+}
+
+/**
+ * Whether the filter of source addresses lets a NIC send. With the option `ipfilter` every NIC has such a set, and
+ * pve-firewall puts the addresses that a container's config names into it (Firewall.pm, compile_ipsets).
+ */
+function maySend(
+  { guest, fw }: OwnedGuest,
+  nic: Nic,
+  filter: string,
+  names: NameScope,
+  { family, source }: Packet,
+): boolean {
+  const configured = guest.type === 'lxc' ? nic.addresses[family]?.ip : undefined
+  if (configured && sameRange(configured, source)) return true
+  return fw.ipset.has(filter)
+    ? setVerdict(`+guest/${filter}`, names, source) !== false
+    : fw.options['ipfilter'] !== 1
+}
+
+/** Puts an address into a set of a guest, which is made if it is not there. */
+function admit(api: string, set: string, isThere: boolean, address: Range): Fix {
+  const make = isThere ? [] : [`pvesh create ${api} --name ${set}`]
+  return { commands: [...make, `pvesh create ${api}/${set} --cidr ${formatRange(address)}`] }
+}
+
 /** Whether a set that may not exist holds the address; undefined when there is none. */
-function setVerdict(name: string | undefined, names: NameScope, source: Range): boolean | undefined {
-  if (name === undefined) return undefined
+function setVerdict(name: string, names: NameScope, source: Range): boolean | undefined {
   const found = resolveAddresses(name, names, { file: '', span: { line: 0, from: 0, to: 0 } })
   if ('code' in found) return found.code === 'set-empty' ? false : undefined
   const match = found[source.family]

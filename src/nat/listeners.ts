@@ -4,8 +4,9 @@ import type { Range } from '../address.ts'
 export interface Socket {
   proto: 'tcp' | 'udp'
   port: number
-  /** Undefined: every address. */
+  /** Undefined: every address; of IPv4 alone, if `isV4`. */
   address?: Range
+  isV4?: true
   inode: string
   /** Name of the process; '' when unknown. */
   holder: string
@@ -40,7 +41,7 @@ function parseLine(line: string, proto: 'tcp' | 'udp'): Socket[] {
   if (state !== STATE[proto] || !/^([0-9A-F]{8}|[0-9A-F]{32})$/.test(hex)) return []
   const socket = { proto, port: parseInt(portHex, 16), inode, holder: '' }
   const address = parseHex(hex)
-  if (address.lo === 0n) return [socket]
+  if (address.lo === 0n) return [address.family === 4 ? { ...socket, isV4: true } : socket]
   const loopback = address.family === 4 ? address.lo >> 24n === 127n : address.lo === 1n
   return loopback ? [] : [{ ...socket, address }]
 }

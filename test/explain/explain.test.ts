@@ -1,0 +1,89 @@
+// What explain says rests on what was read, and what could not be read it says.
+import { expect, test } from 'vitest'
+import { explain } from '../../src/explain/explain.ts'
+import { parsePacket, type Packet } from '../../src/explain/packet.ts'
+import type { Explanation } from '../../src/explain/step.ts'
+import type { World } from '../../src/explain/world.ts'
+import { parseListeners } from '../../src/nat/listeners.ts'
+import { FACTS, worldAt } from './world.ts'
+
+const CLUSTER = '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'
+
+function asked(world: World, words: string): Explanation {
+  const packet = parsePacket(words.split(' '))
+  if (typeof packet === 'string') expect.fail(packet)
+  return explain(world, packet as Packet)
+}
+
+const sentences = ({ steps }: Explanation): string =>
+  steps.map(({ verdict, sentence }) => `${verdict}: ${sentence}`).join('\n')
+
+test('what could not be read is said, since other steps may rest on it', () => {
+  const world = worldAt(new Map([['firewall/cluster.fw', CLUSTER]]), {
+    unread: ['ip -j neigh show: permission denied'],
+  })
+  expect(sentences(asked(world, 'tcp 10.10.10.105 198.51.100.7:443'))).toContain(
+    'unknown: Something could not be read, so what rests on it may be wrong: ip -j neigh show: permission denied.',
+  )
+})
+
+const GUEST_ON = '[OPTIONS]\nenable: 1\npolicy_out: ACCEPT\n'
+const wire = (vmid: number, kind: string): Partial<typeof FACTS> => ({
+  tables: { ...FACTS.tables, legacy: { 4: `*filter\n:${kind}${vmid}i0-OUT - [0:0]\n`, 6: '' } },
+})
+
+test.each([
+  [
+    'a container, whose configured address Proxmox VE adds itself',
+    108,
+    'veth',
+    '[IPSET ipfilter-net0]\n10.10.10.9\n',
+    'through',
+  ],
+  ['a container with the option ipfilter', 108, 'veth', 'ipfilter: 1\n', 'through'],
+  ['a VM with the option ipfilter, which lets it send as nothing', 107, 'tap', 'ipfilter: 1\n', 'stopped'],
+  ['a VM that its set does not hold', 107, 'tap', '[IPSET ipfilter-net0]\n10.10.10.9\n', 'stopped'],
+  ['a VM that its set holds', 107, 'tap', '[IPSET ipfilter-net0]\n10.10.10.107\n', 'through'],
+])('%s', (_, vmid, kind, text, gets) => {
+  const files = new Map([
+    ['firewall/cluster.fw', CLUSTER],
+    [`firewall/${vmid}.fw`, GUEST_ON + text],
+  ])
+  const explained = asked(worldAt(files, wire(vmid, kind)), `tcp 10.10.10.${vmid} 198.51.100.7:443`)
+  expect(explained.gets, sentences(explained)).toBe(gets)
+  expect(sentences(explained).includes('ipset ipfilter-net0 does not hold the source')).toBe(
+    gets === 'stopped',
+  )
+})
+
+test('what is dropped before the rules is not mended by a rule', () => {
+  const filtered = new Map([
+    ['firewall/cluster.fw', CLUSTER],
+    ['firewall/107.fw', `${GUEST_ON}ipfilter: 1\n`],
+  ])
+  const fix = (world: World, words: string) => asked(world, words).steps.at(-1)?.fix
+  const api = '/nodes/pve1/qemu/107/firewall/ipset'
+  expect(fix(worldAt(filtered, wire(107, 'tap')), 'tcp 10.10.10.107 198.51.100.7:443')?.commands).toEqual([
+    `pvesh create ${api} --name ipfilter-net0`,
+    `pvesh create ${api}/ipfilter-net0 --cidr 10.10.10.107`,
+  ])
+  const black = new Map([['firewall/cluster.fw', `${CLUSTER}[IPSET blacklist]\n198.51.100.0/24\n`]])
+  const chain = { ...FACTS.tables, legacy: { 4: '*filter\n:PVEFW-HOST-IN - [0:0]\n', 6: '' } }
+  const stopped = fix(worldAt(black, { tables: chain }), 'icmp 198.51.100.7 203.0.113.2')
+  expect(stopped).toEqual({
+    commands: [],
+    instead: 'take 198.51.100.7 out of the ipset blacklist of the datacenter',
+  })
+})
+
+test('a service that listens for IPv4 alone serves no IPv6', () => {
+  const world = worldAt(new Map([['firewall/cluster.fw', CLUSTER]]))
+  const line =
+    '   0: 00000000:1F46 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1'
+  const listeners = parseListeners({ tcp: [`header\n${line}\n`], udp: [], range: undefined })
+  const served = { ...world, view: { ...world.view, listeners } }
+  expect(asked(served, 'tcp 198.51.100.7 203.0.113.2:8006').gets).toBe('through')
+  expect(sentences(asked(served, 'tcp 2001:db8:51::7 [2001:db8:113::2]:8006'))).toContain(
+    'nothing listens at',
+  )
+})
