@@ -12,7 +12,7 @@ const CLUSTER = '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24
 function asked(world: World, words: string): Explanation {
   const packet = parsePacket(words.split(' '))
   if (typeof packet === 'string') expect.fail(packet)
-  return explain(world, packet as Packet)
+  return explain(world, packet)
 }
 
 const sentences = ({ steps }: Explanation): string =>
