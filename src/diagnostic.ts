@@ -4,12 +4,28 @@
  */
 import type { Span } from './fw/model.ts'
 
-export type Severity = 'error' | 'warning' | 'info'
+/** The worst first. */
+export const SEVERITIES = ['error', 'warning', 'info'] as const
+export type Severity = (typeof SEVERITIES)[number]
+
+/** For sorting. */
+export function worstFirst(a: { severity: Severity }, b: { severity: Severity }): number {
+  return SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity)
+}
 
 /** Where a diagnostic points: a file (relative to the pve directory, or absolute outside it) and a part of one line. */
 export interface Place {
   file: string
   span: Span
+}
+
+/** `107.fw:9`: where a rule stands, in a few words. */
+export function placeName({ file, span }: Place): string {
+  return `${fileName(file)}:${span.line}`
+}
+
+export function fileName(path: string): string {
+  return path.replace(/^.*\//, '')
 }
 
 /** Message, and a help line that can be typed as it is where there is one. */

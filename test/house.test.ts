@@ -14,7 +14,7 @@ const importsOf = (file: string): { names: string; from: string; type: boolean }
     }),
   )
 
-const PURE_FOLDERS = ['src/fw', 'src/guest', 'src/nat', 'src/ruleset', 'src/explain', 'src/doctor']
+const PURE_FOLDERS = ['src/fw', 'src/guest', 'src/nat', 'src/ruleset', 'src/facts', 'src/explain', 'src/doctor']
 const PURE_FILES = [
   'address',
   'diagnostic',
@@ -25,9 +25,6 @@ const PURE_FILES = [
   'read',
   'settings',
   'sysctls',
-  'facts',
-  'fixes',
-  'foreign',
 ].map((name) => `src/${name}.ts`)
 const pure = files.filter((file) => PURE_FOLDERS.includes(dirname(file)) || PURE_FILES.includes(file))
 

@@ -6,6 +6,7 @@ import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.t
 import { removeState } from '../node/state.ts'
 import { stopService } from '../node/unit.ts'
 import { renderChanges } from '../show/plan.ts'
+import { dotted } from '../sysctls.ts'
 import type { Context } from './context.ts'
 
 export async function rollbackCommand({ io, paths, values }: Context): Promise<number> {
@@ -23,7 +24,7 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   if (!dryRun) await rollbackKernel(removals, warn)
   if (!dryRun && loop) await setLoop([])
   const sysctls = await restoreSysctls(paths.stateDir, dryRun)
-  const switched = [...sysctls].map(([path, value]) => `${path.replaceAll('/', '.')} = ${value}\n`).join('')
+  const switched = [...sysctls].map(([path, value]) => `${dotted(path)} = ${value}\n`).join('')
   // What sysctls were is still needed when the rest can be removed, too.
   if (!dryRun && !failed) {
     await removeState(paths.stateDir)

@@ -1,5 +1,6 @@
 /** Everything about the node that keeps NAT from working: one small function for each finding. */
-import type { Finding, FindingSeverity, Patient } from './finding.ts'
+import { worstFirst } from '../diagnostic.ts'
+import type { Check, Finding, Patient } from './finding.ts'
 import { addressTwice, firewallNotPlugged, gatewayElsewhere, macTwice, strangerAnswers } from './guests.ts'
 import {
   bridgesUnfiltered,
@@ -28,7 +29,7 @@ import {
   versionsTooOld,
 } from './surroundings.ts'
 
-const CHECKS = [
+const CHECKS: readonly Check[] = [
   ...[forwardingOff, modulesMissing, conntrackFull, rpFilterOff, rpFilterStrict, bridgesUnfiltered],
   ...[
     notInForce,
@@ -43,10 +44,8 @@ const CHECKS = [
   ...[serviceStopped, versionsTooOld, noExternal, servicesHidden, rulesInError, unreadable, behindNat],
 ]
 
-const ORDER: readonly FindingSeverity[] = ['error', 'warning', 'info']
-
 /** The worst first. */
 export function examine(patient: Patient): Finding[] {
-  const findings = CHECKS.flatMap((check) => check(patient))
-  return findings.sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity))
+  const findings = CHECKS.flatMap((check) => check(patient) ?? [])
+  return findings.sort(worstFirst)
 }

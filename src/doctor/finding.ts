@@ -1,16 +1,16 @@
 /** What doctor finds, and what it judges by. */
-import type { NodeFacts } from '../facts.ts'
+import { FAMILIES, type Family } from '../address.ts'
+import type { Severity } from '../diagnostic.ts'
+import type { NodeFacts } from '../facts/facts.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 
-/** `error` keeps NAT from working now; `warning` does for some packets or will; `info` is good to know. */
-export type FindingSeverity = 'error' | 'warning' | 'info'
-
 /** One finding; keys in this order. */
 export interface Finding {
   id: string
-  severity: FindingSeverity
+  /** `error` keeps NAT from working now; `warning` does for some packets or will; `info` is good to know. */
+  severity: Severity
   /** One sentence. */
   finding: string
   /** What was read. */
@@ -43,4 +43,9 @@ export interface Patient {
   errors: number
 }
 
-export type Check = (patient: Patient) => Finding[]
+export type Check = (patient: Patient) => Finding | Finding[] | undefined
+
+/** The families of which anything is wanted. */
+export function wantedFamilies({ ruleset }: Patient): Family[] {
+  return FAMILIES.filter((family) => ruleset.chains[family].length > 0)
+}

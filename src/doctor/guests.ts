@@ -1,8 +1,12 @@
 /** Guests whose configuration, or whose state on the wire, keeps NAT from reaching them. */
-import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
-import { configEdit, gatewayCommand } from '../fixes.ts'
+import { contains, FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { placeName } from '../diagnostic.ts'
+import { firewallBridge, linkOf, tapName } from '../facts/facts.ts'
+import { configEdit, gatewayCommand } from '../facts/fixes.ts'
 import type { Guest, Nic } from '../guest/model.ts'
+import { label } from '../nat/inner.ts'
 import type { NatRule } from '../nat/model.ts'
+import { holds } from '../nat/sources.ts'
 import type { Check, Finding, Patient } from './finding.ts'
 
 interface Plugged {
@@ -14,55 +18,52 @@ function plugged({ view }: Patient): Plugged[] {
   return view.guests.flatMap(({ guest }) => guest.nics.map((nic) => ({ guest, nic })))
 }
 
+function configOf({ guest, nic }: Plugged): string {
+  return `config of guest ${guest.vmid} (net${nic.index})`
+}
+
 /** The active rules that send something to an address and do not hide the client, or take something from it. */
 function natOf({ translation }: Patient, address: Range): NatRule | undefined {
   return translation.rules.find(
     ({ state, forwards, egresses }) =>
       state === 'active' &&
       (forwards.some(({ inner, snat }) => !snat && sameRange(inner, address)) ||
-        egresses.some(({ source, exempt }) => !exempt && covers(source.ranges, address))),
-  )
-}
-
-function covers(ranges: Range[] | 'any', address: Range): boolean {
-  return (
-    ranges === 'any' ||
-    ranges.some(({ family, lo, hi }) => family === address.family && lo <= address.lo && address.lo <= hi)
+        egresses.some(({ source, exempt }) => !exempt && holds(source, address))),
   )
 }
 
 export const gatewayElsewhere: Check = (patient) =>
-  plugged(patient).flatMap((plug) => FAMILIES.flatMap((family) => gatewayFinding(patient, plug, family)))
+  plugged(patient).flatMap((plug) =>
+    FAMILIES.flatMap((family) => gatewayFinding(patient, plug, family) ?? []),
+  )
 
-function gatewayFinding(patient: Patient, { guest, nic }: Plugged, family: Family): Finding[] {
+function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Finding | undefined {
   const { facts, view, configs } = patient
+  const { guest, nic } = plug
   const gateway = nic.gateways[family]
   const own = nic.addresses[family]?.ip
-  if (!gateway || !own || facts.addresses.some(({ ip }) => sameRange(ip, gateway))) return []
-  const inner = view.network.internal.find(({ network }) => covers([network], own))?.address
+  if (!gateway || !own || facts.addresses.some(({ ip }) => sameRange(ip, gateway))) return undefined
+  const inner = view.network.internal.find(({ network }) => contains(network, own))?.address
   const rule = natOf(patient, own)
-  if (!inner || !rule) return []
-  const place = `${rule.place.file.replace(/^.*\//, '')}:${rule.place.span.line}`
-  return [
-    {
-      ...{ id: 'guest-gateway', severity: 'error' },
-      finding: `Guest ${label(guest)} sends what leaves its network to ${formatRange(gateway)}, not to this node.`,
-      restsOn: [
-        `config of guest ${guest.vmid} (net${nic.index}): ${formatRange(gateway)}`,
-        `${formatRange(inner)} is this node's address there`,
-        place,
-      ],
-      fix: [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)],
-      why: 'Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too.',
-    },
-  ]
+  if (!inner || !rule) return undefined
+  return {
+    ...{ id: 'guest-gateway', severity: 'error' },
+    finding: `Guest ${label(guest)} sends what leaves its network to ${formatRange(gateway)}, not to this node.`,
+    restsOn: [
+      `${configOf(plug)}: ${formatRange(gateway)}`,
+      `${formatRange(inner)} is this node's address there`,
+      placeName(rule.place),
+    ],
+    fix: [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)],
+    why: 'Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too.',
+  }
 }
 
 export const addressTwice: Check = (patient) => {
-  const holders = plugged(patient).flatMap(({ guest, nic }) =>
+  const holders = plugged(patient).flatMap((plug) =>
     FAMILIES.flatMap((family) => {
-      const own = nic.addresses[family]
-      return own ? [{ guest, nic, family, ...own }] : []
+      const own = plug.nic.addresses[family]
+      return own ? [{ ...plug, family, ...own }] : []
     }),
   )
   return holders.flatMap((one, at): Finding[] => {
@@ -77,7 +78,7 @@ export const addressTwice: Check = (patient) => {
       {
         ...{ id: 'address-twice', severity: 'error' },
         finding: `Guests ${label(first.guest)} and ${label(one.guest)} both have ${formatRange(one.ip)} in their config.`,
-        restsOn: [first, one].map(({ guest, nic }) => `config of guest ${guest.vmid} (net${nic.index})`),
+        restsOn: [first, one].map(configOf),
         fix: free ? [configEdit(one.guest, one.nic, config, key, `${formatRange(free)}/${one.prefix}`)] : [],
         why: 'Packets for that address reach now the one and now the other.',
       },
@@ -87,7 +88,7 @@ export const addressTwice: Check = (patient) => {
 
 /** An address beside another one that nothing on this node is known to have. */
 function freeAddress({ view, facts }: Patient, taken: Range): Range | undefined {
-  const network = view.network.internal.find((one) => covers([one.network], taken))?.network
+  const network = view.network.internal.find((one) => contains(one.network, taken))?.network
   if (!network) return undefined
   const used = new Set([
     ...[...view.known.values()].flatMap(({ seen }) => seen.map(({ lo }) => lo)),
@@ -101,8 +102,9 @@ function freeAddress({ view, facts }: Patient, taken: Range): Range | undefined 
 
 export const macTwice: Check = (patient) => {
   const all = plugged(patient).filter(({ nic }) => nic.mac !== undefined)
-  return all.flatMap(({ guest, nic }, at): Finding[] => {
-    const first = all.slice(0, at).find((one) => one.nic.mac === nic.mac && one.nic.bridge === nic.bridge)
+  return all.flatMap((one, at): Finding[] => {
+    const { guest, nic } = one
+    const first = all.slice(0, at).find((two) => two.nic.mac === nic.mac && two.nic.bridge === nic.bridge)
     if (!first) return []
     const mac = `BC:24:11:${[guest.vmid >> 8, guest.vmid & 255, nic.index + 1].map(hex).join(':')}`
     const config = patient.configs.get(guest.vmid) ?? ''
@@ -110,9 +112,7 @@ export const macTwice: Check = (patient) => {
       {
         ...{ id: 'mac-twice', severity: 'error' },
         finding: `Guests ${label(first.guest)} and ${label(guest)} have the same MAC ${nic.mac} on ${nic.bridge ?? 'one bridge'}.`,
-        restsOn: [first, { guest, nic }].map(
-          (one) => `config of guest ${one.guest.vmid} (net${one.nic.index})`,
-        ),
+        restsOn: [first, one].map(configOf),
         fix: [macCommand(guest, nic, config, mac)],
         why: 'The bridge sends their packets now to the one and now to the other.',
       },
@@ -146,7 +146,7 @@ export const strangerAnswers: Check = (patient) =>
           finding: `Frames for ${formatRange(known)} go to ${entry.mac}, but guest ${label(guest)} is ${nic.mac}.`,
           restsOn: [
             `ip neigh show ${formatRange(known)} dev ${entry.dev}: ${entry.states.join()}`,
-            `config of guest ${guest.vmid} (net${nic.index})`,
+            configOf({ guest, nic }),
           ],
           fix: [`ip neigh del ${formatRange(known)} dev ${entry.dev}`],
           why: 'What is forwarded to the guest reaches somebody else; if it comes back, find out who has that MAC.',
@@ -158,28 +158,18 @@ export const strangerAnswers: Check = (patient) =>
 /** firewall=1 that is in the config, but not yet on the wire. */
 export const firewallNotPlugged: Check = (patient) => {
   const { facts, view } = patient
-  if (view.firewall !== 'iptables') return []
+  if (view.firewall !== 'iptables') return undefined
   return plugged(patient).flatMap(({ guest, nic }): Finding[] => {
-    const tap = `${guest.type === 'qemu' ? 'tap' : 'veth'}${guest.vmid}i${nic.index}`
-    const [runs, fwbr] = [tap, `fwbr${guest.vmid}i${nic.index}`].map((name) =>
-      facts.links.some((link) => link.name === name),
-    )
-    if (!nic.firewall || !runs || fwbr) return []
+    const [tap, bridge] = [tapName(guest, nic), firewallBridge(guest, nic)]
+    if (!nic.firewall || !linkOf(facts, tap) || linkOf(facts, bridge)) return []
     return [
       {
         ...{ id: 'firewall-not-plugged', severity: 'warning' },
         finding: `net${nic.index} of guest ${label(guest)} has firewall=1 in its config, but not on the wire.`,
-        restsOn: [
-          `config of guest ${guest.vmid} (net${nic.index})`,
-          `${tap} is there, fwbr${guest.vmid}i${nic.index} is not`,
-        ],
+        restsOn: [configOf({ guest, nic }), `${tap} is there, ${bridge} is not`],
         fix: [`${guest.type === 'qemu' ? 'qm' : 'pct'} reboot ${guest.vmid}`],
         why: 'Its firewall rules are not met until it is plugged anew: what you forward is let in, whatever they say.',
       },
     ]
   })
-}
-
-function label({ vmid, name }: Guest): string {
-  return `${vmid} (${name})`
 }

@@ -1,115 +1,101 @@
 /** What in the kernel keeps NAT from working: forwarding, reverse path filters, bridges, connection tracking. */
-import { FAMILIES } from '../address.ts'
-import { FORWARDING, rpFilter } from '../facts.ts'
-import { sysctlCommand } from '../fixes.ts'
-import type { Check, Finding, Patient } from './finding.ts'
+import { rpFilter, rpFilterRead } from '../facts/facts.ts'
+import { sysctlCommand } from '../facts/fixes.ts'
+import { dotted, FORWARDING } from '../sysctls.ts'
+import { wantedFamilies, type Check, type Patient } from './finding.ts'
 
-export const forwardingOff: Check = ({ facts, ruleset }) =>
-  FAMILIES.filter((family) => ruleset.chains[family].length > 0).flatMap((family): Finding[] => {
-    const path = FORWARDING[family]
-    if (facts.sysctls.get(path) !== '0') return []
-    return [
-      {
-        ...{ id: `forwarding-off-v${family}`, severity: 'error' },
-        finding: `This node does not forward IPv${family} packets.`,
-        restsOn: [`${dotted(path)} = 0`],
-        fix: [sysctlCommand(path, 1)],
-        why: 'Packets of guests, and those that are forwarded to them, end at the node.',
-      },
-    ]
-  })
+export const forwardingOff: Check = (patient) =>
+  wantedFamilies(patient)
+    .filter((family) => patient.facts.sysctls.get(FORWARDING[family]) === '0')
+    .map((family) => ({
+      ...{ id: `forwarding-off-v${family}`, severity: 'error' },
+      finding: `This node does not forward IPv${family} packets.`,
+      restsOn: [`${dotted(FORWARDING[family])} = 0`],
+      fix: [sysctlCommand(FORWARDING[family], 1)],
+      why: 'Packets of guests, and those that are forwarded to them, end at the node.',
+    }))
+
+/** The firewall bridges of guests; none where iptables has no say. */
+function firewallBridges({ facts, view }: Patient): string[] {
+  return view.firewall === 'iptables'
+    ? facts.links.map(({ name }) => name).filter((name) => name.startsWith('fwbr'))
+    : []
+}
 
 /** pve-firewall ships the value 2 for `all`; the larger of `all` and the interface counts. */
-export const rpFilterOff: Check = ({ facts, view }) => {
-  const bridges = facts.links.filter(({ name }) => name.startsWith('fwbr')).map(({ name }) => name)
-  const open = bridges.filter((name) => rpFilter(facts, name) === 0)
-  if (view.firewall !== 'iptables' || open.length === 0) return []
-  return [
-    {
-      ...{ id: 'rp-filter-off', severity: 'error' },
-      finding: `The firewall bridges of guests answer ARP for the gateway: ${some(open)} have no reverse path filter.`,
-      restsOn: [`net.ipv4.conf.all.rp_filter = ${facts.sysctls.get('net/ipv4/conf/all/rp_filter') ?? '?'}`],
-      fix: [sysctlCommand('net/ipv4/conf/all/rp_filter', 2)],
-      why: 'Packets of these guests go to the firewall bridge instead of the node’s, and are neither routed nor translated as they should be.',
-    },
-  ]
+export const rpFilterOff: Check = (patient) => {
+  const { facts } = patient
+  const open = firewallBridges(patient).filter((name) => rpFilter(facts, name) === 0)
+  if (open.length === 0) return undefined
+  return {
+    ...{ id: 'rp-filter-off', severity: 'error' },
+    finding: `The firewall bridges of guests answer ARP for the gateway: ${some(open)} have no reverse path filter.`,
+    restsOn: rpFilterRead(facts, open[0] as string),
+    fix: [sysctlCommand('net/ipv4/conf/all/rp_filter', 2)],
+    why: 'Packets of these guests go to the firewall bridge instead of the node’s, and are neither routed nor translated as they should be.',
+  }
 }
 
 export const rpFilterStrict: Check = ({ facts, view }) => {
   const external = view.network.external.filter(({ families }) => families.includes(4))
-  if (external.length < 2) return []
+  if (external.length < 2) return undefined
   return external
     .filter(({ name }) => rpFilter(facts, name) === 1)
     .map(({ name }) => ({
-      ...{ id: 'rp-filter-strict', severity: 'error' as const },
+      ...{ id: 'rp-filter-strict', severity: 'error' },
       finding: `Strict reverse path filtering on ${name} drops clients whose route leads by another external interface.`,
-      restsOn: ['all', name].map(
-        (dev) =>
-          `net.ipv4.conf.${dev}.rp_filter = ${facts.sysctls.get(`net/ipv4/conf/${dev}/rp_filter`) ?? '?'}`,
-      ),
+      restsOn: rpFilterRead(facts, name),
       fix: [sysctlCommand(`net/ipv4/conf/${name}/rp_filter`, 2)],
       why: `Forwards at the addresses of ${name} work for some clients only.`,
     }))
 }
 
-export const bridgesUnfiltered: Check = ({ facts, view }) => {
-  const bridges = facts.links.filter(({ name }) => name.startsWith('fwbr'))
-  if (view.firewall !== 'iptables' || bridges.length === 0) return []
+export const bridgesUnfiltered: Check = (patient) => {
   const path = 'net/bridge/bridge-nf-call-iptables'
-  const value = facts.sysctls.get(path)
-  if (value === '1') return []
-  return [
-    {
-      ...{ id: 'bridge-nf-off', severity: 'warning' },
-      finding: 'Bridged packets do not meet iptables, so the firewall rules of guests are not in force.',
-      restsOn: [value === undefined ? 'the module br_netfilter is not loaded' : `${dotted(path)} = ${value}`],
-      fix: [
-        ...(value === undefined ? ['modprobe br_netfilter'] : []),
-        sysctlCommand(path, 1),
-        sysctlCommand('net/bridge/bridge-nf-call-ip6tables', 1),
-      ],
-      why: 'Whatever you forward is let into the guest; pve-firewall sets this every ten seconds while it runs, so see: systemctl status pve-firewall.',
-    },
-  ]
+  const value = patient.facts.sysctls.get(path)
+  if (value === '1' || firewallBridges(patient).length === 0) return undefined
+  return {
+    ...{ id: 'bridge-nf-off', severity: 'warning' },
+    finding: 'Bridged packets do not meet iptables, so the firewall rules of guests are not in force.',
+    restsOn: [value === undefined ? 'the module br_netfilter is not loaded' : `${dotted(path)} = ${value}`],
+    fix: [
+      ...(value === undefined ? ['modprobe br_netfilter'] : []),
+      sysctlCommand(path, 1),
+      sysctlCommand('net/bridge/bridge-nf-call-ip6tables', 1),
+    ],
+    why: 'Whatever you forward is let into the guest; pve-firewall sets this every ten seconds while it runs, so see: systemctl status pve-firewall.',
+  }
 }
 
 const FULL = 0.9
+const CONNTRACK_COUNT = 'net/netfilter/nf_conntrack_count'
+const CONNTRACK_MAX = 'net/netfilter/nf_conntrack_max'
 
-export const conntrackFull: Check = ({ facts, view }) => {
-  const [count, max] = ['count', 'max'].map((name) =>
-    Number(facts.sysctls.get(`net/netfilter/nf_conntrack_${name}`) ?? NaN),
-  ) as [number, number]
-  if (!(count >= max * FULL)) return []
-  return [
-    {
-      ...{ id: 'conntrack-full', severity: 'error' },
-      finding: `The table of connections is nearly full: ${count} of ${max}.`,
-      restsOn: [`net.netfilter.nf_conntrack_count = ${count}`, `net.netfilter.nf_conntrack_max = ${max}`],
-      fix: [
-        sysctlCommand('net/netfilter/nf_conntrack_max', max * 2),
-        `pvesh set /nodes/${view.node}/firewall/options --nf_conntrack_max ${max * 2}`,
-      ],
-      why: 'New connections are dropped while it is full.',
-    },
-  ]
+export const conntrackFull: Check = ({ facts: { sysctls }, view }) => {
+  const count = Number(sysctls.get(CONNTRACK_COUNT))
+  const max = Number(sysctls.get(CONNTRACK_MAX))
+  if (!(count >= max * FULL)) return undefined
+  return {
+    ...{ id: 'conntrack-full', severity: 'error' },
+    finding: `The table of connections is nearly full: ${count} of ${max}.`,
+    restsOn: [`${dotted(CONNTRACK_COUNT)} = ${count}`, `${dotted(CONNTRACK_MAX)} = ${max}`],
+    fix: [
+      sysctlCommand(CONNTRACK_MAX, max * 2),
+      `pvesh set /nodes/${view.node}/firewall/options --nf_conntrack_max ${max * 2}`,
+    ],
+    why: 'New connections are dropped while it is full.',
+  }
 }
 
-export const modulesMissing: Check = ({ facts, ruleset }: Patient) => {
-  const isWanted = FAMILIES.some((family) => ruleset.chains[family].length > 0)
-  if (!isWanted || facts.sysctls.has('net/netfilter/nf_conntrack_max')) return []
-  return [
-    {
-      ...{ id: 'conntrack-missing', severity: 'error' },
-      finding: 'The kernel does not track connections: nf_conntrack is not loaded.',
-      restsOn: ['/proc/sys/net/netfilter/nf_conntrack_max is missing'],
-      fix: ['modprobe nf_conntrack'],
-      why: 'NAT rests on it.',
-    },
-  ]
-}
-
-function dotted(path: string): string {
-  return path.replaceAll('/', '.')
+export const modulesMissing: Check = (patient) => {
+  if (wantedFamilies(patient).length === 0 || patient.facts.sysctls.has(CONNTRACK_MAX)) return undefined
+  return {
+    ...{ id: 'conntrack-missing', severity: 'error' },
+    finding: 'The kernel does not track connections: nf_conntrack is not loaded.',
+    restsOn: [`/proc/sys/${CONNTRACK_MAX} is missing`],
+    fix: ['modprobe nf_conntrack'],
+    why: 'NAT rests on it.',
+  }
 }
 
 const MAX_NAMED = 3

@@ -1,83 +1,82 @@
 /** Rules of others that get in the way of ours, and rules of ours that are not where they should be. */
-import { FAMILIES, type Family, type Range } from '../address.ts'
-import { forwardPolicy, type BackendName } from '../facts.ts'
-import { foreignNat, mayConcern, type ForeignNat } from '../foreign.ts'
+import { FAMILIES, type Range } from '../address.ts'
+import { placeName } from '../diagnostic.ts'
+import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
+import { forwardPolicy, linkOf } from '../facts/facts.ts'
+import { quoted } from '../facts/fixes.ts'
+import { foreignNat, mayConcern, type ForeignNat } from '../facts/foreign.ts'
 import type { Forward } from '../nat/model.ts'
-import { HOOKS } from '../ruleset/model.ts'
-import type { Check, Finding, Patient } from './finding.ts'
+import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
+import { HOOKS, KERNEL_CHAINS, OWN_CHAIN } from '../ruleset/model.ts'
+import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
 
-const other = (backend: BackendName): BackendName => (backend === 'legacy' ? 'nft' : 'legacy')
-
-function program(backend: BackendName, family: Family): string {
-  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}`
+export const notInForce: Check = ({ differs = [], facts }) => {
+  if (differs.length === 0) return undefined
+  return {
+    ...{ id: 'not-in-force', severity: 'error' },
+    finding: `What the rules ask for is not in force: ${differs.length} chains or sets differ.`,
+    restsOn: differs.slice(0, 5),
+    fix: facts.service.running ? ['systemctl restart pvenat'] : ['pvenat apply'],
+    why: 'Forwards and masquerading that you see in pvenat list do not work, or not as listed.',
+  }
 }
-
-export const notInForce: Check = ({ differs, facts }) =>
-  differs === undefined || differs.length === 0
-    ? []
-    : [
-        {
-          ...{ id: 'not-in-force', severity: 'error' },
-          finding: `What the rules ask for is not in force: ${differs.length} chains or sets differ.`,
-          restsOn: differs.slice(0, 5),
-          fix: facts.service.running ? ['systemctl restart pvenat'] : ['pvenat apply'],
-          why: 'Forwards and masquerading that you see in pvenat list do not work, or not as listed.',
-        },
-      ]
 
 export const loopMissing: Check = ({ facts, ruleset }) => {
-  const missing = ['pvenat0', 'pvenat1'].filter(
-    (name) => !facts.links.some((link) => link.name === name && link.up),
-  )
-  if (ruleset.loop.length === 0 || missing.length === 0) return []
-  return [
-    {
-      ...{ id: 'loop-missing', severity: 'error' },
-      finding: `The interfaces by which guests reach themselves are missing or down: ${missing.join(', ')}.`,
-      restsOn: ['ip addr show'],
-      fix: ['ip link delete pvenat0 2>/dev/null; pvenat apply'],
-      why: 'A guest that calls itself by the external address gets no answer.',
-    },
-  ]
+  const missing = [LOOP_OUT, LOOP_IN].filter((name) => !linkOf(facts, name)?.up)
+  if (ruleset.loop.length === 0 || missing.length === 0) return undefined
+  return {
+    ...{ id: 'loop-missing', severity: 'error' },
+    finding: `The interfaces by which guests reach themselves are missing or down: ${missing.join(', ')}.`,
+    restsOn: ['ip addr show'],
+    fix: [`ip link delete ${LOOP_OUT} 2>/dev/null; pvenat apply`],
+    why: 'A guest that calls itself by the external address gets no answer.',
+  }
 }
 
-export const forwardPolicyDrop: Check = ({ facts, ruleset }) =>
-  FAMILIES.filter((family) => ruleset.chains[family].length > 0).flatMap((family): Finding[] => {
+export const forwardPolicyDrop: Check = (patient) => {
+  const { facts } = patient
+  const own = facts.backend
+  const other = otherBackend(own)
+  return wantedFamilies(patient).flatMap((family): Finding[] => {
+    const rest = (backend: Backend): string[] => [`${saveProgram(backend, family)}: :FORWARD DROP`]
+    const isDrop = (backend: Backend): boolean => forwardPolicy(facts, backend, family) === 'DROP'
     const found: Finding[] = []
-    const rest = (backend: BackendName): string[] => [`${program(backend, family)}-save: :FORWARD DROP`]
-    if (forwardPolicy(facts, other(facts.backend), family) === 'DROP')
+    if (isDrop(other))
       found.push({
         ...{ id: 'forward-policy-other', severity: 'error' },
-        finding: `The policy of FORWARD is DROP in the other backend, ${program(other(facts.backend), family)}.`,
-        restsOn: rest(other(facts.backend)),
-        fix: [`${program(other(facts.backend), family)} -P FORWARD ACCEPT`],
+        finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
+        restsOn: rest(other),
+        fix: [`${iptables(other, family)} -P FORWARD ACCEPT`],
         why: 'The kernel asks both backends, and pvenat has rules in one only, so nothing that is forwarded passes.',
       })
-    if (forwardPolicy(facts, facts.backend, family) === 'DROP')
+    if (isDrop(own))
       found.push({
         ...{ id: 'forward-policy', severity: 'info' },
-        finding: `The policy of FORWARD is DROP in ${program(facts.backend, family)}, which somebody else set (Docker does).`,
-        restsOn: rest(facts.backend),
+        finding: `The policy of FORWARD is DROP in ${iptables(own, family)}, which somebody else set (Docker does).`,
+        restsOn: rest(own),
         fix: [],
         why: 'pvenat lets its own forwards and egress pass all the same; other routed packets are dropped.',
       })
     return found
   })
+}
 
 /** Rules of ours in the tables that we do not use: left over from a time with another setting. */
 export const ownLeftovers: Check = ({ facts }) =>
   FAMILIES.flatMap((family): Finding[] => {
-    const backend = other(facts.backend)
-    const chains = ownChains(facts.tables[backend][family])
-    if (chains.length === 0) return []
-    const name = program(backend, family)
+    const backend = otherBackend(facts.backend)
     const text = facts.tables[backend][family]
+    const chains = ownChains(text)
+    if (chains.length === 0) return []
+    const name = iptables(backend, family)
     const hooks = HOOKS.filter(({ from, to }) => text.includes(`\n-A ${from} -j ${to}\n`))
     return [
       {
         ...{ id: 'own-leftovers', severity: 'error' },
         finding: `Chains of pvenat are also in ${name}, which it does not use any more.`,
-        restsOn: chains.map(({ table, chain }) => `${name}-save: ${table} ${chain}`).slice(0, 5),
+        restsOn: chains
+          .slice(0, 5)
+          .map(({ table, chain }) => `${saveProgram(backend, family)}: ${table} ${chain}`),
         fix: [
           ...hooks.map(({ table, from, to }) => `${name} -t ${table} -D ${from} -j ${to}`),
           ...chains.map(({ table, chain }) => `${name} -t ${table} -F ${chain}`),
@@ -91,16 +90,13 @@ export const ownLeftovers: Check = ({ facts }) =>
 function ownChains(text: string): { table: string; chain: string }[] {
   return text.split(/^\*/m).flatMap((part) => {
     const [table = '', ...lines] = part.split('\n')
-    return lines.flatMap((line) => {
-      const chain = /^:(PVENAT-[\w.-]+) /.exec(line)?.[1]
-      return chain === undefined ? [] : [{ table, chain }]
-    })
+    const chains = lines.flatMap((line) => /^:([\w.-]+) /.exec(line)?.[1] ?? [])
+    return chains.filter((chain) => OWN_CHAIN.test(chain)).map((chain) => ({ table, chain }))
   })
 }
 
 /** Somebody's DNAT at an end that a forward of ours claims. */
-export const foreignForward: Check = (patient) => {
-  const { facts, translation } = patient
+export const foreignForward: Check = ({ facts, translation }) => {
   const forwards = FAMILIES.flatMap((family) => {
     const { common, addresses } = translation.dispatch[family]
     return [
@@ -116,13 +112,12 @@ export const foreignForward: Check = (patient) => {
       )
       if (!ours) return []
       const isOther = rule.backend !== facts.backend
-      const place = ours.one.rule.place
       return [
         {
           ...{ id: 'foreign-forward', severity: isOther ? 'error' : 'warning' },
-          finding: `A rule that is not pvenat's forwards what ${short(place.file)}:${place.span.line} forwards, too.`,
+          finding: `A rule that is not pvenat's forwards what ${placeName(ours.one.rule.place)} forwards, too.`,
           restsOn: [readLine(rule)],
-          fix: remove(rule),
+          fix: [remove(rule)],
           why: isOther
             ? 'It is in the other backend, and which of the two wins is not for pvenat to say.'
             : 'pvenat comes first, so the other rule does nothing where both claim a port; two places for one thing mislead.',
@@ -132,22 +127,24 @@ export const foreignForward: Check = (patient) => {
 }
 
 function meets(rule: ForeignNat, { proto, ports }: Forward, destination: Range): boolean {
-  return mayConcern(rule, { destination, ...(proto === 'all' ? {} : { proto }), ...(ports ? { ports } : {}) })
+  return mayConcern(rule, {
+    destination,
+    proto: proto === 'all' ? undefined : proto,
+    ports: ports && [ports],
+  })
 }
 
 /** Somebody's masquerading of an internal network. */
 export const foreignMasquerade: Check = (patient) => {
-  const { facts, view } = patient
-  const sources = foreignNat(facts).filter(({ kind }) => kind === 'source')
-  return sources.flatMap((rule): Finding[] => {
-    const names = view.network.external.map(({ name }) => name)
-    const covered = view.network.internal.find(
-      ({ network }) =>
-        network.family === rule.family && names.some((out) => mayConcern(rule, { source: network, out })),
+  const { external, internal } = patient.view.network
+  const isOurs = (rule: ForeignNat): boolean =>
+    internal.some(
+      ({ network: source }) =>
+        source.family === rule.family && external.some(({ name }) => mayConcern(rule, { source, out: name })),
     )
-    if (!covered || !rule.line.startsWith('-A POSTROUTING ')) return []
-    return [masqueradeFinding(patient, rule)]
-  })
+  return foreignNat(patient.facts)
+    .filter((rule) => rule.kind === 'source' && rule.chain === 'POSTROUTING' && isOurs(rule))
+    .map((rule) => masqueradeFinding(patient, rule))
 }
 
 function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: ForeignNat): Finding {
@@ -156,12 +153,12 @@ function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: Forei
       state === 'active' &&
       egresses.some((one) => {
         const source = one.source.ranges === 'any' ? undefined : one.source.ranges[0]
-        return one.exempt && one.family === rule.family && mayConcern(rule, source ? { source } : {})
+        return one.exempt && one.family === rule.family && mayConcern(rule, { source })
       }),
   )
   const subnet = sdnSnat.find(({ id }) => rule.line.includes(` -s ${networkOf(id)} `))
   const isOther = rule.backend !== facts.backend
-  const place = exempt && `${short(exempt.place.file)}:${exempt.place.span.line}`
+  const place = exempt && placeName(exempt.place)
   return {
     ...{ id: subnet ? 'sdn-snat' : 'foreign-masquerade', severity: exempt || isOther ? 'error' : 'warning' },
     finding: subnet
@@ -173,7 +170,7 @@ function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: Forei
           `pvesh set /cluster/sdn/vnets/${subnet.vnet}/subnets/${subnet.id} --snat 0`,
           'pvesh set /cluster/sdn',
         ]
-      : remove(rule),
+      : [remove(rule)],
     why:
       place !== undefined
         ? `${place} says that packets are not translated, and this rule translates them all the same.`
@@ -188,49 +185,35 @@ function networkOf(id: string): string {
 /** NAT in both backends, even where it does not meet ours. */
 export const twoBackends: Check = (patient) => {
   const { facts } = patient
-  const told = new Set(
-    [...foreignForward(patient), ...foreignMasquerade(patient)].map(({ restsOn }) => restsOn[0]),
-  )
+  const found = [foreignForward, foreignMasquerade].flatMap((check) => check(patient) ?? [])
+  const told = new Set(found.map(({ restsOn }) => restsOn[0]))
   const strangers = foreignNat(facts).filter(
     (rule) => rule.backend !== facts.backend && !told.has(readLine(rule)),
   )
-  if (strangers.length === 0) return []
-  return [
-    {
-      ...{ id: 'two-backends', severity: 'warning' },
-      finding: `There are NAT rules in ${other(facts.backend)} tables, and pvenat and plain iptables use ${facts.backend} ones.`,
-      restsOn: strangers.slice(0, 5).map(readLine),
-      fix: strangers.filter(({ chain }) => isKernelChain(chain)).flatMap((rule) => move(rule, facts.backend)),
-      why: 'Both are in force, and rules of one are not to be seen with the tools of the other.',
-    },
-  ]
+  if (strangers.length === 0) return undefined
+  return {
+    ...{ id: 'two-backends', severity: 'warning' },
+    finding: `There are NAT rules in ${otherBackend(facts.backend)} tables, and pvenat and plain iptables use ${facts.backend} ones.`,
+    restsOn: strangers.slice(0, 5).map(readLine),
+    fix: strangers
+      .filter(({ chain }) => KERNEL_CHAINS.includes(chain))
+      .flatMap((rule) => [command({ ...rule, backend: facts.backend }, rule.line), remove(rule)]),
+    why: 'Both are in force, and rules of one are not to be seen with the tools of the other.',
+  }
 }
 
-function isKernelChain(chain: string): boolean {
-  return ['PREROUTING', 'OUTPUT', 'POSTROUTING', 'INPUT'].includes(chain)
+function remove(rule: ForeignNat): string {
+  return command(rule, rule.line.replace(/^-A /, '-D '))
 }
 
 /** iptables-save quotes with `"`, and a shell would look into that. */
-function shellWords(line: string): string {
-  const words = line.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
-  return words
+function command({ backend, family }: ForeignNat, line: string): string {
+  const words = (line.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? [])
     .map((word) => (word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word))
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`))
-    .join(' ')
-}
-
-function remove({ backend, family, line }: ForeignNat): string[] {
-  return [`${program(backend, family)} -w -t nat ${shellWords(line.replace(/^-A /, '-D '))}`]
-}
-
-function move(rule: ForeignNat, to: BackendName): string[] {
-  return [`${program(to, rule.family)} -w -t nat ${shellWords(rule.line)}`, ...remove(rule)]
+    .map(quoted)
+  return `${iptables(backend, family)} -w -t nat ${words.join(' ')}`
 }
 
 function readLine({ backend, family, line }: ForeignNat): string {
-  return `${program(backend, family)}-save: nat ${line}`
-}
-
-function short(file: string): string {
-  return file.replace(/^.*\//, '')
+  return `${saveProgram(backend, family)}: nat ${line}`
 }

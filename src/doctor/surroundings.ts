@@ -1,34 +1,28 @@
 /** The service, the programs, and what is around the node. */
-import { FAMILIES, formatRange, isPrivate, sameRange } from '../address.ts'
-import type { Check, Finding, Patient } from './finding.ts'
-
-function isWanted({ ruleset }: Patient): boolean {
-  return FAMILIES.some((family) => ruleset.chains[family].length > 0)
-}
+import { formatRange, isPrivate } from '../address.ts'
+import { placeName } from '../diagnostic.ts'
+import { serves } from '../nat/listeners.ts'
+import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
 
 export const serviceStopped: Check = (patient) => {
   const { running, enabled } = patient.facts.service
   const rests = enabled === undefined ? [] : [`systemctl is-enabled pvenat: ${enabled}`]
   if (!running)
-    return [
-      {
-        ...{ id: 'service-stopped', severity: isWanted(patient) ? 'error' : 'warning' },
-        finding: 'The service pvenat does not run.',
-        restsOn: ['no process that runs pvenat run', ...rests],
-        fix: ['systemctl enable --now pvenat'],
-        why: 'Changes of rules, addresses and guests are not followed, and rules that get lost are not put back.',
-      },
-    ]
-  if (enabled === undefined || enabled.startsWith('enabled')) return []
-  return [
-    {
-      ...{ id: 'service-disabled', severity: 'warning' },
-      finding: 'The service pvenat runs, but does not start at boot.',
-      restsOn: rests,
-      fix: ['systemctl enable pvenat'],
-      why: 'After the next boot there is no NAT.',
-    },
-  ]
+    return {
+      ...{ id: 'service-stopped', severity: wantedFamilies(patient).length > 0 ? 'error' : 'warning' },
+      finding: 'The service pvenat does not run.',
+      restsOn: ['no process that runs pvenat run', ...rests],
+      fix: ['systemctl enable --now pvenat'],
+      why: 'Changes of rules, addresses and guests are not followed, and rules that get lost are not put back.',
+    }
+  if (enabled === undefined || enabled.startsWith('enabled')) return undefined
+  return {
+    ...{ id: 'service-disabled', severity: 'warning' },
+    finding: 'The service pvenat runs, but does not start at boot.',
+    restsOn: rests,
+    fix: ['systemctl enable pvenat'],
+    why: 'After the next boot there is no NAT.',
+  }
 }
 
 /** The oldest versions that pvenat is tested with, and what brings newer ones. */
@@ -82,19 +76,15 @@ export const behindNat: Check = ({ view }) =>
     ]
   })
 
-export const noExternal: Check = (patient) => {
-  const { view, translation } = patient
-  if (view.network.external.length > 0 || translation.rules.length === 0) return []
-  return [
-    {
-      ...{ id: 'no-external', severity: 'error' },
-      finding:
-        'This node has no external interface: none carries a default route, and the settings name none.',
-      restsOn: ['ip route show default', `setting external = ${String(view.settings.external)}`],
-      fix: [],
-      why: 'There is nothing to forward from and nothing to leave by.',
-    },
-  ]
+export const noExternal: Check = ({ view, translation }) => {
+  if (view.network.external.length > 0 || translation.rules.length === 0) return undefined
+  return {
+    ...{ id: 'no-external', severity: 'error' },
+    finding: 'This node has no external interface: none carries a default route, and the settings name none.',
+    restsOn: ['ip route show default', `setting external = ${String(view.settings.external)}`],
+    fix: [],
+    why: 'There is nothing to forward from and nothing to leave by.',
+  }
 }
 
 /** A service of the node on a port that a forward of the administrator takes (a guest's rule is refused instead). */
@@ -102,7 +92,9 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
   const forwards = translation.rules
     .filter(({ state, kind }) => state === 'active' && kind === 'forward')
     .flatMap((rule) => rule.forwards)
-  const hidden = view.listeners.flatMap((socket) => {
+  const seen = new Set<string>()
+  return view.listeners.flatMap((socket): Finding[] => {
+    const key = `${socket.proto}/${socket.port}`
     const forward = forwards.find(
       ({ proto, ports, external, full }) =>
         !full &&
@@ -110,16 +102,10 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
         ports &&
         ports[0] <= socket.port &&
         socket.port <= ports[1] &&
-        (!socket.address || external.some((address) => sameRange(address, socket.address as typeof address))),
+        external.some((address) => serves(socket, address)),
     )
-    return forward ? [{ socket, forward }] : []
-  })
-  const seen = new Set<string>()
-  return hidden.flatMap(({ socket, forward }): Finding[] => {
-    const key = `${socket.proto}/${socket.port}`
-    if (seen.has(key)) return []
+    if (!forward || seen.has(key)) return []
     seen.add(key)
-    const { place } = forward.rule
     const owners = facts.holders.filter(({ proto, port }) => proto === socket.proto && port === socket.port)
     const commands = owners.map(({ unit, pid }) =>
       unit === undefined ? `kill ${pid}` : `systemctl disable --now ${unit}`,
@@ -127,7 +113,7 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
     return [
       {
         ...{ id: 'service-hidden', severity: 'warning' },
-        finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${place.file.replace(/^.*\//, '')}:${place.span.line} forwards that port to a guest.`,
+        finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${placeName(forward.rule.place)} forwards that port to a guest.`,
         restsOn: [`/proc/net/${socket.proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
         fix: [...new Set(commands)],
         why: 'From outside the service cannot be reached; end it, or give the forward another port.',
@@ -136,22 +122,20 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
   })
 }
 
-export const rulesInError: Check = ({ errors }) =>
-  errors === 0
-    ? []
-    : [
-        {
-          ...{ id: 'rules', severity: 'warning' },
-          finding: `${errors} ${errors === 1 ? 'error stands' : 'errors stand'} in rules that are marked NAT.`,
-          restsOn: ['pvenat check'],
-          fix: ['pvenat check'],
-          why: 'These rules do nothing; check says what to type instead.',
-        },
-      ]
+export const rulesInError: Check = ({ errors }) => {
+  if (errors === 0) return undefined
+  return {
+    ...{ id: 'rules', severity: 'warning' },
+    finding: `${errors} ${errors === 1 ? 'error stands' : 'errors stand'} in rules that are marked NAT.`,
+    restsOn: ['pvenat check'],
+    fix: ['pvenat check'],
+    why: 'These rules do nothing; check says what to type instead.',
+  }
+}
 
 export const unreadable: Check = ({ facts }) =>
   facts.unread.map((what) => ({
-    ...{ id: 'unread', severity: 'warning' as const },
+    ...{ id: 'unread', severity: 'warning' },
     finding: `Something could not be read, so nothing is said about it: ${what}`,
     restsOn: [what],
     fix: [],

@@ -1,7 +1,6 @@
 /** Whether what a guest sends comes to this node, where translations are undone. */
-import { contains, network, sameRange, type Range } from '../address.ts'
-import { gatewayCommand, quoted, withOption } from '../fixes.ts'
-import type { NatRule } from '../nat/model.ts'
+import { contains, formatRange as show, network, sameRange, type Range } from '../address.ts'
+import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import type { Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
 import {
@@ -11,7 +10,6 @@ import {
   internalAt,
   ownInterface,
   placeOf,
-  show,
   type Located,
   type World,
 } from './world.ts'
@@ -39,18 +37,17 @@ export function checkGateway(
 ): void {
   const { owned, nic } = guest
   const { family } = packet
-  const own = verb === 'sends' ? packet.source : packet.destination
+  const isSending = verb === 'sends'
   const gateway = nic.gateways[family]
   const name = guestName(guest)
   const read = `config of guest ${owned.guest.vmid} (net${nic.index})`
-  const inner = internalAt(world, own)?.address
-  const isStatic = nic.addresses[family] !== undefined
+  const inner = internalAt(world, isSending ? packet.source : packet.destination)?.address
   if (!gateway) {
-    if (owned.guest.type === 'lxc' && isStatic && family === 4)
+    if (owned.guest.type === 'lxc' && nic.addresses[family] && family === 4)
       trail.stop(
-        `${capital(name)} has no gateway, so ${verb === 'sends' ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
+        `${capital(name)} has no gateway, so ${isSending ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
         [read],
-        gatewayFix(world, guest, packet, inner, verb),
+        gatewayFix(world, guest, packet, inner, isSending),
       )
     return trail.unknown(
       `The config of ${name} names no gateway; which it uses cannot be read from the node.`,
@@ -63,23 +60,28 @@ export function checkGateway(
       `${read}: ${show(gateway)}`,
     )
   trail.stop(
-    `What ${name} ${verb} goes to ${show(gateway)}, not to this node, so ${verb === 'sends' ? 'nothing here translates it' : 'the answer is not translated back'}.`,
+    `What ${name} ${verb} goes to ${show(gateway)}, not to this node, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
     [`${read}: ${show(gateway)}`, ...(inner ? [`${show(inner)} is this node's address there`] : [])],
-    gatewayFix(world, guest, packet, inner, verb),
+    gatewayFix(world, guest, packet, inner, isSending),
   )
 }
 
+/** The node's address for a gateway, where it has one there; or, for an answer, snat=1 at the forward that led to the guest. */
 function gatewayFix(
   world: World,
-  guest: Located,
-  packet: Packet,
+  { owned, nic }: Located,
+  { family, proto, destination }: Packet,
   inner: Range | undefined,
-  verb: 'sends' | 'answers',
+  isSending: boolean,
 ): Fix {
-  const { owned, nic } = guest
   const config = world.configs.get(owned.guest.vmid) ?? ''
-  const set = inner ? [gatewayCommand(owned.guest, nic, packet.family, config, inner)] : []
-  const forward = verb === 'answers' ? forwardTo(world, packet) : undefined
+  const set = inner ? [gatewayCommand(owned.guest, nic, family, config, inner)] : []
+  const forward = world.translation.rules.find(
+    ({ state, forwards }) =>
+      !isSending &&
+      state === 'active' &&
+      forwards.some((one) => sameRange(one.inner, destination) && ['all', proto].includes(one.proto)),
+  )
   const api = forward && apiOf(world, forward)
   if (!forward || api === undefined)
     return { commands: set, instead: 'make this node the gateway of the guest' }
@@ -87,15 +89,6 @@ function gatewayFix(
     commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],
     instead: `write snat=1 into the comment of ${placeOf(forward)}, or make this node the gateway of the guest${set.map((line) => `: ${line}`).join('')}`,
   }
-}
-
-/** The active forward that leads to the inner end. */
-function forwardTo({ translation }: World, { destination, proto }: Packet): NatRule | undefined {
-  return translation.rules.find(
-    ({ state, forwards }) =>
-      state === 'active' &&
-      forwards.some((one) => sameRange(one.inner, destination) && ['all', proto].includes(one.proto)),
-  )
 }
 
 /** The network that a guest takes for its own. */

@@ -1,25 +1,22 @@
 /** Between the node and its guests: the firewall bridge, pve-firewall, the wire, and the way back. */
-import { contains, sameRange, type Range } from '../address.ts'
-import { hasChain, routeTo } from '../facts.ts'
-import { guestApi } from '../fixes.ts'
+import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
+import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/facts.ts'
+import { dotted } from '../sysctls.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
-import type { Sender } from './explain.ts'
 import { checkFilter } from './forward.ts'
 import { requireInForce } from './inforce.ts'
 import { endpoint, type Packet } from './packet.ts'
-import { guestFirewallOff, judgeGuest, type Judgement } from './pvefirewall.ts'
-import type { Fix, Trail } from './step.ts'
-import { walk, type Flow } from './walk.ts'
+import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
+import type { Trail } from './step.ts'
+import { enterBy, ruleName, walk, type Flow } from './walk.ts'
 import {
   capital,
-  firewallBridge,
   guestAt,
   guestName,
   internalAt,
   ownInterface,
-  show,
-  tapName,
   type Located,
+  type Sender,
   type World,
 } from './world.ts'
 
@@ -30,10 +27,9 @@ export function leaveGuest(
   packet: Packet,
   trail: Trail,
 ): Omit<Sender, 'guest'> {
-  const { nic } = guest
-  const bridge = nic.bridge ?? ''
+  const { index, bridge = '' } = guest.nic
   trail.pass(
-    `${capital(guestName(guest))} sends it, by net${nic.index} on ${bridge || 'no bridge'}.`,
+    `${capital(guestName(guest))} sends it, by net${index} on ${bridge || 'no bridge'}.`,
     `${show(packet.source)}: ${guest.from}`,
   )
   requireWire(world, guest, trail)
@@ -47,7 +43,7 @@ export function leaveGuest(
   return { in: dev }
 }
 
-export interface Delivery {
+interface Delivery {
   /** As the guest is to see it. */
   packet: Packet
   out: string
@@ -67,11 +63,10 @@ export function deliver(world: World, { packet, out, trail, bridged }: Delivery)
     )
   if (!guest) {
     checkNeighbour(world, destination, out, undefined, trail)
-    trail.unknown(
+    return trail.unknown(
       `No guest of this node is known to have ${show(destination)}; whether anybody has cannot be read here.`,
       'guest configs, leases, neighbours',
     )
-    return
   }
   trail.pass(
     `${show(destination)} is ${guestName(guest)}, net${guest.nic.index}.`,
@@ -82,20 +77,19 @@ export function deliver(world: World, { packet, out, trail, bridged }: Delivery)
   passGuestFirewall(world, guest, 'in', packet, trail)
   if (!bridged) checkAnswer(world, guest, packet, trail)
   trail.note(
-    `Whether ${endpoint(packet.family, destination.lo, packet.dport)} is served inside ${guestName(guest)}, and what a firewall inside it does, cannot be read from the node.`,
+    `Whether ${endpoint(destination, packet.dport)} is served inside ${guestName(guest)}, and what a firewall inside it does, cannot be read from the node.`,
     'nothing: ask from inside the guest',
   )
 }
 
 /** The guest's interface on the node: it is there while the guest runs. */
 function requireWire(world: World, guest: Located, trail: Trail): void {
-  const name = tapName(guest)
-  const link = world.facts.links.find((one) => one.name === name)
   const { type, vmid } = guest.owned.guest
-  const tool = type === 'qemu' ? 'qm' : 'pct'
+  const name = tapName(guest.owned.guest, guest.nic)
+  const link = linkOf(world.facts, name)
   if (!link)
     trail.stop(`${capital(guestName(guest))} does not run: there is no ${name}.`, ['ip addr show'], {
-      commands: [`${tool} start ${vmid}`],
+      commands: [`${type === 'qemu' ? 'qm' : 'pct'} start ${vmid}`],
     })
   if (!link.up)
     trail.stop(`The interface ${name} of ${guestName(guest)} is down.`, ['ip addr show'], {
@@ -149,43 +143,49 @@ function passGuestFirewall(
       `config of guest ${owned.guest.vmid}`,
     )
   const off = guestFirewallOff(world.view, owned)
-  const isNft = world.view.firewall === 'nftables'
-  const bridge = firewallBridge(world, guest)
-  const wire = isNft ? undefined : notOnWire(world, guest, direction, packet, bridge)
+  const bridge = linkOf(world.facts, firewallBridge(owned.guest, nic))?.name
+  const unmet = notMet(world, guest, direction, packet, bridge)
   if (bridge !== undefined && accepted(world, bridge, direction, packet, trail)) return
   if (off !== undefined)
     return trail.pass(`pve-firewall lets it pass: ${off}.`, `${owned.guest.vmid}.fw, cluster.fw`)
-  if (wire !== undefined) return trail.note(...wire)
-  if (isNft && !world.facts.nftGuests)
-    return trail.note(
-      'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.',
-      'nft list tables',
+  if (unmet !== undefined) return trail.note(...unmet)
+  const { verdict, by, restsOn, fix } = judgeGuest(world.view, owned, nic, direction, packet)
+  if (verdict === 'accept') return trail.pass(`The firewall of ${name} lets it ${direction}: ${by}.`, restsOn)
+  if (verdict === 'unknown')
+    return trail.unknown(
+      `Whether the firewall of ${name} lets it ${direction} cannot be told: ${by}.`,
+      restsOn,
     )
-  const judged = judgeGuest(world.view, owned, nic, direction, packet)
-  say(world, guest, direction, packet, judged, trail)
+  const sees = `${endpoint(packet.destination, packet.dport)} from ${show(packet.source)}`
+  trail.stop(`The firewall of ${name} does not let it ${direction}: ${by}. It sees ${sees}.`, [restsOn], fix)
 }
 
 /** Why the rules of a guest are not met although its config asks for them. */
-function notOnWire(
-  world: World,
+function notMet(
+  { view, facts }: World,
   guest: Located,
   direction: 'in' | 'out',
   { family }: Packet,
   bridge: string | undefined,
 ): [string, string] | undefined {
-  const chain = `${tapName(guest)}-${direction.toUpperCase()}`
+  if (view.firewall === 'nftables') {
+    const sentence =
+      'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.'
+    return facts.nftGuests ? undefined : [sentence, 'nft list tables']
+  }
   if (bridge === undefined)
     return [
       `The NIC has firewall=1 but no firewall bridge, so its rules are not met until ${guestName(guest)} is restarted.`,
       'ip addr show',
     ]
   const path = `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
-  if (world.facts.sysctls.get(path) === '0')
+  if (facts.sysctls.get(path) === '0')
     return [
       `Bridged packets do not meet iptables, so the rules of the guest do not count.`,
-      `${path.replaceAll('/', '.')} = 0`,
+      `${dotted(path)} = 0`,
     ]
-  if (hasChain(world.facts, family, chain)) return undefined
+  const chain = `${tapName(guest.owned.guest, guest.nic)}-${direction.toUpperCase()}`
+  if (hasChain(facts, family, chain)) return undefined
   return [
     `pve-firewall has no chain ${chain} in the kernel: the rules of the guest are not in force.`,
     'table filter in the kernel',
@@ -200,51 +200,14 @@ function accepted(
   packet: Packet,
   trail: Trail,
 ): boolean {
-  const { family, proto, source, destination, sport, dport } = packet
-  const flow: Flow = {
-    ...{ family, proto, source: source.lo, destination: destination.lo, in: bridge, out: bridge },
-    ...{ bridged: true, fwbr: direction, dnat: false },
-    ...(sport === undefined ? {} : { sport }),
-    ...(dport === undefined ? {} : { dport }),
-    original: { destination: destination.lo, ...(dport === undefined ? {} : { dport }) },
-  }
-  const zone = walk(world.ruleset, 'raw', 'PVENAT-ZONE', flow)
-  if (direction === 'out') requireInForce(world, family, 'raw', 'PVENAT-ZONE', zone, trail)
-  if (!checkFilter(world, flow, trail)) return false
-  const { hit } = walk(world.ruleset, 'filter', 'PVENAT-FORWARD', flow)
-  trail.pass(
-    'The rule has a source port, which no client sends; an accept of pvenat lets the forwarded packet in ahead of pve-firewall.',
-    `filter ${hit?.chain.name} rule ${(hit?.index ?? 0) + 1}`,
-  )
-  return true
-}
-
-function say(
-  world: World,
-  guest: Located,
-  direction: 'in' | 'out',
-  packet: Packet,
-  { verdict, by, restsOn, fix }: Judgement,
-  trail: Trail,
-): void {
-  const { owned } = guest
-  const name = guestName(guest)
-  const what = direction === 'in' ? 'let it in' : 'let it out'
-  if (verdict === 'accept')
-    return trail.pass(`The firewall of ${name} ${what.replace('let', 'lets')}: ${by}.`, restsOn)
-  if (verdict === 'unknown')
-    return trail.unknown(
-      `Whether the firewall of ${name} ${what.replace('let', 'lets')} cannot be told: ${by}.`,
-      restsOn,
+  const flow: Flow = { ...enterBy(packet, bridge), out: bridge, bridged: true, fwbr: direction }
+  if (direction === 'out')
+    requireInForce(world, packet.family, walk(world.ruleset, 'PVENAT-ZONE', flow), trail)
+  const accept = checkFilter(world, flow, trail)
+  if (accept)
+    trail.pass(
+      'The rule has a source port, which no client sends; an accept of pvenat lets the forwarded packet in ahead of pve-firewall.',
+      ruleName(accept),
     )
-  const { family, proto, dport, source, destination } = packet
-  const where = `${endpoint(family, destination.lo, dport)} from ${show(source)}`
-  const ends = direction === 'in' ? ` --source ${show(source)}` : ` --dest ${show(destination)}`
-  const ports = dport === undefined ? '' : ` --dport ${dport}`
-  const create = `pvesh create ${guestApi(world.view, owned.guest)}/rules --type ${direction} --action ACCEPT --proto ${proto}${ports}${ends} --enable 1`
-  const add: Fix = {
-    commands: [create],
-    instead: `guest ${owned.guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${dport === undefined ? '' : `, port ${dport}`}`,
-  }
-  trail.stop(`The firewall of ${name} does not ${what}: ${by}. It sees ${where}.`, [restsOn], fix ?? add)
+  return accept !== undefined
 }

@@ -1,33 +1,43 @@
 /** From routing to the interface by which a packet leaves: forwarding, the filter table, and who it is seen as. */
-import { contains, isPrivate, parseCidr, type Range } from '../address.ts'
-import { FORWARDING, forwardPolicy, routeTo, type BackendName } from '../facts.ts'
-import { sysctlCommand } from '../fixes.ts'
-import { foreignNat, mayConcern } from '../foreign.ts'
+import {
+  contains,
+  formatRange as show,
+  isPrivate,
+  parseCidr,
+  sameRange,
+  type Family,
+  type Range,
+} from '../address.ts'
+import { BACKENDS, iptables, otherBackend, saveProgram } from '../facts/backend.ts'
+import { forwardPolicy, linkOf, routeTo } from '../facts/facts.ts'
+import { sysctlCommand } from '../facts/fixes.ts'
+import { foreignNat, mayConcern } from '../facts/foreign.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
-import type { Sender } from './explain.ts'
+import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
 import type { Packet } from './packet.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
-import { walk, type Flow } from './walk.ts'
-import { addressesOn, apiOf, host, internalAt, placeOf, ruleById, show, type World } from './world.ts'
+import { ruleName, walk, type Flow, type Hit } from './walk.ts'
+import { apiOf, internalAt, isExternal, placeOf, ruleById, type Sender, type World } from './world.ts'
 
 export interface Pass {
+  /** As it was asked about. */
   packet: Packet
   sender: Sender
+  /** As it is by now. */
   flow: Flow
   trail: Trail
 }
 
 /** Returns the interface by which it leaves, and the packet as it does. */
 export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
-  const { trail } = pass
-  const destination = host(pass.flow.family, pass.flow.destination)
-  const out = routeOut(world, destination, trail)
+  const { packet, trail } = pass
+  const out = routeOut(world, pass.flow.destination, trail)
   const isNodes = pass.flow.in === undefined
   const isBack = !isNodes && out === pass.flow.in
   const flow: Flow = { ...pass.flow, out, bridged: isBack }
-  if (isBack && pass.flow.dnat && flow.destination === pass.packet.source.lo) lostLoop(world, pass)
+  if (isBack && flow.dnat && sameRange(flow.destination, packet.source)) lostLoop(world, pass)
   if (!isNodes) {
     checkForwarding(world, flow, trail)
     checkFilter(world, flow, trail)
@@ -35,17 +45,15 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   return { out, flow: leave(world, { ...pass, flow }, out) }
 }
 
-function routeOut(world: World, destination: Range, trail: Trail): string {
-  const route = routeTo(world.facts, destination)
+function routeOut({ facts }: World, destination: Range, trail: Trail): string {
+  const route = routeTo(facts, destination)
   if (route?.dev === undefined || route.type !== 'unicast')
     trail.stop(`This node has no route to ${show(destination)}.`, [
       `ip route show: ${route?.type ?? 'nothing fits'}`,
     ])
   const { dev } = route
   if (!isLoopTarget(destination)) return dev
-  const missing = [LOOP_OUT, LOOP_IN].find(
-    (name) => !world.facts.links.some((link) => link.name === name && link.up),
-  )
+  const missing = [LOOP_OUT, LOOP_IN].find((name) => !linkOf(facts, name)?.up)
   if (missing !== undefined)
     trail.stop(
       `The interface ${missing}, by which guests reach themselves, is missing or down.`,
@@ -67,11 +75,10 @@ function isLoopTarget(address: Range): boolean {
 }
 
 /** No bridge sends a frame out by the port that it came in by. */
-function lostLoop(world: World, { trail }: Pass): never {
-  const { hairpin } = world.view.settings
+function lostLoop({ view }: World, { trail }: Pass): never {
   return trail.stop(
     'The guest calls itself, and no bridge sends a frame out by the port that it came in by.',
-    [`setting hairpin = ${hairpin}`, 'nat PVENAT-PREROUTING'],
+    [`setting hairpin = ${view.settings.hairpin}`, 'nat PVENAT-PREROUTING'],
     {
       commands: [],
       instead: 'set hairpin = yes in /etc/pvenat/pvenat.conf, or let the guest use its inner address',
@@ -79,89 +86,77 @@ function lostLoop(world: World, { trail }: Pass): never {
   )
 }
 
-function checkForwarding(world: World, { family }: Flow, trail: Trail): void {
+function checkForwarding({ facts }: World, { family }: Flow, trail: Trail): void {
   const path = FORWARDING[family]
-  const value = world.facts.sysctls.get(path) ?? 'missing'
-  if (value !== '0') return
-  trail.stop(
-    `This node does not forward IPv${family} packets at all.`,
-    [`${path.replaceAll('/', '.')} = ${value}`],
-    {
-      commands: [sysctlCommand(path, 1)],
-    },
-  )
+  if (facts.sysctls.get(path) !== '0') return
+  trail.stop(`This node does not forward IPv${family} packets at all.`, [`${dotted(path)} = 0`], {
+    commands: [sysctlCommand(path, 1)],
+  })
 }
 
-/** FORWARD of the filter table, where the packet is routed or crosses a guest's firewall bridge. Returns whether our own accept decided. */
-export function checkFilter(world: World, flow: Flow, trail: Trail): boolean {
+/** FORWARD of the filter table, where the packet is routed or crosses a guest's firewall bridge. Returns our own accept if it decided. */
+export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undefined {
   const { family } = flow
-  const walked = walk(world.ruleset, 'filter', 'PVENAT-FORWARD', flow)
+  const walked = walk(world.ruleset, 'PVENAT-FORWARD', flow)
   const { hit } = walked
   const kind = hit?.rule.target.kind
-  if (kind === 'drop' || kind === 'reject') {
-    const rule = ruleById(world, hit?.rule.serves)
-    const restsOn = [
-      ...(rule ? [placeOf(rule)] : []),
-      `filter ${hit?.chain.name} rule ${(hit?.index ?? 0) + 1}`,
-    ]
-    const api = rule && apiOf(world, rule)
-    trail.stop(
-      rule
-        ? `The rule of ${placeOf(rule)} isolates this network and stops it.`
-        : 'Nothing may go round twice.',
-      restsOn,
-      api === undefined
-        ? undefined
-        : {
-            commands: [`pvesh set ${api} --enable 0`],
-            instead: `clear On at ${rule ? placeOf(rule) : 'the rule'}`,
-          },
-    )
-  }
-  requireInForce(world, family, 'filter', 'PVENAT-FORWARD', walked, trail)
-  const isOurs = kind === 'accept'
-  if (!isOurs) checkPolicy(world, flow, trail)
-  const other = world.facts.backend === 'legacy' ? 'nft' : 'legacy'
+  if (hit && (kind === 'drop' || kind === 'reject')) blocked(world, hit, trail)
+  requireInForce(world, family, walked, trail)
+  const accept = kind === 'accept' ? hit : undefined
+  if (!accept) checkPolicy(world, flow, trail)
+  const other = otherBackend(world.facts.backend)
   if (forwardPolicy(world.facts, other, family) === 'DROP')
     trail.stop(
       `The policy of FORWARD is DROP in the tables of the other backend, iptables-${other}, where pvenat has no say.`,
-      [`${saveName(other, family)}: :FORWARD DROP`],
+      [`${saveProgram(other, family)}: :FORWARD DROP`],
       { commands: [`${iptables(other, family)} -P FORWARD ACCEPT`] },
     )
-  if (flow.fwbr === undefined) noteForeign(world, flow, trail)
-  return isOurs
+  if (flow.fwbr === undefined) noteForeign(world, family, trail)
+  return accept
+}
+
+function blocked(world: World, hit: Hit, trail: Trail): never {
+  const rule = ruleById(world, hit.rule.serves)
+  if (!rule) return trail.stop('Nothing may go round twice.', [ruleName(hit)])
+  const api = apiOf(world, rule)
+  return trail.stop(
+    `The rule of ${placeOf(rule)} isolates this network and stops it.`,
+    [placeOf(rule), ruleName(hit)],
+    api === undefined
+      ? undefined
+      : { commands: [`pvesh set ${api} --enable 0`], instead: `clear On at ${placeOf(rule)}` },
+  )
 }
 
 function checkPolicy(world: World, flow: Flow, trail: Trail): void {
   const { family } = flow
   const { backend } = world.facts
   if (forwardPolicy(world.facts, backend, family) !== 'DROP') return
-  const walked = walk(world.ruleset, 'filter', 'PVENAT-PASS', flow)
+  const walked = walk(world.ruleset, 'PVENAT-PASS', flow)
   if (walked.hit?.rule.target.kind !== 'accept')
     trail.stop(
       'The policy of FORWARD is DROP, which somebody else set (Docker does), and nothing of pvenat is for this packet.',
-      [`${saveName(backend, family)}: :FORWARD DROP`],
+      [`${saveProgram(backend, family)}: :FORWARD DROP`],
       { commands: [`${iptables(backend, family)} -P FORWARD ACCEPT`] },
     )
   trail.pass(
     'The policy of FORWARD is DROP, which somebody else set (Docker does); pvenat lets this packet pass all the same.',
-    `filter ${walked.hit.chain.name} rule ${walked.hit.index + 1}`,
+    ruleName(walked.hit),
   )
-  requireInForce(world, family, 'filter', 'PVENAT-PASS', walked, trail)
+  requireInForce(world, family, walked, trail)
 }
 
 /** Rules that neither pve-firewall nor pvenat made are not followed: better said than passed over. */
-function noteForeign(world: World, { family }: Flow, trail: Trail): void {
-  for (const backend of ['legacy', 'nft'] as const) {
-    const lines = world.facts.tables[backend][family]
+function noteForeign({ facts }: World, family: Family, trail: Trail): void {
+  for (const backend of BACKENDS) {
+    const [first, ...more] = facts.tables[backend][family]
       .split('\n')
       .filter((line) => line.startsWith('-A FORWARD ') && !/ -j (PVEFW|PVENAT)-\S+$/.test(line))
-    const [first, ...more] = lines
     if (first === undefined) continue
     const others = more.length > 0 ? ` and ${more.length} more` : ''
     trail.unknown(
       `FORWARD also holds rules that are neither pve-firewall's nor pvenat's; explain does not follow them.`,
-      `${saveName(backend, family)}: ${first}${others}`,
+      `${saveProgram(backend, family)}: ${first}${others}`,
     )
   }
 }
@@ -170,68 +165,58 @@ function noteForeign(world: World, { family }: Flow, trail: Trail): void {
 function leave(world: World, pass: Pass, out: string): Flow {
   const { flow } = pass
   const trail: Trail = pass.trail
-  const walked = walk(world.ruleset, 'nat', 'PVENAT-POSTROUTING', flow)
+  const walked = walk(world.ruleset, 'PVENAT-POSTROUTING', flow)
   const { hit, returned } = walked
-  const rule = ruleById(world, (hit ?? returned)?.rule.serves)
   const at = hit ?? returned
-  const kernel = at ? [`nat ${at.chain.name} rule ${at.index + 1}`] : []
-  if (hit && (hit.rule.target.kind === 'masquerade' || hit.rule.target.kind === 'snat')) {
-    const own = hit.rule.target.kind === 'snat' ? [hit.rule.target.to] : addressesOn(world, out, flow.family)
-    // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
-    const source = flow.family === 4 ? own[0] : own.at(-1)
-    if (!source) trail.stop(`${out} has no address to masquerade behind.`, [...kernel, 'ip addr show'])
-    const why = rule
-      ? `by ${placeOf(rule)}`
-      : hit.rule.state === 'DNAT'
-        ? 'so that the answer comes back here'
-        : 'on its way round'
-    trail.pass(
-      `It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`,
-      ...(rule ? [placeOf(rule)] : []),
-      ...kernel,
-    )
-    requireInForce(world, flow.family, 'nat', 'PVENAT-POSTROUTING', walked, trail)
-    return { ...flow, source: source.lo }
+  const rule = ruleById(world, at?.rule.serves)
+  const restsOn = [...(rule ? [placeOf(rule)] : []), ...(at ? [ruleName(at)] : [])]
+  const target = hit?.rule.target
+  if (target?.kind !== 'masquerade' && target?.kind !== 'snat') {
+    requireInForce(world, flow.family, walked, trail)
+    if (isExternal(world, out) && flow.in !== undefined)
+      untranslated(world, pass, out, rule ? restsOn : undefined)
+    return flow
   }
-  requireInForce(world, flow.family, 'nat', 'PVENAT-POSTROUTING', walked, trail)
-  const isOutside = world.view.network.external.some(({ name }) => name === out)
-  if (isOutside && flow.in !== undefined)
-    untranslated(world, pass, out, rule ? [placeOf(rule), ...kernel] : undefined)
-  return flow
+  const own = target.kind === 'snat' ? [target.to] : addressesOn(world, out, flow.family)
+  // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
+  const source = flow.family === 4 ? own[0] : own.at(-1)
+  if (!source) trail.stop(`${out} has no address to masquerade behind.`, [...restsOn, 'ip addr show'])
+  const why = rule
+    ? `by ${placeOf(rule)}`
+    : hit?.rule.state === 'DNAT'
+      ? 'so that the answer comes back here'
+      : 'on its way round'
+  trail.pass(`It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`, ...restsOn)
+  requireInForce(world, flow.family, walked, trail)
+  return { ...flow, source }
+}
+
+/** The addresses of an interface of the node. */
+function addressesOn({ view, facts }: World, dev: string, family: Family): Range[] {
+  const chosen = [
+    ...view.network.external.filter(({ name }) => name === dev).flatMap(({ addresses }) => addresses),
+    ...view.network.internal.filter(({ bridge }) => bridge === dev).map(({ address }) => address),
+  ].filter((address) => address.family === family)
+  return chosen.length > 0
+    ? chosen
+    : facts.addresses.filter((one) => one.dev === dev && one.ip.family === family).map(({ ip }) => ip)
 }
 
 /** Out by an external interface with the guest's own address. */
-function untranslated(
-  world: World,
-  { flow, trail, sender }: Pass,
-  out: string,
-  exempt: string[] | undefined,
-): void {
-  const source = host(flow.family, flow.source)
-  const destination = host(flow.family, flow.destination)
+function untranslated(world: World, pass: Pass, out: string, exempt: string[] | undefined): void {
+  const { trail, flow } = pass
+  const { family, source, destination } = flow
   const foreign = foreignNat(world.facts).find(
-    (one) =>
-      one.kind === 'source' && one.family === flow.family && mayConcern(one, { source, destination, out }),
+    (one) => one.kind === 'source' && one.family === family && mayConcern(one, { source, destination, out }),
   )
   if (foreign)
     return trail.unknown(
       'A rule that is not pvenat’s may translate its source.',
-      `${saveName(foreign.backend, foreign.family)}: ${foreign.line}`,
+      `${saveProgram(foreign.backend, family)}: ${foreign.line}`,
     )
-  if (exempt)
-    return trail.pass(
-      `It leaves by ${out} with its own address ${show(source)}: that is what the exemption asks for.`,
-      ...exempt,
-    )
+  const said = `It leaves by ${out} with its own address ${show(source)}`
+  if (exempt) return trail.pass(`${said}: that is what the exemption asks for.`, ...exempt)
   if (!isPrivate(source) || internalAt(world, source) === undefined)
-    return trail.pass(`It leaves by ${out} with its own address ${show(source)}.`, 'nat PVENAT-POSTROUTING')
-  noEgress(world, { flow, trail, sender }, out)
-}
-
-export function iptables(backend: BackendName, family: 4 | 6): string {
-  return `${family === 4 ? 'iptables' : 'ip6tables'}-${backend}`
-}
-
-function saveName(backend: BackendName, family: 4 | 6): string {
-  return `${iptables(backend, family)}-save`
+    return trail.pass(`${said}.`, 'nat PVENAT-POSTROUTING')
+  noEgress(world, pass, out)
 }

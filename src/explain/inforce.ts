@@ -1,8 +1,10 @@
 /** Whether what a walk through the wanted rules rests on is what the kernel has: by jump, hash of every rule, and members of sets. */
 import type { Family } from '../address.ts'
+import type { KernelSet } from '../nat/model.ts'
+import type { InForce } from '../ruleset/inforce.ts'
+import type { Hook, Rule } from '../ruleset/model.ts'
+import { chainText, withoutMark } from '../ruleset/text.ts'
 import type { Fix, Trail } from './step.ts'
-import { HOOKS, type Rule, type Table } from '../ruleset/model.ts'
-import { chainText } from '../ruleset/text.ts'
 import type { Hit, Walked } from './walk.ts'
 import type { World } from './world.ts'
 
@@ -10,19 +12,12 @@ import type { World } from './world.ts'
 export const APPLY: Fix = { commands: ['systemctl status pvenat', 'pvenat apply'] }
 
 /** Stops the way when the walked rules are wanted but not in force. Says nothing when they are: the step before names them. */
-export function requireInForce(
-  world: World,
-  family: Family,
-  table: Table,
-  root: string,
-  walked: Walked,
-  trail: Trail,
-): void {
-  const problem = differs(world, family, table, root, walked)
+export function requireInForce(world: World, family: Family, walked: Walked, trail: Trail): void {
+  const problem = differs(world, family, walked)
   if (problem === undefined) return
   const running = world.facts.service.running ? 'pvenat.service runs' : 'pvenat.service does not run'
-  const restsOn = [`table ${table} in the kernel`, running]
-  if (!walked.hit || decides(world, family, table, root, walked.hit))
+  const restsOn = [`table ${walked.hook.table} in the kernel`, running]
+  if (!walked.hit || decides(world, family, walked.hook, walked.hit))
     return trail.unknown(
       `What is in force is not all that is wanted: ${problem}. Explain tells what is wanted; to have it in force: pvenat apply.`,
       ...restsOn,
@@ -34,68 +29,60 @@ export function requireInForce(
  * Whether the very rule that decided stands in the kernel among others than are wanted. Its hash tells of all rules before it, too, so
  * its words are compared; that is good enough for a doubt, and would not be for writing.
  */
-function decides({ inForce }: World, family: Family, table: Table, root: string, hit: Hit): boolean {
-  const saved = inForce.chains[family]
-  const hook = HOOKS.find((one) => one.table === table && one.to === root)
+function decides({ inForce }: World, family: Family, hook: Hook, hit: Hit): boolean {
+  const { own, hooks } = inForce.chains[family]
   const { name } = hit.chain
+  const leads = new RegExp(` -[jg] ${name}$`)
   const isLed =
-    name === root ||
-    [...saved.own.values()].some((rules) =>
-      rules.some(({ line }) => new RegExp(` -[jg] ${name}$`).test(line)),
-    )
+    name === hook.to || [...own.values()].some((rules) => rules.some(({ line }) => leads.test(line)))
   const wanted = wordsOf(chainText(hit.chain, family)[hit.index]?.line ?? '')
-  const isThere = saved.own.get(`${table} ${name}`)?.some(({ line }) => wordsOf(line) === wanted) ?? false
-  const hasSets = setsOf(hit.rule).every(
-    (set) => inForce.sets.get(set.name)?.entries.join() === set.entries.join(),
-  )
-  return isLed && isThere && hasSets && (!hook || saved.hooks.has(`${table} ${hook.from} ${root}`))
+  const isThere = own.get(`${hook.table} ${name}`)?.some(({ line }) => wordsOf(line) === wanted) ?? false
+  return isLed && isThere && setsOf(hit.rule).every((set) => isLoaded(set, inForce)) && hooks.has(keyOf(hook))
 }
 
 function wordsOf(line: string): string {
-  const bare = line
-    .replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
-    .replace(/\/(32|128)(?= |$)/g, '')
-  return bare.split(' ').sort().join(' ')
+  const words = withoutMark(line).replace(/\/(32|128)(?= |$)/g, '')
+  return words.split(' ').sort().join(' ')
 }
 
 /** What differs on the way of a walk, in a clause; undefined when nothing does. */
 function differs(
   { inForce, ruleset }: World,
   family: Family,
-  table: Table,
-  root: string,
-  { visited, hit }: Walked,
+  { hook, visited, hit }: Walked,
 ): string | undefined {
-  const saved = inForce.chains[family]
-  const hook = HOOKS.find((one) => one.table === table && one.to === root)
-  const isThere = saved.own.has(`${table} ${root}`)
+  const { own: saved, hooks } = inForce.chains[family]
+  const isThere = saved.has(`${hook.table} ${hook.to}`)
   // Nothing wanted, nothing there: nothing happens either way.
   if (!hit && !isThere) return undefined
-  if (hook && visited.length > 0 && !saved.hooks.has(`${table} ${hook.from} ${root}`))
-    return `there is no jump from ${hook.from} to ${root}`
+  if (visited.length > 0 && !hooks.has(keyOf(hook))) return `there is no jump from ${hook.from} to ${hook.to}`
   for (const { chain, last } of visited) {
-    const own = saved.own.get(`${table} ${chain.name}`)
+    const own = saved.get(`${hook.table} ${chain.name}`)
     if (!own) return `chain ${chain.name} is not in the kernel`
     const wanted = chainText(chain, family)
     // Rules behind the one that decided do not matter.
-    const length = last + 1
-    const at = wanted.slice(0, length).findIndex(({ hash }, i) => own[i]?.hash !== hash)
+    const at = wanted.slice(0, last + 1).findIndex(({ hash }, i) => own[i]?.hash !== hash)
     if (at >= 0) return `rule ${at + 1} of chain ${chain.name} is missing or another one`
     const whole = !hit && last === chain.rules.length - 1
     if (whole && own.length > wanted.length) return `chain ${chain.name} has more rules than are wanted`
-    const set = chain.rules
-      .slice(0, length)
-      .flatMap(setsOf)
-      .find(({ name, entries }) => {
-        const members = inForce.sets.get(name)?.entries
-        return members?.length !== entries.length || members.some((entry, i) => entry !== entries[i])
-      })
+    const sets = chain.rules.slice(0, last + 1).flatMap(setsOf)
+    const set = sets.find((one) => !isLoaded(one, inForce))
     if (set) return `ipset ${set.name} is missing or holds something else`
   }
-  if (!isThere && ruleset.chains[family].length > 0) return `chain ${root} is not in the kernel`
+  if (!isThere && ruleset.chains[family].length > 0) return `chain ${hook.to} is not in the kernel`
   return undefined
 }
 
-function setsOf({ source, destination, pair }: Rule): { name: string; entries: readonly string[] }[] {
-  return [source?.set, destination?.set, pair].flatMap((set) => (set ? [set] : []))
+/** As what is in force has it. */
+function keyOf({ table, from, to }: Hook): string {
+  return `${table} ${from} ${to}`
+}
+
+function setsOf({ source, destination, pair }: Rule): KernelSet[] {
+  return [source?.set, destination?.set, pair].flatMap((set) => set ?? [])
+}
+
+function isLoaded({ name, entries }: KernelSet, { sets }: InForce): boolean {
+  const members = sets.get(name)?.entries
+  return members?.length === entries.length && members.every((entry, i) => entry === entries[i])
 }

@@ -1,48 +1,34 @@
 /** What ends at the node itself: nobody forwards it, so why not, and is it a service of the node? */
-import { sameRange } from '../address.ts'
-import type { Sender } from './explain.ts'
-import { endpoint, type Packet } from './packet.ts'
+import { formatRange as show } from '../address.ts'
+import { hasChain } from '../facts/facts.ts'
+import { serves } from '../nat/listeners.ts'
+import type { Pass } from './forward.ts'
+import { endpoint } from './packet.ts'
 import { judgeNode } from './pvefirewall.ts'
 import { whyNoForward } from './refusal.ts'
 import type { Trail } from './step.ts'
 import type { Flow } from './walk.ts'
-import { hasChain } from '../facts.ts'
-import { quoted } from '../fixes.ts'
-import { host, show, type World } from './world.ts'
+import type { World } from './world.ts'
 
-export interface AtNode {
-  packet: Packet
-  sender: Sender
-  flow: Flow
-  trail: Trail
-}
-
-export function toNode(world: World, { packet, sender, flow, trail }: AtNode): void {
-  const { family, proto } = packet
-  const here = host(family, flow.destination)
-  const at = endpoint(family, flow.destination, flow.dport)
+export function toNode(world: World, pass: Pass): void {
+  const { flow, trail } = pass
+  const { proto, destination, dport } = flow
   const socket = world.view.listeners.find(
-    (one) =>
-      one.proto === proto &&
-      one.port === flow.dport &&
-      (one.address ? sameRange(one.address, here) : family === 4 || !one.isV4),
+    (one) => one.proto === proto && one.port === dport && serves(one, destination),
   )
-  const served = socket
-    ? `${socket.holder || 'a service of this node'} listens on ${proto} port ${flow.dport}`
-    : undefined
-  whyNoForward(world, { packet, sender, flow, trail }, served !== undefined || flow.dport === undefined)
-  if (flow.dport === undefined)
-    trail.pass(`It ends at this node itself: ${show(here)} is its own.`, 'ip addr show')
-  else if (served !== undefined) trail.pass(`It ends at this node itself: ${served}.`, '/proc/net')
+  const served = socket && `${socket.holder || 'a service of this node'} listens on ${proto} port ${dport}`
+  if (!flow.dnat) whyNoForward(world, pass, served !== undefined || dport === undefined)
+  const ends = 'It ends at this node itself'
+  if (dport === undefined) trail.pass(`${ends}: ${show(destination)} is its own.`, 'ip addr show')
+  else if (served !== undefined) trail.pass(`${ends}: ${served}.`, '/proc/net')
   else if (proto === 'udp' || proto === 'tcp')
-    trail.stop(`It ends at this node itself, and nothing listens at ${at}.`, ['/proc/net'])
-  if (sender.in === undefined) return
-  hostFirewall(world, { packet, sender, flow, trail })
+    trail.stop(`${ends}, and nothing listens at ${endpoint(destination, dport)}.`, ['/proc/net'])
+  if (flow.in !== undefined) hostFirewall(world, flow, flow.in, trail)
 }
 
-function hostFirewall(world: World, { packet, sender, trail }: AtNode): void {
-  const judged = judgeNode(world.view, sender.in ?? '', packet)
-  const isThere = world.view.firewall === 'nftables' || hasChain(world.facts, packet.family, 'PVEFW-HOST-IN')
+function hostFirewall({ view, facts }: World, flow: Flow, dev: string, trail: Trail): void {
+  const judged = judgeNode(view, dev, flow)
+  const isThere = view.firewall === 'nftables' || hasChain(facts, flow.family, 'PVEFW-HOST-IN')
   if (!judged || !isThere)
     return trail.note(
       'The firewall of the node is not in force.',
@@ -52,8 +38,5 @@ function hostFirewall(world: World, { packet, sender, trail }: AtNode): void {
   if (verdict === 'accept') return trail.pass(`The firewall of the node lets it in: ${by}.`, restsOn)
   if (verdict === 'unknown')
     return trail.unknown(`Whether the firewall of the node lets it in cannot be told: ${by}.`, restsOn)
-  const { proto, dport, source } = packet
-  const ports = dport === undefined ? '' : ` --dport ${dport}`
-  const command = `pvesh create /nodes/${quoted(world.view.node)}/firewall/rules --type in --action ACCEPT --proto ${proto}${ports} --source ${show(source)} --enable 1`
-  trail.stop(`The firewall of the node does not let it in: ${by}.`, [restsOn], fix ?? { commands: [command] })
+  trail.stop(`The firewall of the node does not let it in: ${by}.`, [restsOn], fix)
 }

@@ -1,6 +1,6 @@
 /** The packet that is asked about, and its form on the command line: PROTO SRC[:PORT] DST[:PORT]. */
-import { formatIp, parseIp, type Family, type Range } from '../address.ts'
-import { ICMP, WITH_PORTS } from '../nat/template.ts'
+import { formatRange, parseIp, type Family, type Range } from '../address.ts'
+import { ICMP, protocolName, WITH_PORTS, WITHOUT_PORTS } from '../nat/template.ts'
 
 export interface Packet {
   family: Family
@@ -8,23 +8,13 @@ export interface Packet {
   proto: string
   source: Range
   /** Undefined: whatever a client takes. */
-  sport?: number
+  sport?: number | undefined
   destination: Range
   /** Undefined for protocols without ports. */
-  dport?: number
+  dport?: number | undefined
 }
 
-/** As rules name them, by what people type. */
-const NAMES: Readonly<Record<string, string>> = {
-  ...{ '1': 'icmp', '6': 'tcp', '17': 'udp', '47': 'gre', '50': 'esp', '51': 'ah', '58': 'icmpv6' },
-  ...{ '132': 'sctp', 'ipv6-icmp': 'icmpv6', ipencap: '4', ipip: '94', ipv6: '41' },
-}
-const KNOWN: ReadonlySet<string> = new Set([...WITH_PORTS, ...ICMP, 'esp', 'ah', 'gre', '4', '94', '41'])
-
-/** The name that rules use for a protocol. */
-function protocolName(text: string): string {
-  return NAMES[text] ?? text
-}
+const KNOWN: ReadonlySet<string> = new Set([...WITH_PORTS, ...ICMP, ...WITHOUT_PORTS])
 
 /** Reads the three words; a sentence says what is wrong with them. */
 export function parsePacket(words: readonly string[]): Packet | string {
@@ -38,15 +28,12 @@ export function parsePacket(words: readonly string[]): Packet | string {
   const { family } = source.ip
   if (family !== destination.ip.family) return `'${from}' and '${to}' are of different families`
   const proto = ICMP.has(name) ? (family === 4 ? 'icmp' : 'icmpv6') : name
+  const [sport, dport] = [source.port, destination.port]
   const hasPorts = WITH_PORTS.has(proto)
-  if (hasPorts && destination.port === undefined)
-    return `${proto} needs a port: ${proto} ${from} ${withPort(destination.ip)}`
-  if (!hasPorts && (destination.port ?? source.port) !== undefined) return `${proto} has no ports`
-  return {
-    ...{ family, proto, source: source.ip, destination: destination.ip },
-    ...(source.port === undefined ? {} : { sport: source.port }),
-    ...(destination.port === undefined ? {} : { dport: destination.port }),
-  }
+  if (hasPorts && dport === undefined)
+    return `${proto} needs a port: ${proto} ${from} ${endpoint(destination.ip, 80)}`
+  if (!hasPorts && (dport ?? sport) !== undefined) return `${proto} has no ports`
+  return { family, proto, source: source.ip, sport, destination: destination.ip, dport }
 }
 
 /** Where clients take their ports from, on every system of today. */
@@ -68,13 +55,9 @@ function parseEnd(text: string): { ip: Range; port?: number } | undefined {
   return port >= 1 && port <= 65535 ? { ip, port } : undefined
 }
 
-function withPort({ family, lo }: Range): string {
-  return endpoint(family, lo, 80)
-}
-
 /** `10.0.0.1:80`, `[fd00::1]:80`, or the bare address without a port. */
-export function endpoint(family: Family, address: bigint, port: number | undefined): string {
-  const text = formatIp(family, address)
+export function endpoint(address: Range, port: number | undefined): string {
+  const text = formatRange(address)
   if (port === undefined) return text
-  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
+  return address.family === 6 ? `[${text}]:${port}` : `${text}:${port}`
 }

@@ -2,11 +2,13 @@
  * What pve-firewall makes of a new packet: a guest's rules, or the node's, in the order in which it compiles them (pve-firewall
  * Firewall.pm), first match wins. `unknown` when a rule on the way says what pvenat cannot read.
  */
-import { formatRange, sameRange, type Range } from '../address.ts'
-import { guestApi } from '../fixes.ts'
+import { formatRange as show, sameRange, type Range } from '../address.ts'
+import { fileName, placeName } from '../diagnostic.ts'
+import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import type { Nic } from '../guest/model.ts'
 import { resolveAddresses, type NameScope } from '../nat/match.ts'
+import { holds } from '../nat/sources.ts'
 import { templates, type Template } from '../nat/template.ts'
 import { CLUSTER_FW, guestFw, hostFw, type OwnedGuest, type View } from '../nat/view.ts'
 import { isOn } from '../nat/marked.ts'
@@ -19,7 +21,7 @@ export interface Judgement {
   by: string
   /** `107.fw:9`. */
   restsOn: string
-  /** Where another rule would not help. */
+  /** Of a `drop`. */
   fix?: Fix
 }
 
@@ -52,15 +54,21 @@ export function judgeGuest(
   const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
   if (direction === 'in' && isBlacklisted(view, packet)) return blacklisted(packet)
   const filter = `ipfilter-net${nic.index}`
+  const api = guestApi(view, guest)
   if (direction === 'out' && !maySend(owned, nic, filter, own, packet))
     return {
-      ...drop(`ipset ${filter} does not hold the source`, short(file)),
-      fix: admit(`${guestApi(view, guest)}/ipset`, filter, fw.ipset.has(filter), packet.source),
+      ...{ verdict: 'drop', by: `ipset ${filter} does not hold the source`, restsOn: fileName(file) },
+      fix: admit(`${api}/ipset`, filter, fw.ipset.has(filter), packet.source),
     }
-  const verdict = firstMatch(view, placed(view, fw, file, own), direction, `net${nic.index}`, packet)
-  if (verdict) return verdict
   const key = direction === 'in' ? 'policy_in' : 'policy_out'
-  return policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), short(file))
+  const judged =
+    firstMatch(view, placed(view, fw, file, own), direction, `net${nic.index}`, packet) ??
+    policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), fileName(file))
+  const { proto, dport } = packet
+  const port = dport === undefined ? '' : `, port ${dport}`
+  return withRule(judged, api, direction, packet, {
+    instead: `guest ${guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${port}`,
+  })
 }
 
 /** Ports of the node that pve-firewall opens to its ipset `management` by itself. */
@@ -80,19 +88,38 @@ export function judgeNode(view: View, iface: string, packet: Packet): Judgement 
   const names: NameScope = { cluster, sdnSets: view.sdnSets }
   if (isBlacklisted(view, packet)) return blacklisted(packet)
   const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
-  const verdict = firstMatch(view, rules, 'in', iface, packet)
-  if (verdict) return verdict
-  const { proto, dport } = packet
-  if (proto === 'tcp' && MANAGEMENT.some(([lo, hi]) => lo <= (dport ?? 0) && (dport ?? 0) <= hi)) {
-    if (setVerdict('+dc/management', names, packet.source) === true)
-      return { verdict: 'accept', by: 'ipset management of the datacenter', restsOn: short(CLUSTER_FW) }
-    return {
-      verdict: 'unknown',
-      by: 'pve-firewall opens this port to the network of the node by itself, and which that is follows from the name of the node',
-      restsOn: 'pve-firewall localnet',
-    }
+  const judged =
+    firstMatch(view, rules, 'in', iface, packet) ??
+    judgeManagement(names, packet) ??
+    policy('policy_in', cluster.options['policy_in'] ?? 'DROP', fileName(CLUSTER_FW))
+  return withRule(judged, `/nodes/${quoted(node)}/firewall`, 'in', packet)
+}
+
+function judgeManagement(names: NameScope, { proto, dport, source }: Packet): Judgement | undefined {
+  if (proto !== 'tcp' || dport === undefined || !MANAGEMENT.some((range) => inPorts(range, dport)))
+    return undefined
+  if (setVerdict('+dc/management', names, source) === true)
+    return { verdict: 'accept', by: 'ipset management of the datacenter', restsOn: fileName(CLUSTER_FW) }
+  return {
+    verdict: 'unknown',
+    by: 'pve-firewall opens this port to the network of the node by itself, and which that is follows from the name of the node',
+    restsOn: 'pve-firewall localnet',
   }
-  return policy('policy_in', cluster.options['policy_in'] ?? 'DROP', short(CLUSTER_FW))
+}
+
+/** With a rule that would let it through: the GUI puts new ones above all others. */
+function withRule(
+  judged: Judgement,
+  api: string,
+  direction: Direction,
+  { proto, dport, source, destination }: Packet,
+  more: Pick<Fix, 'instead'> = {},
+): Judgement {
+  if (judged.verdict !== 'drop') return judged
+  const ports = dport === undefined ? '' : ` --dport ${dport}`
+  const end = direction === 'in' ? `--source ${show(source)}` : `--dest ${show(destination)}`
+  const command = `pvesh create ${api}/rules --type ${direction} --action ACCEPT --proto ${proto}${ports} ${end} --enable 1`
+  return { ...judged, fix: { commands: [command], ...more } }
 }
 
 function isBlacklisted({ cluster, sdnSets }: View, { source }: Packet): boolean {
@@ -100,8 +127,9 @@ function isBlacklisted({ cluster, sdnSets }: View, { source }: Packet): boolean 
 }
 
 function blacklisted({ source }: Packet): Judgement {
-  const instead = `take ${formatRange(source)} out of the ipset blacklist of the datacenter`
-  return { ...drop('ipset blacklist of the datacenter', short(CLUSTER_FW)), fix: { commands: [], instead } }
+  const set = 'ipset blacklist of the datacenter'
+  const fix: Fix = { commands: [], instead: `take ${show(source)} out of the ${set}` }
+  return { verdict: 'drop', by: set, restsOn: fileName(CLUSTER_FW), fix }
 }
 
 /**
@@ -125,7 +153,7 @@ function maySend(
 /** Puts an address into a set of a guest, which is made if it is not there. */
 function admit(api: string, set: string, isThere: boolean, address: Range): Fix {
   const make = isThere ? [] : [`pvesh create ${api} --name ${set}`]
-  return { commands: [...make, `pvesh create ${api}/${set} --cidr ${formatRange(address)}`] }
+  return { commands: [...make, `pvesh create ${api}/${set} --cidr ${show(address)}`] }
 }
 
 /** Whether a set that may not exist holds the address; undefined when there is none. */
@@ -133,11 +161,7 @@ function setVerdict(name: string, names: NameScope, source: Range): boolean | un
   const found = resolveAddresses(name, names, { file: '', span: { line: 0, from: 0, to: 0 } })
   if ('code' in found) return found.code === 'set-empty' ? false : undefined
   const match = found[source.family]
-  return match !== undefined && (match.ranges === 'any' || match.ranges.some((one) => holds(one, source)))
-}
-
-function holds({ lo, hi }: Range, address: Range): boolean {
-  return lo <= address.lo && address.lo <= hi
+  return match !== undefined && holds(match, source)
 }
 
 /** The rules of a file in order, groups unfolded where they are pulled in. */
@@ -164,7 +188,7 @@ function firstMatch(
     if (one.rule.type !== direction || (one.iface !== undefined && one.iface !== iface)) continue
     const is = concerns(one, packet, view)
     if (is === 'no') continue
-    const restsOn = `${short(one.file)}:${one.rule.span.line}`
+    const restsOn = placeName({ file: one.file, span: one.rule.span })
     const { action, macro } = one.rule
     const by = `rule ${direction.toUpperCase()} ${macro === undefined ? action : `${macro}(${action})`}`
     if (is === 'unknown')
@@ -185,7 +209,7 @@ function concerns({ rule, file, names }: Placed, packet: Packet, view: View): 'y
     const found = resolveAddresses(text, names, place)
     if (!('code' in found)) {
       const match = found[packet.family]
-      if (!match || (match.ranges !== 'any' && !match.ranges.some((one) => holds(one, address)))) return 'no'
+      if (!match || !holds(match, address)) return 'no'
     } else if (['address-unsupported', 'limit'].includes(found.code)) isKnown = false
     // A name that leads nowhere: pve-firewall leaves the rule out.
     else return 'no'
@@ -203,15 +227,7 @@ function fits({ proto, dports, sports, icmpType }: Template, packet: Packet): bo
   return inside(dports, packet.dport) && inside(sports, packet.sport)
 }
 
-function drop(by: string, restsOn: string): Judgement {
-  return { verdict: 'drop', by, restsOn }
-}
-
 function policy(key: string, value: string | number, restsOn: string): Judgement {
   const by = `no rule is for it, and ${key} is ${value}`
   return { verdict: value === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
-}
-
-function short(file: string): string {
-  return file.replace(/^.*\//, '')
 }

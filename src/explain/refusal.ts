@@ -1,17 +1,16 @@
 /** Why nothing translates a packet: the rule that looks as if it should, and what keeps it from doing so. */
-import { contains, sameRange, type Range } from '../address.ts'
+import { formatRange as show, sameRange } from '../address.ts'
 import { word } from '../diagnostic.ts'
-import { guestApi, ruleAt } from '../fixes.ts'
+import { guestApi, ruleAt } from '../facts/fixes.ts'
 import type { PortRange } from '../nat/comment.ts'
 import { isOn } from '../nat/marked.ts'
-import type { Match, NatRule } from '../nat/model.ts'
+import type { NatRule } from '../nat/model.ts'
+import { holds } from '../nat/sources.ts'
 import { templates } from '../nat/template.ts'
-import type { AtNode } from './node.ts'
+import type { Pass } from './forward.ts'
 import { endpoint, inPorts, type Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
-import type { Flow } from './walk.ts'
-import type { Sender } from './explain.ts'
-import { apiOf, guestName, host, placeOf, show, type World } from './world.ts'
+import { apiOf, asTyped, guestName, isExternal, placeOf, type Sender, type World } from './world.ts'
 
 /** A reason, and how good it is: a lower rank is nearer to what was wanted. */
 interface Refusal {
@@ -25,25 +24,22 @@ interface Refusal {
  * Stops the way at the rule that names the port and does not forward it; goes on when none does. While a service of the node
  * is `served` there, only says so: the packet does arrive somewhere.
  */
-export function whyNoForward(world: World, { packet, sender, flow, trail }: AtNode, served: boolean): void {
+export function whyNoForward(world: World, { packet, sender, flow, trail }: Pass, served: boolean): void {
   const reasons = world.translation.rules.flatMap((rule) => refusalOf(world, rule, packet, sender) ?? [])
   const [best] = reasons.sort((a, b) => a.rank - b.rank)
   if (best) {
     if (served) return trail.note(best.sentence, ...best.restsOn)
     trail.stop(best.sentence, best.restsOn, best.fix)
   }
-  const at = endpoint(packet.family, flow.destination, flow.dport)
-  trail.note(`No rule that is marked NAT claims ${at}/${packet.proto}.`, 'pvenat list')
+  const at = endpoint(flow.destination, flow.dport)
+  trail.note(`No rule that is marked NAT claims ${at}/${flow.proto}.`, 'pvenat list')
 }
 
 /** Rules that ask for the same port and got nothing of it. */
 export function noteBeaten(world: World, packet: Packet, winner: NatRule, trail: Trail): void {
   for (const rule of world.translation.rules) {
     if (rule === winner || rule.state !== 'conflict' || !asksFor(world, rule, packet)) continue
-    trail.note(
-      `${placeOf(rule)} asks for it, too, and is beaten: ${rule.reason}.`,
-      `${placeOf(rule)}: ${rule.comment}`,
-    )
+    trail.note(`${placeOf(rule)} asks for it, too, and is beaten: ${rule.reason}.`, asTyped(rule))
   }
 }
 
@@ -56,15 +52,15 @@ function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender):
   if (rule.state !== 'active')
     return {
       rank: 1,
-      sentence: `${at} asks for ${what}, but it is ${stateWord(rule)}: ${rule.reason}.`,
-      restsOn: [`${at}: ${rule.comment}`],
+      sentence: `${at} asks for ${what}, but it is ${STATE_WORDS[rule.state]}: ${rule.reason}.`,
+      restsOn: [asTyped(rule)],
       ...fixFor(world, rule),
     }
   if (rule.kind === 'exempt')
     return {
       rank: 2,
       sentence: `${at} says that ${what} is not forwarded.`,
-      restsOn: [`${at}: ${rule.comment}`],
+      restsOn: [asTyped(rule)],
     }
   const open = forwards.filter((one) =>
     one.external.some((address) => sameRange(address, packet.destination)),
@@ -76,7 +72,7 @@ function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender):
     return {
       rank: 4,
       sentence: `${at} forwards ${what} at ${have || 'no address of this family'} only.`,
-      restsOn: [`${at}: ${rule.comment}`],
+      restsOn: [asTyped(rule)],
     }
   }
   const heard = open.filter((one) => holds(one.source, packet.source))
@@ -86,13 +82,12 @@ function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender):
       sentence: `${at} forwards ${what} for ${rule.source} only, and ${show(packet.source)} is not in that.`,
       restsOn: [`${at}: source ${rule.source}`],
     }
-  const isOutside = world.view.network.external.some(({ name }) => name === sender.in)
   const { hairpin } = world.view.settings
-  if (!isOutside && (hairpin === 'no' || heard.every((one) => !one.hairpin)))
+  if (!isExternal(world, sender.in) && (hairpin === 'no' || heard.every((one) => !one.hairpin)))
     return {
       rank: 1,
       sentence: `${at} forwards ${what} for what comes from outside only.`,
-      restsOn: hairpin === 'no' ? ['setting hairpin = no'] : [`${at}: ${rule.comment}`],
+      restsOn: hairpin === 'no' ? ['setting hairpin = no'] : [asTyped(rule)],
     }
   if (rule.reason !== '') return { rank: 3, sentence: `${at}: ${rule.reason}.`, restsOn: [at] }
   return undefined
@@ -104,19 +99,16 @@ function otherProtocol(rule: NatRule, packet: Packet): Refusal | undefined {
   )
   if (rule.state !== 'active' || others.length === 0) return undefined
   const protos = [...new Set(others.map(({ proto }) => proto))].join(', ')
-  const at = placeOf(rule)
-  const sentence = `${at} forwards port ${packet.dport} for ${protos}, not for ${packet.proto}.`
-  return { rank: 5, sentence, restsOn: [`${at}: ${rule.comment}`] }
+  const sentence = `${placeOf(rule)} forwards port ${packet.dport} for ${protos}, not for ${packet.proto}.`
+  return { rank: 5, sentence, restsOn: [asTyped(rule)] }
 }
 
-function stateWord({ state }: NatRule): string {
-  return {
-    active: 'active',
-    inactive: 'not in force',
-    error: 'in error',
-    conflict: 'beaten',
-    quarantined: 'refused by the kernel',
-  }[state]
+const STATE_WORDS: Readonly<Record<NatRule['state'], string>> = {
+  active: 'active',
+  inactive: 'not in force',
+  error: 'in error',
+  conflict: 'beaten',
+  quarantined: 'refused by the kernel',
 }
 
 /** Whether a rule is about the port, translated or not. */
@@ -140,10 +132,6 @@ function hasPort(one: { proto: string; ports?: PortRange }, packet: Packet): boo
   return !one.ports || (packet.dport !== undefined && inPorts(one.ports, packet.dport))
 }
 
-function holds({ ranges }: Match, address: Range): boolean {
-  return ranges === 'any' || ranges.some((range) => contains(range, address))
-}
-
 /** What to do about a rule that is not in force: its own switch, those above it, or what its diagnostic proposes. */
 function fixFor(world: World, rule: NatRule): { fix?: Fix } {
   const { view, translation } = world
@@ -156,8 +144,7 @@ function fixFor(world: World, rule: NatRule): { fix?: Fix } {
       ? { fix: { commands, instead: `tick On at ${placeOf(rule)} and set Firewall to Yes in the options` } }
       : {}
   }
-  const told = translation.diagnostics.map((one) => ({ one, words: word(one) }))
-  const { help } = told.find(({ words }) => words.message === rule.reason)?.words ?? {}
+  const { help } = translation.diagnostics.map(word).find(({ message }) => message === rule.reason) ?? {}
   return { fix: { commands: ['pvenat check'], ...(help === undefined ? {} : { instead: help }) } }
 }
 
@@ -178,24 +165,20 @@ function switches({ view }: World, { scope }: NatRule): string[] {
 }
 
 /** A guest's packet on its way out that nothing translates. */
-export function noEgress(
-  world: World,
-  { flow, trail, sender }: { flow: Flow; trail: Trail; sender: Sender },
-  out: string,
-): never {
-  const source = host(flow.family, flow.source)
+export function noEgress(world: World, { flow, trail, sender }: Pass, out: string): never {
+  const { family, source } = flow
   const asleep = world.translation.rules.find(
     (rule) =>
       rule.kind === 'egress' &&
       rule.state !== 'active' &&
       rule.egresses.some(
-        (one) => one.family === flow.family && one.out.includes(out) && holds(one.source, source),
+        (one) => one.family === family && one.out.includes(out) && holds(one.source, source),
       ),
   )
   if (asleep)
     return trail.stop(
-      `${placeOf(asleep)} would translate it, but it is ${stateWord(asleep)}: ${asleep.reason}.`,
-      [`${placeOf(asleep)}: ${asleep.comment}`],
+      `${placeOf(asleep)} would translate it, but it is ${STATE_WORDS[asleep.state]}: ${asleep.reason}.`,
+      [asTyped(asleep)],
       fixFor(world, asleep).fix,
     )
   const { guest } = sender
@@ -204,8 +187,7 @@ export function noEgress(
     `Nothing translates its source, so it would leave by ${out} as ${show(source)}, and no answer finds its way back to a private address.`,
     ['nat PVENAT-POSTROUTING', 'pvenat list'],
     {
-      commands:
-        api === undefined ? [] : [`pvesh create ${api} --type out --action ACCEPT --comment NAT --enable 1`],
+      commands: api ? [`pvesh create ${api} --type out --action ACCEPT --comment NAT --enable 1`] : [],
       instead: `${guest ? guestName(guest) : 'Datacenter'} > Firewall > Add: direction out, action ACCEPT, comment NAT`,
     },
   )

@@ -2,21 +2,17 @@
  * Walks one new packet through chains of the ruleset, rule by rule, as the kernel would: explain reads the very rules that are
  * loaded, not the NAT rules a second time, and so cannot disagree with them.
  */
-import { formatIp, type Family } from '../address.ts'
-import type { KernelSet, Match } from '../nat/model.ts'
-import type { Chain, Rule, Ruleset, Table } from '../ruleset/model.ts'
-import { inPorts } from './packet.ts'
+import { contains, formatRange } from '../address.ts'
+import { isInterface } from '../facts/foreign.ts'
+import type { KernelSet } from '../nat/model.ts'
+import { holds } from '../nat/sources.ts'
+import { HOOKS, type Chain, type Hook, type Root, type Rule, type Ruleset } from '../ruleset/model.ts'
+import { inPorts, type Packet } from './packet.ts'
 
 /** A packet on one pass through the node. */
-export interface Flow {
-  family: Family
-  proto: string
-  source: bigint
-  destination: bigint
-  sport?: number
-  dport?: number
+export interface Flow extends Packet {
   /** The interface by which it comes; undefined for the node's own. */
-  in?: string
+  in: string | undefined
   out?: string
   /** In and out by ports of the same bridge. */
   bridged: boolean
@@ -25,7 +21,13 @@ export interface Flow {
   /** Its destination was translated in this pass. */
   dnat: boolean
   /** As the client sent it. */
-  original: { destination: bigint; dport?: number }
+  original: Pick<Packet, 'destination' | 'dport'>
+}
+
+/** The beginning of a pass: nothing has been translated. */
+export function enterBy(packet: Packet, dev: string | undefined): Flow {
+  const { destination, dport } = packet
+  return { ...packet, in: dev, bridged: false, dnat: false, original: { destination, dport } }
 }
 
 /** A rule that decided. */
@@ -36,7 +38,14 @@ export interface Hit {
   rule: Rule
 }
 
+/** `nat PVENAT-DNAT rule 3`. */
+export function ruleName({ chain, index }: Hit): string {
+  return `${chain.table} ${chain.name} rule ${index + 1}`
+}
+
 export interface Walked {
+  /** Where it began. */
+  hook: Hook
   /** Undefined: no rule of ours decided, and the packet goes on. */
   hit?: Hit
   /** The rule that sent it back without a verdict: an exemption. */
@@ -46,10 +55,11 @@ export interface Walked {
 }
 
 /** Walks a chain and those that it leads to. A chain that does not exist decides nothing. */
-export function walk(ruleset: Ruleset, table: Table, name: string, flow: Flow): Walked {
-  const chains = new Map(ruleset.chains[flow.family].map((chain) => [`${chain.table} ${chain.name}`, chain]))
-  const walked: Walked = { visited: [] }
-  const end = walkChain(chains, table, name, flow, walked)
+export function walk(ruleset: Ruleset, root: Root, flow: Flow): Walked {
+  const hook = HOOKS.find(({ to }) => to === root) as Hook
+  const ofTable = ruleset.chains[flow.family].filter(({ table }) => table === hook.table)
+  const walked: Walked = { hook, visited: [] }
+  const end = walkChain(new Map(ofTable.map((chain) => [chain.name, chain])), root, flow, walked)
   if (end) walked[end.rule.target.kind === 'return' ? 'returned' : 'hit'] = end
   return walked
 }
@@ -57,18 +67,17 @@ export function walk(ruleset: Ruleset, table: Table, name: string, flow: Flow): 
 /** The rule that ends the walk: one with a verdict, or the `return` that left this chain. */
 function walkChain(
   chains: ReadonlyMap<string, Chain>,
-  table: Table,
   name: string,
   flow: Flow,
   walked: Walked,
 ): Hit | undefined {
-  const chain = chains.get(`${table} ${name}`)
+  const chain = chains.get(name)
   if (!chain) return undefined
   for (const [index, rule] of chain.rules.entries()) {
     if (!matches(rule, flow)) continue
     const { target } = rule
     if (target.kind === 'jump') {
-      const end = walkChain(chains, table, target.chain, flow, walked)
+      const end = walkChain(chains, target.chain, flow, walked)
       if (end && end.rule.target.kind !== 'return') {
         walked.visited.push({ chain, last: index })
         return end
@@ -78,7 +87,7 @@ function walkChain(
     }
     walked.visited.push({ chain, last: index })
     // What a goto leads to returns to where this chain was jumped from.
-    if (target.kind === 'goto') return walkChain(chains, table, target.chain, flow, walked)
+    if (target.kind === 'goto') return walkChain(chains, target.chain, flow, walked)
     return { chain, index, rule }
   }
   walked.visited.push({ chain, last: chain.rules.length - 1 })
@@ -87,11 +96,11 @@ function walkChain(
 
 /** Whether all conditions of a rule hold. Every one is named, so that a new one cannot be passed over. */
 function matches(rule: Rule, flow: Flow): boolean {
-  const holds: { [K in keyof Required<Rule>]: () => boolean } = {
+  const conditions: { [K in keyof Required<Rule>]: () => boolean } = {
     in: () => isInterface(rule.in, flow.in),
     out: () => isInterface(rule.out, flow.out),
-    source: () => inMatch(rule.source, flow.source),
-    destination: () => inMatch(rule.destination, flow.destination),
+    source: () => !rule.source || holds(rule.source, flow.source),
+    destination: () => !rule.destination || holds(rule.destination, flow.destination),
     pair: () => inPairs(rule.pair, rule.sides, flow),
     sides: () => true,
     proto: () => rule.proto === flow.proto,
@@ -106,22 +115,14 @@ function matches(rule: Rule, flow: Flow): boolean {
       !!rule.originalPorts &&
       flow.original.dport !== undefined &&
       inPorts(rule.originalPorts, flow.original.dport),
-    originalDestination: () => inMatch(rangeMatch(rule), flow.original.destination),
+    originalDestination: () =>
+      !!rule.originalDestination && contains(rule.originalDestination, flow.original.destination),
     routed: () => !flow.bridged,
     bridged: () => rule.bridged === flow.fwbr,
     target: () => true,
     serves: () => true,
   }
-  return (Object.keys(rule) as (keyof Rule)[]).every((key) => holds[key]())
-}
-
-function rangeMatch({ originalDestination }: Rule): Match {
-  return originalDestination ? { ranges: [originalDestination] } : { ranges: 'any' }
-}
-
-function inMatch(match: Match | undefined, address: bigint): boolean {
-  if (!match || match.ranges === 'any') return true
-  return match.ranges.some(({ lo, hi }) => lo <= address && address <= hi)
+  return (Object.keys(rule) as (keyof Rule)[]).every((key) => conditions[key]())
 }
 
 function inPairs(set: KernelSet | undefined, sides: Rule['sides'], flow: Flow): boolean {
@@ -130,11 +131,7 @@ function inPairs(set: KernelSet | undefined, sides: Rule['sides'], flow: Flow): 
       ? [flow.source, flow.sport]
       : [sides === 'dst,dst' ? flow.destination : flow.source, flow.dport]
   if (!set || port === undefined) return false
-  return set.entries.includes(`${formatIp(flow.family, address)},${flow.proto}:${port}`)
-}
-
-function isInterface(pattern = '', name = ''): boolean {
-  return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
+  return set.entries.includes(`${formatRange(address)},${flow.proto}:${port}`)
 }
 
 function inState(state: Rule['state'], { dnat }: Flow): boolean {

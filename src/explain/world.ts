@@ -1,8 +1,10 @@
 /** What explain judges by, and who is who in it. */
-import { contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
-import { ruleApi } from '../fixes.ts'
-import type { NodeFacts } from '../facts.ts'
+import { contains, sameRange, type Range } from '../address.ts'
+import { placeName } from '../diagnostic.ts'
+import type { NodeFacts } from '../facts/facts.ts'
+import { ruleApi } from '../facts/fixes.ts'
 import { SOURCE_NAMES, type Nic } from '../guest/model.ts'
+import { label } from '../nat/inner.ts'
 import type { NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { InternalNetwork, OwnedGuest, View } from '../nat/view.ts'
@@ -20,15 +22,21 @@ export interface World {
   configs: ReadonlyMap<number, string>
 }
 
-/** One NIC of a guest of this node. */
-export interface Plug {
+/** The NIC of a guest of this node that has an address. */
+export interface Located {
   owned: OwnedGuest
   nic: Nic
+  /** Who told that it is the guest's. */
+  from: string
 }
 
-export interface Located extends Plug {
-  /** Who told that the address is the guest's. */
-  from: string
+/** By which way a packet comes. */
+export interface Sender {
+  /** Undefined for the node's own. */
+  in?: string
+  guest?: Located
+  /** It crosses this bridge and is not routed at all. */
+  bridged?: string
 }
 
 /** The guest that has an address, and why it is believed to. */
@@ -57,29 +65,24 @@ export function internalAt({ view }: World, address: Range): InternalNetwork | u
   return view.network.internal.find(({ network }) => contains(network, address))
 }
 
-export function externalAt({ view }: World, address: Range): string | undefined {
-  return view.network.external.find(({ networks }) => networks.some((one) => contains(one, address)))?.name
-}
-
-/** The interface next to the guest, as Proxmox VE names it. */
-export function tapName({ owned, nic }: Plug): string {
-  return `${owned.guest.type === 'qemu' ? 'tap' : 'veth'}${owned.guest.vmid}i${nic.index}`
-}
-
-/** The guest's own bridge on the wire, between it and the node's: there are the hooks of pve-firewall. */
-export function firewallBridge({ facts }: World, { owned, nic }: Plug): string | undefined {
-  const name = `fwbr${owned.guest.vmid}i${nic.index}`
-  return facts.links.some((link) => link.name === name) ? name : undefined
+/** Whether an interface leads outside. */
+export function isExternal({ view }: World, dev: string | undefined): boolean {
+  return view.network.external.some(({ name }) => name === dev)
 }
 
 /** `guest 107 (db)`. */
-export function guestName({ owned: { guest } }: Plug): string {
-  return `guest ${guest.vmid} (${guest.name})`
+export function guestName({ owned: { guest } }: Located): string {
+  return `guest ${label(guest)}`
 }
 
 /** `107.fw:9`. */
 export function placeOf({ place }: NatRule): string {
-  return `${place.file.replace(/^.*\//, '')}:${place.span.line}`
+  return placeName(place)
+}
+
+/** What a rule asks for, as what a step rests on. */
+export function asTyped(rule: NatRule): string {
+  return `${placeOf(rule)}: ${rule.comment}`
 }
 
 export function ruleById({ translation }: World, id: string | undefined): NatRule | undefined {
@@ -90,23 +93,6 @@ export function ruleById({ translation }: World, id: string | undefined): NatRul
 export function apiOf({ view }: World, { place }: NatRule): string | undefined {
   return ruleApi(view, place.file, place.span.line)
 }
-
-/** The addresses of an interface of the node. */
-export function addressesOn({ view, facts }: World, dev: string, family: Family): Range[] {
-  const chosen = [
-    ...view.network.external.filter(({ name }) => name === dev).flatMap(({ addresses }) => addresses),
-    ...view.network.internal.filter(({ bridge }) => bridge === dev).map(({ address }) => address),
-  ].filter((address) => address.family === family)
-  return chosen.length > 0
-    ? chosen
-    : facts.addresses.filter((one) => one.dev === dev && one.ip.family === family).map(({ ip }) => ip)
-}
-
-export function host(family: Family, address: bigint): Range {
-  return { family, lo: address, hi: address }
-}
-
-export const show = formatRange
 
 export function capital(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1)

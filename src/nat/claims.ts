@@ -4,7 +4,7 @@
  * the others. What is granted never overlaps, so the order of the rendered rules means nothing.
  */
 import { sameRange, type Family, type Range } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { diagnose, placeName, type Diagnostic } from '../diagnostic.ts'
 import { label } from './inner.ts'
 import type { PortRange } from './comment.ts'
 import { makeGranted, type Granted } from './granted.ts'
@@ -101,7 +101,7 @@ export function reportLosses(losses: readonly Loss[]): Diagnostic[] {
 
 /** `105.fw:7 (guest 105 (plain))`: where the winner stands. */
 export function describe({ place, scope }: NatRule): string {
-  const line = `${place.file.replace(/^.*\//, '')}:${place.span.line}`
+  const line = placeName(place)
   return scope.kind === 'guest' ? `${line} (guest ${label(scope.guest)})` : line
 }
 

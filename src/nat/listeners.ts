@@ -1,5 +1,5 @@
 /** Listening sockets, from /proc/net/{tcp,tcp6,udp,udp6}. */
-import type { Range } from '../address.ts'
+import { sameRange, type Range } from '../address.ts'
 
 export interface Socket {
   proto: 'tcp' | 'udp'
@@ -33,6 +33,11 @@ export function parseListeners(tables: SocketTables): Socket[] {
       .flatMap((line) => parseLine(line, proto))
       .filter(({ port }) => proto === 'tcp' || port < lo || port > hi),
   )
+}
+
+/** Whether a service can be called at an address. */
+export function serves({ address, isV4 }: Socket, at: Range): boolean {
+  return address ? sameRange(address, at) : at.family === 4 || !isV4
 }
 
 function parseLine(line: string, proto: 'tcp' | 'udp'): Socket[] {

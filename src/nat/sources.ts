@@ -1,5 +1,5 @@
 /** Clients of forwards, compared: the same, or with some in common. Sets of tens of thousands of networks are compared often. */
-import { formatRange, type Range } from '../address.ts'
+import { contains, formatRange, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { Match } from './model.ts'
 
@@ -16,6 +16,11 @@ export function sourceKey({ ranges }: Match): string {
   const key = shortHash(ranges.map(formatRange).sort().join())
   keyOf.set(ranges, key)
   return key
+}
+
+/** Whether an address is one of them. */
+export function holds({ ranges }: Match, address: Range): boolean {
+  return ranges === 'any' || ranges.some((range) => contains(range, address))
 }
 
 /** Whether any client is in both. */

@@ -19,6 +19,11 @@ export const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp'])
 export const WITHOUT_PORTS: ReadonlySet<string> = new Set(['esp', 'ah', 'gre', '4', '94', '41'])
 export const ICMP: ReadonlySet<string> = new Set(['icmp', 'icmpv6'])
 
+/** The word for a protocol that is used in rules. */
+export function protocolName(text: string): string {
+  return PROTOCOLS[text] ?? text
+}
+
 /** Numbers and aliases of /etc/protocols → the word that is used in rules. IPIP is 94 to PVE's macro, 4 to most of the world. */
 const PROTOCOLS: Readonly<Record<string, string>> = {
   ...{
@@ -37,9 +42,8 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
 /** The templates of a valid rule for one family, in the macro's own order; empty when rule or macro are of the other one. */
 export function templates(rule: FwRule, family: Family, services: ReadonlyMap<string, number>): Template[] {
   return expandMacro(rule, family).map((match) => {
-    const proto = match.proto ?? ''
     const template: Template = {
-      proto: PROTOCOLS[proto] ?? proto,
+      proto: protocolName(match.proto ?? ''),
       dports: ports(match.dport, services),
       sports: ports(match.sport, services),
     }

@@ -3,18 +3,10 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { release } from 'node:os'
 import { FAMILIES, type Family } from '../address.ts'
-import {
-  hasPolicyRouting,
-  parseLinks,
-  parseNeighbours,
-  parseRoutes,
-  READ_SYSCTLS,
-  type BackendName,
-  type NodeFacts,
-  type PortHolder,
-} from '../facts.ts'
+import { READ_SYSCTLS, type NodeFacts, type PortHolder } from '../facts/facts.ts'
+import { hasPolicyRouting, parseLinks, parseNeighbours, parseRoutes } from '../facts/iproute.ts'
 import type { Socket } from '../nat/listeners.ts'
-import { saveProgram, type Backend } from './backend.ts'
+import { saveProgram, type Backend } from '../facts/backend.ts'
 import { run } from './exec.ts'
 import { serviceState } from './unit.ts'
 
@@ -31,7 +23,7 @@ export async function readFacts(
     return code === 0 ? stdout : ''
   }
   const [addr, v4, v6, rules, neigh, legacy, nft, nftTables] = await Promise.all([
-    text('ip', '-j', '-d', 'addr', 'show'),
+    text('ip', '-j', 'addr', 'show'),
     text('ip', '-j', '-4', 'route', 'show'),
     text('ip', '-j', '-6', 'route', 'show'),
     text('ip', '-j', 'rule', 'show'),
@@ -59,7 +51,7 @@ export async function readFacts(
 type ReadText = (file: string, ...args: string[]) => Promise<string>
 
 /** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
-async function saves(backend: BackendName, text: ReadText): Promise<Record<Family, string>> {
+async function saves(backend: Backend, text: ReadText): Promise<Record<Family, string>> {
   const [v4 = '', v6 = ''] = await Promise.all(
     FAMILIES.map((family) => {
       const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'

@@ -1,5 +1,5 @@
 /** Programs that tell when something changed in the kernel. */
-import type { Backend } from './backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import { hold, type Held } from './exec.ts'
 
 const RESTART_MS = 5000

@@ -6,7 +6,7 @@ import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
-import { restoreProgram, type Backend } from './backend.ts'
+import { restoreProgram, type Backend } from '../facts/backend.ts'
 
 /**
  * The lock of iptables-legacy belongs to the machine, not to the namespace. A trial that held it would make pve-firewall's update

@@ -1,6 +1,6 @@
 /** Removes every trace from the kernel: own chains, hooks and sets of both backends, and switched sysctls. */
 import { isEmpty, makePlan, NOTHING, type Plan } from '../ruleset/plan.ts'
-import { otherBackend, type Backend } from './backend.ts'
+import { otherBackend, type Backend } from '../facts/backend.ts'
 import { realKernel } from './kernel.ts'
 import { readState } from './state.ts'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { FAMILIES, type Family } from '../address.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty, planText, toText, type TextRuleset } from '../ruleset/plan.ts'
-import type { Backend } from './backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import { realKernel } from './kernel.ts'
 import { readState, writeState, writeWhole } from './state.ts'
 

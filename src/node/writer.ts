@@ -1,7 +1,7 @@
 /** Who else writes rules just now: asked only when somebody fights us, for it costs a look each few milliseconds. */
 import { readFile, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Backend } from './backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import { hold, isOwn } from './exec.ts'
 
 const LOCK = '/run/xtables.lock'

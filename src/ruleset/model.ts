@@ -15,10 +15,19 @@ export type Table = (typeof TABLES)[number]
 
 export const KERNEL_CHAINS: readonly string[] = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 
+/** Our chain at each hook. */
+export type Root =
+  | 'PVENAT-ZONE'
+  | 'PVENAT-FORWARD'
+  | 'PVENAT-PASS'
+  | 'PVENAT-PREROUTING'
+  | 'PVENAT-OUTPUT'
+  | 'PVENAT-POSTROUTING'
+
 export interface Hook {
   table: Table
   from: string
-  to: string
+  to: Root
   /** Stands at the end of the kernel chain, not first. */
   last?: true
 }

@@ -8,6 +8,11 @@ import type { Chain, Rule, Target } from './model.ts'
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
 export const MARK = 'pvenat:'
 
+/** A rule as people read it: the hash is for machines. */
+export function withoutMark(line: string): string {
+  return line.replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
+}
+
 /** A rule as it is sent, and the hash by which it is known when it is read back (iptables-save spells rules its own way). */
 export interface RuleText {
   hash: string

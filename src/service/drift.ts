@@ -4,7 +4,7 @@
  * set, of which nobody tells: each second. The loop between the interfaces: by events of the network. The rest (a member of
  * a set put in the place of another one, an event that was lost) is found when everything is compared, see `isSure`.
  */
-import type { Backend } from '../node/backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import { monitorRules, type Monitor } from '../node/monitor.ts'
 
 const TICK_MS = 1000

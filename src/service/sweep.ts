@@ -1,5 +1,5 @@
 /** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */
-import { otherBackend, type Backend } from '../node/backend.ts'
+import { otherBackend, type Backend } from '../facts/backend.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import type { Journal } from './journal.ts'
 

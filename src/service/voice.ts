@@ -1,7 +1,7 @@
 /** What the service says in the journal: each event in one line, once when it comes and once when it is over. */
 import { explainFailure } from '../commands/failure.ts'
 import type { Applied } from '../node/apply.ts'
-import type { Backend } from '../node/backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import { findWriter } from '../node/writer.ts'
 import type { StaleFile } from '../read.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
@@ -9,6 +9,7 @@ import { describeRow, type RowChange } from '../show/changes.ts'
 import type { Located } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
 import { whereCell } from '../show/table.ts'
+import { dotted } from '../sysctls.ts'
 import type { Fight } from './fight.ts'
 import { sayDiagnostics, type Journal } from './journal.ts'
 
@@ -58,7 +59,7 @@ export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend
       return diagnostics.size === 0 ? 'in step' : `in step; ${diagnostics.size} to look at: pvenat check`
     },
     applied({ plan, sysctls, endedFlows }, changes, isRepair, tookMs) {
-      for (const path of sysctls) journal.info(`switched on ${path.replaceAll('/', '.')}`)
+      for (const path of sysctls) journal.info(`switched on ${dotted(path)}`)
       if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
       if (isEmpty(plan)) return
       if (isRepair) return putBack(plan)

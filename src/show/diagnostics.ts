@@ -1,7 +1,7 @@
 /** Diagnostics as a person or a program reads them. Line and column are computed here and nowhere else. */
 import { isAbsolute, join } from 'node:path'
 import { columnsOf, head, tail } from './columns.ts'
-import { word, type Diagnostic, type Severity } from '../diagnostic.ts'
+import { SEVERITIES, word, type Diagnostic, type Severity } from '../diagnostic.ts'
 
 /** Bytes (latin1) of the files that diagnostics point into, by the path that they use. */
 export type Sources = ReadonlyMap<string, string>
@@ -103,8 +103,7 @@ export function renderDiagnostics(
 
 function summary(located: readonly Located[]): string {
   const count = (severity: Severity): number => located.filter((one) => one.severity === severity).length
-  return (['error', 'warning', 'info'] as const)
-    .map((severity) => [count(severity), severity] as const)
+  return SEVERITIES.map((severity) => [count(severity), severity] as const)
     .filter(([n]) => n > 0)
     .map(([n, severity]) => `${n} ${severity}${n > 1 && severity !== 'info' ? 's' : ''}`)
     .join(', ')

@@ -1,5 +1,7 @@
 /** A plan as a person reads it: what becomes of the NAT rules, and what would change in the kernel, chain by chain. */
 import { isEmpty, type Change, type Plan } from '../ruleset/plan.ts'
+import { withoutMark } from '../ruleset/text.ts'
+import { dotted } from '../sysctls.ts'
 import { renderRowChanges, type RowChange } from './changes.ts'
 
 export interface PlanShown {
@@ -13,7 +15,7 @@ export interface PlanShown {
 /** In the administrator's terms as far as they are known; with `isVerbose` and without a past in the kernel's. */
 export function renderPlan({ plan, sysctls, rules }: PlanShown, isVerbose: boolean): string {
   if (isEmpty(plan) && sysctls.length === 0) return 'everything is in force\n'
-  const switched = sysctls.map((path) => `switch on ${path.replaceAll('/', '.')}\n`).join('')
+  const switched = sysctls.map((path) => `switch on ${dotted(path)}\n`).join('')
   const kernel = renderChanges(plan.changes)
   if (!rules)
     return `what was in force before is not remembered, so in the kernel's terms:\n${kernel}${switched}`
@@ -48,8 +50,8 @@ export function renderChanges(changes: readonly Change[]): string {
   return changes
     .map((change) => {
       const { removed, added } = change
-      const gone = removed.map(strip)
-      const come = added.map(strip)
+      const gone = removed.map(withoutMark)
+      const come = added.map(withoutMark)
       const lines = [
         ...gone.filter((line) => !come.includes(line)).map((line) => `  - ${line}`),
         ...come.filter((line) => !gone.includes(line)).map((line) => `  + ${line}`),
@@ -57,9 +59,4 @@ export function renderChanges(changes: readonly Change[]): string {
       return [headline(change), ...lines, ''].join('\n')
     })
     .join('')
-}
-
-/** The hash is for machines. */
-function strip(line: string): string {
-  return line.replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
 }

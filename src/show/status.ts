@@ -1,5 +1,6 @@
 /** How the node is: what `pvenat status` prints and the service publishes. */
 import { formatRange } from '../address.ts'
+import { worstFirst } from '../diagnostic.ts'
 import type { State } from '../nat/model.ts'
 import { isOn } from '../nat/marked.ts'
 import type { FirewallMode } from '../nat/view.ts'
@@ -208,8 +209,7 @@ function actions({ inStep, degraded }: Status, isRunning: boolean | undefined): 
 
 function problemLines(diagnostics: Status['diagnostics'], paint: Paint): string[] {
   if (diagnostics.length === 0) return []
-  const rank = { error: 0, warning: 1, info: 2 }
-  const sorted = [...diagnostics].sort((a, b) => rank[a.severity] - rank[b.severity])
+  const sorted = [...diagnostics].sort(worstFirst)
   const more = sorted.length - MAX_SHOWN
   return [
     '',

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { parseIp, type Range } from '../../src/address.ts'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { Finding, Patient } from '../../src/doctor/finding.ts'
-import { configEdit, quoted, withOption } from '../../src/fixes.ts'
-import { foreignNat } from '../../src/foreign.ts'
+import { configEdit, quoted, withOption } from '../../src/facts/fixes.ts'
+import { foreignNat } from '../../src/facts/foreign.ts'
 import type { View } from '../../src/nat/view.ts'
 import { FACTS, worldAt } from '../explain/world.ts'
 
@@ -121,9 +121,9 @@ test('foreign rules with anything in their comments are read by their conditions
     '',
   ].join('\n')
   const found = foreignNat({ tables: { ...FACTS.tables, legacy: { 4: save, 6: '' } } })
-  expect(found.map(({ kind, chain, ports, more }) => ({ kind, chain, ports, more }))).toEqual([
-    { kind: 'destination', chain: 'PREROUTING', ports: [[80, 80]], more: true },
-    { kind: 'source', chain: 'POSTROUTING', ports: undefined, more: false },
+  expect(found.map(({ kind, chain, ports }) => ({ kind, chain, ports }))).toEqual([
+    { kind: 'destination', chain: 'PREROUTING', ports: [[80, 80]] },
+    { kind: 'source', chain: 'POSTROUTING', ports: undefined },
   ])
 })
 

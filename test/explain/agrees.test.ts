@@ -40,7 +40,7 @@ function wrong(world: World, packet: Packet): string {
   const said = `${JSON.stringify({ packet, verdict, to, port, seenAs })}\n${gets}\n${text}`
   if (verdict !== 'pass') return gets === 'stopped' ? '' : said
   const isTranslated = to !== packet.destination
-  const at = endpoint(ip(to).family, ip(to).lo, port)
+  const at = endpoint(ip(to), port)
   if (isTranslated && !text.includes(`sends it to ${at}`)) return said
   if (isTranslated && INNER.includes(to) && gets !== 'through') return said
   if (!isTranslated && text.includes('The forward of')) return said

@@ -1,7 +1,7 @@
 // What explain says rests on what was read, and what could not be read it says.
 import { expect, test } from 'vitest'
 import { explain } from '../../src/explain/explain.ts'
-import { parsePacket, type Packet } from '../../src/explain/packet.ts'
+import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
 import type { World } from '../../src/explain/world.ts'
 import { parseListeners } from '../../src/nat/listeners.ts'
@@ -76,14 +76,30 @@ test('what is dropped before the rules is not mended by a rule', () => {
   })
 })
 
-test('a service that listens for IPv4 alone serves no IPv6', () => {
-  const world = worldAt(new Map([['firewall/cluster.fw', CLUSTER]]))
+/** With a service on 0.0.0.0:8006. */
+function serving(world: World): World {
   const line =
     '   0: 00000000:1F46 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1'
   const listeners = parseListeners({ tcp: [`header\n${line}\n`], udp: [], range: undefined })
-  const served = { ...world, view: { ...world.view, listeners } }
+  return { ...world, view: { ...world.view, listeners } }
+}
+
+test('a service that listens for IPv4 alone serves no IPv6', () => {
+  const world = worldAt(new Map([['firewall/cluster.fw', CLUSTER]]))
+  const served = serving(world)
   expect(asked(served, 'tcp 198.51.100.7 203.0.113.2:8006').gets).toBe('through')
   expect(sentences(asked(served, 'tcp 2001:db8:51::7 [2001:db8:113::2]:8006'))).toContain(
     'nothing listens at',
   )
+})
+
+test('what a forward sends to the node itself meets its firewall as it is by then', () => {
+  const rules = 'IN ACCEPT -p tcp -dport 8006 # NAT 18006 to=10.10.10.1\nIN ACCEPT -p tcp -dport 8006\n'
+  const files = new Map([['firewall/cluster.fw', `[OPTIONS]\nenable: 1\n[RULES]\n${rules}`]])
+  const world = worldAt(files, {
+    tables: { ...FACTS.tables, legacy: { 4: '*filter\n:PVEFW-HOST-IN - [0:0]\n', 6: '' } },
+  })
+  const explained = asked(serving(world), 'tcp 198.51.100.7 203.0.113.2:18006')
+  expect(sentences(explained)).not.toContain('No rule that is marked NAT')
+  expect(sentences(explained)).toContain('lets it in: rule IN ACCEPT')
 })

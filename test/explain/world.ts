@@ -1,7 +1,7 @@
 /** The node of the tracer as explain sees it: everything that is wanted is in force, every guest runs and has this node as its gateway. */
 import { parseCidr, parseIp, type Range } from '../../src/address.ts'
 import type { World } from '../../src/explain/world.ts'
-import type { NodeFacts } from '../../src/facts.ts'
+import type { NodeFacts } from '../../src/facts/facts.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import type { InForce, SavedTables } from '../../src/ruleset/inforce.ts'
@@ -29,7 +29,7 @@ export const FACTS: NodeFacts = {
       `${kind === 'qemu' ? 'tap' : 'veth'}${vmid}i0`,
       ...(firewall ? [`fwbr${vmid}i0`] : []),
     ]),
-  ].map((name) => ({ name, kind: '', master: '', mac: '', up: true })),
+  ].map((name) => ({ name, up: true })),
   addresses: INTERFACES.flatMap(({ name, addresses }) =>
     addresses.map((own) => ({ dev: name, ip: parseIp(bare(own)) as Range })),
   ),

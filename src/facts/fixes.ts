@@ -1,8 +1,9 @@
 /** Commands that mend things, as lines for a shell. Whatever a user typed is quoted whole. */
-import { formatRange, type Family, type Range } from './address.ts'
-import type { FwFile, FwRule } from './fw/model.ts'
-import type { Guest, Nic } from './guest/model.ts'
-import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
+import { formatRange, type Family, type Range } from '../address.ts'
+import type { FwFile, FwRule } from '../fw/model.ts'
+import type { Guest, Nic } from '../guest/model.ts'
+import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
+import { dotted } from '../sysctls.ts'
 
 /** One word of a shell line, whatever is in it. */
 export function quoted(text: string): string {
@@ -10,7 +11,7 @@ export function quoted(text: string): string {
 }
 
 export function sysctlCommand(path: string, value: string | number): string {
-  return `sysctl -w ${path.replaceAll('/', '.')}=${value}`
+  return `sysctl -w ${dotted(path)}=${value}`
 }
 
 /** The path of a guest's firewall in the API. */

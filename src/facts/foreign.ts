@@ -1,0 +1,91 @@
+/** NAT rules that are not pvenat's, as the save programs print them. */
+import { FAMILIES, overlap, parseRange, type Family, type Range } from '../address.ts'
+import type { PortRange } from '../nat/comment.ts'
+import { OWN_CHAIN } from '../ruleset/model.ts'
+import { BACKENDS, type Backend } from './backend.ts'
+import type { NodeFacts } from './facts.ts'
+
+/** What a packet must have, as far as pvenat reads it. Undefined: anything. */
+export interface Conditions {
+  source?: Range | undefined
+  destination?: Range | undefined
+  out?: string | undefined
+  proto?: string | undefined
+  ports?: readonly PortRange[] | undefined
+}
+
+/** A condition that begins with `!`, or that pvenat does not read, counts as none: what the rule takes is no more than it says. */
+export interface ForeignNat extends Conditions {
+  backend: Backend
+  family: Family
+  chain: string
+  /** `-A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`. */
+  line: string
+  kind: 'destination' | 'source'
+}
+
+const TARGETS: Readonly<Record<string, ForeignNat['kind']>> = {
+  ...{ DNAT: 'destination', REDIRECT: 'destination', NETMAP: 'destination' },
+  ...{ SNAT: 'source', MASQUERADE: 'source' },
+}
+
+/** Every rule of a nat table that translates and is not pvenat's, of both backends and families. */
+export function foreignNat({ tables }: Pick<NodeFacts, 'tables'>): ForeignNat[] {
+  return BACKENDS.flatMap((backend) =>
+    FAMILIES.flatMap((family) =>
+      natLines(tables[backend][family]).flatMap((line) => parseLine(line, backend, family)),
+    ),
+  )
+}
+
+function natLines(text: string): string[] {
+  const table = text.split(/^\*/m).find((part) => part.startsWith('nat\n')) ?? ''
+  return table.split('\n').filter((line) => line.startsWith('-A '))
+}
+
+function parseLine(line: string, backend: Backend, family: Family): ForeignNat[] {
+  // A comment may hold anything; it is no condition.
+  const words = line.replace(/ -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/, '').split(' ')
+  const chain = words[1] ?? ''
+  const kind = TARGETS[words[words.indexOf('-j') + 1] ?? '']
+  if (!kind || OWN_CHAIN.test(chain)) return []
+  const value = (name: string): string | undefined => {
+    const at = words.indexOf(name)
+    return at < 0 || words[at - 1] === '!' ? undefined : words[at + 1]
+  }
+  const range = (name: string): Range | undefined => parseRange(value(name) ?? '')
+  return [
+    {
+      ...{ backend, family, chain, line, kind, source: range('-s'), destination: range('-d') },
+      ...{ out: value('-o'), proto: value('-p') },
+      ports: (value('--dport') ?? value('--dports'))?.split(',').map(portRange),
+    },
+  ]
+}
+
+function portRange(text: string): PortRange {
+  const [lo = 0, hi = lo] = text.split(':').map(Number)
+  return [lo, hi]
+}
+
+/** Whether a rule may concern packets from, to and by these; what either does not name is anything. */
+export function mayConcern(rule: Conditions, packet: Conditions): boolean {
+  const apart = <T>(one: T | undefined, other: T | undefined, meet: (a: T, b: T) => boolean): boolean =>
+    one !== undefined && other !== undefined && !meet(one, other)
+  return !(
+    apart(rule.source, packet.source, overlap) ||
+    apart(rule.destination, packet.destination, overlap) ||
+    apart(rule.out, packet.out, isInterface) ||
+    apart(rule.proto, packet.proto, (a, b) => a === b) ||
+    apart(rule.ports, packet.ports, (a, b) => a.some((one) => b.some((other) => meets(one, other))))
+  )
+}
+
+function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
+  return lo <= to && from <= hi
+}
+
+/** Whether an interface is one of those that `-i` and `-o` name; `+` at the end stands for anything. */
+export function isInterface(pattern = '', name = ''): boolean {
+  return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
+}
