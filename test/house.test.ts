@@ -14,7 +14,15 @@ const importsOf = (file: string): { names: string; from: string; type: boolean }
     }),
   )
 
-const PURE_FOLDERS = ['src/fw', 'src/guest', 'src/nat', 'src/ruleset', 'src/facts', 'src/explain', 'src/doctor']
+const PURE_FOLDERS = [
+  'src/fw',
+  'src/guest',
+  'src/nat',
+  'src/ruleset',
+  'src/facts',
+  'src/explain',
+  'src/doctor',
+]
 const PURE_FILES = [
   'address',
   'diagnostic',
