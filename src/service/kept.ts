@@ -1,5 +1,5 @@
 /** What the service put into force last, to be kept so whatever others do and whether or not the files can be read. */
-import { FAMILIES, type Family } from '../address.ts'
+import { FAMILIES } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { WatchedKernel } from '../node/kernel.ts'
 import { parseSave, type InForce } from '../ruleset/inforce.ts'
@@ -15,8 +15,8 @@ export interface Kept {
   fingerprint: string
   /** What was in force when it was read last, and that was as it should be. */
   inForce: InForce
-  /** The last glance that showed nothing else. */
-  glanced?: Record<Family, string> | undefined
+  /** The hash of the last glance that showed nothing else. */
+  glanced?: string | undefined
 }
 
 /** Puts back what is missing of it; returns what that was. */
@@ -30,7 +30,8 @@ export async function keepInForce(kept: Kept): Promise<Plan> {
 export async function areRulesDrifted(kept: Kept): Promise<boolean> {
   const { kernel, ruleset, inForce, glanced } = kept
   const now = await kernel.glance()
-  if (glanced && FAMILIES.every((family) => now[family] === glanced[family])) return false
+  const hash = shortHash(now[4] + now[6])
+  if (glanced === hash) return false
   const chains = { 4: parseSave(now[4]), 6: parseSave(now[6]) }
   const hasPolicy = FAMILIES.some(
     (family) =>
@@ -38,7 +39,7 @@ export async function areRulesDrifted(kept: Kept): Promise<boolean> {
       chains[family].drops !== ruleset.chains[family].some(({ name }) => name === 'PVENAT-PASS'),
   )
   const isOther = hasPolicy || !isEmpty(makePlan(ruleset, { chains, sets: inForce.sets }))
-  if (!isOther) kept.glanced = now
+  if (!isOther) kept.glanced = hash
   return isOther
 }
 

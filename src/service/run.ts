@@ -28,6 +28,7 @@ import { makeJournal, type Journal } from './journal.ts'
 import { makeNotify } from './notify.ts'
 import { makePublisher, readList, type Publisher } from './publish.ts'
 import { makeQuarantine, type Quarantine } from './quarantine.ts'
+import { makeRest } from './rest.ts'
 import { sweepOther } from './sweep.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
 import { makeVoice, type Voice } from './voice.ts'
@@ -64,6 +65,7 @@ interface Memory {
   /** What is to be in force, and the kernel that it was given to. */
   kept: Kept | undefined
   fight: Fight
+  rest: () => void
   troubles: Troubles
   voice: Voice
   publisher: Publisher
@@ -97,6 +99,7 @@ export async function runCommand({ io, paths }: Context): Promise<number> {
       intervalMs: 5000,
       kept: undefined,
       fight,
+      rest: makeRest(),
       troubles: makeTroubles(journal),
       voice: makeVoice(journal, fight, () => memory.backend ?? 'legacy'),
       publisher: makePublisher(paths, await readList(paths.runDir), journal.warning),
@@ -243,6 +246,7 @@ async function applyLook(
     await saveInForce(paths.stateDir, backend, ruleset, sysctls).catch((error: Error) =>
       journal.warning(`cannot save what is in force for the next boot: ${error.message}`),
     )
+  if (!isSame) memory.rest()
   memory.quarantine.note(applied.quarantined)
   memory.sightings = applied.outcome.view.sightings
   const sources = sourcesOf(looked)

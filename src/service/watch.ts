@@ -12,24 +12,24 @@ export interface Watch {
   close(): Promise<void>
 }
 
+/** Half a save: of the GUI, and of pmxcfs. */
+const PASSING = /\.tmp\.\d+$|\.fuse_hidden/
+
 /** Calls `hint` for each event at the files that matter. Errors of the watcher are no errors of the service. */
 export function watchFiles({ pveDir, node, config }: Paths, hint: () => void): Watch {
-  const own = join(pveDir, 'nodes', node)
-  const files = [
-    join(pveDir, 'firewall'),
-    join(pveDir, 'pvenat.conf'),
-    own,
-    join(pveDir, 'sdn'),
-    LEARNT_FOLDERS.leases,
-    config,
-  ]
-  const watcher = watch(files, {
+  const single = [join(pveDir, 'pvenat.conf'), config]
+  const folders = ['firewall', join('nodes', node), 'sdn'].map((folder) => join(pveDir, folder))
+  const watcher = watch([...folders, LEARNT_FOLDERS.leases, ...single], {
     ignoreInitial: true,
     usePolling: false,
     depth: 1,
-    ignored: (path) => /\.tmp\.\d+$|\/\.fuse_hidden/.test(path),
+    // A folder tells of the files in it: thousands of watches, one a file, would tell the same.
+    ignored: (path, stats) => PASSING.test(path) || (stats?.isFile() === true && !single.includes(path)),
   })
   watcher.on('all', hint).on('error', hint)
+  watcher.on('raw', (_event, name) => {
+    if (!PASSING.test(name)) hint()
+  })
   const versions = watchVersions(pveDir, hint)
   return {
     close: async () => {

@@ -1,0 +1,59 @@
+// Events of files: each save is hinted at, from the folder alone, and half a save is not.
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { watchFiles, type Watch } from '../../src/service/watch.ts'
+
+let root: string
+let watch: Watch
+const hint = vi.fn()
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'pvenat-watch-'))
+  for (const folder of ['firewall', 'nodes/pve1/qemu-server'])
+    await mkdir(join(root, folder), { recursive: true })
+  await writeFile(join(root, 'firewall/105.fw'), 'before')
+  const paths = { pveDir: root, node: 'pve1', config: join(root, 'own.conf'), stateDir: root, runDir: root }
+  watch = watchFiles(paths, hint)
+  // It is there from the first event that it tells.
+  await vi.waitFor(async () => {
+    await writeFile(join(root, 'firewall/1.fw'), '')
+    await writeFile(join(root, 'nodes/pve1/qemu-server/1.conf'), '')
+    expect(hint.mock.calls.length).toBeGreaterThan(1)
+  })
+  await quiet()
+})
+afterEach(async () => {
+  await watch.close()
+  await rm(root, { recursive: true })
+})
+
+/** Until no event has come for a while. */
+async function quiet(): Promise<void> {
+  for (let before = -1; before !== hint.mock.calls.length;) {
+    before = hint.mock.calls.length
+    await new Promise((resolve) => setTimeout(resolve, 150))
+  }
+  hint.mockClear()
+}
+
+test.each([
+  ['a guest’s firewall written in place', 'firewall/105.fw'],
+  ['a new one', 'firewall/106.fw'],
+  ['a guest’s config', 'nodes/pve1/qemu-server/105.conf'],
+  ['the host’s firewall', 'nodes/pve1/host.fw'],
+  ['the settings', 'own.conf'],
+])('%s', async (_, file) => {
+  await writeFile(join(root, file), 'after')
+  await vi.waitFor(() => expect(hint).toHaveBeenCalled())
+})
+
+test('a save by rename is hinted at when it is whole', async () => {
+  const temporary = join(root, 'firewall/105.fw.tmp.4711')
+  await writeFile(temporary, 'after')
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  expect(hint).not.toHaveBeenCalled()
+  await rename(temporary, join(root, 'firewall/105.fw'))
+  await vi.waitFor(() => expect(hint).toHaveBeenCalled())
+})
