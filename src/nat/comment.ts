@@ -16,6 +16,8 @@ export interface Endpoint {
   ports?: PortRange[]
 }
 
+type OptionName = 'if' | 'to' | 'full' | 'snat' | 'hairpin'
+
 export interface NatComment {
   endpoint?: Endpoint
   if?: string
@@ -24,17 +26,7 @@ export interface NatComment {
   snat: boolean
   hairpin: boolean
   /** Where words stand, for diagnostics about what they ask for. `all` is the word NAT. */
-  places: {
-    all: Place
-    endpoint?: Place
-    ports?: Place
-    address?: Place
-    if?: Place
-    to?: Place
-    full?: Place
-    snat?: Place
-    hairpin?: Place
-  }
+  places: { all: Place } & Partial<Record<'endpoint' | 'ports' | 'address' | OptionName, Place>>
   /** A comment with errors is not translated. */
   problems: Diagnostic[]
 }
@@ -54,12 +46,43 @@ const MAX_COMMENT_CHARS = 2048
 const MAX_RANGES = 100
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
 
-const OPTIONS: Record<string, { directions: Direction[]; expected: string }> = {
-  if: { directions: ['in', 'out'], expected: 'the name of an external interface' },
-  to: { directions: ['in'], expected: 'one address' },
-  full: { directions: ['in'], expected: '0 or 1' },
-  snat: { directions: ['in'], expected: '0 or 1' },
-  hairpin: { directions: ['in'], expected: '0 or 1' },
+interface Option {
+  directions: Direction[]
+  expected: string
+  /** Whether the value is one. */
+  set: (comment: NatComment, value: string) => boolean
+}
+
+const OPTIONS: Record<OptionName, Option> = {
+  if: {
+    directions: ['in', 'out'],
+    expected: 'the name of an external interface',
+    set: (comment, value) => NAME.test((comment.if = value)),
+  },
+  to: {
+    directions: ['in'],
+    expected: 'one address',
+    set(comment, value) {
+      const address = parseIp(value.replace(/^\[(.*)\]$/, '$1'))
+      if (address) comment.to = address
+      return address !== undefined
+    },
+  },
+  full: flag('full'),
+  snat: flag('snat'),
+  hairpin: flag('hairpin'),
+}
+
+function flag(name: 'full' | 'snat' | 'hairpin'): Option {
+  const set = (comment: NatComment, value: string): boolean => {
+    comment[name] = value === '1'
+    return value === '0' || value === '1'
+  }
+  return { directions: ['in'], expected: '0 or 1', set }
+}
+
+function isOption(name: string): name is OptionName {
+  return Object.hasOwn(OPTIONS, name)
 }
 
 /** Whether a rule's comment (as pve-firewall decodes and trims it) makes it a NAT rule. */
@@ -168,41 +191,15 @@ function takeOption(
   direction: Direction,
   at: At,
 ): void {
-  const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined
-  if (!option) {
-    result.problems.push(diagnose('option-unknown', at(word), { word: word.text }))
-    return
-  }
-  if (!option.directions.includes(direction)) {
-    result.problems.push(
-      diagnose('option-direction', at(word), { option: name, direction: direction.toUpperCase() }),
-    )
-    return
-  }
-  if (result.places[name as keyof NatComment['places']]) {
-    result.problems.push(diagnose('option-twice', at(word), { option: name }))
-    return
-  }
-  if (!setOption(result, name, value, at(word))) {
-    result.problems.push(diagnose('option-value', at(word), { word: word.text, expected: option.expected }))
-  }
-}
-
-function setOption(result: NatComment, name: string, value: string, place: Place): boolean {
-  if (name === 'if') {
-    result.if = value
-    result.places.if = place
-    return NAME.test(value)
-  }
-  if (name === 'to') {
-    const address = parseIp(value.replace(/^\[(.*)\]$/, '$1'))
-    if (address) result.to = address
-    result.places.to = place
-    return address !== undefined
-  }
-  result.places[name as 'full' | 'snat' | 'hairpin'] = place
-  result[name as 'full' | 'snat' | 'hairpin'] = value === '1'
-  return value === '0' || value === '1'
+  const place = at(word)
+  const report = (problem: Diagnostic): void => void result.problems.push(problem)
+  if (!isOption(name)) return report(diagnose('option-unknown', place, { word: word.text }))
+  const { directions, expected, set } = OPTIONS[name]
+  if (!directions.includes(direction))
+    return report(diagnose('option-direction', place, { option: name, direction: direction.toUpperCase() }))
+  if (result.places[name]) return report(diagnose('option-twice', place, { option: name }))
+  result.places[name] = place
+  if (!set(result, value)) report(diagnose('option-value', place, { word: word.text, expected }))
 }
 
 /** Warns of options in the free text, and of an endpoint that stands behind an option. */
@@ -216,7 +213,7 @@ function checkText(result: NatComment, text: Word[], at: At): void {
   }
   for (const word of text) {
     const option = OPTION.exec(word.text)
-    if (option && Object.hasOwn(OPTIONS, option[1] as string)) {
+    if (option && isOption(option[1] as string)) {
       result.problems.push(diagnose('option-in-text', at(word), { word: word.text }))
     }
   }
