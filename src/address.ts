@@ -161,3 +161,8 @@ const PRIVATE: readonly Range[] = [
 function v4(lo: bigint, length: bigint): Range {
   return { family: 4, lo, hi: lo + (1n << (32n - length)) - 1n }
 }
+
+/** One address as the key of a map. */
+export function addressKey({ family, lo }: Range): string {
+  return `${family}:${lo}`
+}

@@ -1,8 +1,9 @@
 /** The command line: argv → exit code. The world comes in as `Io`, so that tests and the bin share this. */
 import { hostname } from 'node:os'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { UsageError, type Context, type Io } from './commands/context.ts'
-import { explainFailure } from './commands/failure.ts'
+import { UsageError, type Io } from './io.ts'
+import type { Context } from './commands/context.ts'
+import { explainFailure } from './node/failure.ts'
 import { commandHelp, generalHelp } from './commands/help.ts'
 import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from './commands/table.ts'
 import { withProgress } from './progress.ts'

@@ -1,5 +1,5 @@
 /** Tells whoever sits at a terminal that a command which takes long is at work. */
-import type { Io } from './commands/context.ts'
+import type { Io } from './io.ts'
 
 const TICK_MS = 1000
 const CLEAR_LINE = '\r\u001b[K'

@@ -16,7 +16,8 @@ import { makeMemo, type Memo } from './memo.ts'
 import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
-import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type Network, type View } from './nat/view.ts'
+import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type View } from './nat/view.ts'
+import type { Network } from './network.ts'
 import type { Settings } from './settings.ts'
 
 /** The files of one node as they lie there; .fw files as bytes (latin1). A missing .fw file reads as an empty one, as upstream. */

@@ -1,8 +1,8 @@
 /** The settings of pvenat.conf as values. Reading them is node/settings.ts. */
 import type { Range } from './address.ts'
-import type { PortRange } from './nat/comment.ts'
+import type { PortRange } from './ports.ts'
 
-export type Hairpin = 'yes' | 'no' | 'others'
+type Hairpin = 'yes' | 'no' | 'others'
 
 export interface Settings {
   external: 'auto' | string[]

@@ -1,8 +1,9 @@
 /** `apply`: one pass. */
+import { UsageError } from '../io.ts'
 import { apply } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
-import type { Looked } from '../node/look.ts'
+import { sourcesOf, type Looked } from '../node/look.ts'
 import { steadyLook } from '../node/steady.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
@@ -10,7 +11,7 @@ import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
 import { applyUnlessUnconfirmed } from './confirm.ts'
-import { showDiagnostics, sourcesOf, UsageError, type Context } from './context.ts'
+import { showDiagnostics, type Context } from './context.ts'
 
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths, values } = context

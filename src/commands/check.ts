@@ -6,10 +6,11 @@ import { parseProtocols, parseServices } from '../fw/etc.ts'
 import type { ReadContext } from '../fw/model.ts'
 import { readFw } from '../fw/read.ts'
 import { readingProblems } from '../nat/translate.ts'
+import { sourcesOf } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { locate, type Sources } from '../show/diagnostics.ts'
-import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+import { showDiagnostics, type Context } from './context.ts'
 
 export async function checkCommand(context: Context): Promise<number> {
   const { diagnostics, sources } = await (context.words.length > 0 ? checkFiles(context) : checkNode(context))

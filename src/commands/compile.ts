@@ -1,11 +1,11 @@
 /** `compile`: the whole ruleset as the text that would be loaded on a node where nothing is in force. */
 import { FAMILIES } from '../address.ts'
 import { chooseBackend } from '../node/backend.ts'
-import { look } from '../node/look.ts'
+import { look, sourcesOf } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
 import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import { makePlan } from '../ruleset/plan.ts'
-import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+import { showDiagnostics, type Context } from './context.ts'
 
 export async function compileCommand(context: Context): Promise<number> {
   const looked = await look(context.paths)

@@ -1,16 +1,8 @@
 /** What a command gets. */
 import type { Diagnostic } from '../diagnostic.ts'
-import type { Looked, Paths } from '../node/look.ts'
+import type { Io } from '../io.ts'
+import type { Paths } from '../node/look.ts'
 import { coloured, locate, plain, renderDiagnostics, type Sources } from '../show/diagnostics.ts'
-
-export interface Io {
-  stdout: (text: string) => void
-  stderr: (text: string) => void
-  /** Whether both are read by a person. */
-  isTerminal: boolean
-  /** The terminal that stdout is; undefined when it is none. */
-  size?: () => { columns: number; rows: number } | undefined
-}
 
 export interface Context {
   io: Io
@@ -21,14 +13,6 @@ export interface Context {
   values: Readonly<Record<string, string | boolean | undefined>>
   json: boolean
   colour: boolean
-}
-
-/** The command line makes no sense: exit code 2, one line. */
-export class UsageError extends Error {}
-
-/** Every file that a diagnostic of this look can point into. */
-export function sourcesOf({ tree, settingsTexts }: Looked): Sources {
-  return new Map([...tree.fw, ...settingsTexts])
 }
 
 /** Diagnostics for people, on stderr; returns whether one is an error. `all` is the command that tells more than the first ones. */

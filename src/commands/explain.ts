@@ -1,13 +1,14 @@
 /** `explain`: what becomes of one packet, and why. */
 import { explain } from '../explain/explain.ts'
 import { parsePacket } from '../explain/packet.ts'
+import { UsageError } from '../io.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { readFacts } from '../node/facts.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { renderExplanation } from '../show/explain.ts'
 import { kernelOf } from './apply.ts'
-import { UsageError, type Context } from './context.ts'
+import type { Context } from './context.ts'
 
 export async function explainCommand(context: Context): Promise<number> {
   const { io, json, paths, words, colour } = context

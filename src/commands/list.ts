@@ -1,4 +1,5 @@
 /** `list`: every NAT rule with its state and counters. */
+import { UsageError } from '../io.ts'
 import { setTimeout as delay } from 'node:timers/promises'
 import { STATES, type State } from '../nat/model.ts'
 import { lookKnowing } from '../node/recall.ts'
@@ -6,7 +7,7 @@ import { compile } from '../pipeline.ts'
 import { countersOf, listRows, renderListJson, type Row } from '../show/list.ts'
 import { renderTable } from '../show/table.ts'
 import { kernelOf } from './apply.ts'
-import { UsageError, type Context } from './context.ts'
+import type { Context } from './context.ts'
 
 const WATCH_MS = 2000
 /** What every terminal has. What goes to a program is not cut. */

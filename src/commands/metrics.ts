@@ -1,10 +1,11 @@
 /** `metrics`: the same figures as `/metrics` of the page, for node_exporter's textfile collector. */
+import { UsageError } from '../io.ts'
 import { chmod } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { writeWhole } from '../node/state.ts'
 import { DEFAULT_TOP, renderMetrics } from '../web/metrics.ts'
 import { readFolder } from '../web/published.ts'
-import { UsageError, type Context } from './context.ts'
+import type { Context } from './context.ts'
 
 export async function metricsCommand({ io, paths, values }: Context): Promise<number> {
   const top = values.top === undefined ? DEFAULT_TOP : Number(values.top)

@@ -1,5 +1,6 @@
 /** `plan`: what `apply` would change. */
 import { changedSysctls } from '../node/apply.ts'
+import { sourcesOf } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
@@ -8,7 +9,7 @@ import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
 import { kernelOf } from './apply.ts'
-import { showDiagnostics, sourcesOf, type Context } from './context.ts'
+import { showDiagnostics, type Context } from './context.ts'
 
 export async function planCommand(context: Context): Promise<number> {
   const { io, paths, values } = context

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
+import { sourcesOf } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile } from '../pipeline.ts'
@@ -23,8 +24,8 @@ import {
   type NodeStatus,
   type ServiceStatus,
 } from '../show/status.ts'
-import { explainFailure } from './failure.ts'
-import { sourcesOf, type Context } from './context.ts'
+import { explainFailure } from '../node/failure.ts'
+import type { Context } from './context.ts'
 
 /** By then the service has put a change into force. */
 const PATIENCE_MS = 3000

@@ -1,4 +1,5 @@
 /** `web`: the page and the metrics over HTTP. It reads the run folder and nothing else of the service. */
+import { UsageError } from '../io.ts'
 import { chmod, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect, type Server } from 'node:net'
@@ -8,7 +9,7 @@ import { parseListen, type Listen } from '../web/listen.ts'
 import { makeLive } from '../web/live.ts'
 import { makeLogin } from '../web/login.ts'
 import { makeWeb, type Door } from '../web/server.ts'
-import { UsageError, type Context } from './context.ts'
+import type { Context } from './context.ts'
 
 const DEFAULT_LISTEN = '127.0.0.1:8186'
 const DEFAULT_API = 'https://127.0.0.1:8006'

@@ -15,20 +15,11 @@ import { foreignNat, mayConcern } from '../facts/foreign.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
-import type { Packet } from './packet.ts'
+import type { Pass } from './pass.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { ruleName, walk, type Flow, type Hit } from './walk.ts'
-import { apiOf, internalAt, isExternal, placeOf, ruleById, type Sender, type World } from './world.ts'
-
-export interface Pass {
-  /** As it was asked about. */
-  packet: Packet
-  sender: Sender
-  /** As it is by now. */
-  flow: Flow
-  trail: Trail
-}
+import { apiOf, internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
 /** Returns the interface by which it leaves, and the packet as it does. */
 export function forward(world: World, pass: Pass): { out: string; flow: Flow } {

@@ -2,7 +2,7 @@
 import { formatRange as show } from '../address.ts'
 import { hasChain } from '../facts/facts.ts'
 import { serves } from '../nat/listeners.ts'
-import type { Pass } from './forward.ts'
+import type { Pass } from './pass.ts'
 import { endpoint } from './packet.ts'
 import { judgeNode } from './pvefirewall.ts'
 import { whyNoForward } from './refusal.ts'

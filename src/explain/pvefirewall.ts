@@ -6,16 +6,16 @@ import { formatRange as show, sameRange, type Range } from '../address.ts'
 import { fileName, placeName } from '../diagnostic.ts'
 import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
-import type { Nic } from '../guest/model.ts'
+import type { Nic, OwnedGuest } from '../guest/model.ts'
 import { resolveAddresses, type NameScope } from '../nat/match.ts'
 import { holds } from '../nat/sources.ts'
 import { templates, type Template } from '../nat/template.ts'
-import { CLUSTER_FW, guestFw, hostFw, type OwnedGuest, type View } from '../nat/view.ts'
+import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
 import { isOn } from '../nat/marked.ts'
 import { inPorts, type Packet } from './packet.ts'
 import type { Fix } from './step.ts'
 
-export interface Judgement {
+interface Judgement {
   verdict: 'accept' | 'drop' | 'unknown'
   /** What decided: `rule IN ACCEPT`, `policy_in is DROP`. */
   by: string

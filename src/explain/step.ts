@@ -1,7 +1,7 @@
 /** What explain answers: steps in the order of the packet's way, each resting on something that was read. */
 
 /** `pass` and `stop` decide; `note` says what is good to know, `unknown` what cannot be known here. */
-export type StepVerdict = 'pass' | 'stop' | 'note' | 'unknown'
+type StepVerdict = 'pass' | 'stop' | 'note' | 'unknown'
 
 export interface Fix {
   /** Lines that can be pasted into a shell of the node. */

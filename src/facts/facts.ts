@@ -41,7 +41,7 @@ export interface PortHolder {
   unit?: string
 }
 
-export interface Versions {
+interface Versions {
   node: string
   kernel: string
   /** '' when the program is missing. */

@@ -1,12 +1,12 @@
 /** NAT rules that are not pvenat's, as the save programs print them. */
 import { FAMILIES, overlap, parseRange, type Family, type Range } from '../address.ts'
-import type { PortRange } from '../nat/comment.ts'
+import type { PortRange } from '../ports.ts'
 import { OWN_CHAIN } from '../ruleset/model.ts'
 import { BACKENDS, type Backend } from './backend.ts'
 import type { NodeFacts } from './facts.ts'
 
 /** What a packet must have, as far as pvenat reads it. Undefined: anything. */
-export interface Conditions {
+interface Conditions {
   source?: Range | undefined
   destination?: Range | undefined
   out?: string | undefined

@@ -4,7 +4,7 @@ import { aliasReference, MAX_ALIAS_NAME, MAX_SET_NAME } from './names.ts'
 import { lastOfPrefix, parseAddress, parseLiteral } from './netip.ts'
 
 /** The family that literals fix; a reference fixes none here. */
-export type AddressList = { version?: 4 | 6 } | { error: string }
+type AddressList = { version?: 4 | 6 } | { error: string }
 
 /**
  * Judges a source or destination as upstream does (Firewall.pm, `parse_address_list`): one reference to an ipset, one
@@ -42,7 +42,7 @@ function isPlainAddress(ip: string): boolean {
   return quads.length === 4 && quads.every((quad) => QUAD.test(quad))
 }
 
-export type Cidr = { cidr: string; version: 4 | 6 } | { error: string }
+type Cidr = { cidr: string; version: 4 | 6 } | { error: string }
 
 const NO_ADDRESS = { error: 'value does not look like a valid IP address or CIDR network' }
 

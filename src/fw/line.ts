@@ -36,7 +36,7 @@ export function spanOf(line: Line, from = line.from, to = line.to): Span {
 }
 
 /** Where the content of a line ends, and the comment behind it: the first `#` begins one, wherever it stands. */
-export interface Content {
+interface Content {
   end: number
   comment?: string
   commentSpan?: Span

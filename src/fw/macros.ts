@@ -9,7 +9,7 @@ import type { FwRule } from './model.ts'
 type Row = readonly [proto: string, dport?: string, sport?: string]
 
 /** One template of a macro, or one rule when there is no macro: what a packet has to match. */
-export interface Match {
+interface Match {
   proto?: string
   dport?: string
   sport?: string
@@ -138,7 +138,7 @@ function macroRows(name: string, family: 4 | 6 | undefined): readonly Row[] {
 }
 
 /** A field that macro and rule both set, and set differently. */
-export interface MacroClash {
+interface MacroClash {
   field: 'proto' | 'dport' | 'sport'
   message: string
 }

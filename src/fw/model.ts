@@ -93,7 +93,7 @@ export interface SkippedLine {
 }
 
 /** One option of [OPTIONS], e.g. `enable: 1`. Values as upstream normalises them (numbers as numbers). */
-export type FwOptions = Record<string, string | number>
+type FwOptions = Record<string, string | number>
 
 export interface FwFile {
   options: FwOptions

@@ -5,16 +5,16 @@
  */
 
 /** An address: 4 numbers of 8 bits, or 8 of 16. */
-export type Parts = readonly number[]
+type Parts = readonly number[]
 
 /** What a literal spans, first and last address included. */
-export interface Literal {
+interface Literal {
   version: 4 | 6
   first: Parts
   last: Parts
 }
 
-export type LiteralResult = Literal | { error: string }
+type LiteralResult = Literal | { error: string }
 
 function versionError4(ip: string): string | undefined {
   if (!/^[\d.]+$/.test(ip)) return `Invalid chars in IP ${ip}`

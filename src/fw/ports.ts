@@ -1,11 +1,9 @@
 /** Port lists as pve-firewall reads them. */
+import type { PortRange } from '../ports.ts'
 import { splitList } from './bytes.ts'
 import { isIcmpTypeName } from './icmptypes.ts'
 
-/** Ports from the first to the second, both included. */
-export type PortRange = [number, number]
-
-export type PortList = { ports: PortRange[] } | { error: string }
+type PortList = { ports: PortRange[] } | { error: string }
 
 /** iptables' multiport takes 15 numbers; a range counts as two, a service name as none (upstream's way of counting). */
 const MAX_NUMBERS = 15

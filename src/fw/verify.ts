@@ -9,7 +9,7 @@ import { parsePortList } from './ports.ts'
 import { aliasExists, findAlias, setExists, type Scope } from './scope.ts'
 
 /** What a rule is judged against. */
-export interface Judge {
+interface Judge {
   env: RuleEnv
   scope: Scope
   context: ReadContext

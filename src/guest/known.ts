@@ -8,9 +8,9 @@
  * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
  * The node's own address is no guest's, whatever a config says.
  */
-import { contains, FAMILIES, overlap, type Family, type Range } from '../address.ts'
+import { addressKey, contains, FAMILIES, overlap, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
-import type { Network, OwnedGuest } from '../nat/view.ts'
+import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { confinedTo, filterHosts } from './ipfilter.ts'
 import type { Learnt, Sighting } from './learnt.ts'
@@ -20,11 +20,12 @@ import {
   type Known,
   type KnownAddresses,
   type Nic,
+  type OwnedGuest,
   type Refused,
 } from './model.ts'
 
-export interface Evidence {
-  /** Guests that have NAT in force, by inner address: `FAMILY:NUMBER`, see `keyOf`. */
+interface Evidence {
+  /** Guests that have NAT in force, by inner address: `FAMILY:NUMBER`, see `addressKey`. */
   held?: ReadonlyMap<string, number>
   guests: readonly OwnedGuest[]
   cluster: FwFile
@@ -118,7 +119,7 @@ function choose(
       const { ip, from } = claim
       const why = objection(claim, guest, nic, ready)
       if (why !== undefined) refused.push({ ip, from, why, nic: nic.index })
-      else believed.set(keyOf(ip), { ip, from })
+      else believed.set(addressKey(ip), { ip, from })
     }
     const all = [...believed.values()]
     const own = all.filter(({ ip }) => placeOf(ip, nic, ready.network) === 'own')
@@ -136,7 +137,8 @@ function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Rea
   if (from === 'config') return objectionToConfig(ip, guest, nic, ready)
   if (placeOf(ip, nic, ready.network) === undefined)
     return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
-  return ready.owners.get(keyOf(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)?.why
+  return ready.owners.get(addressKey(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)
+    ?.why
 }
 
 /** A config is what somebody with power over this one guest wrote. */
@@ -152,11 +154,11 @@ function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): str
   const isHere = nic.bridge === undefined || ready.network.links?.has(nic.bridge) !== false
   if (isHere && [...around, ...outside].every(isElsewhere))
     return `it is in no network on ${nic.bridge ?? 'its bridge'}`
-  const others = (ready.owners.get(keyOf(ip)) ?? []).filter(
+  const others = (ready.owners.get(addressKey(ip)) ?? []).filter(
     (owner) => owner.vmid !== guest.vmid && owner.rank === 0,
   )
   const given = others.find(({ isSet }) => isSet)
-  const holder = ready.held?.get(keyOf(ip))
+  const holder = ready.held?.get(addressKey(ip))
   if (given || holder === guest.vmid) return given?.why
   const held = others.find(({ vmid }) => vmid === holder)
   if (held) return held.why
@@ -193,7 +195,7 @@ function collectClaims({ guest, fw }: OwnedGuest, nic: Nic, ready: Ready): Claim
 function collectOwners({ guests, cluster, settings, learnt }: Evidence): Map<string, Owner[]> {
   const owners = new Map<string, Owner[]>()
   const own = (ip: Range, vmid: number, rank: Rank, why: string, isSet = false): void =>
-    add(owners, keyOf(ip), { vmid, rank, why, isSet })
+    add(owners, addressKey(ip), { vmid, rank, why, isSet })
   for (const [vmid, { address }] of settings.guests)
     if (address) own(address, vmid, 0, `the settings give it to guest ${vmid}`, true)
   for (const { guest, fw } of guests) {
@@ -214,7 +216,7 @@ function refuseShared(known: ReadonlyMap<number, KnownAddresses>): void {
     for (const [nic, addresses] of nics)
       for (const family of FAMILIES) {
         const one = addresses[family]
-        if (one && one.from !== 'config') add(holders, keyOf(one.ip), { vmid, nic, family, one })
+        if (one && one.from !== 'config') add(holders, addressKey(one.ip), { vmid, nic, family, one })
       }
   for (const all of holders.values())
     for (const { vmid, nic, family, one } of all) {
@@ -240,11 +242,6 @@ function layerOf(name: string, { bridge, tag }: Nic): 'own' | 'vlan' | undefined
     return [`${bridge}.${tag}`, `${bridge}v${tag}`, `vlan${tag}`].includes(name) ? 'own' : undefined
   if (name === bridge) return 'own'
   return name.startsWith(`${bridge}.`) ? 'vlan' : undefined
-}
-
-/** An address as `held` names it. */
-export function keyOf({ family, lo }: Range): string {
-  return `${family}:${lo}`
 }
 
 function add<K, V>(map: Map<K, V[]>, key: K, value: V): void {

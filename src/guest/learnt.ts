@@ -2,11 +2,11 @@
  * What SDN, dnsmasq and the kernel tell about the addresses behind a MAC: text → sightings. Whatever cannot be
  * understood says nothing; nothing here throws. Whether a sighting is believed is known.ts.
  */
-import { contains, parseCidr, parseIp, type Range } from '../address.ts'
+import { addressKey, contains, parseCidr, parseIp, type Range } from '../address.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
 import type { AddressSource } from './model.ts'
 
-export type LearntSource = Exclude<AddressSource, 'settings' | 'config' | 'ipfilter'>
+type LearntSource = Exclude<AddressSource, 'settings' | 'config' | 'ipfilter'>
 
 /** The texts of each source as they lie there; none when it is missing. */
 export interface LearntTexts extends Readonly<Record<LearntSource, readonly string[]>> {
@@ -61,11 +61,11 @@ export function learntInputs(texts: LearntTexts, now: number): readonly unknown[
  * forward must not go with it.
  */
 export function keepLast(now: readonly Sighting[], before: readonly Sighting[]): Sighting[] {
-  const key = (ip: Range): string => `${ip.family} ${ip.lo}`
   const macs = new Set(now.map(({ mac, ip }) => `${mac} ${ip.family}`))
-  const taken = new Set(now.map(({ ip }) => key(ip)))
+  const taken = new Set(now.map(({ ip }) => addressKey(ip)))
   const kept = before.filter(
-    ({ mac, vmid, ip }) => vmid === undefined && !macs.has(`${mac} ${ip.family}`) && !taken.has(key(ip)),
+    ({ mac, vmid, ip }) =>
+      vmid === undefined && !macs.has(`${mac} ${ip.family}`) && !taken.has(addressKey(ip)),
   )
   return [...now, ...kept]
 }

@@ -1,5 +1,6 @@
 /** Guests as their configs describe them, and what is known of their addresses. */
 import type { Family, Range } from '../address.ts'
+import type { FwFile } from '../fw/model.ts'
 
 export interface Nic {
   index: number
@@ -61,4 +62,15 @@ export interface KnownAddresses {
   /** By index of the NIC, per family the one of the first source that knows any. */
   nics: Map<number, Partial<Record<Family, Known>>>
   refused: Refused[]
+}
+
+/** A guest whose config lies on this node, and its .fw file. */
+export interface OwnedGuest {
+  guest: Guest
+  fw: FwFile
+}
+
+/** `107 (db)`, as messages name a guest. */
+export function label(guest: Guest): string {
+  return `${guest.vmid} (${guest.name})`
 }

@@ -5,23 +5,16 @@
  */
 import { sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, placeName, type Diagnostic } from '../diagnostic.ts'
-import { label } from './inner.ts'
-import type { PortRange } from './comment.ts'
+import { label } from '../guest/model.ts'
+import { formatPorts, takeOut, touches, type PortRange } from '../ports.ts'
 import { makeGranted, type Granted } from './granted.ts'
 import { punchAll } from './holes.ts'
 import { heldAt, isHeldApart, type Held, type Incumbents } from './incumbents.ts'
 import { TOLD_WINNERS } from './limits.ts'
-import type { Forward, NatRule } from './model.ts'
-import { cover, takeOut, touches } from './pieces.ts'
+import type { Dispatch, Forward, NatRule } from './model.ts'
+import { cover } from './pieces.ts'
 import { unrivalled } from './rivals.ts'
 import { sourceKey, sourcesMeet } from './sources.ts'
-import { formatPorts } from './template.ts'
-
-/** The granted forwards of one family: those that hold at every external address alike, and what differs at single ones. */
-export interface Dispatch {
-  common: Forward[]
-  addresses: { address: Range; special: Forward[]; common: boolean }[]
-}
 
 interface Loss {
   loser: Forward
@@ -30,7 +23,7 @@ interface Loss {
 }
 
 /** What is granted of one family. */
-export interface Claims extends Dispatch {
+interface Claims extends Dispatch {
   losses: Loss[]
   /** Whether all was granted to all, so that nothing depends on who held what before. */
   isUncontested: boolean
@@ -100,7 +93,7 @@ export function reportLosses(losses: readonly Loss[]): Diagnostic[] {
 }
 
 /** `105.fw:7 (guest 105 (plain))`: where the winner stands. */
-export function describe({ place, scope }: NatRule): string {
+function describe({ place, scope }: NatRule): string {
   const line = placeName(place)
   return scope.kind === 'guest' ? `${line} (guest ${label(scope.guest)})` : line
 }

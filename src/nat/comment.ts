@@ -4,9 +4,7 @@
  */
 import { parseIp, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-
-/** First and last port, both included. */
-export type PortRange = readonly [lo: number, hi: number]
+import type { PortRange } from '../ports.ts'
 
 export type Direction = 'in' | 'out'
 

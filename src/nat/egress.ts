@@ -2,111 +2,100 @@
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { isIcmpTypeName } from '../fw/icmptypes.ts'
-import type { NatComment, PortRange } from './comment.ts'
+import { label } from '../guest/model.ts'
+import type { PortRange } from '../ports.ts'
 import { outInterfaces, resolveExternal } from './external.ts'
-import { addressUnknown, inExternalNetwork, label, ownAddresses } from './inner.ts'
-import type { Marked } from './marked.ts'
-import { listOwner, matchOf, resolveAddresses, type Owner, type Matches, type NameScope } from './match.ts'
-import type { Block, Egress, Match, NatRule } from './model.ts'
-import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS } from './template.ts'
+import { fieldPlace, type Marked } from './marked.ts'
+import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Owner } from './match.ts'
+import type { Block, Match } from './model.ts'
+import type { Order } from './order.ts'
+import { addressUnknown, inExternalNetwork, ownAddresses } from './own.ts'
+import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
 import type { View } from './view.ts'
 
 /** Protocols whose packets can be told by iptables without further ado. */
 const KNOWN = new Set([...WITH_PORTS, ...WITHOUT_PORTS, ...ICMP, 'udplite', 'dccp'])
 
-type Report = (diagnostic: Diagnostic) => void
-
-/** Source, destination, protocol and ports of one elementary OUT rule or block. */
-interface Flow {
+interface Ends {
   family: Family
   source: Match
   destination: Match
+}
+
+/** Source, destination, protocol and ports of one elementary OUT rule or block. */
+interface Flow extends Ends {
   proto?: string
   ports?: PortRange
   sport?: PortRange
   icmpType?: string
 }
 
-/** Fills `rule.egresses`. */
-export function translateEgress(
-  rule: NatRule,
-  marked: Marked,
-  comment: NatComment,
-  names: NameScope,
-  view: View,
-  report: Report,
-): void {
-  const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
-  const external = resolveExternal(comment, iface, view.network, marked)
-  if ('code' in external) return report(external)
-  const flows = resolveFlows(marked, names, view)
-  if (!Array.isArray(flows)) return report(flows)
+/** Fills `nat.egresses`; returns what there is to say. */
+export function translateEgress(order: Order): Diagnostic[] {
+  const { nat, marked, comment } = order
+  const external = resolveExternal(order)
+  if ('code' in external) return [external]
+  const flows = resolveFlows(order)
+  if (!Array.isArray(flows)) return [flows]
   const to = comment.endpoint?.address
   if (to && !flows.some(({ family }) => family === to.family)) {
     const b = marked.rule.source ?? marked.rule.dest ?? 'the source'
-    return report(diagnose('family-mixed', comment.places.address ?? marked.place, { a: formatRange(to), b }))
+    return [diagnose('family-mixed', comment.places.address ?? marked.place, { a: formatRange(to), b })]
   }
-  const egresses = flows.flatMap((flow): Egress[] => {
+  for (const flow of flows) {
     const out = outInterfaces(external, flow.family)
-    if (out.length === 0 || (to && to.family !== flow.family)) return []
-    const egress: Egress = { ...flow, exempt: comment.endpoint?.none ?? false, out, rule }
-    return [to ? { ...egress, to } : egress]
-  })
-  if (egresses.length === 0) {
-    const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
-    return report(diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` }))
+    if (out.length === 0 || (to && to.family !== flow.family)) continue
+    const egress = { ...flow, exempt: comment.endpoint?.none ?? false, out, rule: nat }
+    nat.egresses.push(to ? { ...egress, to } : egress)
   }
-  rule.egresses.push(...egresses)
+  if (nat.egresses.length > 0) return []
+  const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
+  return [diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` })]
 }
 
-/** Fills `rule.blocks`: forwarded connections that begin in the source (OUT) or lead to the destination (IN). */
-export function translateBlock(
-  rule: NatRule,
-  marked: Marked,
-  comment: NatComment,
-  names: NameScope,
-  view: View,
-  report: Report,
-): void {
-  const flows = resolveFlows(marked, names, view)
-  if (!Array.isArray(flows)) return report(flows)
-  const wanted = comment.if ?? marked.iface
-  const external = resolveExternal(comment, marked.iface, view.network, marked)
-  if ('code' in external) return report(external)
+/** Fills `nat.blocks`: forwarded connections that begin in the source (OUT) or lead to the destination (IN). */
+export function translateBlock(order: Order): Diagnostic[] {
+  const { nat, marked } = order
+  const flows = resolveFlows(order)
+  if (!Array.isArray(flows)) return [flows]
+  const external = resolveExternal(order)
+  if ('code' in external) return [external]
   const action = marked.rule.action === 'REJECT' ? 'REJECT' : 'DROP'
   const direction = marked.rule.type === 'in' ? 'in' : 'out'
-  const through = wanted === undefined ? {} : { interfaces: external.interfaces.map(({ name }) => name) }
-  rule.blocks.push(...flows.map((flow): Block => ({ ...flow, ...through, action, direction, rule })))
+  const interfaces = external.interfaces.map(({ name }) => name)
+  const through = nat.askedInterface === undefined ? {} : { interfaces }
+  nat.blocks.push(...flows.map((flow): Block => ({ ...flow, ...through, action, direction, rule: nat })))
+  return []
 }
 
-function resolveFlows(marked: Marked, names: NameScope, view: View): Flow[] | Diagnostic {
+function resolveFlows({ marked, names, view }: Order): Flow[] | Diagnostic {
   const { rule, place } = marked
-  const at = (field: 'source' | 'dest' | 'proto'): Marked['place'] => ({
-    file: place.file,
-    span: rule.spans[field] ?? place.span,
-  })
   const source =
-    rule.source === undefined ? ownSource(marked, view) : resolveAddresses(rule.source, names, at('source'))
+    rule.source === undefined
+      ? ownSource(marked, view)
+      : resolveAddresses(rule.source, names, fieldPlace(marked, 'source'))
   if ('code' in source) return source
   const destination =
     rule.dest === undefined && rule.type === 'in'
       ? internalNetworks(view)
-      : resolveAddresses(rule.dest, names, at('dest'))
+      : resolveAddresses(rule.dest, names, fieldPlace(marked, 'dest'))
   if ('code' in destination) return destination
   const isEgress = rule.action === 'ACCEPT' && marked.scope.kind !== 'guest'
   const sources = isEgress ? internalSources(source, view) : source
-  const all = templates(rule, 4, view.services).concat(templates(rule, 6, view.services))
+  const asked = FAMILIES.map((family) => ({ family, all: templates(rule, family, view.services) }))
+  const all = asked.flatMap((one) => one.all)
   if (all.some(({ dports, sports }) => [...dports, ...sports].some(([lo]) => lo === 0)))
     return diagnose('ports-zero', place, {})
   const odd = all.find(({ icmpType }) => icmpType !== undefined && !isIcmpTypeName(icmpType))
   if (odd) return diagnose('unsupported', place, { what: `icmp type '${odd.icmpType}'` })
   const foreign = all.find(({ proto }) => proto !== '' && !KNOWN.has(proto))
-  if (foreign) return diagnose('unsupported', at('proto'), { what: `protocol ${foreign.proto}` })
-  return FAMILIES.flatMap((family) => {
+  if (foreign)
+    return diagnose('unsupported', fieldPlace(marked, 'proto'), { what: `protocol ${foreign.proto}` })
+  return asked.flatMap(({ family, all: ofFamily }) => {
     const from = sources[family]
     const to = destination[family]
     if (!from || !to) return []
-    return ports(marked, family, view).map((rest) => ({ family, source: from, destination: to, ...rest }))
+    return ofFamily.flatMap(elements).map((rest) => ({ family, source: from, destination: to, ...rest }))
   })
 }
 
@@ -121,26 +110,23 @@ function internalSources(source: Matches, view: View): Matches {
   )
 }
 
-type PortFlow = Omit<Flow, 'family' | 'source' | 'destination'>
-
-function ports(marked: Marked, family: Family, view: View): PortFlow[] {
+/** One for each pair of port ranges. */
+function elements({ proto, dports, sports, icmpType }: Template): Omit<Flow, keyof Ends>[] {
   const any: (PortRange | undefined)[] = [undefined]
-  return templates(marked.rule, family, view.services).flatMap(({ proto, dports, sports, icmpType }) =>
-    (dports.length > 0 ? dports : any).flatMap((dport) =>
-      (sports.length > 0 ? sports : any).map((sport) => ({
-        ...(proto === '' ? {} : { proto }),
-        ...(dport ? { ports: dport } : {}),
-        ...(sport ? { sport } : {}),
-        ...(icmpType === undefined ? {} : { icmpType }),
-      })),
-    ),
+  return (dports.length > 0 ? dports : any).flatMap((dport) =>
+    (sports.length > 0 ? sports : any).map((sport) => ({
+      ...(proto === '' ? {} : { proto }),
+      ...(dport ? { ports: dport } : {}),
+      ...(sport ? { sport } : {}),
+      ...(icmpType === undefined ? {} : { icmpType }),
+    })),
   )
 }
 
 /** A rule without source means the guest's addresses; of the cluster or host all internal networks; an IN block anybody. */
 function ownSource(marked: Marked, view: View): Matches | Diagnostic {
   const { scope, rule, place } = marked
-  if (rule.type === 'in') return { 4: { ranges: 'any' }, 6: { ranges: 'any' } }
+  if (rule.type === 'in') return ANY_FAMILY
   if (scope.kind !== 'guest') return internalNetworks(view)
   const own = ownAddresses(scope.guest, marked.iface, view)
   if (own.length === 0) return addressUnknown(scope.guest, marked.iface, place, view)

@@ -3,8 +3,7 @@
  * former target; such entries must go, right ones must stay. TCP ends by itself.
  */
 import { FAMILIES, formatRange, overlap, parseIp, type Family, type Range } from '../address.ts'
-import type { Dispatch } from './claims.ts'
-import type { Forward } from './model.ts'
+import type { Dispatch, Forward } from './model.ts'
 
 /** One line of `conntrack -L`: what the client asked for, and who answers. */
 export interface Flow {

@@ -1,78 +1,60 @@
 /** IN rules → forwards. */
-import { FAMILIES, formatRange, sameRange, type Range } from '../address.ts'
-import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { NatComment, PortRange } from './comment.ts'
+import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { formatPorts, type PortRange } from '../ports.ts'
 import { resolveExternal, type External } from './external.ts'
 import { translateFull, type Common } from './full.ts'
 import { innerAddresses, type PerFamily } from './inner.ts'
-import type { Marked } from './marked.ts'
-import { resolveAddresses, type Matches, type NameScope } from './match.ts'
-import type { Forward, NatRule } from './model.ts'
+import { fieldPlace, type Marked } from './marked.ts'
+import { resolveAddresses, type Matches } from './match.ts'
+import type { Forward } from './model.ts'
+import type { Order } from './order.ts'
 import { describeInner, pairPorts, type PortPair } from './pairing.ts'
-import { formatPorts, ICMP, ports, templates, WITHOUT_PORTS, WITH_PORTS, type Template } from './template.ts'
-import type { View } from './view.ts'
-
-type Report = (diagnostic: Diagnostic) => void
+import { grantedOf } from './policy.ts'
+import { ICMP, ports, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
 
 /**
- * Fills `rule.forwards` (and for full=1 `rule.egresses`). Anything that cannot be translated as written is reported and
- * leaves the rule without forwards.
+ * Fills `nat.forwards` (and for full=1 `nat.egresses`) and returns what there is to say. What cannot be translated as
+ * written leaves the rule without forwards.
  */
-export function translateForward(
-  rule: NatRule,
-  marked: Marked,
-  comment: NatComment,
-  names: NameScope,
-  view: View,
-  report: Report,
-): void {
-  const sourcePlace = { file: marked.place.file, span: marked.rule.spans.source ?? marked.place.span }
-  const source = resolveAddresses(marked.rule.source, names, sourcePlace)
-  if ('code' in source) return report(source)
-  const iface = rule.scope.kind === 'guest' ? undefined : marked.iface
-  const external = resolveExternal(comment, iface, view.network, marked)
-  if ('code' in external) return report(external)
-  const inner = innerAddresses(marked, comment, names, view)
-  if ('code' in inner) return report(inner)
-  const hopeless = FAMILIES.flatMap((family) => templates(marked.rule, family, view.services))
-  const [first] = hopeless
-  if (first && !comment.full && hopeless.every(({ proto }) => !isForwardable(proto))) {
-    forwardable(first, hopeless, marked, report)
-    return
+export function translateForward(order: Order): Diagnostic[] {
+  const { nat, marked, comment, names, view } = order
+  const { rule, place } = marked
+  const source = resolveAddresses(rule.source, names, fieldPlace(marked, 'source'))
+  if ('code' in source) return [source]
+  const external = resolveExternal(order)
+  if ('code' in external) return [external]
+  const inner = innerAddresses(order)
+  if ('code' in inner) return [inner]
+  const asked: Record<Family, Template[]> = {
+    4: templates(rule, 4, view.services),
+    6: templates(rule, 6, view.services),
   }
-  const mixed = mixedFamilies(source, inner, marked, comment, sourcePlace)
-  if (mixed) return report(mixed)
-  const commons = perFamily(rule, comment, source, allowedAddresses(external, rule, comment, view), inner)
-  if (commons.length === 0)
-    return report(diagnose('external-none', marked.place, { what: missing(source, inner) }))
-  if (comment.full) return translateFull(rule, commons, marked, comment, external, view, report)
-  const before = rule.forwards.length
-  const said = commons.map((common) => addForwards(common, marked, comment, view, report))
-  if (rule.forwards.length === before && !said.includes(true)) {
-    report(
-      diagnose('unsupported', marked.place, { what: `nothing of it applies to IPv${commons[0]?.family}` }),
-    )
-  }
+  const all = [...asked[4], ...asked[6]]
+  if (!comment.full && all.length > 0 && !all.some(isForwardable))
+    return all.slice(0, 1).map((template) => unforwardable(template, all, marked))
+  const mixed = mixedFamilies(order, source, inner)
+  if (mixed) return [mixed]
+  const commons = perFamily(order, source, allowedAddresses(external, order), inner)
+  const [first] = commons
+  if (!first) return [diagnose('external-none', place, { what: missing(source, inner) })]
+  if (comment.full) return translateFull(order, commons, external)
+  const said = commons.flatMap((common) => addForwards(order, common, asked[common.family]))
+  if (nat.forwards.length > 0 || said.length > 0) return said
+  return [diagnose('unsupported', place, { what: `nothing of it applies to IPv${first.family}` })]
 }
 
 /** A `[guest N]` section may say which external addresses "any" means for a guest. */
-function allowedAddresses(
-  { addresses }: External,
-  { scope }: NatRule,
-  comment: NatComment,
-  view: View,
-): Range[] {
-  const allowed = scope.kind === 'guest' ? view.settings.guests.get(scope.guest.vmid)?.addresses : undefined
+function allowedAddresses({ addresses }: External, { nat, comment, view }: Order): Range[] {
+  const allowed = grantedOf(nat.scope, view)?.addresses
   if (!allowed || comment.endpoint?.address) return addresses
   return addresses.filter((address) => allowed.some((one) => sameRange(one, address)))
 }
 
 function mixedFamilies(
+  { marked, comment: { endpoint, places } }: Order,
   source: Matches,
   inner: PerFamily<Range>,
-  { rule }: Marked,
-  { endpoint, places }: NatComment,
-  sourcePlace: Place,
 ): Diagnostic | undefined {
   const families = FAMILIES.filter((family) => inner[family])
   const to = (): string => Object.values(inner).map(formatRange).join(', ')
@@ -81,12 +63,11 @@ function mixedFamilies(
     return diagnose('family-mixed', places.address ?? places.all, { a: formatRange(address), b: to() })
   }
   if (families.some((family) => source[family])) return undefined
-  return diagnose('family-mixed', sourcePlace, { a: rule.source ?? '', b: to() })
+  return diagnose('family-mixed', fieldPlace(marked, 'source'), { a: marked.rule.source ?? '', b: to() })
 }
 
 function perFamily(
-  rule: NatRule,
-  comment: NatComment,
+  { nat, comment: { hairpin, snat } }: Order,
   source: Matches,
   addresses: readonly Range[],
   inner: PerFamily<Range>,
@@ -96,21 +77,8 @@ function perFamily(
     const to = inner[family]
     const external = addresses.filter((address) => address.family === family)
     if (!match || !to || external.length === 0) return []
-    const { hairpin, snat } = comment
-    return [
-      {
-        family,
-        external,
-        inner: to,
-        source: match,
-        hairpin,
-        snat,
-        full: false,
-        except: [],
-        accept: false,
-        rule,
-      },
-    ]
+    const how = { hairpin, snat, full: false, accept: false }
+    return [{ family, external, inner: to, source: match, ...how, except: [], rule: nat }]
   })
 }
 
@@ -120,50 +88,44 @@ function missing(source: Matches, inner: PerFamily<Range>): string {
   return `${families.map((family) => `IPv${family}`).join(' or ')} address`
 }
 
-/** Whether something was said that explains why there are no forwards. */
-function addForwards(
-  common: Common,
-  marked: Marked,
-  comment: NatComment,
-  view: View,
-  report: Report,
-): boolean {
-  let said = false
-  const say = (diagnostic: Diagnostic): boolean => {
-    report(diagnostic)
-    return (said = true)
-  }
-  const all = templates(marked.rule, common.family, view.services)
-  const usable = all.filter((template) => forwardable(template, all, marked, say))
-  const wanted = externalPorts(marked, comment, view, say)
-  if (usable.length === 0 || !wanted) return said
-  const base = { ...common, accept: marked.rule.sport !== undefined }
-  if (base.accept && view.firewall === 'nftables') report(nftSport(marked))
+/** Returns what there is to say, which may explain why there are no forwards. */
+function addForwards(order: Order, common: Common, all: readonly Template[]): Diagnostic[] {
+  const { nat, marked, comment, view } = order
+  const { place, rule } = marked
+  const usable = all.filter(isForwardable)
+  const said = all
+    .filter((template) => !isForwardable(template))
+    .map((template) => unforwardable(template, all, marked))
+  const wanted = externalPorts(order)
+  if ('code' in wanted) return [...said, wanted]
+  if (usable.length === 0) return said
+  const base = { ...common, accept: rule.sport !== undefined }
+  if (base.accept && view.firewall === 'nftables') said.push(nftSport(marked))
   const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
   const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto))
   if (withPorts.length === 0 && wanted.length > 0) {
-    return say(diagnose('proto-ports', comment.places.ports ?? marked.place, { proto: bare[0]?.proto ?? '' }))
+    const facts = { proto: bare[0]?.proto ?? '' }
+    return [...said, diagnose('proto-ports', comment.places.ports ?? place, facts)]
   }
-  common.rule.forwards.push(...bare.map(({ proto }) => ({ ...base, proto, single: false })))
+  nat.forwards.push(...bare.map(({ proto }) => ({ ...base, proto, single: false })))
   if (withPorts.length === 0) return said
   if (withPorts.some(({ dports }) => dports.some(([lo]) => lo === 0)))
-    return say(diagnose('ports-zero', portsPlace(marked), {}))
-  if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0)) {
-    return say(diagnose('ports-missing', comment.places.all, {}))
-  }
+    return [...said, diagnose('ports-zero', fieldPlace(marked, 'dport'), {})]
+  if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
+    return [...said, diagnose('ports-missing', comment.places.all, {})]
   const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
   if (!pairs) {
     const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
-    return say(diagnose('ports-unpaired', comment.places.ports ?? marked.place, facts))
+    return [...said, diagnose('ports-unpaired', comment.places.ports ?? place, facts)]
   }
-  common.rule.forwards.push(...pairs.map((pair) => toForward(base, pair)))
+  nat.forwards.push(...pairs.map((pair) => toForward(base, pair)))
   return said
 }
 
 /** The accept that cures a -sport rule has no effect on the bridge table of proxmox-firewall. */
-function nftSport({ rule, place }: Marked): Diagnostic {
-  const facts = { sport: rule.sport ?? '', dport: rule.dport ?? rule.sport ?? '' }
-  return diagnose('nft-sport', { file: place.file, span: rule.spans.sport ?? place.span }, facts)
+function nftSport(marked: Marked): Diagnostic {
+  const { sport = '', dport = sport } = marked.rule
+  return diagnose('nft-sport', fieldPlace(marked, 'sport'), { sport, dport })
 }
 
 function toForward(base: Common, { proto, external, inner, single, sport }: PortPair): Forward {
@@ -177,48 +139,29 @@ function withoutOwnSport(list: readonly Template[], marked: Marked): Template[] 
   return marked.rule.sport === undefined ? [...list] : list.map((template) => ({ ...template, sports: [] }))
 }
 
-function portsPlace({ place, rule }: Marked): Marked['place'] {
-  return { file: place.file, span: rule.spans.dport ?? place.span }
-}
-
-/** The external ports: of the comment, else the rule's source port; empty when neither names any, undefined on conflict. */
-function externalPorts(
-  marked: Marked,
-  comment: NatComment,
-  view: View,
-  report: Report,
-): readonly PortRange[] | undefined {
+/** The external ports: of the comment, else the rule's source port; empty when neither names any. */
+function externalPorts({ marked, comment, view }: Order): readonly PortRange[] | Diagnostic {
   const own = ports(marked.rule.sport, view.services)
   const named = comment.endpoint?.ports
-  if (own.some(([lo]) => lo === 0)) return void report(diagnose('ports-zero', marked.place, {}))
+  if (own.some(([lo]) => lo === 0)) return diagnose('ports-zero', marked.place, {})
   if (named && own.length > 0 && formatPorts(named) !== formatPorts(own)) {
     const facts = { comment: formatPorts(named), sport: formatPorts(own) }
-    return void report(diagnose('ports-twice', comment.places.ports ?? marked.place, facts))
+    return diagnose('ports-twice', comment.places.ports ?? marked.place, facts)
   }
   return named ?? own
 }
 
-function isForwardable(proto: string): boolean {
+function isForwardable({ proto }: Template): boolean {
   return proto === '' || WITH_PORTS.has(proto) || WITHOUT_PORTS.has(proto)
 }
 
-/** Whether NAT can forward a protocol; a macro loses the part that cannot, a rule of its own is an error. */
-function forwardable(
-  { proto }: Template,
-  all: readonly Template[],
-  marked: Marked,
-  report: (diagnostic: Diagnostic) => void,
-): boolean {
-  if (isForwardable(proto)) return true
+/** Why a template makes no forward: a macro loses this part of it, a rule of its own is an error. */
+function unforwardable({ proto }: Template, all: readonly Template[], marked: Marked): Diagnostic {
   const { macro } = marked.rule
-  if (macro !== undefined && all.some((other) => WITH_PORTS.has(other.proto))) {
-    report(diagnose('macro-part', marked.place, { proto, macro }))
-    return false
-  }
-  const place = { file: marked.place.file, span: marked.rule.spans.proto ?? marked.place.span }
+  if (macro !== undefined && all.some((other) => WITH_PORTS.has(other.proto)))
+    return diagnose('macro-part', marked.place, { proto, macro })
   const help = ICMP.has(proto)
     ? 'ICMP reaches a guest only with 1:1 NAT: NAT 203.0.113.7 full=1'
     : 'forwards exist for tcp, udp, sctp, esp, ah, gre, ipip and 41'
-  report(diagnose('proto-unsupported', place, { proto, help }))
-  return false
+  return diagnose('proto-unsupported', fieldPlace(marked, 'proto'), { proto, help })
 }

@@ -1,6 +1,6 @@
 /** `NAT none`: what the same guest keeps out of its wider forwards, for all clients or for those of the exemption's source. */
-import { everything, without, type Range } from '../address.ts'
-import type { PortRange } from './comment.ts'
+import { addressKey, everything, without, type Range } from '../address.ts'
+import type { PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
 import type { Forward, Match } from './model.ts'
 import { innerPorts, cover } from './pieces.ts'
@@ -11,19 +11,15 @@ export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]
   if (holes.length === 0) return [...forwards]
   const byInner = new Map<string, Forward[]>()
   for (const hole of holes) {
-    const list = byInner.get(keyOf(hole.inner))
+    const list = byInner.get(addressKey(hole.inner))
     if (list) list.push(hole)
-    else byInner.set(keyOf(hole.inner), [hole])
+    else byInner.set(addressKey(hole.inner), [hole])
   }
   const sources = new Map<string, Match>()
   return forwards.flatMap((forward) => {
-    const own = byInner.get(keyOf(forward.inner))
+    const own = byInner.get(addressKey(forward.inner))
     return own ? punch(forward, own, sources) : [forward]
   })
-}
-
-function keyOf({ family, lo }: Range): string {
-  return `${family} ${lo}`
 }
 
 interface Segment {

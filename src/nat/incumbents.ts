@@ -3,11 +3,9 @@
  * not take a port that is in force for another guest. What a guest holds is remembered port by port and address by
  * address, so that a rule which is widened gains nothing that others have.
  */
-import { FAMILIES, formatRange, parseIp, type Family, type Range } from '../address.ts'
-import { keyOf } from '../guest/known.ts'
-import type { Dispatch } from './claims.ts'
-import type { PortRange } from './comment.ts'
-import type { Forward } from './model.ts'
+import { addressKey, FAMILIES, formatRange, parseIp, type Family, type Range } from '../address.ts'
+import { mergePorts, type PortRange } from '../ports.ts'
+import type { Dispatch, Forward } from './model.ts'
 import { sourceKey } from './sources.ts'
 
 /** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`; `*` for all addresses, `-` for a protocol without ports. */
@@ -55,7 +53,7 @@ export function innerHolders(incumbents: Incumbents): Map<string, number> {
     const [vmid, , , , , , inner = ''] = line.split(' ')
     const range = parseIp(inner)
     if (!range) continue
-    const key = keyOf(range)
+    const key = addressKey(range)
     vmids.set(key, (vmids.get(key) ?? new Set()).add(Number(vmid)))
   }
   return new Map(
@@ -83,15 +81,4 @@ function claimLine(forward: Forward, address: Range | undefined): string[] {
     endOf.get(forward) ?? `${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'} ${formatRange(inner)}`
   endOf.set(forward, end)
   return [`${scope.guest.vmid} ${family} ${address ? formatRange(address) : '*'} ${end}`]
-}
-
-/** Sorted, and joined where they touch or overlap. */
-export function mergePorts(ranges: readonly PortRange[]): PortRange[] {
-  const merged: PortRange[] = []
-  for (const [lo, hi] of [...ranges].sort((a, b) => a[0] - b[0])) {
-    const last = merged.at(-1)
-    if (last && lo <= last[1] + 1) merged[merged.length - 1] = [last[0], Math.max(last[1], hi)]
-    else merged.push([lo, hi])
-  }
-  return merged
 }

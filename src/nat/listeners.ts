@@ -12,7 +12,7 @@ export interface Socket {
   holder: string
 }
 
-export interface SocketTables {
+interface SocketTables {
   tcp: (string | undefined)[]
   udp: (string | undefined)[]
   /** /proc/sys/net/ipv4/ip_local_port_range */

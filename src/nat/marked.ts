@@ -1,6 +1,6 @@
 /** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwGroup, FwRule } from '../fw/model.ts'
+import type { FwFile, FwGroup, FwRule, RuleField } from '../fw/model.ts'
 import { isMarked } from './comment.ts'
 import { maxRules, tooManyRules } from './limits.ts'
 import type { Scope } from './model.ts'
@@ -16,6 +16,11 @@ export interface Marked {
   iface?: string
   /** Why it is not in force although nothing is wrong with it; '' when it is. */
   off: string
+}
+
+/** Where a field of the rule stands; the whole line when the rule has no such field. */
+export function fieldPlace({ rule, place }: Marked, field: RuleField | 'comment'): Place {
+  return { file: place.file, span: rule.spans[field] ?? place.span }
 }
 
 /** A file with rules, and with whose power it speaks. */

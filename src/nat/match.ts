@@ -31,7 +31,7 @@ export interface NameScope {
 export type Matches = Partial<Record<Family, Match>>
 
 export const ANY: Match = { ranges: 'any' }
-const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
+export const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
 
 /** Resolves the text of a `source` or `dest` that pve-firewall accepted. Undefined text: any. */
 export function resolveAddresses(

@@ -6,7 +6,8 @@
 import type { Family, Range } from '../address.ts'
 import type { Place } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
-import type { Endpoint, PortRange } from './comment.ts'
+import type { PortRange } from '../ports.ts'
+import type { Endpoint } from './comment.ts'
 
 export const STATES = ['active', 'inactive', 'error', 'conflict', 'quarantined'] as const
 export type State = (typeof STATES)[number]
@@ -115,4 +116,10 @@ export interface Block {
   sport?: PortRange
   icmpType?: string
   rule: NatRule
+}
+
+/** The granted forwards of one family: those that hold at every external address alike, and what differs at single ones. */
+export interface Dispatch {
+  common: Forward[]
+  addresses: { address: Range; special: Forward[]; common: boolean }[]
 }

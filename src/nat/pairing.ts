@@ -1,6 +1,6 @@
 /** Which external port leads to which inner port. */
-import type { PortRange } from './comment.ts'
-import { formatPorts, type Template } from './template.ts'
+import { formatPorts, type PortRange } from '../ports.ts'
+import { type Template } from './template.ts'
 
 export interface PortPair {
   proto: string

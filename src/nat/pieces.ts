@@ -1,5 +1,5 @@
-/** Forwards cut at ports, and lists of ports that others are taken out of. */
-import type { PortRange } from './comment.ts'
+/** Forwards cut at ports. */
+import type { PortRange } from '../ports.ts'
 import type { Forward } from './model.ts'
 
 /** The inner ports of a forward; undefined when it has none. */
@@ -16,33 +16,4 @@ export function cover(forward: Forward, within: PortRange | undefined): Forward[
   if (lo > hi) return []
   if (lo === ports[0] && hi === ports[1]) return [forward]
   return [{ ...forward, ports: [lo, hi], innerPort: single ? innerPort : innerPort + lo - ports[0] }]
-}
-
-/** Takes ports out of a sorted list of ranges that lie apart, in place. */
-export function takeOut(list: PortRange[], [lo, hi]: PortRange): void {
-  const from = firstEnding(list, lo)
-  let to = from
-  const rest: PortRange[] = []
-  for (let one = list[to]; one && one[0] <= hi; one = list[++to]) {
-    if (one[0] < lo) rest.push([one[0], lo - 1])
-    if (one[1] > hi) rest.push([hi + 1, one[1]])
-  }
-  list.splice(from, to - from, ...rest)
-}
-
-/** Whether any of these ports is in such a list. */
-export function touches(list: readonly PortRange[], [lo, hi]: PortRange): boolean {
-  const one = list[firstEnding(list, lo)]
-  return one !== undefined && one[0] <= hi
-}
-
-/** Where the first range stands that ends at or behind a port. */
-function firstEnding(list: readonly PortRange[], port: number): number {
-  let [from, to] = [0, list.length]
-  while (from < to) {
-    const middle = (from + to) >> 1
-    if ((list[middle] as PortRange)[1] < port) from = middle + 1
-    else to = middle
-  }
-  return from
 }

@@ -1,107 +1,102 @@
 /** Who may do what: a guest's rules stay with the guest, and nobody takes the node's own ports (spec: whoever may edit one guest's firewall must not gain power over the node or other guests). */
-import { contains, formatRange, intersects, overlap, sameRange, type Range } from '../address.ts'
+import { contains, formatRange, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
-import type { Guest } from '../guest/model.ts'
-import type { ReservedPort } from '../settings.ts'
-import type { PortRange } from './comment.ts'
-import { label, ownAddresses, seenAddresses, writtenAddresses } from './inner.ts'
+import { label, type AddressSource, type Guest, type KnownAddresses } from '../guest/model.ts'
+import { formatPorts, mergePorts, type PortRange } from '../ports.ts'
+import type { GuestSettings, ReservedPort } from '../settings.ts'
+import { knownAddresses, ownAddresses } from './own.ts'
 import type { Socket } from './listeners.ts'
-import { mergePorts } from './incumbents.ts'
-import type { Forward, NatRule } from './model.ts'
-import { formatPorts } from './template.ts'
+import type { Forward, NatRule, Scope } from './model.ts'
 import type { View } from './view.ts'
 
 /** What forbids a translated rule, if anything. */
-export function forbidden(rule: NatRule, view: View): Diagnostic | undefined {
-  const guest = rule.scope.kind === 'guest' ? rule.scope.guest : undefined
-  for (const forward of rule.forwards) {
-    const foreign = guest && foreignInner(rule, forward, guest, view)
-    if (foreign) return foreign
+export function forbidden(nat: NatRule, view: View): Diagnostic | undefined {
+  const guest = nat.scope.kind === 'guest' ? nat.scope.guest : undefined
+  for (const forward of nat.forwards) {
+    const foreign = guest && foreignAddress([forward.inner], guest, view)
+    if (foreign) return foreignTo(nat, foreign, guest, view)
     // An exemption claims nothing.
-    if (rule.kind === 'exempt') continue
-    const problem = (guest && guestForward(rule, forward, guest, view)) ?? reservedPort(rule, forward, view)
+    if (nat.kind === 'exempt') continue
+    const problem = (guest && guestForward(nat, forward, guest, view)) ?? reservedPort(nat, forward, view)
     if (problem) return problem
   }
-  return guest && guestEgress(rule, guest, view)
+  return guest && guestEgress(nat, guest, view)
 }
 
-function foreignInner(rule: NatRule, { inner }: Forward, guest: Guest, view: View): Diagnostic | undefined {
-  const foreign = foreignAddress([inner], guest, view)
-  if (!foreign) return undefined
-  const facts = { address: formatRange(foreign), guest: label(guest), own: ownText(guest, view) }
-  return diagnose('guest-foreign', rule.whereInner ?? rule.where, facts)
+/** What the settings say of the guest that a rule speaks for. */
+export function grantedOf(scope: Scope, view: View): GuestSettings | undefined {
+  return scope.kind === 'guest' ? view.settings.guests.get(scope.guest.vmid) : undefined
 }
 
-function guestForward(rule: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
-  const allowed = view.settings.guests.get(guest.vmid)?.ports ?? view.settings.guestPorts
+function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
+  const granted = grantedOf(nat.scope, view)
+  const allowed = granted?.ports ?? view.settings.guestPorts
   const { ports } = forward
   if (ports && !mergePorts(allowed).some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
     const facts = { ports: formatPorts([ports]), guest: label(guest), allowed: formatPorts(allowed) }
-    return diagnose('port-forbidden', rule.where, facts)
+    return diagnose('port-forbidden', nat.where, facts)
   }
-  const addresses = view.settings.guests.get(guest.vmid)?.addresses
-  const other =
-    addresses && forward.external.find((one) => !addresses.some((address) => sameRange(address, one)))
-  return other && addressForbidden(rule, other, guest, addresses)
+  return addressForbidden(nat, forward.external, guest, granted?.addresses)
 }
 
 function addressForbidden(
-  rule: NatRule,
-  address: Range,
+  nat: NatRule,
+  used: readonly Range[],
   guest: Guest,
-  allowed: readonly Range[],
-): Diagnostic {
-  const facts = {
-    address: formatRange(address),
-    guest: label(guest),
-    allowed: allowed.map(formatRange).join(', '),
-  }
-  return diagnose('address-forbidden', rule.whereAddress ?? rule.where, facts)
+  allowed: readonly Range[] | undefined,
+): Diagnostic | undefined {
+  const other = allowed && used.find((one) => !allowed.some((address) => sameRange(address, one)))
+  if (!other) return undefined
+  const facts = { address: formatRange(other), guest: label(guest), allowed: listed(allowed) }
+  return diagnose('address-forbidden', nat.whereAddress ?? nat.where, facts)
 }
 
-function guestEgress(rule: NatRule, guest: Guest, view: View): Diagnostic | undefined {
-  const addresses = view.settings.guests.get(guest.vmid)?.addresses
-  for (const { source, to } of rule.egresses) {
-    if (to && addresses && !addresses.some((one) => sameRange(one, to)))
-      return addressForbidden(rule, to, guest, addresses)
-    const foreign = source.ranges === 'any' ? undefined : foreignAddress(source.ranges, guest, view)
-    if (source.ranges !== 'any' && !foreign) continue
-    const address = foreign ? formatRange(foreign) : 'any address'
-    return diagnose('guest-foreign', rule.whereInner ?? rule.where, {
-      address,
-      guest: label(guest),
-      own: ownText(guest, view),
-    })
+function guestEgress(nat: NatRule, guest: Guest, view: View): Diagnostic | undefined {
+  const allowed = grantedOf(nat.scope, view)?.addresses
+  for (const { source, to } of nat.egresses) {
+    const problem = addressForbidden(nat, to ? [to] : [], guest, allowed)
+    if (problem) return problem
+    const foreign = source.ranges === 'any' ? 'any' : foreignAddress(source.ranges, guest, view)
+    if (foreign) return foreignTo(nat, foreign, guest, view)
   }
   return undefined
 }
+
+function foreignTo(nat: NatRule, address: Range | 'any', guest: Guest, view: View): Diagnostic {
+  return diagnose('guest-foreign', nat.whereInner ?? nat.where, {
+    address: address === 'any' ? 'any address' : formatRange(address),
+    guest: label(guest),
+    own: listed(ownAddresses(guest, undefined, view)),
+  })
+}
+
+function listed(addresses: readonly Range[]): string {
+  return addresses.map(formatRange).join(', ')
+}
+
+/** Who wrote an address of these down for a guest gave it no others; leases and neighbours come and go. */
+const WRITTEN: readonly AddressSource[] = ['settings', 'config', 'ipfilter', 'ipam']
 
 /**
  * The first address that is not the guest's. Of a guest about which nothing is written down (static address set inside)
  * a typed address is believed as long as it is nobody else's; what leases and neighbours show may be only part of it.
  */
 function foreignAddress(ranges: readonly Range[], guest: Guest, view: View): Range | undefined {
-  const own = ownAddresses(guest, undefined, view)
-  const written = writtenAddresses(guest, view)
+  const own = knownAddresses(guest, undefined, view)
   return ranges.find((range) => {
-    if (own.some((address) => sameRange(address, range))) return false
-    return written.some(({ family }) => family === range.family) || !believable(range, guest, view)
+    if (own.some(({ ip }) => sameRange(ip, range))) return false
+    const isWritten = own.some(({ ip, from }) => ip.family === range.family && WRITTEN.includes(from))
+    return isWritten || !believable(range, guest, view)
   })
 }
 
 function believable(range: Range, guest: Guest, view: View): boolean {
-  const others = view.guests.filter((other) => other.guest.vmid !== guest.vmid)
-  return (
-    range.lo === range.hi &&
-    view.network.internal.some(
-      ({ network, address }) => contains(network, range) && !overlap(address, range),
-    ) &&
-    !others.some((other) => intersects(seenAddresses(other.guest, view), [range]))
+  const isInternal = view.network.internal.some(
+    ({ network, address }) => contains(network, range) && !overlap(address, range),
   )
-}
-
-function ownText(guest: Guest, view: View): string {
-  return ownAddresses(guest, undefined, view).map(formatRange).join(', ')
+  const isOthers = ([vmid, { seen }]: [number, KnownAddresses]): boolean =>
+    vmid !== guest.vmid && seen.some((one) => overlap(one, range))
+  return range.lo === range.hi && isInternal && ![...view.known].some(isOthers)
 }
 
 /** Cluster and host rules may take any port but these two. */
@@ -113,16 +108,16 @@ const NEVER: readonly ReservedPort[] = [
 function reservedPort(
   rule: NatRule,
   { ports, proto, external }: Forward,
-  view: View,
+  { settings, listeners }: View,
 ): Diagnostic | undefined {
   if (!ports) return undefined
   const isGuest = rule.scope.kind === 'guest'
-  if (!isGuest && view.settings.allowReserved) return undefined
-  const reserved = (isGuest ? view.settings.reserved : NEVER).find(
+  if (!isGuest && settings.allowReserved) return undefined
+  const reserved = (isGuest ? settings.reserved : NEVER).find(
     (one) => one.proto === proto && covers(one, ports),
   )
   const socket = isGuest
-    ? view.listeners.find((one) => one.proto === proto && bound(one, ports, external))
+    ? listeners.find((one) => one.proto === proto && bound(one, ports, external))
     : undefined
   if (!reserved && !socket) return undefined
   const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
@@ -148,7 +143,7 @@ export function nodePorts(
   const { scope } = rule
   const handedOver =
     scope.kind === 'guest'
-      ? view.settings.guests.get(scope.guest.vmid)?.addresses?.some((one) => sameRange(one, address))
+      ? grantedOf(scope, view)?.addresses?.some((one) => sameRange(one, address))
       : view.settings.allowReserved
   if (handedOver) return []
   const [first] = NEVER

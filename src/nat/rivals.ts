@@ -1,5 +1,5 @@
 /** Whether anybody else asks for the same: most forwards have their ports to themselves, and need not be compared with thousands. */
-import type { PortRange } from './comment.ts'
+import type { PortRange } from '../ports.ts'
 import type { Forward } from './model.ts'
 
 const ALL_PORTS: PortRange = [0, 65_535]

@@ -3,7 +3,7 @@ import type { Family } from '../address.ts'
 import type { FwRule } from '../fw/model.ts'
 import { expandMacro } from '../fw/macros.ts'
 import { parsePortList } from '../fw/ports.ts'
-import type { PortRange } from './comment.ts'
+import type { PortRange } from '../ports.ts'
 
 export interface Template {
   /** iptables' name: tcp, udp, sctp, esp, ah, gre, 4, 94, 41, icmp, icmpv6, or whatever PVE has; '' for any. */
@@ -56,8 +56,4 @@ export function templates(rule: FwRule, family: Family, services: ReadonlyMap<st
 export function ports(text: string | undefined, services: ReadonlyMap<string, number>): PortRange[] {
   const list = text === undefined ? { ports: [] } : parsePortList(text, services)
   return 'ports' in list ? list.ports : []
-}
-
-export function formatPorts(list: readonly PortRange[]): string {
-  return list.map(([lo, hi]) => (lo === hi ? `${lo}` : `${lo}-${hi}`)).join(',')
 }

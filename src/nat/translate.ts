@@ -4,14 +4,23 @@ import { diagnose, isError, word, type Code, type Diagnostic, type Place } from 
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
-import { reportLosses, resolveClaims, type Dispatch } from './claims.ts'
+import { reportLosses, resolveClaims } from './claims.ts'
 import { isMarked, parseComment, type Direction, type NatComment } from './comment.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
-import { collectMarked, skippedMarked, sources, type Collected, type Marked, type Source } from './marked.ts'
+import {
+  collectMarked,
+  fieldPlace,
+  skippedMarked,
+  sources,
+  type Collected,
+  type Marked,
+  type Source,
+} from './marked.ts'
 import type { Incumbents } from './incumbents.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
-import type { NatRule } from './model.ts'
+import type { Dispatch, NatRule } from './model.ts'
+import type { Order } from './order.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
 
@@ -154,8 +163,8 @@ function translateRule(
   diagnostics: Diagnostic[],
 ): NatRule {
   const { rule, place, scope, off } = marked
-  const commentPlace = { file: place.file, span: rule.spans.comment ?? place.span }
-  const comment = parseComment(rule.comment, commentPlace, directionOf(rule))
+  const comment = parseComment(rule.comment, fieldPlace(marked, 'comment'), directionOf(rule))
+  const inner = rule.spans.dest ? 'dest' : rule.type === 'out' && rule.spans.source ? 'source' : undefined
   const nat: NatRule = {
     id,
     ...{ kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
@@ -163,25 +172,20 @@ function translateRule(
     asked: comment.endpoint,
     askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),
     whereAddress: comment.places.address,
-    whereInner:
-      comment.places.to ??
-      fieldPlace(marked, 'dest') ??
-      (rule.type === 'out' ? fieldPlace(marked, 'source') : undefined),
+    whereInner: comment.places.to ?? (inner && fieldPlace(marked, inner)),
     ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
   }
   if (accounts.isOver(scope)) return { ...nat, state: 'error', reason: 'beyond the limits of one guest' }
-  const own: Diagnostic[] = []
-  fill(nat, marked, comment, view, (one) => own.push(one))
+  const own = fill(nat, marked, comment, view)
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
   if (limit) own.push(limit)
   const answer = view.quarantined.get(id)
   if (answer !== undefined) own.push(diagnose('quarantined', place, { answer }))
   diagnostics.push(...own)
-  const isQuarantined = own.at(-1)?.code === 'quarantined'
   const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))
   if (!stopper) return nat
-  const state = isQuarantined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
+  const state = answer !== undefined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
   return { ...nat, state, reason: word(stopper).message }
 }
 
@@ -221,40 +225,31 @@ export function readingProblems(fw: FwFile, file: string): Diagnostic[] {
   ]
 }
 
-function fieldPlace({ place, rule }: Marked, field: RuleField): Place | undefined {
-  const span = rule.spans[field]
-  return span && { file: place.file, span }
-}
-
 function directionOf({ type }: FwRule): Direction {
   return type === 'out' ? 'out' : 'in'
 }
 
-function fill(
-  nat: NatRule,
-  marked: Marked,
-  comment: NatComment,
-  view: View,
-  report: (one: Diagnostic) => void,
-): void {
-  const { rule, place, scope } = marked
+/** Adds to `nat` what the rule comes to; returns what there is to say. */
+function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Diagnostic[] {
+  const { rule, place, scope, own } = marked
   const problems = ruleProblems(rule, place, comment)
-  problems.forEach(report)
-  if (problems.some(isError)) return
+  if (problems.some(isError)) return [...problems]
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
-  const names = { cluster: view.cluster, sdnSets: view.sdnSets, own: marked.own, vmid }
-  if (nat.kind === 'block') {
-    if (scope.kind === 'guest') return report(diagnose('guest-action', place, { action: rule.action }))
-    if (comment.endpoint) {
-      const reason = `a ${rule.action} rule blocks; it takes no address and no ports in the comment`
-      return report(diagnose('option-conflict', nat.where, { reason }))
-    }
-    return translateBlock(nat, marked, comment, names, view, report)
-  }
-  if (rule.type === 'out') translateEgress(nat, marked, comment, names, view, report)
-  else translateForward(nat, marked, comment, names, view, report)
+  const names = { cluster: view.cluster, sdnSets: view.sdnSets, own, vmid }
+  const order = { nat, marked, comment, names, view }
+  if (nat.kind === 'block') return [...problems, ...block(order)]
+  const said = rule.type === 'out' ? translateEgress(order) : translateForward(order)
   const problem = forbidden(nat, view)
-  if (problem) report(problem)
+  return [...problems, ...said, ...(problem ? [problem] : [])]
+}
+
+function block(order: Order): Diagnostic[] {
+  const { nat, marked, comment } = order
+  const { action } = marked.rule
+  if (nat.scope.kind === 'guest') return [diagnose('guest-action', nat.place, { action })]
+  if (!comment.endpoint) return translateBlock(order)
+  const reason = `a ${action} rule blocks; it takes no address and no ports in the comment`
+  return [diagnose('option-conflict', nat.where, { reason })]
 }
 
 /** A rule that lost every port is in conflict; one that lost some says so. */

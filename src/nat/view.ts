@@ -1,8 +1,8 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
-import type { Family, Range } from '../address.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
-import type { AddressSource, Guest, KnownAddresses } from '../guest/model.ts'
 import type { Sighting } from '../guest/learnt.ts'
+import type { AddressSource, KnownAddresses, OwnedGuest } from '../guest/model.ts'
+import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import type { Incumbents } from './incumbents.ts'
 import type { Socket } from './listeners.ts'
@@ -14,12 +14,12 @@ export interface View {
   /** Sets of the scope `sdn/`, by name. */
   sdnSets: ReadonlyMap<string, FwSet>
   host: FwFile
-  /** The guests whose config lies on this node, by VMID. */
+  /** By VMID. */
   guests: OwnedGuest[]
   /** What is known of their addresses, by VMID. */
+  known: ReadonlyMap<number, KnownAddresses>
   /** Where addresses were seen, for the next look. */
   sightings: readonly Sighting[]
-  known: ReadonlyMap<number, KnownAddresses>
   /** The sources outside config and settings that were there to be asked. */
   consulted: readonly AddressSource[]
   network: Network
@@ -36,38 +36,7 @@ export interface View {
   services: ReadonlyMap<string, number>
 }
 
-export interface OwnedGuest {
-  guest: Guest
-  fw: FwFile
-}
-
 export type FirewallMode = 'iptables' | 'nftables'
-
-export interface Network {
-  /** Interfaces that carry a default route, or that the settings name. */
-  external: ExternalInterface[]
-  /** Networks on the other bridges and VNets of this node. */
-  internal: InternalNetwork[]
-  /** Names of all interfaces; undefined when they were not asked for. */
-  links?: ReadonlySet<string>
-}
-
-export interface ExternalInterface {
-  name: string
-  /** Global addresses, in the kernel's order. */
-  addresses: Range[]
-  /** Families that have a default route here (all of them for an interface that the settings name). */
-  families: Family[]
-  /** The networks on it. */
-  networks: Range[]
-}
-
-export interface InternalNetwork {
-  bridge: string
-  network: Range
-  /** The node's own address in it. */
-  address: Range
-}
 
 /** Paths as diagnostics name them, relative to the pve directory. */
 export const CLUSTER_FW = 'firewall/cluster.fw'

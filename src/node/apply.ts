@@ -60,7 +60,7 @@ export interface Due {
 const ALL_DUE: Due = { flows: true, quarantined: true }
 
 /** What the pass before found out, so that this one need not. */
-export interface Spared {
+interface Spared {
   memo?: Memo
   /** What is in force, and the ruleset that asks for just that: as long as nobody can have changed it since. */
   standing?: { inForce: InForce; ruleset: Ruleset } | undefined

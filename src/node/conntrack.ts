@@ -1,9 +1,8 @@
 /** Ends flows that conntrack would keep on an old way; which ones they are is nat/flows.ts. */
-import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
-import type { Dispatch } from '../nat/claims.ts'
+import { FAMILIES, parseCidr, type Family } from '../address.ts'
 import { parseFlows, staleFlows, type Flow } from '../nat/flows.ts'
+import type { Dispatch } from '../nat/model.ts'
 import { LOOP_NETWORKS } from '../ruleset/loop.ts'
-import { must, run } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 
 /** How many are ended side by side. */
@@ -31,16 +30,4 @@ export async function endStaleFlows(
   for (let i = 0; i < stale.length; i += BATCH)
     await Promise.all(stale.slice(i, i + BATCH).map((flow) => kernel.endFlow(flow)))
   return stale.length
-}
-
-/** As `conntrack -L` prints them. */
-export function listFlows(family: Family, proto: string): Promise<string> {
-  return must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto])
-}
-
-/** A flow that is gone by now makes conntrack fail, and is just as well. */
-export async function endFlow({ proto, source, destination, sport, dport }: Flow): Promise<void> {
-  const tuple = ['--orig-src', formatRange(source), '--orig-dst', formatRange(destination)]
-  const ports = ['--orig-port-src', String(sport), '--orig-port-dst', String(dport)]
-  await run('conntrack', ['-D', '-f', `ipv${source.family}`, '-p', proto, ...tuple, ...ports])
 }

@@ -34,7 +34,7 @@ export interface Finished {
   stderr: string
 }
 
-export interface RunOptions {
+interface RunOptions {
   timeoutMs?: number
   env?: Record<string, string>
 }

@@ -1,13 +1,12 @@
 /** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { FAMILIES, type Family } from '../address.ts'
+import { FAMILIES, formatRange, type Family } from '../address.ts'
 import type { Flow } from '../nat/flows.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import { OWN_SET, type Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
-import { endFlow, listFlows } from './conntrack.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
 import { preflight, type Verdict } from './preflight.ts'
@@ -148,4 +147,16 @@ async function restore(
   warn(`${PVEFW_LOCK} was held for more than ${LOCK_WAIT_SECONDS} s; writing without it`)
   await must(file, args, text)
   return undefined
+}
+
+/** As `conntrack -L` prints them. */
+function listFlows(family: Family, proto: string): Promise<string> {
+  return must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto])
+}
+
+/** A flow that is gone by now makes conntrack fail, and is just as well. */
+async function endFlow({ proto, source, destination, sport, dport }: Flow): Promise<void> {
+  const tuple = ['--orig-src', formatRange(source), '--orig-dst', formatRange(destination)]
+  const ports = ['--orig-port-src', String(sport), '--orig-port-dst', String(dport)]
+  await run('conntrack', ['-D', '-f', `ipv${source.family}`, '-p', proto, ...tuple, ...ports])
 }

@@ -94,3 +94,8 @@ async function readNames(file: string): Promise<string> {
   if (text === '') throw new Unreadable(`${file} is missing; install it with: apt install netbase`)
   return text
 }
+
+/** Every file that a diagnostic of this look can point into. */
+export function sourcesOf({ tree, settingsTexts }: Looked): ReadonlyMap<string, string> {
+  return new Map([...tree.fw, ...settingsTexts])
+}

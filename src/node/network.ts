@@ -1,6 +1,5 @@
 /** Asks the kernel for links, addresses and default routes. */
-import { toNetwork, type IpLink, type IpRoute } from '../nat/network.ts'
-import type { Network } from '../nat/view.ts'
+import { toNetwork, type IpLink, type IpRoute, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { must } from './exec.ts'
 import { FRESH, type Senses } from './senses.ts'

@@ -4,7 +4,7 @@ import { otherBackend, type Backend } from '../facts/backend.ts'
 import { realKernel } from './kernel.ts'
 import { readState } from './state.ts'
 
-export interface Removal {
+interface Removal {
   backend: Backend
   plan: Plan
 }

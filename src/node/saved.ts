@@ -33,7 +33,7 @@ export async function saveInForce(
   await writeWhole(stateDir, FILE, JSON.stringify(saved))
 }
 
-export type Restored = 'restored' | 'in force' | 'nothing saved'
+type Restored = 'restored' | 'in force' | 'nothing saved'
 
 /**
  * Puts into force what was saved, unless rules of ours are in force. What only root can have written is taken as it is: it was

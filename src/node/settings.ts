@@ -3,7 +3,7 @@ import { parse } from 'ini'
 import { readFile, stat } from 'node:fs/promises'
 import { parseCidr, parseIp } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { PortRange } from '../nat/comment.ts'
+import type { PortRange } from '../ports.ts'
 import { DEFAULT_SETTINGS, type GuestSettings, type ReservedPort, type Settings } from '../settings.ts'
 import { Unreadable } from './tree.ts'
 
@@ -45,7 +45,7 @@ const GUEST: Record<string, Key<GuestSettings>> = {
 }
 
 /** What the files of settings say, put together. */
-export interface SettingsRead {
+interface SettingsRead {
   settings: Settings
   diagnostics: Diagnostic[]
   /** Text of each file that is there. */

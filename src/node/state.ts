@@ -67,7 +67,7 @@ export async function removeState(dir: string): Promise<void> {
 }
 
 /** Who may read a file of ours and look into its folder: root alone, or also the group of the folder. */
-export type Readers = 'root' | 'group'
+type Readers = 'root' | 'group'
 
 /** Replaces a file of ours in one step: readers see the old or the new one. A folder that is there keeps its mode. */
 export async function writeWhole(

@@ -1,7 +1,6 @@
 /** NAT rules → ruleset: one function for each thing that a chain is for. */
 import { FAMILIES, type Family } from '../address.ts'
-import type { Dispatch } from '../nat/claims.ts'
-import type { KernelSet, NatRule } from '../nat/model.ts'
+import type { Dispatch, KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { dnatChains, jumpRules, type Jump } from './dnat.ts'
@@ -17,7 +16,7 @@ import { SIZES, type Sizes, type Spread } from './tree.ts'
 const FIREWALL_BRIDGES = 'fwbr+'
 
 /** What is in force already and bears on what is wanted. */
-export interface Situation {
+interface Situation {
   /**
    * Families whose skeleton (hooks, zone, one conntrack rule) is in force. It stays although nothing is wanted of them:
    * removing it would stall live connections.

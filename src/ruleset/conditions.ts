@@ -1,8 +1,8 @@
 /** Conditions that NAT rules of all kinds have in common. */
 import { formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { PortRange } from '../nat/comment.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
+import type { PortRange } from '../ports.ts'
 import type { Rule } from './model.ts'
 
 /** Protocol and ports. */

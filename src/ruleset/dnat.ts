@@ -1,18 +1,17 @@
 /** The chains that send packets to guests, and the jumps into them. */
 import { formatIp, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { Dispatch } from '../nat/claims.ts'
-import type { PortRange } from '../nat/comment.ts'
 import { ANY } from '../nat/match.ts'
-import type { Forward, Match } from '../nat/model.ts'
+import type { Dispatch, Forward, Match } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { View } from '../nat/view.ts'
+import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
 import { byPort } from './flat.ts'
 import type { Chain, Rule, Target } from './model.ts'
 import type { Sizes } from './tree.ts'
 
-export interface Dnat {
+interface Dnat {
   chains: Chain[]
   /** Which chains a packet to an external address goes through; in this order, for claims never overlap but full=1 takes what is left. */
   jumps: Jump[]
@@ -131,7 +130,7 @@ function exceptions({ except, rule }: Forward): Rule[] {
 const ruleOf = new WeakMap<Forward, Rule>()
 
 /** The rule of a forward. */
-export function dnat(forward: Forward): Rule {
+function dnat(forward: Forward): Rule {
   const rule = ruleOf.get(forward) ?? dnatFor(forward, forward.source)
   ruleOf.set(forward, rule)
   return rule

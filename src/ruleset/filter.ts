@@ -1,8 +1,7 @@
 /** PVENAT-FORWARD: what is let through beside pve-firewall, and what is blocked. */
-import type { Dispatch } from '../nat/claims.ts'
 import type { Family, Range } from '../address.ts'
-import type { Block, Forward, NatRule } from '../nat/model.ts'
-import type { InternalNetwork } from '../nat/view.ts'
+import type { Block, Dispatch, Forward, NatRule } from '../nat/model.ts'
+import type { InternalNetwork } from '../network.ts'
 import { matches, packets } from './conditions.ts'
 import type { Loop } from './loop.ts'
 import { byAddress } from './flat.ts'

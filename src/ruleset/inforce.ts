@@ -23,7 +23,7 @@ export interface SavedTables {
   drops: boolean
 }
 
-export interface Stray {
+interface Stray {
   from: string
   to: string
   /** As iptables-save has it: to be deleted by value. */

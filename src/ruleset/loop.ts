@@ -8,9 +8,8 @@
  * conntrack twice, so its second pass begins in a zone of its own; the answer comes in zone 0, hence "orig" only.
  */
 import { intersects, parseIp, type Family, type Range } from '../address.ts'
-import type { Dispatch } from '../nat/claims.ts'
 import { ANY } from '../nat/match.ts'
-import type { Forward, KernelSet } from '../nat/model.ts'
+import type { Dispatch, Forward, KernelSet } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
 import { isWide, matches, pairs, pairSet } from './conditions.ts'
 import { dnatFor, isHairpin, type Jump } from './dnat.ts'

@@ -3,8 +3,8 @@
  * typed cannot be expressed here.
  */
 import type { Family, Range } from '../address.ts'
-import type { PortRange } from '../nat/comment.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
+import type { PortRange } from '../ports.ts'
 
 /**
  * In the order in which they are written: what lets packets pass comes before what sends them. Nothing is put into the first

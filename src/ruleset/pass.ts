@@ -4,11 +4,10 @@
  * the policy is DROP.
  */
 import type { Family } from '../address.ts'
-import type { Dispatch } from '../nat/claims.ts'
 import { ANY } from '../nat/match.ts'
+import type { Dispatch, Egress, Forward, KernelSet, NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
-import type { InternalNetwork } from '../nat/view.ts'
-import type { Egress, Forward, KernelSet, NatRule } from '../nat/model.ts'
+import type { InternalNetwork } from '../network.ts'
 import { isWide, matches, packets, pairs, pairSet } from './conditions.ts'
 import { LOOP_IN, LOOP_OUT, NO_LOOP, type Loop } from './loop.ts'
 import { byAddress, inChain, joined, type AddressTree } from './flat.ts'

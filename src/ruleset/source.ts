@@ -1,8 +1,8 @@
 /** PVENAT-POSTROUTING: who is seen as whom. */
-import type { Dispatch } from '../nat/claims.ts'
 import type { Family } from '../address.ts'
-import type { Egress } from '../nat/model.ts'
-import type { InternalNetwork, View } from '../nat/view.ts'
+import type { Dispatch, Egress } from '../nat/model.ts'
+import type { View } from '../nat/view.ts'
+import type { InternalNetwork } from '../network.ts'
 import { matches, packets } from './conditions.ts'
 import { byAddress, inChain } from './flat.ts'
 import type { Rule, Target } from './model.ts'

@@ -1,8 +1,8 @@
 /** Ruleset → the kernel's own words: arguments of iptables, and lines for ipset restore. */
 import { formatIp, formatRange, prefixLength, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { PortRange } from '../nat/comment.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
+import type { PortRange } from '../ports.ts'
 import type { Chain, Rule, Target } from './model.ts'
 
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */

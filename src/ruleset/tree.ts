@@ -24,7 +24,7 @@ export interface Placed {
 }
 
 /** What the rules of a tree have in common. */
-export interface Kind {
+interface Kind {
   table: Table
   /** Numbers have so many bits. */
   bits: number

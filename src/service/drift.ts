@@ -16,7 +16,7 @@ const PAUSE_FACTOR = 9
 const MAX_PAUSE_MS = 700
 
 /** What the watch needs to know; a failure to find out is no drift. */
-export interface Looks {
+interface Looks {
   areRulesDrifted: () => Promise<boolean>
   isRestDrifted: () => Promise<boolean>
 }

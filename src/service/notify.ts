@@ -10,7 +10,7 @@ const ALIVE_MS = 60_000
 const MAX_STATUS = 200
 
 /** Says how the service is; called after each look, it says only what is new, and that it is alive. */
-export type Notify = (status: string) => void
+type Notify = (status: string) => void
 
 export function makeNotify(environment: Readonly<Record<string, string | undefined>>): Notify {
   const { NOTIFY_SOCKET } = environment

@@ -39,7 +39,7 @@ const COUNTERS_MS = 10_000
 const MAX_COUNTING_SHARE = 0.002
 
 /** A pass that ended well. */
-export interface Pass {
+interface Pass {
   applied: Applied
   backend: Backend
   located: readonly Located[]

@@ -2,12 +2,11 @@
  * `run`: the service. Events only say "look again", a timer says the same; every look reads the whole truth and puts into force
  * what differs. Whatever cannot be read leaves everything as it is.
  */
-import type { Context } from '../commands/context.ts'
-import { sourcesOf } from '../commands/context.ts'
 import { apply, NotInForce } from '../node/apply.ts'
 import { chooseBackend, type Backend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
-import type { Looked, Paths } from '../node/look.ts'
+import type { Io } from '../io.ts'
+import { sourcesOf, type Looked, type Paths } from '../node/look.ts'
 import { monitorNetwork } from '../node/monitor.ts'
 import { recall } from '../node/recall.ts'
 import { restoreSaved, saveInForce } from '../node/saved.ts'
@@ -71,7 +70,7 @@ interface Memory {
   publisher: Publisher
 }
 
-export async function runCommand({ io, paths }: Context): Promise<number> {
+export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promise<number> {
   const journal = makeJournal(io.stdout, process.env.JOURNAL_STREAM !== undefined)
   const wakeup = makeWakeup()
   let stopping = false

@@ -1,5 +1,5 @@
 /** What the service says in the journal: each event in one line, once when it comes and once when it is over. */
-import { explainFailure } from '../commands/failure.ts'
+import { explainFailure } from '../node/failure.ts'
 import type { Applied } from '../node/apply.ts'
 import type { Backend } from '../facts/backend.ts'
 import { findWriter } from '../node/writer.ts'

@@ -1,5 +1,5 @@
 /** A loop's alarm clock: sleeps for an interval, or less when somebody calls. Calls while awake are not lost. */
-export interface Wakeup {
+interface Wakeup {
   call: () => void
   /** Resolves after `ms`, or `settleMs` after a call. */
   sleep: (ms: number, settleMs: number) => Promise<void>

@@ -1,10 +1,10 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
 import { join } from 'node:path'
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
-import type { PortRange } from '../nat/comment.ts'
 import type { NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { Outcome } from '../pipeline.ts'
+import type { PortRange } from '../ports.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { chainText } from '../ruleset/text.ts'
@@ -29,7 +29,7 @@ export interface Row {
   bytes: number
 }
 
-export interface Counters {
+interface Counters {
   packets: number
   bytes: number
 }

@@ -4,7 +4,7 @@ import { withoutMark } from '../ruleset/text.ts'
 import { dotted } from '../sysctls.ts'
 import { renderRowChanges, type RowChange } from './changes.ts'
 
-export interface PlanShown {
+interface PlanShown {
   plan: Plan
   /** Sysctls to switch, by path below /proc/sys. */
   sysctls: readonly string[]

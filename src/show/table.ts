@@ -1,6 +1,6 @@
 /** The list as a table for people. */
 import { basename } from 'node:path'
-import { formatPorts } from '../nat/template.ts'
+import { formatPorts } from '../ports.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
 import type { Row } from './list.ts'

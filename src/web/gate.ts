@@ -15,7 +15,7 @@ export const PATHS = [
 ] as const
 export type Path = (typeof PATHS)[number]
 
-export type Verdict = { path: Path; ids: string[] } | { refuse: 400 | 403 | 404 | 405 | 414 | 421 }
+type Verdict = { path: Path; ids: string[] } | { refuse: 400 | 403 | 404 | 405 | 414 | 421 }
 
 const MAX_URL = 4096
 /** Rules whose history may be asked for at once. */

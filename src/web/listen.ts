@@ -1,5 +1,5 @@
 /** Where the page is served, and so who may see it. */
-import { UsageError } from '../commands/context.ts'
+import { UsageError } from '../io.ts'
 
 /** `local`: the loopback or a unix socket, where whoever reaches it is on the node already. */
 export type Listen =

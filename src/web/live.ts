@@ -17,7 +17,7 @@ export interface Body {
 }
 
 const DOCUMENTS = ['status', 'problems', 'list', 'counters'] as const
-export type Document = (typeof DOCUMENTS)[number]
+type Document = (typeof DOCUMENTS)[number]
 
 export interface Live {
   readonly runDir: string

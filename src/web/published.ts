@@ -22,7 +22,7 @@ export interface Published {
   counters: Counters | undefined
 }
 
-export type Part = keyof Published
+type Part = keyof Published
 
 const FILES: Readonly<Record<Part, string>> = {
   status: 'status.json',

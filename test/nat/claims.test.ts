@@ -4,8 +4,8 @@ import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { resolveClaims } from '../../src/nat/claims.ts'
 import { claimLines } from '../../src/nat/incumbents.ts'
-import type { PortRange } from '../../src/nat/comment.ts'
 import type { Forward, Match, NatRule } from '../../src/nat/model.ts'
+import type { PortRange } from '../../src/ports.ts'
 
 const external = ['203.0.113.2', '203.0.113.7', '203.0.113.9'].map((text) => parseIp(text) as Range)
 const sources: Match[] = [

@@ -1,9 +1,9 @@
 // Which shapes pair is in the golden cases; here is that what pairs is right port by port.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { PortRange } from '../../src/nat/comment.ts'
 import { pairPorts, type PortPair } from '../../src/nat/pairing.ts'
 import type { Template } from '../../src/nat/template.ts'
+import type { PortRange } from '../../src/ports.ts'
 
 function template(proto: string, dports: PortRange[], sports: PortRange[] = []): Template {
   return { proto, dports, sports }

@@ -1,7 +1,7 @@
 /** The one node that all generated rules are for: two external interfaces, two internal networks, five guests. */
+import type { Network } from '../../src/network.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
-import type { Network } from '../../src/nat/view.ts'
 import type { Look } from '../../src/read.ts'
 import { fixture } from '../fw/context.ts'
 import type { GuestPlan, LabOptions } from '../lab/index.ts'

@@ -4,7 +4,7 @@ import { h } from './dom.ts'
 import { KIND_NAMES, portsText, type Item } from './model.ts'
 import { largeGraph } from './spark.ts'
 
-export interface DetailInput {
+interface DetailInput {
   item: Item
   status: PageStatus
   counts: readonly [ever: number, hour: number] | undefined

@@ -31,7 +31,7 @@ export interface Layout {
   lines: Placed[]
 }
 
-export const NARROW = 720
+const NARROW = 720
 const HEAD = 30
 const ROW = 20
 const GAP = 12

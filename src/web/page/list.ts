@@ -3,7 +3,7 @@ import { h, s } from './dom.ts'
 import { short, type Item, type Order, type SortKey } from './model.ts'
 import { sparkPath } from './spark.ts'
 
-export interface ListInput {
+interface ListInput {
   items: readonly Item[]
   order: Order
   selected: string | undefined
@@ -18,7 +18,7 @@ interface Calls {
   seen: (ids: string[]) => void
 }
 
-export interface List {
+interface List {
   show: (input: ListInput) => void
   /** Brings a rule into sight. */
   reveal: (id: string) => void

@@ -4,12 +4,12 @@ import { layOut, type Box, type Layout, type Placed } from './layout.ts'
 import { short } from './model.ts'
 import { makeScene, type Line, type Scene, type SceneInput } from './scene.ts'
 
-export interface PictureInput extends SceneInput {
+interface PictureInput extends SceneInput {
   node: string
   width: number
 }
 
-export interface Picture {
+interface Picture {
   /** Draws, and tells how much there was no room for. */
   draw: (input: PictureInput) => Scene['hidden']
 }

@@ -8,7 +8,7 @@ const STEP = 4
 const MAX_CHARS = { narrow: 32, wide: 100 }
 const RANKS = { error: 0, warning: 1, info: 2 } as const
 
-export interface Problems {
+interface Problems {
   show: (problems: readonly Problem[]) => void
 }
 

@@ -15,7 +15,7 @@ export interface Line {
   label: string
 }
 
-export interface Target {
+interface Target {
   key: string
   title: string
   bridge: string
@@ -42,7 +42,7 @@ export interface SceneInput {
   selected: string | undefined
 }
 
-export const ANY = 'any'
+const ANY = 'any'
 const NOWHERE = '-'
 const MAX_TARGETS = 8
 const MAX_ADDRESSES = 8

@@ -1,6 +1,6 @@
 /** What a command says when it cannot go on. */
-import { CommandFailed } from '../node/exec.ts'
-import { Unreadable } from '../node/tree.ts'
+import { CommandFailed } from './exec.ts'
+import { Unreadable } from './tree.ts'
 
 const MAX_SHOWN_LINES = 40
 

@@ -1,7 +1,32 @@
 /** The node's networks, from what `ip -j` says. */
-import { contains, FAMILIES, network, parseIp, type Family, type Range } from '../address.ts'
-import type { Settings } from '../settings.ts'
-import type { ExternalInterface, InternalNetwork, Network } from './view.ts'
+import { contains, FAMILIES, network, parseIp, type Family, type Range } from './address.ts'
+import type { Settings } from './settings.ts'
+
+export interface Network {
+  /** Interfaces that carry a default route, or that the settings name. */
+  external: ExternalInterface[]
+  /** Networks on the other bridges and VNets of this node. */
+  internal: InternalNetwork[]
+  /** Names of all interfaces; undefined when they were not asked for. */
+  links?: ReadonlySet<string>
+}
+
+export interface ExternalInterface {
+  name: string
+  /** Global addresses, in the kernel's order. */
+  addresses: Range[]
+  /** Families that have a default route here (all of them for an interface that the settings name). */
+  families: Family[]
+  /** The networks on it. */
+  networks: Range[]
+}
+
+export interface InternalNetwork {
+  bridge: string
+  network: Range
+  /** The node's own address in it. */
+  address: Range
+}
 
 /** The parts of `ip -j -d addr` that matter. */
 export interface IpLink {
@@ -11,7 +36,7 @@ export interface IpLink {
   addr_info?: IpAddress[]
 }
 
-export interface IpAddress {
+interface IpAddress {
   family: string
   local?: string
   prefixlen?: number
