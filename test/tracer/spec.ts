@@ -3,6 +3,14 @@
 export type Proto = 'tcp' | 'udp'
 export type Ports = readonly [lo: number, hi: number]
 
+export function inside([lo, hi]: Ports, port: number): boolean {
+  return lo <= port && port <= hi
+}
+
+export function width([lo, hi]: Ports): number {
+  return hi - lo
+}
+
 /** External ports of some protocols and the inner ports that they lead to. */
 export interface Pair {
   protos: readonly Proto[]
