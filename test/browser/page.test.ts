@@ -5,53 +5,36 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import {
-  copyTree,
-  createLab,
-  loadPveFirewall,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  saveLikeGui,
-  waitFor,
-  type Lab,
-} from '../lab/index.ts'
+import { waitFor } from '../lab/index.ts'
+import { testNode } from '../packets/node.ts'
 import { RunFolder, told } from '../web/published.ts'
 import { openBrowser, openPage, Served } from './browser.ts'
 
 const SHOTS = 'dist/screenshots'
 const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-let lab: Lab
-let tree: string
 let scratch: string
 let served: Served
 let browser: Browser
 
-const rules = (...lines: string[]): string => `[OPTIONS]\n\nenable: 1\n\n[RULES]\n\n${lines.join('\n')}\n\n`
-const GOOD = rules('IN SSH(ACCEPT) # NAT 1022', 'IN HTTP(ACCEPT) # NAT 1080 <img src=x onerror=alert(1)>')
+const GOOD = ['IN SSH(ACCEPT) # NAT 1022', 'IN HTTP(ACCEPT) # NAT 1080 <img src=x onerror=alert(1)>']
+const node = testNode('legacy', {
+  rules: { 'firewall/105.fw': GOOD },
+  ...{ firewall: true, serve: ['105:22/tcp'] },
+  // As the package makes it.
+  prepare: () => node.sh('install -d -m 2750 -o root -g 33 /run/pvenat'),
+  pvenat: 'run',
+})
 
 beforeAll(async () => {
-  lab = await createLab()
-  tree = await copyTree(node1Tree)
   scratch = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
   await mkdir(SHOTS, { recursive: true })
-  await saveLikeGui(tree, 'firewall/105.fw', GOOD)
-  const pvenat = new Pvenat(lab, 'legacy', tree)
-  await pvenat.configure()
-  await loadPveFirewall(lab, 'legacy', node1Tree)
-  await lab.serve('105', 'tcp', 22)
-  // As the package makes it.
-  await lab.exec('pve', ['install', '-d', '-m', '2750', '-o', 'root', '-g', '33', '/run/pvenat'])
-  await pvenat.start()
-  served = await Served.start(lab, 'pve', '/run/pvenat')
-  browser = await openBrowser(lab.ns('pve').pid, scratch)
+  served = await Served.start(node.lab, 'pve', '/run/pvenat')
+  browser = await openBrowser(node.lab.ns('pve').pid, scratch)
 })
 afterAll(async () => {
   await browser?.close()
   await served?.stop()
-  await lab?.stop()
-  await removeTree(tree)
   await rm(scratch, { recursive: true, force: true })
 })
 
@@ -84,7 +67,7 @@ test('a forward is seen, followed, and counted; what somebody typed stays text',
     /internet[\s\S]*1022[\s\S]*pve1[\s\S]*vmbr1[\s\S]*105/,
   )
   await page.locator('.line.chosen').waitFor()
-  await lab.ask('inet', 'tcp', '203.0.113.2:1022')
+  await node.ask(1022)
   await waitFor(async () => /[1-9]\d* in the last hour/.test(await detail.innerText()), { timeoutMs: 25_000 })
   await rowOf(page, 'tcp :1080').click()
   expect(await detail.innerText()).toContain('<img src=x onerror=alert(1)>')
@@ -113,7 +96,7 @@ test('an edit that breaks a forward is seen as a problem within two seconds, and
   const { page, errors } = await openPage(browser, served.url)
   await rowOf(page, 'tcp :1022').waitFor()
   const start = performance.now()
-  await saveLikeGui(tree, 'firewall/105.fw', rules('IN SSH(ACCEPT) # NAT 8006'))
+  await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 8006')
   const card = page.locator('.problem', { hasText: 'port 8006' })
   await card.waitFor({ timeout: 10_000 })
   const ms = Math.round(performance.now() - start)
@@ -124,7 +107,7 @@ test('an edit that breaks a forward is seen as a problem within two seconds, and
   expect(await page.locator('#said').textContent()).toContain('port 8006')
   expect(await page.locator('.line.error').count()).toBeGreaterThan(0)
   await page.screenshot({ path: `${SHOTS}/lab-problem.png`, fullPage: true })
-  await saveLikeGui(tree, 'firewall/105.fw', GOOD)
+  await node.save('firewall/105.fw', ...GOOD)
   await card.waitFor({ state: 'detached' })
   expect(errors).toEqual([])
   await page.close()
@@ -200,7 +183,7 @@ const at = (list: readonly number[], part: number): number =>
 test('ten thousand rules are filtered and scrolled smoothly', async () => {
   const folder = await RunFolder.create(told(10_000, 700))
   await chmod(folder.dir, 0o755)
-  const many = await Served.start(lab, 'pve', folder.dir)
+  const many = await Served.start(node.lab, 'pve', folder.dir)
   try {
     const { page, errors } = await openPage(browser, many.url, { colorScheme: 'dark' })
     await rowOf(page, 'tcp').waitFor()
@@ -234,7 +217,7 @@ test.each([
   async (colorScheme, width) => {
     const folder = await RunFolder.create(told(40, 12))
     await chmod(folder.dir, 0o755)
-    const some = await Served.start(lab, 'pve', folder.dir)
+    const some = await Served.start(node.lab, 'pve', folder.dir)
     try {
       const viewport = { width, height: width > 1000 ? 1000 : 844 }
       const { page } = await openPage(browser, some.url, { colorScheme, viewport })

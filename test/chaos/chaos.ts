@@ -7,7 +7,6 @@ import {
   ifreload,
   now,
   PVEFW_LOCK,
-  readParts,
   tamper,
   TAMPERINGS,
   waitFor,
@@ -16,8 +15,9 @@ import {
   type LostStream,
   type Tampering,
 } from '../lab/index.ts'
+import type { TestNode } from '../packets/node.ts'
 import { breaksOf, nameOf, type Card } from './deal.ts'
-import { restoreSaved, type World } from './world.ts'
+import type { World } from './world.ts'
 
 export interface Step {
   name: string
@@ -31,15 +31,20 @@ export interface Step {
   harmed: string[]
 }
 
+export interface Took {
+  what: string
+  ms: number
+}
+
 export interface Report {
   steps: Step[]
   asked: number
   /** Gaps in the service of untouched forwards that no step explains. */
   unexplained: Gap[]
   /** For each step that breaks: milliseconds from the act to the first connection that worked. */
-  outages: { step: string; ms: number }[]
+  outages: Took[]
   /** For each step: milliseconds from the act until everything of ours was in force again. */
-  repairs: { step: string; ms: number }[]
+  repairs: Took[]
   lost: LostStream[]
   /** Streams lost in a step that takes the zone or forwarding away, which no repair can undo for sure. */
   lostInBreach: LostStream[]
@@ -72,7 +77,7 @@ export class Chaos {
       .filter(({ breaks }) => breaks !== 'nothing')
       .map((step) => {
         const own = gaps.filter((gap) => stepOf(gap.fromMs) === step)
-        return { step: step.name, ms: Math.max(0, ...own.map(({ toMs }) => toMs - step.actedMs)) }
+        return { what: step.name, ms: Math.max(0, ...own.map(({ toMs }) => toMs - step.actedMs)) }
       })
     const isInBreach = ({ atMs, openedMs }: LostStream) =>
       [atMs, openedMs].some((one) => stepOf(one)?.breaks === 'standing')
@@ -82,7 +87,7 @@ export class Chaos {
       unexplained: gaps.filter((gap) => (stepOf(gap.fromMs)?.breaks ?? 'nothing') === 'nothing'),
       outages,
       repairs: this.steps.map(({ name, actedMs, repairedMs = Infinity }) => ({
-        step: name,
+        what: name,
         ms: repairedMs - actedMs,
       })),
       lost: watcher.lost.filter((one) => !isInBreach(one)),
@@ -102,7 +107,7 @@ export class Chaos {
 
   private play(card: Card): Promise<unknown> {
     const { world } = this
-    const { lab, backend } = world
+    const { lab, backend } = world.node
     switch (card.kind) {
       case 'edit':
         return this.editTo(card.index)
@@ -137,24 +142,23 @@ export class Chaos {
   private async kill(index: number, afterMs: number): Promise<void> {
     await this.editTo(index)
     await sleep(afterMs)
-    await this.world.pvenat.service?.stop('SIGKILL')
-    this.world.restart()
+    await this.world.node.pvenat.service?.stop('SIGKILL')
+    this.world.node.pvenat.launch()
   }
 
   private async unmount(): Promise<void> {
-    const { world } = this
-    const service = world.pvenat.service
-    const from = service?.stdout.length ?? 0
-    await world.mount(false)
-    service?.signal('SIGHUP')
-    await waitFor(() => service?.stdout.slice(from).includes('is not mounted'), {
+    const { node } = this.world
+    const said = node.listen()
+    const mount = await node.unmount()
+    node.pvenat.service?.signal('SIGHUP')
+    await waitFor(() => said(/is not mounted/) > 0, {
       timeoutMs: PATIENCE_MS,
       what: 'the service to miss /etc/pve',
-    }).finally(() => world.mount(true))
+    }).finally(mount)
   }
 
   private async locked(file: string, index: number, ms: number): Promise<void> {
-    const holder = await holdLock(this.world.lab, file)
+    const holder = await holdLock(this.world.node.lab, file)
     await this.editTo(index)
     await sleep(ms)
     await holder.stop('SIGKILL')
@@ -162,28 +166,24 @@ export class Chaos {
 
   private async asItWas(): Promise<void> {
     const { world } = this
-    await world.lab.exec('pve', [
-      'sh',
-      '-c',
-      `for s in $(ipset -n list | grep -v ^pvenat-); do ipset flush $s; done`,
-    ])
-    await restoreSaved(world)
-    await refillSets(world)
+    await world.node.sh('for s in $(ipset -n list | grep -v ^pvenat-); do ipset flush $s; done')
+    await world.restoreSaved()
+    await refillSets(world.node)
     if (world.firewall.cycles % 2 === 1) await world.firewall.cycle() // even turns want what the fixture holds
     this.isDocker = false
   }
 
   private async step(card: Card): Promise<void> {
-    const { lab, watcher, own } = this.world
+    const { node, watcher, own } = this.world
     const [name, breaks] = [nameOf(card), breaksOf(card)]
     const step: Step = { name, breaks, startMs: now(), actedMs: 0, repairedMs: undefined, harmed: [] }
     this.steps.push(step)
     await this.play(card)
     step.actedMs = now()
     const wanted = own[this.isDocker ? 'docker' : 'alone'][this.edit] ?? ''
-    let parts = await readParts(lab)
+    let parts = await node.parts()
     const { foreign } = parts
-    while (parts.own !== wanted && now() - step.actedMs < PATIENCE_MS) parts = await readParts(lab)
+    while (parts.own !== wanted && now() - step.actedMs < PATIENCE_MS) parts = await node.parts()
     if (parts.own === wanted) step.repairedMs = now()
     else step.harmed.push(...differences(wanted, parts.own).map((line) => `ours: ${line}`))
     step.harmed.push(...differences(foreign, parts.foreign).map((line) => `theirs: ${line}`))
@@ -192,8 +192,8 @@ export class Chaos {
 }
 
 /** Members that a flush took; what is there already stays. */
-async function refillSets({ lab, before }: World): Promise<void> {
-  const lines = before.split('\n').filter((line) => /^(create|add) /.test(line))
+async function refillSets({ lab, untouched }: TestNode): Promise<void> {
+  const lines = untouched.split('\n').filter((line) => /^(create|add) /.test(line))
   const commands = lines.map((line) => line.replace(/ bucketsize \d+/, ''))
   await lab.exec('pve', ['ipset', '-exist', 'restore'], { input: `${commands.join('\n')}\n` })
 }
@@ -206,6 +206,13 @@ function differences(before: string, after: string): string[] {
   ]
 }
 
-export function median(numbers: readonly number[]): number {
+/** The median, and the worst with what it was. */
+export function figures(took: readonly Took[]): string {
+  const [worst] = [...took].sort((a, b) => b.ms - a.ms)
+  const middle = median(took.map(({ ms }) => ms))
+  return `median ${Math.round(middle)} ms, worst ${Math.round(worst?.ms ?? 0)} ms (${worst?.what})`
+}
+
+function median(numbers: readonly number[]): number {
   return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 }

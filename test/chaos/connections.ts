@@ -1,30 +1,17 @@
 /** Connections that should live do, and those that should move do so at once. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { isInBackend, now, Pvenat, waitFor, Watcher, type Backend, type Flow } from '../lab/index.ts'
-import { TestNode } from './node.ts'
-import { UNTOUCHED } from './world.ts'
+import { testNode } from '../packets/node.ts'
+import { busyNode, UNTOUCHED } from './world.ts'
 
 const PROMISE_MS = 1500
 
 export function connectionsSuite(backend: Backend): void {
   describe(`connections on ${backend}`, () => {
-    let node: TestNode
-
-    beforeAll(async () => {
-      node = await TestNode.start(backend, {
-        rules: { 'nodes/pve1/host.fw': ['IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT 1023'] },
-      })
-      await Promise.all([
-        node.lab.serve('inet', 'tcp', 443),
-        node.lab.serve('105', 'tcp', 22, 23),
-        node.lab.serve('107', 'tcp', 22),
-        node.lab.serve('108', 'tcp', 80),
-        ...['105', '107'].map((guest) => node.lab.serve(guest, 'udp', 7000)),
-        node.lab.serve('108', 'udp', 5003),
-      ])
-      await node.pvenat.start()
+    const node = testNode(backend, {
+      ...{ ...busyNode, pvenat: 'run' },
+      serve: [...busyNode.serve, '105:7000/udp', '107:7000/udp', '108:5003/udp'],
     })
-    afterAll(() => node.stop())
 
     test('streams survive edits, applies, a restart of the service and the removal of other rules', async () => {
       const watcher = await Watcher.start(node.lab, UNTOUCHED)
@@ -37,7 +24,7 @@ export function connectionsSuite(backend: Backend): void {
       }
       await node.pvenat.service?.stop()
       await node.save('firewall/105.fw')
-      node.pvenat.service = node.lab.spawn('pve', node.pvenat.argv('run'))
+      node.pvenat.launch()
       await node.converged()
       await watcher.isWell()
       await watcher.stop()
@@ -110,10 +97,7 @@ export function connectionsSuite(backend: Backend): void {
       const out = await node.lab.stream('107', '203.0.113.1:443')
       for (const name of ['cluster', '105', '107', '108']) await node.save(`firewall/${name}.fw`)
       await node.save('nodes/pve1/host.fw')
-      await waitFor(
-        async () =>
-          typeof (await node.lab.ask('inet', 'tcp', '203.0.113.2:8080', { timeoutMs: 200 })) === 'string',
-      )
+      await waitFor(async () => typeof (await node.ask(8080)) === 'string')
       await node.converged()
       for (let i = 0; i < 3; i++)
         for (const stream of [...streams, out]) expect(await stream.ping(3000)).toBe(true)

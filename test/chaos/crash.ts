@@ -1,10 +1,10 @@
 /** Killed at any moment, without its state, without the programs it needs: NAT stays, the reason is told, the next start is right. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { waitFor, Watcher, type Backend } from '../lab/index.ts'
-import { TestNode } from './node.ts'
+import { testNode } from '../packets/node.ts'
 import { makeRandom } from './random.ts'
-import { UNTOUCHED } from './world.ts'
+import { busyNode, UNTOUCHED } from './world.ts'
 
 const STATE = '/var/lib/pvenat'
 const KILLS = 20
@@ -44,21 +44,7 @@ const missing = (program: string, folder: string) => ({
 
 export function crashSuite(backend: Backend): void {
   describe(`crashes on ${backend}`, () => {
-    let node: TestNode
-
-    beforeAll(async () => {
-      node = await TestNode.start(backend, {
-        rules: { 'nodes/pve1/host.fw': ['IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT 1023'] },
-      })
-      await Promise.all([
-        node.lab.serve('inet', 'tcp', 443),
-        node.lab.serve('105', 'tcp', 22, 23),
-        node.lab.serve('107', 'tcp', 22),
-        node.lab.serve('108', 'tcp', 80),
-      ])
-      await node.apply()
-    })
-    afterAll(() => node.stop())
+    const node = testNode(backend, { ...busyNode, pvenat: 'apply' })
 
     let turn = 0
     /** Another rule each time, so that there is always something to write. */
@@ -71,7 +57,6 @@ export function crashSuite(backend: Backend): void {
       )
       return port
     }
-    const ask = (port: number) => node.lab.ask('inet', 'tcp', `203.0.113.2:${port}`, { timeoutMs: 300 })
 
     test(`kill -9 of ${KILLS} applies and of the service at random moments`, async () => {
       const random = makeRandom(7)
@@ -86,7 +71,7 @@ export function crashSuite(backend: Backend): void {
         await apply.stop('SIGKILL')
         if (i % 5 !== 4) continue // half-done work may also be met by another edit
         await node.apply()
-        expect(await ask(port)).toMatchObject({ server: '105' })
+        expect(await node.ask(port)).toMatchObject({ server: '105' })
         expect((await node.pvenat.run('plan')).exitCode).toBe(0)
       }
       await watcher.stop()
@@ -103,14 +88,14 @@ export function crashSuite(backend: Backend): void {
         await edit()
         const { stdout, stderr } = await node.pvenat.run('apply')
         for (const one of [8080, 822, 1023])
-          expect(await ask(one)).toMatchObject({ port: expect.any(Number) as number })
+          expect(await node.ask(one)).toMatchObject({ port: expect.any(Number) as number })
         expect(stdout + stderr).toMatch(tells ?? /state/i)
       } finally {
         await node.sh(mend)
       }
       const port = await edit()
       await node.apply()
-      expect(await ask(port)).toMatchObject({ server: '105' })
+      expect(await node.ask(port)).toMatchObject({ server: '105' })
       expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
     })
 
@@ -121,7 +106,7 @@ export function crashSuite(backend: Backend): void {
       ['ip', '/usr/bin'],
     ])('without %s NAT stays and the service tells why; with it all goes on', async (program, folder) => {
       const { make, mend } = missing(program, folder)
-      const service = node.lab.spawn('pve', node.pvenat.argv('run'))
+      const service = node.pvenat.launch()
       await node.converged()
       await node.sh(make)
       try {
@@ -131,16 +116,13 @@ export function crashSuite(backend: Backend): void {
           what: `the service to miss ${program}`,
         })
         for (const one of [8080, 822, 1023])
-          expect(await ask(one)).toMatchObject({ port: expect.any(Number) as number })
+          expect(await node.ask(one)).toMatchObject({ port: expect.any(Number) as number })
         expect(service.alive).toBe(true)
       } finally {
         await node.sh(mend)
       }
       const port = await edit()
-      await waitFor(async () => typeof (await ask(port)) === 'object', {
-        timeoutMs: 8000,
-        what: 'the service to recover',
-      })
+      await node.opens(port, { timeoutMs: 8000, what: 'the service to recover' })
       await service.stop()
     })
   })

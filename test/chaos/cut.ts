@@ -1,18 +1,17 @@
 /** TCP connections of what is removed: they go on, or with `cut-removed` they end. A newer version takes over without any of this. */
 import { expect, test } from 'vitest'
 import { waitFor, Watcher } from '../lab/index.ts'
-import type { TestNode } from './node.ts'
+import type { TestNode } from '../packets/node.ts'
 import { UNTOUCHED } from './world.ts'
 
 const RULE = (guest: number) => `IN ACCEPT -dest 10.10.10.${guest} -p tcp -dport 22`
 const HOST = 'nodes/pve1/host.fw'
 const STAYS = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT 1023'
 
-export function connectionTests(at: () => TestNode): void {
+export function connectionTests(node: TestNode): void {
   test('of a removed or changed forward they go on, and end with cut-removed = yes', async () => {
-    const node = at()
     const open = async (port: number) => {
-      await waitFor(async () => typeof (await node.ask(port)) === 'object', { timeoutMs: 10_000 })
+      await node.opens(port, { timeoutMs: 10_000 })
       return node.lab.stream('inet', `203.0.113.2:${port}`)
     }
     const both = [`${RULE(105)} # NAT 6001`, `${RULE(105)} # NAT 6002`]
@@ -43,7 +42,6 @@ export function connectionTests(at: () => TestNode): void {
   })
 
   test('a newer version that writes everything anew: none is lost, no new one fails', async () => {
-    const node = at()
     const watcher = await Watcher.start(node.lab, UNTOUCHED)
     const old = (await node.parts()).own
     await node.pvenat.service?.stop()
@@ -58,7 +56,7 @@ export function connectionTests(at: () => TestNode): void {
     await watcher.isWell()
     // And back again.
     await node.pvenat.service.stop()
-    node.pvenat.service = node.lab.spawn('pve', node.pvenat.argv('run'))
+    node.pvenat.launch()
     await node.repaired(old, undefined, 15_000)
     await watcher.isWell()
     await watcher.stop()

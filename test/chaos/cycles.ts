@@ -1,8 +1,8 @@
 /** pve-firewall's loop beside ours, at a size at which both take their time. */
 import { describe, expect, test } from 'vitest'
 import { node1Tree, now, PveFirewall, type Backend } from '../lab/index.ts'
-import { median } from './chaos.ts'
-import { TestNode } from './node.ts'
+import { figures, type Took } from './chaos.ts'
+import { testNode } from '../packets/node.ts'
 
 const FORWARDS = Number(process.env['FORWARDS'] ?? 2000)
 const CYCLES = 50
@@ -18,41 +18,34 @@ const forwards = (shift: number): string[] =>
 
 export function cyclesSuite(backend: Backend): void {
   describe(`pve-firewall beside ${FORWARDS} forwards on ${backend}`, () => {
+    const node = testNode(backend, { rules: { 'nodes/pve1/host.fw': forwards(0) } })
+
     test(
       `none of ${CYCLES} cycles fails during ${APPLIES} applies`,
       async () => {
-        const node = await TestNode.start(backend, { rules: { 'nodes/pve1/host.fw': forwards(0) } })
-        try {
-          const firewall = new PveFirewall(node.lab, backend, node1Tree)
-          await firewall.cycle()
-          await node.apply()
-          const cycleMs: number[] = []
-          const applyMs: number[] = []
-          const timed = async (list: number[], work: () => Promise<unknown>) => {
-            const start = now()
-            await work()
-            list.push(now() - start)
-          }
-          const applyAll = async () => {
-            for (let i = 1; i <= APPLIES; i++) {
-              await node.save('nodes/pve1/host.fw', ...forwards(i))
-              await timed(applyMs, () => node.apply())
-            }
-          }
-          const cycleAll = async () => {
-            for (let i = 0; i < CYCLES; i++) await timed(cycleMs, () => firewall.cycle())
-          }
-          await Promise.all([applyAll(), cycleAll()])
-          const figures = (list: number[]) =>
-            `median ${Math.round(median(list))} ms, worst ${Math.round(Math.max(...list))} ms`
-          console.log(
-            `${backend}, ${FORWARDS} forwards: apply ${figures(applyMs)}; cycle ${figures(cycleMs)}`,
-          )
-          expect(firewall.failures).toEqual([])
-          await node.converged()
-        } finally {
-          await node.stop()
+        const firewall = new PveFirewall(node.lab, backend, node1Tree)
+        await firewall.cycle()
+        await node.apply()
+        const applies: Took[] = []
+        const cycles: Took[] = []
+        const timed = async (list: Took[], work: () => Promise<unknown>) => {
+          const start = now()
+          await work()
+          list.push({ what: `the ${list.length + 1}.`, ms: now() - start })
         }
+        const applyAll = async () => {
+          for (let i = 1; i <= APPLIES; i++) {
+            await node.save('nodes/pve1/host.fw', ...forwards(i))
+            await timed(applies, () => node.apply())
+          }
+        }
+        const cycleAll = async () => {
+          for (let i = 0; i < CYCLES; i++) await timed(cycles, () => firewall.cycle())
+        }
+        await Promise.all([applyAll(), cycleAll()])
+        console.log(`${backend}, ${FORWARDS} forwards: apply ${figures(applies)}; cycle ${figures(cycles)}`)
+        expect(firewall.failures).toEqual([])
+        await node.converged()
       },
       180_000 * Math.max(1, FORWARDS / 2000),
     )

@@ -1,43 +1,49 @@
 /** Docker's policy of FORWARD: nothing of ours stops for it, and nothing else passes because of us. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { dockerDown, dockerUp, tamper, type Backend } from '../lab/index.ts'
-import { TestNode } from './node.ts'
+import { testNode } from '../packets/node.ts'
 
-const cluster = (tail: string) => `[OPTIONS]\n\nenable: 1\n\n${tail}\n`
+const CLUSTER = `[OPTIONS]
+
+enable: 1
+
+[ALIASES]
+
+office 198.51.100.0/24
+
+[group webserver]
+
+IN HTTP(ACCEPT) # NAT 8080
+`
 
 export function dockerSuite(backend: Backend): void {
   describe.each([true, false])(`beside Docker on ${backend}, pve-firewall's rules loaded: %s`, (firewall) => {
-    let node: TestNode
+    // 105 and 107 go out, 108 may not: what it sends is only routed.
+    const node = testNode(backend, {
+      firewall,
+      rules: {
+        'firewall/105.fw': [
+          'IN SSH(ACCEPT) # NAT 1022',
+          'IN ACCEPT -p udp -dport 7000 # NAT 17000',
+          'OUT ACCEPT # NAT',
+        ],
+      },
+      edits: {
+        'firewall/107.fw': (text) => `${text.trimEnd()}\nOUT ACCEPT # NAT\n`,
+        'firewall/cluster.fw': () => CLUSTER,
+      },
+      serve: ['inet:443,444/tcp', '105:22,80/tcp', '105:7000/udp', '107:22,3306/tcp', '108:80/tcp'],
+      prepare: async ({ lab }) => {
+        await lab.ip('inet', ['route add 10.10.10.0/24 via 203.0.113.2'])
+        // Somebody's ban, and a rule of pve-firewall against what 107 sends.
+        await tamper(lab, backend, '$T4 -A FORWARD -s 192.0.2.9 -j DROP')
+        if (firewall) await tamper(lab, backend, '$T4 -I tap107i0-OUT 1 -p tcp --dport 444 -j DROP')
+      },
+      pvenat: 'run',
+    })
     let own: string
 
     beforeAll(async () => {
-      // 105 and 107 go out, 108 may not: what it sends is only routed.
-      node = await TestNode.start(backend, {
-        firewall,
-        rules: {
-          'firewall/105.fw': [
-            'IN SSH(ACCEPT) # NAT 1022',
-            'IN ACCEPT -p udp -dport 7000 # NAT 17000',
-            'OUT ACCEPT # NAT',
-          ],
-        },
-      })
-      await node.extend('firewall/107.fw', 'OUT ACCEPT # NAT')
-      const groups =
-        '[ALIASES]\n\noffice 198.51.100.0/24\n\n[group webserver]\n\nIN HTTP(ACCEPT) # NAT 8080\n'
-      await node.sh(`cat > '${node.tree}/firewall/cluster.fw' <<'END'\n${cluster(groups)}END`)
-      await node.lab.ip('inet', ['route add 10.10.10.0/24 via 203.0.113.2'])
-      await Promise.all([
-        node.lab.serve('inet', 'tcp', 443, 444),
-        node.lab.serve('105', 'tcp', 22, 80),
-        node.lab.serve('105', 'udp', 7000),
-        node.lab.serve('107', 'tcp', 22, 3306),
-        node.lab.serve('108', 'tcp', 80),
-      ])
-      // Somebody's ban, and a rule of pve-firewall against what 107 sends.
-      await tamper(node.lab, backend, '$T4 -A FORWARD -s 192.0.2.9 -j DROP')
-      if (firewall) await tamper(node.lab, backend, '$T4 -I tap107i0-OUT 1 -p tcp --dport 444 -j DROP')
-      await node.pvenat.start()
       await node.converged()
       own = (await node.parts()).own
       expect(await ask('inet', '10.10.10.105:80')).toMatchObject({ server: '105' })
@@ -45,10 +51,9 @@ export function dockerSuite(backend: Backend): void {
       await tamper(node.lab, backend, dockerUp)
       await node.converged()
     })
-    afterAll(() => node.stop())
 
-    const ask = (from: string, to: string, as?: string, proto: 'tcp' | 'udp' = 'tcp') =>
-      node.lab.ask(from, proto, to, as === undefined ? { timeoutMs: 500 } : { from: as, timeoutMs: 500 })
+    const ask = (from: string, to: string, as?: string) =>
+      node.call(from, to, as === undefined ? { timeoutMs: 500 } : { from: as, timeoutMs: 500 })
 
     test.each([
       ['inet', '203.0.113.2:1022', '105'],
@@ -66,7 +71,7 @@ export function dockerSuite(backend: Backend): void {
     })
 
     test('ours goes on: UDP', async () => {
-      expect(await ask('inet', '203.0.113.2:17000', undefined, 'udp')).toMatchObject({ server: '105' })
+      expect(await ask('inet', '203.0.113.2:17000/udp')).toMatchObject({ server: '105' })
     })
 
     test('a stream through a forward lasts', async () => {

@@ -1,39 +1,32 @@
 /** Every single foreign change to what is ours is undone, soon and without harm to others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { now, PveFirewall, node1Tree, tamper, TAMPERINGS, waitFor, type Backend } from '../lab/index.ts'
-import { median } from './chaos.ts'
-import { TestNode } from './node.ts'
+import { figures, type Took } from './chaos.ts'
+import { testNode } from '../packets/node.ts'
 
 const PROMISE_MS = 1500
 
 export function driftSuite(backend: Backend): void {
   describe(`drift on ${backend}`, () => {
-    let node: TestNode
+    const node = testNode(backend, {
+      ...{ firewall: true, foreign: true, pvenat: 'run' },
+      serve: ['108:80/tcp'],
+    })
     let own: string
-    const took: { name: string; ms: number }[] = []
+    const took: Took[] = []
 
     beforeAll(async () => {
-      node = await TestNode.start(backend, { firewall: true, foreign: true })
-      await node.lab.serve('108', 'tcp', 80)
-      await node.pvenat.start()
       await node.converged()
       own = (await node.parts()).own
     })
-    afterAll(async () => {
-      const worst = [...took].sort((a, b) => b.ms - a.ms)
-      const all = took.map(({ ms }) => ms)
-      console.log(
-        `repair on ${backend}: ${took.length} changes, median ${Math.round(median(all))} ms, worst ${Math.round(worst[0]?.ms ?? 0)} ms (${worst[0]?.name})`,
-      )
-      await node.stop()
-    })
+    afterAll(() => console.log(`repair on ${backend}: ${took.length} changes, ${figures(took)}`))
 
     // One that is never repaired shall not fail those after it.
     afterEach(async () => {
       if ((await node.parts()).own === own) return
       await node.pvenat.service?.stop('SIGKILL')
       await node.pvenat.run('rollback')
-      node.pvenat.service = node.lab.spawn('pve', node.pvenat.argv('run'))
+      node.pvenat.launch()
       await node.repaired(own)
     })
 
@@ -42,25 +35,24 @@ export function driftSuite(backend: Backend): void {
       const start = now()
       const { foreign } = await node.parts()
       const ms = await node.repaired(own, start)
-      took.push({ name, ms })
+      took.push({ what: name, ms })
       expect(ms).toBeLessThan(PROMISE_MS)
       expect((await node.parts()).foreign).toBe(foreign)
       expect(await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
     })
 
     test('while /etc/pve is not mounted, too: what was in force last is put back', async () => {
-      await node.sh(`mv '${node.tree}/local' '${node.tree}/aside'`)
+      const mount = await node.unmount()
       try {
-        const from = node.pvenat.service?.stdout.length ?? 0
+        const said = node.listen()
         node.pvenat.service?.signal('SIGHUP')
-        await waitFor(() => node.pvenat.service?.stdout.slice(from).includes('is not mounted'))
+        await waitFor(() => said(/is not mounted/) > 0)
         await tamper(node.lab, backend, '$T4 -t nat -F PREROUTING')
         expect(await node.repaired(own, now(), 4000)).toBeLessThan(PROMISE_MS)
       } finally {
-        const output = () => node.pvenat.service?.stdout ?? ''
-        const from = output().length
-        await node.sh(`mv '${node.tree}/aside' '${node.tree}/local'`)
-        await waitFor(() => output().slice(from).includes('in step again'))
+        const said = node.listen()
+        await mount()
+        await waitFor(() => said(/in step again/) > 0)
         await node.repaired(own)
       }
     })
@@ -68,20 +60,18 @@ export function driftSuite(backend: Backend): void {
     test('changes of others that do not concern us make no noise', async () => {
       // Whoever tampered so often is taken for one who fights; a new service knows nothing of it.
       await node.pvenat.service?.stop()
-      node.pvenat.service = node.lab.spawn('pve', node.pvenat.argv('run'))
-      await node.publishes({ inStep: true, pid: node.pvenat.service.pid })
-      const output = () => node.pvenat.service?.stdout ?? ''
-      const from = output().length
+      const { pid } = node.pvenat.launch()
+      await node.publishes({ inStep: true, pid })
+      const said = node.listen()
       const firewall = new PveFirewall(node.lab, backend, node1Tree)
       for (let i = 0; i < 4; i++) await firewall.cycle()
       expect(firewall.failures).toEqual([])
       expect((await node.parts()).own).toBe(own)
-      expect(output().slice(from)).toBe('')
+      expect(said(/./)).toBe(0)
     })
 
     test('somebody who undoes each repair is told of once, answered ever more slowly, and outlasted', async () => {
-      const output = () => node.pvenat.service?.stdout ?? ''
-      const from = output().length
+      const said = node.listen()
       const hook = 'PREROUTING -j PVENAT-PREROUTING'
       const lasts = '6'
       // Each line tells how many tenths of a second after the start one more repair was undone.
@@ -97,11 +87,10 @@ export function driftSuite(backend: Backend): void {
       expect(times.length).toBeGreaterThan(1)
       // Few of them tell nothing of a rate.
       expect(late).toBeLessThanOrEqual(early + 1)
-      const said = output().slice(from)
-      const alarms = said.match(/another program/g) ?? []
-      expect(alarms.length).toBeLessThanOrEqual(1)
-      if (times.length > 8) expect(alarms).toHaveLength(1)
-      if (alarms.length > 0) expect(said).toMatch(/another program \((\S+, )?process \d+.*\) keeps changing/)
+      const alarms = said(/another program/)
+      expect(alarms).toBeLessThanOrEqual(1)
+      if (times.length > 8) expect(alarms).toBe(1)
+      expect(said(/another program \((\S+, )?process \d+.*\) keeps changing/)).toBe(alarms)
       expect(await node.repaired(own, now(), 35_000)).toBeLessThan(31_000)
     }, 60_000)
   })

@@ -1,19 +1,11 @@
 /** Locks that somebody holds for long. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { holdLock, now, PVEFW_LOCK, waitFor, XTABLES_LOCK, type Backend } from '../lab/index.ts'
-import { TestNode } from './node.ts'
+import { testNode } from '../packets/node.ts'
 
 export function locksSuite(backend: Backend): void {
   describe(`locks on ${backend}`, () => {
-    let node: TestNode
-    beforeAll(async () => {
-      node = await TestNode.start(backend)
-      await node.lab.serve('105', 'tcp', 22)
-      await node.apply()
-    })
-    afterAll(() => node.stop())
-
-    const ask = (port: number) => node.lab.ask('inet', 'tcp', `203.0.113.2:${port}`)
+    const node = testNode(backend, { serve: ['105:22/tcp'], pvenat: 'apply' })
 
     test('pvefw.lck held for 10 s: apply goes on after 3 s without it, and says so', async () => {
       const holder = await holdLock(node.lab, PVEFW_LOCK)
@@ -26,7 +18,7 @@ export function locksSuite(backend: Backend): void {
       expect(ms).toBeLessThan(6000)
       expect(stderr).toContain('pvefw.lck')
       expect(holder.alive).toBe(true)
-      expect(await ask(2022)).toMatchObject({ server: '105' })
+      expect(await node.ask(2022)).toMatchObject({ server: '105' })
       await holder.stop('SIGKILL')
     })
 
@@ -39,7 +31,7 @@ export function locksSuite(backend: Backend): void {
       await node.apply()
       clearTimeout(timer)
       expect(now() - start).toBeGreaterThan(1900)
-      expect(await ask(3022)).toMatchObject({ server: '105' })
+      expect(await node.ask(3022)).toMatchObject({ server: '105' })
     })
 
     test('both locks held for ever: NAT stays, the reason is told, and the next apply is right', async () => {
@@ -49,10 +41,10 @@ export function locksSuite(backend: Backend): void {
       const { exitCode, stderr } = await node.pvenat.run('apply')
       expect(exitCode).toBe(1)
       expect(stderr).toMatch(/xtables|lock/)
-      expect(await ask(3022)).toMatchObject({ server: '105' })
+      expect(await node.ask(3022)).toMatchObject({ server: '105' })
       await Promise.all(holders.map((holder) => holder.stop('SIGKILL')))
       await node.apply()
-      expect(await ask(4022)).toMatchObject({ server: '105' })
+      expect(await node.ask(4022)).toMatchObject({ server: '105' })
     }, 40_000)
 
     test('locks are held for the write alone: a dry look takes none', async () => {

@@ -1,7 +1,7 @@
 /** One rule that the kernel does not take is left out and told of; the others work, and it comes back. */
 import { expect, test } from 'vitest'
 import { standIn, waitFor } from '../lab/index.ts'
-import type { TestNode } from './node.ts'
+import type { TestNode } from '../packets/node.ts'
 
 const EXTENSIONS = '$(dirname $(find /usr/lib -name libxt_sctp.so | head -n 1))'
 
@@ -29,9 +29,8 @@ const REFUSALS = {
 
 const forward = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT'
 
-export function refusedTests(at: () => TestNode): void {
+export function refusedTests(node: TestNode): void {
   test.each(Object.entries(REFUSALS))('%s costs its own rule alone', async (_, refusal) => {
-    const node = at()
     const { rule, script, shows, answer } = refusal
     const folder = (await node.sh(`echo ${EXTENSIONS}`)).trim()
     const file = refusal.file.startsWith('/') ? refusal.file : `${folder}/${refusal.file}`
@@ -40,7 +39,7 @@ export function refusedTests(at: () => TestNode): void {
     const mend = await standIn(node.lab, file, script)
     try {
       await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2022', rule)
-      await waitFor(async () => typeof (await node.ask(2022)) === 'object', { timeoutMs: 10_000 })
+      await node.opens(2022, { timeoutMs: 10_000 })
       expect(await node.ask(8080)).toMatchObject({ server: '108' })
       expect(await inForce()).toBe(false)
       await waitFor(() => said(/105\.fw:\d+: error\[quarantined\]/) === 1)
@@ -51,7 +50,7 @@ export function refusedTests(at: () => TestNode): void {
       expect(await node.pvenat.run('status')).toMatchObject({ exitCode: 0 })
       // An edit of another file does not offer it again, and nothing is said twice.
       await node.save('nodes/pve1/host.fw', `${forward} 1023`, `${forward} 3023`)
-      await waitFor(async () => typeof (await node.ask(3023)) === 'object', { timeoutMs: 10_000 })
+      await node.opens(3023, { timeoutMs: 10_000 })
       expect(said(/quarantined/)).toBe(1)
     } finally {
       await mend()

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { snapshot, tamper } from '../lab/index.ts'
-import type { TestNode } from './node.ts'
+import type { TestNode } from '../packets/node.ts'
 import { makeRandom } from './random.ts'
 
 const KILLS = 6
@@ -23,22 +23,22 @@ iptables-${backend} -w -t nat -A PVENAT-OLD -m set --match-set pvenat-old src -j
 ip link add pvenat0 type veth peer name pvenat1 2>/dev/null
 true`
 
-export function rollbackTests(at: () => TestNode, before: () => string): void {
-  const situations: Record<string, (node: TestNode) => Promise<unknown>> = {
+export function rollbackTests(node: TestNode): void {
+  const situations: Record<string, () => Promise<unknown>> = {
     'with the service running': () => Promise.resolve(),
-    'with the service killed': (node) => node.pvenat.service?.stop('SIGKILL') ?? Promise.resolve(),
-    'with the number of the service given to somebody else': async (node) => {
+    'with the service killed': () => node.pvenat.service?.stop('SIGKILL') ?? Promise.resolve(),
+    'with the number of the service given to somebody else': async () => {
       await node.pvenat.service?.stop()
       const other = node.lab.spawn('pve', ['sleep', '60'])
       await node.sh(`echo ${other.pid} > /run/pvenat/pid`)
     },
-    'with leftovers of another version, in both backends': async (node) => {
+    'with leftovers of another version, in both backends': async () => {
       await node.pvenat.service?.stop()
       const other = node.backend === 'legacy' ? 'nft' : 'legacy'
       await tamper(node.lab, node.backend, leftovers(node.backend))
       await tamper(node.lab, node.backend, `${leftovers(other).replaceAll('-A FOREIGN-NAT', '-A OUTPUT')}`)
     },
-    'killed half-way again and again': async (node) => {
+    'killed half-way again and again': async () => {
       await node.pvenat.service?.stop()
       const random = makeRandom(3)
       for (let i = 0; i < KILLS; i++) {
@@ -48,7 +48,7 @@ export function rollbackTests(at: () => TestNode, before: () => string): void {
       }
     },
     // The last one: what is there after it is not /etc/pve any more.
-    'with broken settings, without state and without /etc/pve': (node) =>
+    'with broken settings, without state and without /etc/pve': () =>
       node.sh(
         `echo '[[[ nonsense' > ${node.tree}/pvenat.conf; rm -rf ${node.tree}/local ${node.tree}/nodes; echo '{"sys' > /var/lib/pvenat/state.json; echo 0 > /proc/sys/net/ipv4/ip_forward; ip -6 route flush dev pvenat0; sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.vmbr0.accept_ra=1`,
       ),
@@ -57,17 +57,16 @@ export function rollbackTests(at: () => TestNode, before: () => string): void {
   test.each(Object.entries(situations))(
     '%s',
     async (_, prepare) => {
-      const node = at()
       if (!node.pvenat.service?.alive) await node.pvenat.start()
       await node.converged()
-      await prepare(node)
+      await prepare()
       expect(await node.pvenat.run('rollback')).toMatchObject({ exitCode: 0, stderr: '' })
-      expect(await snapshot(node.lab)).toBe(before())
+      expect(await snapshot(node.lab)).toBe(node.untouched)
       expect(node.pvenat.service?.alive ?? false).toBe(false)
       expect(await node.pvenat.run('rollback')).toMatchObject({
         ...{ exitCode: 0, stdout: 'nothing of pvenat is in force' },
       })
-      expect(await snapshot(node.lab)).toBe(before())
+      expect(await snapshot(node.lab)).toBe(node.untouched)
       expect(await node.sh('ls -d /var/lib/pvenat /run/pvenat 2>/dev/null || true')).toBe('')
     },
     60_000,

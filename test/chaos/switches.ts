@@ -1,15 +1,14 @@
 /** The node's backend and its firewall are switched while all goes on: followed, nothing left behind, nothing lost. */
 import { expect, test } from 'vitest'
-import { isInBackend, saveInPlace, saveLikeGui, standIn, waitFor, Watcher } from '../lab/index.ts'
-import { fwFile, type TestNode } from './node.ts'
+import { fwFile, isInBackend, saveInPlace, saveLikeGui, standIn, waitFor, Watcher } from '../lab/index.ts'
+import type { TestNode } from '../packets/node.ts'
 import { UNTOUCHED } from './world.ts'
 
 const PROXMOX_FIREWALL = '/usr/libexec/proxmox/proxmox-firewall'
 const HOST = 'nodes/pve1/host.fw'
 
-export function switchTests(at: () => TestNode): void {
+export function switchTests(node: TestNode): void {
   test('update-alternatives, to the other backend and back', async () => {
-    const node = at()
     const other = node.backend === 'legacy' ? 'nft' : 'legacy'
     // As update-alternatives does it; /etc is this node's own.
     const alternative = (to: string) => node.sh(`ln -sfn /usr/sbin/iptables-${to} /etc/alternatives/iptables`)
@@ -41,7 +40,6 @@ export function switchTests(at: () => TestNode): void {
   }, 60_000)
 
   test('the nftables firewall of Proxmox VE, on and off', async () => {
-    const node = at()
     const mend = await standIn(node.lab, PROXMOX_FIREWALL, 'exit 0')
     const watcher = await Watcher.start(node.lab, UNTOUCHED)
     const rule = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 23 # NAT 1023'

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { standIn, waitFor, type Backend } from '../lab/index.ts'
-import type { TestNode } from './node.ts'
+import type { TestNode } from '../packets/node.ts'
 
 type Mend = () => Promise<unknown>
 
@@ -59,11 +59,11 @@ const TROUBLES: Record<string, Trouble> = {
   },
 }
 
-export function troubleTests(at: () => TestNode, backend: Backend): void {
+export function troubleTests(node: TestNode): void {
+  const { backend } = node
   test.each(Object.entries(TROUBLES).filter(([, { onlyOn = backend }]) => onlyOn === backend))(
     '%s',
     async (name, { make, tells, works }) => {
-      const node = at()
       const said = node.listen()
       const served = async () => {
         expect(await node.ask(8080)).toMatchObject({ server: '108' })
@@ -78,7 +78,7 @@ export function troubleTests(at: () => TestNode, backend: Backend): void {
           `IN ACCEPT -p udp -dport 9 # NAT ${port}`,
         )
         await waitFor(() => said(tells) > 0, { timeoutMs: 22_000, what: String(tells) })
-        if (works) await waitFor(async () => typeof (await node.ask(port)) === 'object')
+        if (works) await node.opens(port)
         // Two looks later nothing was said again, and all that was in force is.
         await delay(2200)
         await served()
@@ -89,7 +89,7 @@ export function troubleTests(at: () => TestNode, backend: Backend): void {
       }
       const over = works ? /^over: /m : /in step again/
       await waitFor(() => said(over) === 1, { timeoutMs: 20_000, what: 'the end to be told' })
-      await waitFor(async () => typeof (await node.ask(port)) === 'object', { timeoutMs: 10_000 })
+      await node.opens(port, { timeoutMs: 10_000 })
       await node.publishes({ inStep: true, degraded: null })
       await served()
     },

@@ -86,3 +86,12 @@ export const node1Plan: NodePlan = {
   ],
   ipForward: false,
 }
+
+/** That node with a second way to the internet, by which nothing goes by itself: a route there makes it external. */
+export const twoUplinks = {
+  uplinks: [...node1Plan.uplinks, { name: 'eth1', segment: 'eth1', addresses: ['192.0.2.2/24'] }],
+  inet: {
+    segments: { ...inetPlan.segments, eth1: ['192.0.2.1/24'] },
+    others: ['198.51.100.7/32'],
+  },
+}

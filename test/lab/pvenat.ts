@@ -27,11 +27,17 @@ export class Pvenat {
     await saveInPlace(this.tree, 'pvenat.conf', `[nat]\nbackend = ${this.backend}\n${settings}\n`)
   }
 
+  /** Starts `pvenat run`. */
+  launch(options: RunOptions = {}): Running {
+    this.service = this.lab.spawn(this.node, this.argv('run'), options)
+    return this.service
+  }
+
   /** Starts `pvenat run` and waits until it has put its rules into force. */
   async start(options: RunOptions = {}, timeoutMs?: number): Promise<Running> {
-    this.service = this.lab.spawn(this.node, this.argv('run'), options)
-    await this.service.says(/in force: /, timeoutMs)
-    return this.service
+    const service = this.launch(options)
+    await service.says(/in force: /, timeoutMs)
+    return service
   }
 
   /** Runs one command to its end; a non-zero exit is no error here. */

@@ -30,3 +30,7 @@ export async function saveLikeGui(dir: string, name: string, text: string): Prom
 export async function saveInPlace(dir: string, name: string, text: string): Promise<void> {
   await writeFile(join(dir, name), text)
 }
+
+/** A .fw file as the GUI writes it, switched on; the first rule is its line 7. */
+export const fwFile = (...rules: readonly string[]): string =>
+  `[OPTIONS]\n\nenable: 1\n\n[RULES]\n\n${rules.join('\n')}\n\n`

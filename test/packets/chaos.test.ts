@@ -1,8 +1,8 @@
 // Never lose, never break: random steps of hostile writers, neighbours, edits and kills, while connections are made all the time.
 //   SEED=7 STEPS=1000 npx vitest run --project packets test/packets/chaos.test.ts
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { SEED } from '../seed.ts'
-import { Chaos, median, type Report } from '../chaos/chaos.ts'
+import { Chaos, figures, type Report } from '../chaos/chaos.ts'
 import { deal } from '../chaos/deal.ts'
 import { World } from '../chaos/world.ts'
 import { backends, snapshot } from '../lab/index.ts'
@@ -12,12 +12,12 @@ const steps = Number(process.env['STEPS'] ?? 12)
 const PROMISE_MS = 1500
 
 describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend) => {
-  let world: World
+  const world = new World(backend)
   let report: Report
 
   beforeAll(
     async () => {
-      world = await World.start(backend)
+      await world.begin()
       const chaos = new Chaos(world)
       await chaos.run(deal(seed, steps))
       await world.watcher.stop()
@@ -26,7 +26,6 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
     },
     120_000 + steps * 12_000,
   )
-  afterAll(() => world.stop())
 
   test('no forward that nobody touched was out of service but by a step that broke it', () => {
     expect(report.asked).toBeGreaterThan(steps * 4)
@@ -61,9 +60,9 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
   test('no cycle of pve-firewall failed', () => expect(report.failedCycles).toEqual([]))
 
   test('in the end nothing is to be done, and rollback leaves no trace', async () => {
-    expect(await world.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
-    expect(await world.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
-    expect(await snapshot(world.lab)).toBe(world.before)
+    expect(await world.node.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
+    expect(await world.node.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
+    expect(await snapshot(world.node.lab)).toBe(world.node.untouched)
   })
 
   function stepAt(atMs: number): string {
@@ -81,11 +80,6 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
     failedCycles,
     unexplained,
   }: Report): string {
-    const figures = (list: Report['outages']) => {
-      const worst = [...list].sort((a, b) => b.ms - a.ms)[0]
-      const all = list.map(({ ms }) => ms)
-      return `median ${Math.round(median(all))} ms, worst ${Math.round(worst?.ms ?? 0)} ms (${worst?.step})`
-    }
     return [
       `chaos on ${backend}, SEED=${seed}: ${steps} steps, ${asked} connections`,
       `  without service, unexplained: ${unexplained.length}`,

@@ -1,21 +1,13 @@
 // Every command that the documents tell people to type is typed here, on a node of the lab.
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { blocksOf, commandsOf, documents } from '../docs/commands.ts'
-import {
-  copyTree,
-  createLab,
-  loadPveFirewall,
-  node1Tree,
-  removeTree,
-  saveLikeGui,
-  waitFor,
-} from '../lab/index.ts'
-import type { Lab, Result, Running } from '../lab/index.ts'
+import type { Result, Running } from '../lab/index.ts'
 import { searchPath } from '../lab/machine.ts'
+import { testNode } from './node.ts'
 
 /** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
 const ELSEWHERE = /^(sh|npm) /
@@ -39,49 +31,44 @@ const LAST = /^(pvenat (rollback|confirm|apply)|iptables)\b/
 const MAY_COMPLAIN = /^pvenat (check|doctor|status|explain|plan)\b/
 
 describe('the documents, typed', () => {
-  let lab: Lab
-  let tree: string
   let bin: string
   let service: Running
-
-  const type = (line: string): Promise<Result> =>
-    lab.exec('pve', ['sh', '-c', line], { check: false, env: { PATH: `${bin}:${searchPath}` }, cwd: bin })
-
+  const node = testNode('legacy', {
+    ...{ firewall: true, serve: ['105:22/tcp'] },
+    prepare: async ({ tree }) => {
+      bin = await mkdtemp(join(tmpdir(), 'pvenat-docs-'))
+      const scripts = {
+        ...STAND_INS,
+        pvenat: `exec ${process.execPath} ${resolve('dist/pvenat.cjs')} --node pve1 "$@"`,
+      }
+      for (const [name, text] of Object.entries(scripts))
+        await writeFile(join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+      await mkdir(join(bin, 'etc'))
+      await node.sh(`mkdir -p /etc/pve; mount --bind '${tree}' /etc/pve`)
+    },
+  })
   beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    bin = await mkdtemp(join(tmpdir(), 'pvenat-docs-'))
-    const scripts = {
-      ...STAND_INS,
-      pvenat: `exec ${process.execPath} ${resolve('dist/pvenat.cjs')} --node pve1 "$@"`,
-    }
-    for (const [name, text] of Object.entries(scripts)) {
-      await writeFile(join(bin, name), `#!/bin/sh\n${text}\n`)
-      await chmod(join(bin, name), 0o755)
-    }
-    await mkdir(join(bin, 'etc'))
-    await lab.exec('pve', ['mkdir', '-p', '/etc/pve'])
-    await lab.exec('pve', ['mount', '--bind', tree, '/etc/pve'])
-    await loadPveFirewall(lab, 'legacy', node1Tree)
-    await lab.serve('105', 'tcp', 22)
-    await writeFile(join(tree, 'pvenat.conf'), '[nat]\nbackend = legacy\n')
-    service = lab.spawn('pve', ['sh', '-c', 'exec pvenat run'], { env: { PATH: `${bin}:${searchPath}` } })
+    service = node.lab.spawn('pve', ['sh', '-c', 'exec pvenat run'], {
+      env: { PATH: `${bin}:${searchPath}` },
+    })
     await service.says(/in force: /)
   })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
-    await rm(bin, { recursive: true, force: true })
-  })
+  afterAll(() => rm(bin, { recursive: true, force: true }))
+
+  const type = (line: string): Promise<Result> =>
+    node.lab.exec('pve', ['sh', '-c', line], {
+      check: false,
+      env: { PATH: `${bin}:${searchPath}` },
+      cwd: bin,
+    })
 
   test('the quick start: its rules, as the GUI saves them, are in force', async () => {
     const rules = blocksOf('docs/quick-start.md').find(({ language }) => language === 'ini')?.text ?? ''
-    await saveLikeGui(tree, 'firewall/105.fw', rules)
-    const reaches = async (): Promise<boolean> =>
-      typeof (await lab.ask('inet', 'tcp', '203.0.113.2:2222', { timeoutMs: 100 })) === 'object'
-    await waitFor(reaches, { what: 'port 2222 to lead to guest 105' })
-    await lab.serve('inet', 'tcp', 443)
-    expect(await lab.ask('105', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+    await node.edit('firewall/105.fw', () => rules)
+    await node.opens(2222)
+    expect(await node.ask(2222)).toMatchObject({ server: '105' })
+    await node.serve('inet:443/tcp')
+    expect(await node.lab.ask('105', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
     expect((await type('pvenat list')).stdout).toMatch(/^active +:2222\/tcp/m)
   })
 
@@ -115,7 +102,7 @@ describe('the documents, typed', () => {
     const all = documents.flatMap(commandsOf)
     await service.stop()
     const applying = all.find((line) => line.startsWith('pvenat apply --confirm')) as string
-    const apply = lab.spawn('pve', ['sh', '-c', applying], { env: { PATH: `${bin}:${searchPath}` } })
+    const apply = node.lab.spawn('pve', ['sh', '-c', applying], { env: { PATH: `${bin}:${searchPath}` } })
     await apply.says(/pvenat confirm/)
     expect(await type('pvenat confirm')).toMatchObject({ exitCode: 0 })
     expect(await apply.ended).toMatchObject({ exitCode: 0 })

@@ -1,16 +1,7 @@
 // Every kind of rule is needed: taken away alone, it changes the answer to a packet; the next pass brings it back.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  addForeignRules,
-  backends,
-  copyTree,
-  createLab,
-  loadPveFirewall,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { backends } from '../lab/index.ts'
+import { testNode } from './node.ts'
 
 interface Kind {
   table: 'raw' | 'filter' | 'nat'
@@ -151,34 +142,15 @@ const KINDS: Record<string, Kind> = {
 }
 
 describe.each(backends)('every kind of rule is needed, %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
-
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
-    await loadPveFirewall(lab, backend, node1Tree)
-    await addForeignRules(lab, backend)
-    await lab.serve('inet', 'tcp', 443)
-    await lab.serve('105', 'tcp', 22)
-    await lab.serve('107', 'tcp', 22)
-    await lab.serve('108', 'tcp', 80)
-    await lab.serve('108', 'udp', 5003)
-    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0 })
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
+  const node = testNode(backend, {
+    ...{ firewall: true, foreign: true, pvenat: 'apply' },
+    serve: ['inet:443/tcp', '105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp'],
   })
 
   test.each(Object.entries(KINDS))('%s', async (_, { table, chain, rule, from, to }) => {
-    const [endpoint = '', proto = 'tcp'] = to.split('/')
-    const ask = () => lab.ask(from, proto as 'tcp' | 'udp', endpoint, { timeoutMs: 300 })
+    const ask = () => node.call(from, to, { timeoutMs: 300 })
     const iptables = (...words: string[]) =>
-      lab.exec('pve', [`iptables-${backend}`, '-w', '-t', table, ...words])
+      node.lab.exec('pve', [`iptables-${backend}`, '-w', '-t', table, ...words])
     const right = await ask()
     expect(right).toHaveProperty('server')
     const rules = (await iptables('-S', chain)).stdout.split('\n').filter((line) => line.startsWith('-A'))
@@ -189,8 +161,8 @@ describe.each(backends)('every kind of rule is needed, %s', (backend) => {
     expect(typeof wrong === 'string' ? wrong : wrong.server + wrong.seenAs).not.toBe(
       typeof right === 'string' ? right : right.server + right.seenAs,
     )
-    expect(await pvenat.run('plan')).toMatchObject({ exitCode: 3 })
-    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0 })
+    expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 3 })
+    expect(await node.pvenat.run('apply')).toMatchObject({ exitCode: 0 })
     expect(await ask()).toMatchObject({ server: (right as { server: string }).server })
   })
 })

@@ -1,17 +1,9 @@
 // Hundreds of forwards are a tree of chains: hits and misses at the edges of its leaves, and an edit while others are called.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  backends,
-  copyTree,
-  createLab,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  saveLikeGui,
-  waitFor,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { backends, saveLikeGui, waitFor } from '../lab/index.ts'
+import { testNode } from './node.ts'
 
+const HOST = 'nodes/pve1/host.fw'
 /** Every second port of a stretch, and ports at the ends of nodes of every size. */
 const DENSE = Array.from({ length: 280 }, (_, i) => 20_000 + 2 * i)
 const EDGES = [1023, 4095, 4096, 8191, 24_575, 24_576, 32_767, 32_768, 49_151, 49_152, 65_535]
@@ -38,38 +30,32 @@ OUT ACCEPT -source 10.10.10.0/24 -p udp -dport 9 # NAT
 `
 
 describe.each(backends)('hundreds of forwards, %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
-
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
-    await lab.ns('pve').setSysctls({ 'net/ipv4/icmp_ratelimit': 0 })
-    await Promise.all(
-      GUESTS.map((guest) =>
-        lab.serve(
-          guest,
-          'udp',
-          ...new Set([
-            ...SINGLE.filter((one) => one.guest === guest).map(({ port }) => innerPort(port)),
-            ...[7, 9, 5000, 5003, 5004, 5011, 5012, 5015],
-          ]),
-        ),
-      ),
-    )
-    await saveLikeGui(tree, 'nodes/pve1/host.fw', hostFile(SINGLE.map(({ line }) => line)))
-    await pvenat.start()
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
+  const node = testNode(backend, {
+    edits: { [HOST]: () => hostFile(SINGLE.map(({ line }) => line)) },
+    prepare: async ({ lab }) => {
+      await lab.ns('pve').setSysctls({ 'net/ipv4/icmp_ratelimit': 0 })
+      const portsOf = (guest: string) =>
+        SINGLE.filter((one) => one.guest === guest).map(({ port }) => innerPort(port))
+      const others = [7, 9, 5000, 5003, 5004, 5011, 5012, 5015]
+      await Promise.all(
+        GUESTS.map((guest) => lab.serve(guest, 'udp', ...new Set([...portsOf(guest), ...others]))),
+      )
+    },
+    pvenat: 'run',
   })
 
   const ask = (port: number, from = '203.0.113.1') =>
-    lab.ask('inet', 'udp', `203.0.113.2:${port}`, { from, timeoutMs: 1000 })
+    node.lab.ask('inet', 'udp', `203.0.113.2:${port}`, { from, timeoutMs: 1000 })
+
+  /** The text of each of our chains of the nat table. */
+  async function chains(): Promise<Map<string, string>> {
+    const texts = new Map<string, string>()
+    for (const line of (await node.sh(`iptables-${backend}-save -t nat`)).split('\n')) {
+      const name = /^-A (PVENAT-\S+)/.exec(line)?.[1]
+      if (name !== undefined) texts.set(name, `${texts.get(name) ?? ''}${line}\n`)
+    }
+    return texts
+  }
 
   test('each port leads to its guest and its inner port', async () => {
     const answers = await Promise.all(SINGLE.map(({ port }) => ask(port)))
@@ -98,9 +84,9 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
   })
 
   test('what goes out keeps the order of the rules: exemptions, the guest’s own, the network’s', async () => {
-    await lab.serve('inet', 'udp', 9, 10)
+    await node.lab.serve('inet', 'udp', 9, 10)
     const seenAs = async (guest: string, to: string) => {
-      const answer = await lab.ask(guest, 'udp', to, { timeoutMs: 300 })
+      const answer = await node.lab.ask(guest, 'udp', to, { timeoutMs: 300 })
       return typeof answer === 'object' ? answer.seenAs : answer
     }
     expect(await seenAs('105', '198.51.100.7:10')).toBe('203.0.113.2')
@@ -112,7 +98,7 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
   })
 
   test('list counts the packets of a forward, wherever its rules are', async () => {
-    const { stdout } = await pvenat.run('list', '--json')
+    const { stdout } = await node.pvenat.run('list', '--json')
     const rows = JSON.parse(stdout) as { external: { ports: number[][] }; packets: number }[]
     const packetsAt = (port: number) =>
       rows.find(({ external }) => external.ports?.[0]?.[0] === port)?.packets
@@ -132,9 +118,9 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
         }
       }
     })()
-    const before = await chains(lab, backend)
+    const before = await chains()
     const lines = SINGLE.map(({ line }) => line)
-    await saveLikeGui(tree, 'nodes/pve1/host.fw', hostFile([forward(20_000, 0, 9), ...lines.slice(1)]))
+    await saveLikeGui(node.tree, HOST, hostFile([forward(20_000, 0, 9), ...lines.slice(1)]))
     await waitFor(async () => {
       const answer = await ask(20_000)
       return typeof answer === 'object' && answer.port === 9
@@ -143,21 +129,10 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
     await calls
     expect(first?.port).toBe(20_000)
     expect(failed).toEqual([])
-    const after = await chains(lab, backend)
+    const after = await chains()
     const changed = [...after].filter(([name, text]) => before.get(name) !== text).map(([name]) => name)
     expect(changed).toHaveLength(1)
     expect(changed[0]).toMatch(/^PVENAT-DNAT-U-/)
-    expect(await pvenat.run('plan')).toMatchObject({ exitCode: 0 })
+    expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
   })
 })
-
-/** The text of each of our chains of the nat table. */
-async function chains(lab: Lab, backend: string): Promise<Map<string, string>> {
-  const { stdout } = await lab.exec('pve', [`iptables-${backend}-save`, '-t', 'nat'])
-  const texts = new Map<string, string>()
-  for (const line of stdout.split('\n')) {
-    const name = /^-A (PVENAT-\S+)/.exec(line)?.[1]
-    if (name !== undefined) texts.set(name, `${texts.get(name) ?? ''}${line}\n`)
-  }
-  return texts
-}

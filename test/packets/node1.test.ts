@@ -1,48 +1,15 @@
 // The main job, end to end: fixtures/node1 through `pvenat run`, beside pve-firewall's rules, on both backends.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  addForeignRules,
-  backends,
-  copyTree,
-  createLab,
-  loadPveFirewall,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  snapshot,
-  type Answer,
-  type AskOptions,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { backends, snapshot, type Answer, type AskOptions } from '../lab/index.ts'
+import { testNode } from './node.ts'
 
 describe.each(backends)('fixtures/node1 with pvenat run on %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
-  let before: string
-
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
-    await loadPveFirewall(lab, backend, node1Tree)
-    await addForeignRules(lab, backend)
-    before = await snapshot(lab)
-    await Promise.all([
-      lab.serve('inet', 'tcp', 443),
-      lab.serve('pve', 'tcp', 8006, 9999, 1922),
-      lab.serve('107', 'tcp', 22, 3306, 9999),
-      lab.serve('108', 'tcp', 80, 443),
-      lab.serve('108', 'udp', 5003),
-      lab.serve('105', 'tcp', 22),
-      lab.serve('200', 'tcp', 822),
-    ])
-    await pvenat.start()
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
+  const node = testNode(backend, {
+    ...{ firewall: true, foreign: true, pvenat: 'run' },
+    serve: [
+      ...['inet:443/tcp', 'pve:8006,9999,1922/tcp', '105:22/tcp', '107:22,3306,9999/tcp'],
+      ...['108:80,443/tcp', '108:5003/udp', '200:822/tcp'],
+    ],
   })
 
   const rows: [
@@ -77,8 +44,7 @@ describe.each(backends)('fixtures/node1 with pvenat run on %s', (backend) => {
     ['105', '10.10.10.107:3306/tcp', 'nothing'],
   ]
   test.each(rows)('%s asks %s: %o', async (from, to, expected, options) => {
-    const [endpoint = '', proto = ''] = to.split('/')
-    const answer = await lab.ask(from, proto as 'tcp' | 'udp', endpoint, options)
+    const answer = await node.call(from, to, options)
     if (typeof expected === 'string') expect(answer).toBe(expected)
     else expect(answer).toMatchObject(expected)
   })
@@ -87,14 +53,14 @@ describe.each(backends)('fixtures/node1 with pvenat run on %s', (backend) => {
   test.each([9999, 1922])(
     'port %i of a rule that is switched off, or on another node, stays the node’s',
     async (port) => {
-      const answer = await lab.ask('inet', 'tcp', `203.0.113.2:${port}`)
+      const answer = await node.lab.ask('inet', 'tcp', `203.0.113.2:${port}`)
       expect(answer).toBe('nothing')
-      expect(await lab.ask('pve', 'tcp', `203.0.113.2:${port}`)).toMatchObject({ server: 'pve', port })
+      expect(await node.lab.ask('pve', 'tcp', `203.0.113.2:${port}`)).toMatchObject({ server: 'pve', port })
     },
   )
 
   test('list tells what is in force and counts it', async () => {
-    const { stdout } = await pvenat.run('list', '--json')
+    const { stdout } = await node.pvenat.run('list', '--json')
     const list = JSON.parse(stdout) as {
       state: string
       guest: { vmid: number } | null
@@ -112,27 +78,27 @@ describe.each(backends)('fixtures/node1 with pvenat run on %s', (backend) => {
   })
 
   test('a second pass writes nothing', async () => {
-    expect((await pvenat.run('plan')).exitCode).toBe(0)
-    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0, stdout: 'everything is in force' })
+    expect((await node.pvenat.run('plan')).exitCode).toBe(0)
+    expect(await node.pvenat.run('apply')).toMatchObject({ exitCode: 0, stdout: 'everything is in force' })
   })
 
   test('stop leaves NAT in force, rollback leaves no trace', async () => {
-    await pvenat.service?.stop()
-    expect(await lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
-    expect((await pvenat.run('rollback', '--dry-run')).stdout).toContain('PVENAT-DNAT')
-    expect(await lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
-    expect(await pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
-    expect(await snapshot(lab)).toBe(before)
-    expect(await pvenat.run('rollback')).toMatchObject({
+    await node.pvenat.service?.stop()
+    expect(await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+    expect((await node.pvenat.run('rollback', '--dry-run')).stdout).toContain('PVENAT-DNAT')
+    expect(await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+    expect(await node.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
+    expect(await snapshot(node.lab)).toBe(node.untouched)
+    expect(await node.pvenat.run('rollback')).toMatchObject({
       exitCode: 0,
       stdout: 'nothing of pvenat is in force',
     })
   })
 
   test('rollback with the service running stops it first', async () => {
-    const service = await pvenat.start()
-    expect(await pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
+    const service = await node.pvenat.start()
+    expect(await node.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
     expect(await service.ended).toMatchObject({ exitCode: 0 })
-    expect(await snapshot(lab)).toBe(before)
+    expect(await snapshot(node.lab)).toBe(node.untouched)
   })
 })

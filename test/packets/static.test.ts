@@ -1,19 +1,11 @@
 // Fail static: whatever cannot be read leaves NAT in force, is said once, and once when it is over.
-import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  backends,
-  copyTree,
-  createLab,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  saveLikeGui,
-  waitFor,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import type { Status } from '../../src/show/status.ts'
+import { backends, fwFile, Pvenat, saveInPlace, waitFor } from '../lab/index.ts'
+import { testNode } from './node.ts'
 
 interface Trouble {
   /** Breaks the tree. */
@@ -58,34 +50,18 @@ const TROUBLES: Record<string, Trouble> = {
 }
 
 describe.each(backends)('fail static on %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
-
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure('interval = 1')
-    await Promise.all([lab.serve('108', 'tcp', 80), lab.serve('105', 'tcp', 22)])
-    await pvenat.start()
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
+  const node = testNode(backend, {
+    ...{ settings: 'interval = 1', pvenat: 'run' },
+    serve: ['105:22/tcp', '108:80/tcp'],
   })
 
-  const shop = () => lab.ask('inet', 'tcp', '203.0.113.2:8080', { timeoutMs: 200 })
-  const output = () => pvenat.service?.stdout ?? ''
-  const degraded = async () =>
-    (JSON.parse((await lab.exec('pve', ['cat', '/run/pvenat/status.json'])).stdout) as { degraded: unknown })
-      .degraded
+  const shop = () => node.ask(8080)
+  const degraded = async () => (await node.published<Status>()).degraded
 
   test.each(Object.entries(TROUBLES))('%s', async (_, { make, mend, says }) => {
-    const from = output().length
-    const said = (pattern: RegExp) => output().slice(from).match(new RegExp(pattern, 'g'))?.length ?? 0
-    await make(tree)
-    pvenat.service?.signal('SIGHUP')
+    const said = node.listen()
+    await make(node.tree)
+    node.pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(says) > 0, { what: String(says) })
     expect(await shop()).toMatchObject({ server: '108' })
     // A whole interval later it still stands, and nothing was said again.
@@ -93,10 +69,10 @@ describe.each(backends)('fail static on %s', (backend) => {
     expect(await shop()).toMatchObject({ server: '108' })
     expect(said(says)).toBe(1)
     expect(await degraded()).toMatch(says)
-    await mend(tree)
-    pvenat.service?.signal('SIGHUP')
+    await mend(node.tree)
+    node.pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(/in step again/) === 1, { what: 'the end of the trouble' })
-    expect(output().slice(from)).not.toMatch(/in force:/)
+    expect(said(/in force:/)).toBe(0)
     await waitFor(async () => (await degraded()) === null)
   })
 
@@ -109,76 +85,58 @@ describe.each(backends)('fail static on %s', (backend) => {
     'a guest’s config is a folder': replaced('nodes/pve1/lxc/108.conf', (path) => mkdir(path)),
   }
   test.each(Object.entries(oneFile))('%s: it keeps what it had, and the others go on', async (_, trouble) => {
-    const file = join(tree, 'firewall/105.fw')
-    const text = await readFile(file, 'utf8')
-    const from = output().length
-    const edits = () =>
-      output()
-        .slice(from)
-        .match(/in force:/g)?.length
-    const ssh = () => lab.ask('inet', 'tcp', '203.0.113.2:5022', { timeoutMs: 100 })
-    await trouble.make(tree)
-    await saveLikeGui(tree, 'firewall/105.fw', text.replace('1022', '5022'))
-    await waitFor(async () => typeof (await ssh()) === 'object', { what: 'the edit of another guest' })
+    const said = node.listen()
+    await trouble.make(node.tree)
+    await node.edit('firewall/105.fw', (text) => text.replace('1022', '5022'))
+    await node.opens(5022)
     expect(await shop()).toMatchObject({ server: '108' })
-    const said = (pattern: RegExp) => output().slice(from).match(pattern)?.length ?? 0
     await waitFor(async () => /cannot read .*108/.test(String(await degraded())))
-    expect(said(/cannot read .*108\S*: .*; what it said before stays in force/g)).toBe(1)
-    await trouble.mend(tree)
-    await saveLikeGui(tree, 'firewall/105.fw', text)
-    await waitFor(() => edits() === 2, { what: 'the edit to be undone' })
-    await waitFor(() => said(/108\.\w+ can be read again/g) === 1)
-    expect(said(/108\.\w+ can be read again/g)).toBe(1)
-    expect(await ssh()).toBe('refused')
+    expect(said(/cannot read .*108\S*: .*; what it said before stays in force/)).toBe(1)
+    await trouble.mend(node.tree)
+    await node.edit('firewall/105.fw', (text) => text.replace('5022', '1022'))
+    await waitFor(() => said(/in force:/) === 2, { what: 'the edit to be undone' })
+    await waitFor(() => said(/108\.\w+ can be read again/) === 1)
+    expect(await node.ask(5022)).toBe('refused')
     expect(await shop()).toMatchObject({ server: '108' })
   })
 
   test('a guest that is missing from .vmlist for a moment keeps its forward; one that stays away loses it', async () => {
-    const list = await readFile(join(tree, '.vmlist'), 'utf8')
+    const list = await node.text('.vmlist')
     const without = list.replace(/"108":\{[^}]*\},/, '')
-    const from = output().length
-    await writeFile(join(tree, '.vmlist'), without)
-    pvenat.service?.signal('SIGHUP')
+    const said = node.listen()
+    await writeFile(join(node.tree, '.vmlist'), without)
+    node.pvenat.service?.signal('SIGHUP')
     await delay(200)
-    await writeFile(join(tree, '.vmlist'), list)
+    await writeFile(join(node.tree, '.vmlist'), list)
     await delay(1500)
-    expect(output().slice(from)).not.toMatch(/in force:/)
+    expect(said(/in force:/)).toBe(0)
     expect(await shop()).toMatchObject({ server: '108' })
-    await writeFile(join(tree, '.vmlist'), without)
-    await waitFor(async () => (await shop()) !== undefined && typeof (await shop()) === 'string', {
-      what: 'the forward to go',
-    })
-    await writeFile(join(tree, '.vmlist'), list)
-    await waitFor(
-      () =>
-        output()
-          .slice(from)
-          .match(/in force:/g)?.length === 2,
-      { what: 'the forward to come back' },
-    )
+    await writeFile(join(node.tree, '.vmlist'), without)
+    await waitFor(async () => typeof (await shop()) === 'string', { what: 'the forward to go' })
+    await writeFile(join(node.tree, '.vmlist'), list)
+    await waitFor(() => said(/in force:/) === 2, { what: 'the forward to come back' })
     expect(await shop()).toMatchObject({ server: '108' })
   })
 
   test('a file that is truncated and then written is never taken for no rules', async () => {
-    const file = join(tree, 'firewall/108.fw')
-    const text = await readFile(file, 'utf8')
-    const from = output().length
-    await writeFile(file, '')
+    const text = await node.text('firewall/108.fw')
+    const said = node.listen()
+    await saveInPlace(node.tree, 'firewall/108.fw', '')
     await delay(200)
-    await writeFile(file, text)
+    await saveInPlace(node.tree, 'firewall/108.fw', text)
     await delay(1000)
-    expect(output().slice(from)).not.toMatch(/in force:/)
+    expect(said(/in force:/)).toBe(0)
     expect(await shop()).toMatchObject({ server: '108' })
   })
 
   test('started without /etc/pve it touches nothing; NAT comes with it', async () => {
-    await pvenat.service?.stop()
-    await pvenat.run('rollback')
-    await aside('local').make(tree)
-    const service = lab.spawn('pve', pvenat.argv('run'))
+    await node.pvenat.service?.stop()
+    await node.pvenat.run('rollback')
+    await aside('local').make(node.tree)
+    const service = node.pvenat.launch()
     await service.says(/is not mounted/)
-    expect((await lab.exec('pve', [`iptables-${backend}-save`])).stdout).not.toContain('PVENAT')
-    await aside('local').mend(tree)
+    expect(await node.sh(`iptables-${backend}-save`)).not.toContain('PVENAT')
+    await aside('local').mend(node.tree)
     await service.says(/in force: /)
     expect(await shop()).toMatchObject({ server: '108' })
     await service.stop()
@@ -187,36 +145,16 @@ describe.each(backends)('fail static on %s', (backend) => {
 
 describe('without events', () => {
   // As on the real /etc/pve for what other nodes write: the file changes below the mount, and inotify is silent.
+  const node = testNode('legacy', {
+    ...{ settings: 'interval = 1', serve: ['105:22/tcp'] },
+    prepare: ({ tree }) =>
+      node.sh(`mkdir -p /run/empty /run/etc-pve
+        mount -t overlay -o lowerdir=${tree}:/run/empty overlay /run/etc-pve`),
+  })
+
   test('an edit is followed at the next look', async () => {
-    const lab = await createLab()
-    const tree = await copyTree(node1Tree)
-    const [backend = 'legacy'] = backends
-    try {
-      await lab.exec('pve', ['mkdir', '-p', '/run/empty', '/run/etc-pve'])
-      await lab.exec('pve', [
-        'mount',
-        '-t',
-        'overlay',
-        'overlay',
-        '-o',
-        `lowerdir=${tree}:/run/empty`,
-        '/run/etc-pve',
-      ])
-      const pvenat = new Pvenat(lab, backend, '/run/etc-pve')
-      await saveLikeGui(tree, 'pvenat.conf', `[nat]\nbackend = ${backend}\ninterval = 1\n`)
-      await lab.serve('105', 'tcp', 22)
-      await pvenat.start()
-      await writeFile(
-        join(tree, 'firewall/105.fw'),
-        '[OPTIONS]\nenable: 1\n[RULES]\nIN SSH(ACCEPT) # NAT 5022\n',
-      )
-      await waitFor(
-        async () =>
-          typeof (await lab.ask('inet', 'tcp', '203.0.113.2:5022', { timeoutMs: 100 })) === 'object',
-      )
-    } finally {
-      await lab.stop()
-      await removeTree(tree)
-    }
+    await new Pvenat(node.lab, 'legacy', '/run/etc-pve').start()
+    await saveInPlace(node.tree, 'firewall/105.fw', fwFile('IN SSH(ACCEPT) # NAT 5022'))
+    await node.opens(5022)
   })
 })

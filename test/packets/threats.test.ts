@@ -1,20 +1,9 @@
 // "Could this be abused?": each threat of docs/abuse.md is tried by guest 105, and the packets go where they should.
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  backends,
-  copyTree,
-  createLab,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  saveLikeGui,
-  waitFor,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { backends, saveLikeGui, waitFor } from '../lab/index.ts'
+import { testNode } from './node.ts'
 
-const on = (...rules: string[]) => `[OPTIONS]\nenable: 1\n[RULES]\n${rules.join('\n')}\n`
+const OWN_FILE = 'firewall/105.fw'
 const OWN = 'IN HTTP(ACCEPT) # NAT 3105'
 const CONF = 'nodes/pve1/lxc/105.conf'
 
@@ -46,7 +35,7 @@ const THREATS: Record<string, Threat> = {
   },
   'takes the port of another guest, with a lower VMID': {
     rules: ['IN HTTP(ACCEPT) # NAT 3000'],
-    says: /external port 3000\/tcp is already forwarded by 108\.fw:4/,
+    says: /external port 3000\/tcp is already forwarded by 108\.fw:7/,
     asked: {},
   },
   'forwards to another guest': {
@@ -141,44 +130,35 @@ const THREATS: Record<string, Threat> = {
 }
 
 describe.each(backends)('abuse on %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
+  const node = testNode(backend, {
+    rules: {
+      'firewall/107.fw': ['IN SSH(ACCEPT) # NAT 2207'],
+      'firewall/108.fw': ['IN HTTP(ACCEPT) # NAT 3000'],
+      [OWN_FILE]: [OWN],
+    },
+    serve: [
+      ...['pve:22,8006,9100/tcp', 'inet:443,4444/tcp'],
+      ...['105', '107', '108', '200'].map((guest) => `${guest}:22,80,443/tcp`),
+    ],
+    prepare: async ({ lab }) => {
+      await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0'])
+      for (const file of [CONF, OWN_FILE]) texts.set(file, await node.text(file))
+    },
+    pvenat: 'apply',
+  })
   const texts = new Map<string, string>()
 
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
-    await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0'])
-    await Promise.all([
-      lab.serve('pve', 'tcp', 22, 8006, 9100),
-      lab.serve('inet', 'tcp', 443, 4444),
-      ...['105', '107', '108', '200'].map((guest) => lab.serve(guest, 'tcp', 22, 80, 443)),
-    ])
-    await saveLikeGui(tree, 'firewall/107.fw', on('IN SSH(ACCEPT) # NAT 2207'))
-    await saveLikeGui(tree, 'firewall/108.fw', on('IN HTTP(ACCEPT) # NAT 3000'))
-    await saveLikeGui(tree, 'firewall/105.fw', on(OWN))
-    for (const file of [CONF, 'firewall/105.fw']) texts.set(file, await readFile(join(tree, file), 'utf8'))
-    expect(await pvenat.run('apply')).toMatchObject({ exitCode: 0 })
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
-  })
-
   const server = async (endpoint: string) => {
-    const answer = await lab.ask('inet', 'tcp', endpoint, { timeoutMs: 300 })
+    const answer = await node.lab.ask('inet', 'tcp', endpoint, { timeoutMs: 300 })
     return typeof answer === 'string' ? undefined : answer.server
   }
 
   test.each(Object.entries(THREATS))('105 %s', async (_, { rules = [], files = {}, says, asked }) => {
     try {
-      await writeFile(join(tree, 'firewall/105.fw'), on(OWN, ...rules))
+      await node.save(OWN_FILE, OWN, ...rules)
       for (const [file, change] of Object.entries(files))
-        await saveLikeGui(tree, file, change(texts.get(file) ?? ''))
-      const { exitCode, stderr } = await pvenat.run('apply')
+        await saveLikeGui(node.tree, file, change(texts.get(file) ?? ''))
+      const { exitCode, stderr } = await node.pvenat.run('apply')
       if (says) expect(stderr).toMatch(says)
       if (says && !/services of this node keep/.test(says.source)) expect(exitCode).toBe(1)
       const rightful = { '203.0.113.2:3000': '108', '203.0.113.2:2207': '107', '203.0.113.2:3105': '105' }
@@ -187,50 +167,44 @@ describe.each(backends)('abuse on %s', (backend) => {
         Object.keys(wanted).map(async (endpoint) => [endpoint, await server(endpoint)] as const),
       )
       expect(Object.fromEntries(found)).toEqual(wanted)
-      const { stdout } = await lab.exec('pve', [`iptables-${backend}-save`])
-      expect(stdout).not.toMatch(/owned|touch|reboot/)
-      expect((await lab.exec('pve', ['ls', '/run'])).stdout).not.toContain('owned')
+      expect(await node.sh(`iptables-${backend}-save`)).not.toMatch(/owned|touch|reboot/)
+      expect(await node.sh('ls /run')).not.toContain('owned')
     } finally {
-      for (const [file, text] of texts) await saveLikeGui(tree, file, text)
-      await pvenat.run('apply')
+      for (const [file, text] of texts) await saveLikeGui(node.tree, file, text)
+      await node.pvenat.run('apply')
     }
   })
 
   test('105 sends from, or decides over, the address of another guest: it leaves as before', async () => {
     for (const word of ['203.0.113.7', 'none', '']) {
-      await saveLikeGui(tree, 'firewall/105.fw', on(OWN, `OUT ACCEPT -source 10.10.10.107 # NAT ${word}`))
-      expect((await pvenat.run('apply')).stderr).toMatch(/10\.10\.10\.107 is not an address of guest 105/)
-      expect(await lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+      await node.save(OWN_FILE, OWN, `OUT ACCEPT -source 10.10.10.107 # NAT ${word}`)
+      expect((await node.pvenat.run('apply')).stderr).toMatch(
+        /10\.10\.10\.107 is not an address of guest 105/,
+      )
+      expect(await node.lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
     }
-    await saveLikeGui(tree, 'firewall/105.fw', on(OWN, 'OUT ACCEPT -source 0.0.0.0/0 # NAT 203.0.113.7'))
-    expect((await pvenat.run('apply')).stderr).toMatch(/is not an address of guest 105/)
-    expect(await lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
-    await saveLikeGui(tree, 'firewall/105.fw', texts.get('firewall/105.fw') ?? '')
+    await node.save(OWN_FILE, OWN, 'OUT ACCEPT -source 0.0.0.0/0 # NAT 203.0.113.7')
+    expect((await node.pvenat.run('apply')).stderr).toMatch(/is not an address of guest 105/)
+    expect(await node.lab.ask('107', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
+    await node.save(OWN_FILE, OWN)
   })
 
   test('the service needs the capabilities of its unit and no more; what it writes is root’s, or its group may read it', async () => {
-    await pvenat.run('rollback')
+    await node.pvenat.run('rollback')
     const caps = ['--bounding-set=-all,+net_admin,+net_raw,+setfcap', '--inh-caps=-all']
-    const service = lab.spawn('pve', ['setpriv', ...caps, '--', ...pvenat.argv('run')])
+    const service = node.lab.spawn('pve', ['setpriv', ...caps, '--', ...node.pvenat.argv('run')])
     await service.says(/in force: /)
     expect(await server('203.0.113.2:3000')).toBe('108')
-    await saveLikeGui(tree, 'firewall/105.fw', on(OWN, 'IN HTTP(ACCEPT) # NAT 3106'))
+    await node.save(OWN_FILE, OWN, 'IN HTTP(ACCEPT) # NAT 3106')
     await waitFor(async () => (await server('203.0.113.2:3106')) === '105')
-    const { stdout } = await lab.exec('pve', [
-      'stat',
-      '-c',
-      '%a %U %n',
-      '/var/lib/pvenat',
-      '/run/pvenat',
-      '/var/lib/pvenat/state.json',
-      '/run/pvenat/status.json',
-    ])
-    expect(stdout.trim().split('\n')).toEqual([
-      '700 root /var/lib/pvenat',
-      '750 root /run/pvenat',
-      '600 root /var/lib/pvenat/state.json',
-      '640 root /run/pvenat/status.json',
-    ])
+    const modes = {
+      '/var/lib/pvenat': '700 root',
+      '/run/pvenat': '750 root',
+      '/var/lib/pvenat/state.json': '600 root',
+      '/run/pvenat/status.json': '640 root',
+    }
+    const found = await node.sh(`stat -c '%a %U' ${Object.keys(modes).join(' ')}`)
+    expect(found.split('\n')).toEqual(Object.values(modes))
     expect(service.stdout + service.stderr).not.toMatch(/EPERM|EACCES|not permitted|denied/)
     expect(await service.stop()).toMatchObject({ exitCode: 0 })
   })

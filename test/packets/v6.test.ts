@@ -1,119 +1,95 @@
 // IPv6 as IPv4: forwards, masquerade, zone, hairpin, the guest itself, node access, sets; and router advertisements survive.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  backends,
-  copyTree,
-  createLab,
-  loadPveFirewall,
-  node1Tree,
-  Pvenat,
-  removeTree,
-  saveInPlace,
-  snapshot,
-  type Lab,
-} from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { backends, snapshot } from '../lab/index.ts'
+import { testNode } from './node.ts'
+
+const RULES = [
+  'OUT ACCEPT -source dc/lan6 # NAT',
+  'IN ACCEPT -source +dc/trusted -dest fd10::105 -p tcp -dport 22 # NAT 2222',
+]
 
 describe.each(backends)('IPv6 with pvenat run on %s', (backend) => {
-  let lab: Lab
-  let tree: string
-  let pvenat: Pvenat
-  let before: string
   const wan = '2001:db8:113::2'
-
-  beforeAll(async () => {
-    lab = await createLab()
-    tree = await copyTree(node1Tree)
-    pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
-    for (const [vmid, kind] of [
-      [105, 'lxc'],
-      [108, 'lxc'],
-      [107, 'qemu-server'],
-    ] as const) {
-      const file = `nodes/pve1/${kind}/${vmid}.conf`
-      const address = `10.10.10.${vmid}/24`
-      const config = (await lab.exec('pve', ['cat', `${tree}/${file}`])).stdout
-      await saveInPlace(tree, file, config.replace(`ip=${address}`, `ip=${address},ip6=fd10::${vmid}/64`))
-    }
-    const cluster = (await lab.exec('pve', ['cat', `${tree}/firewall/cluster.fw`])).stdout
-    await saveInPlace(
-      tree,
-      'firewall/cluster.fw',
-      cluster
-        .replace('[ALIASES]', '[ALIASES]\n\nlan6 fd10::/64')
-        .replace('203.0.113.1\n', '203.0.113.1\n2001:db8:51::/64\n!2001:db8:51::9\n')
-        .replace(
-          '[RULES]\n',
-          '[RULES]\n\nOUT ACCEPT -source dc/lan6 # NAT\nIN ACCEPT -source +dc/trusted -dest fd10::105 -p tcp -dport 22 # NAT 2222\n',
-        ),
-    )
-    await loadPveFirewall(lab, backend, node1Tree)
-    before = await snapshot(lab)
-    await Promise.all([
-      lab.serve('inet', 'tcp', 443),
-      lab.serve('107', 'tcp', 22),
-      lab.serve('108', 'tcp', 80),
-      lab.serve('108', 'udp', 5003),
-      lab.serve('105', 'tcp', 22),
-      lab.serve('200', 'tcp', 8080),
-    ])
-    await pvenat.start()
-  })
-  afterAll(async () => {
-    await lab.stop()
-    await removeTree(tree)
+  const node = testNode(backend, {
+    firewall: true,
+    edits: {
+      ...Object.fromEntries(
+        ['lxc/105', 'lxc/108', 'qemu-server/107'].map((guest) => [
+          `nodes/pve1/${guest}.conf`,
+          (text: string) => text.replace(/ip=10\.10\.10\.(\d+)\/24/, '$&,ip6=fd10::$1/64'),
+        ]),
+      ),
+      'firewall/cluster.fw': (text) =>
+        text
+          .replace('[ALIASES]', '[ALIASES]\n\nlan6 fd10::/64')
+          .replace('203.0.113.1\n', '203.0.113.1\n2001:db8:51::/64\n!2001:db8:51::9\n')
+          .replace('[RULES]\n', `[RULES]\n\n${RULES.join('\n')}\n`),
+    },
+    serve: [...['inet:443/tcp', '105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp'], '200:8080/tcp'],
+    pvenat: 'run',
   })
 
   test('forwards keep the client’s address', async () => {
     const client = { from: '2001:db8:51::7' }
-    expect(await lab.ask('inet', 'tcp', `[${wan}]:8080`, client)).toMatchObject({
+    expect(await node.lab.ask('inet', 'tcp', `[${wan}]:8080`, client)).toMatchObject({
       server: '108',
       port: 80,
       seenAs: client.from,
     })
-    expect(await lab.ask('inet', 'udp', `[${wan}]:15003`, client)).toMatchObject({
+    expect(await node.lab.ask('inet', 'udp', `[${wan}]:15003`, client)).toMatchObject({
       server: '108',
       port: 5003,
       seenAs: client.from,
     })
-    expect(await lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+    expect(await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
   })
 
   test('a set with nomatch restricts both families', async () => {
-    expect(await lab.ask('inet', 'tcp', `[${wan}]:2222`, { from: '2001:db8:51::7' })).toMatchObject({
+    expect(await node.lab.ask('inet', 'tcp', `[${wan}]:2222`, { from: '2001:db8:51::7' })).toMatchObject({
       server: '105',
     })
     expect(
-      typeof (await lab.ask('inet', 'tcp', `[${wan}]:2222`, { from: '2001:db8:2::9', timeoutMs: 300 })),
+      typeof (await node.lab.ask('inet', 'tcp', `[${wan}]:2222`, { from: '2001:db8:2::9', timeoutMs: 300 })),
     ).toBe('string')
   })
 
   test('guests go out as the node, with and without firewall; bridged guests as themselves', async () => {
     for (const guest of ['105', '107', '108']) {
-      expect(await lab.ask(guest, 'tcp', '[2001:db8:2::9]:443')).toMatchObject({
+      expect(await node.lab.ask(guest, 'tcp', '[2001:db8:2::9]:443')).toMatchObject({
         server: 'inet',
         seenAs: wan,
       })
     }
-    expect(await lab.ask('200', 'tcp', '[2001:db8:113::1]:443')).toMatchObject({ seenAs: '2001:db8:113::50' })
-    expect(await lab.ask('inet', 'tcp', '[2001:db8:113::50]:8080')).toMatchObject({ server: '200' })
+    expect(await node.lab.ask('200', 'tcp', '[2001:db8:113::1]:443')).toMatchObject({
+      seenAs: '2001:db8:113::50',
+    })
+    expect(await node.lab.ask('inet', 'tcp', '[2001:db8:113::50]:8080')).toMatchObject({ server: '200' })
   })
 
   test('hairpin from other guests, the node and the guest itself', async () => {
-    expect(await lab.ask('105', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108', seenAs: 'fd10::1' })
-    expect(await lab.ask('107', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108' })
-    expect(await lab.ask('pve', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108' })
-    expect(await lab.ask('108', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108', seenAs: 'fd10::1' })
-    expect(await lab.ask('105', 'tcp', `[${wan}]:1022`)).toMatchObject({ server: '105', seenAs: 'fd10::1' })
+    expect(await node.lab.ask('105', 'tcp', `[${wan}]:8080`)).toMatchObject({
+      server: '108',
+      seenAs: 'fd10::1',
+    })
+    expect(await node.lab.ask('107', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108' })
+    expect(await node.lab.ask('pve', 'tcp', `[${wan}]:8080`)).toMatchObject({ server: '108' })
+    expect(await node.lab.ask('108', 'tcp', `[${wan}]:8080`)).toMatchObject({
+      server: '108',
+      seenAs: 'fd10::1',
+    })
+    expect(await node.lab.ask('105', 'tcp', `[${wan}]:1022`)).toMatchObject({
+      server: '105',
+      seenAs: 'fd10::1',
+    })
   })
 
   test('forwarding is on, and the external interface still listens to router advertisements', async () => {
-    expect(await lab.sysctl('pve', 'net/ipv6/conf/all/forwarding')).toBe('1')
-    expect(await lab.sysctl('pve', 'net/ipv6/conf/vmbr0/accept_ra')).toBe('2')
+    expect(await node.lab.sysctl('pve', 'net/ipv6/conf/all/forwarding')).toBe('1')
+    expect(await node.lab.sysctl('pve', 'net/ipv6/conf/vmbr0/accept_ra')).toBe('2')
   })
 
   test('rollback leaves no trace', async () => {
-    expect(await pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
-    expect(await snapshot(lab)).toBe(before)
+    expect(await node.pvenat.run('rollback')).toMatchObject({ exitCode: 0 })
+    expect(await snapshot(node.lab)).toBe(node.untouched)
   })
 })

@@ -1,0 +1,111 @@
+/** A node that is broken in one way after the other, and mended with what pvenat prints as the fix, pasted into a shell of it. */
+import { expect } from 'vitest'
+import { makeFixer, node1Plan, saveLikeGui, twoUplinks, type Result } from '../lab/index.ts'
+import { testNode } from './node.ts'
+
+/** What is put back after each of them. */
+const FILES = [
+  ...['cluster', '105', '107', '108'].map((name) => `firewall/${name}.fw`),
+  ...['host.fw', 'lxc/105.conf', 'lxc/108.conf', 'qemu-server/107.conf'].map((name) => `nodes/pve1/${name}`),
+  'pvenat.conf',
+]
+
+export interface Ailment {
+  breaks: (ailing: Ailing) => Promise<unknown>
+  /** What Proxmox VE does about the fix, which nothing in the lab does. */
+  follows?: (ailing: Ailing) => Promise<unknown>
+  /** What is left to put back, besides the files. */
+  after?: (ailing: Ailing) => Promise<unknown>
+}
+
+/** Its hooks are those of the file that makes it. */
+export class Ailing {
+  readonly node = testNode('legacy', {
+    lab: { ...twoUplinks, routes: [...node1Plan.routes, 'default via 192.0.2.1 dev eth1 metric 500'] },
+    ...{ firewall: true, pvenat: 'apply' },
+    serve: ['inet:443/tcp', '105:22,80/tcp', '107:22,3306/tcp', '108:80/tcp'],
+    prepare: async ({ lab, pvenat, tree }) => {
+      this.paste = await makeFixer(lab, pvenat, tree)
+      for (const file of FILES) this.texts.set(file, await this.node.text(file))
+    },
+  })
+  private readonly texts = new Map<string, string>()
+  private paste!: Awaited<ReturnType<typeof makeFixer>>
+
+  /** Saves a file as it was in the beginning, but for this. */
+  edit(file: string, from: string | RegExp, to: string): Promise<void> {
+    const text = this.texts.get(file)
+    if (text === undefined) throw new Error(`${file} would not be put back`)
+    return saveLikeGui(this.node.tree, file, text.replace(from, to))
+  }
+
+  /** Runs lines of shell on the node, in which these words are commands of either backend. */
+  sh(script: string): Promise<string> {
+    return this.node.sh(`legacy() { iptables-legacy -w "$@"; }; nft() { iptables-nft "$@"; }; ${script}`)
+  }
+
+  sysctl(key: string, value: number): Promise<string> {
+    return this.sh(`sysctl -w ${key}=${value}`)
+  }
+
+  /** Breaks it, lets a test look, and puts everything back. */
+  async during({ breaks, after }: Ailment, look: () => Promise<void>): Promise<void> {
+    try {
+      await breaks(this)
+      const files = await Promise.all(
+        [...this.texts].map(async ([file, text]) => (await this.node.text(file)) !== text),
+      )
+      if (files.includes(true)) await this.node.pvenat.run('apply')
+      await look()
+    } finally {
+      for (const [file, text] of this.texts) await saveLikeGui(this.node.tree, file, text)
+      await after?.(this)
+      await this.node.pvenat.run('apply')
+    }
+  }
+
+  /** Pastes a fix, and does what Proxmox VE would do about it. */
+  async mend({ follows }: Ailment, fix: readonly string[]): Promise<Result> {
+    expect(fix).not.toEqual([])
+    const result = await this.paste(fix)
+    await follows?.(this)
+    await this.node.pvenat.run('apply')
+    return result
+  }
+}
+
+export const NO_FORWARDING: Ailment = { breaks: (ailing) => ailing.sysctl('net.ipv4.ip_forward', 0) }
+
+export const STRICT_FILTER: Ailment = {
+  breaks: (ailing) => ailing.sysctl('net.ipv4.conf.all.rp_filter', 1),
+  after: async (ailing) => {
+    await ailing.sysctl('net.ipv4.conf.eth1.rp_filter', 0)
+    await ailing.sysctl('net.ipv4.conf.vmbr0.rp_filter', 0)
+    await ailing.sysctl('net.ipv4.conf.all.rp_filter', 2)
+  },
+}
+
+export const OTHER_BACKEND_DROPS: Ailment = { breaks: (ailing) => ailing.sh('nft -P FORWARD DROP') }
+
+export const CHAIN_FLUSHED: Ailment = { breaks: (ailing) => ailing.sh('legacy -t nat -F PVENAT-DNAT') }
+
+export const LOOP_GONE: Ailment = { breaks: (ailing) => ailing.sh('ip link delete pvenat0') }
+
+/** Guest 105 answers, and goes out, by another gateway than the node. */
+export const OTHER_GATEWAY = {
+  breaks: async (ailing) => {
+    await ailing.edit('nodes/pve1/lxc/105.conf', 'gw=10.10.10.1,', 'gw=10.10.10.254,')
+    await ailing.node.lab.ip('105', ['route replace default via 10.10.10.254'])
+  },
+  follows: ({ node }) => node.lab.ip('105', ['route replace default via 10.10.10.1']),
+} satisfies Ailment
+
+export const STRANGER_ANSWERS: Ailment = {
+  breaks: (ailing) =>
+    ailing.sh('ip neigh replace 10.10.10.105 lladdr 02:00:00:00:00:99 dev vmbr1 nud permanent'),
+}
+
+/** A file says something else than in the beginning. */
+export const edited = (file: string, from: string | RegExp, to: string): Ailment => ({
+  breaks: (ailing) => ailing.edit(file, from, to),
+})

@@ -1,0 +1,63 @@
+/** What doctor finds: that it is so for packets, too, and that the fix it prints mends it, after which it has nothing more to say. */
+import { expect, test } from 'vitest'
+import { waitFor } from '../lab/index.ts'
+import type { Ailing, Ailment } from './ailing.ts'
+
+/** Who asks whom, and what the answer is while it is broken, and afterwards. */
+interface Asked {
+  from: string
+  as?: string
+  to: string
+  broken?: object | 'none'
+  mended?: object
+}
+
+interface Finding extends Ailment {
+  severity: 'error' | 'warning'
+  ask?: Asked
+  /** The fix shows what is to be done, and does not do it. */
+  isAdvice?: true
+}
+
+interface Found {
+  id: string
+  severity: string
+  restsOn: string[]
+  fix: string[]
+}
+
+export const SSH: Asked = {
+  ...{ from: 'inet', to: '203.0.113.2:1022' },
+  ...{ broken: 'none', mended: { server: '105' } },
+}
+
+export async function found({ node }: Ailing): Promise<Found[]> {
+  return JSON.parse((await node.pvenat.run('doctor', '--json')).stdout) as Found[]
+}
+
+/** A test for each, by the name that doctor has for it. */
+export function findingTests(ailing: Ailing, findings: Record<string, Finding>): void {
+  test.each(Object.entries(findings))('%s', async (id, finding) => {
+    const { severity, ask, isAdvice } = finding
+    const asks = () =>
+      ask && ailing.node.call(ask.from, ask.to, { timeoutMs: 300, ...(ask.as ? { from: ask.as } : {}) })
+    await ailing.during(finding, async () => {
+      const [answer, all] = await Promise.all([asks(), found(ailing)])
+      const mine = all.filter((one) => one.id === id)
+      expect(mine[0], JSON.stringify(all)).toMatchObject({ id, severity })
+      expect(mine[0]?.restsOn).not.toEqual([])
+      if (ask?.broken === 'none') expect(typeof answer).toBe('string')
+      else if (ask?.broken) expect(answer).toMatchObject(ask.broken)
+      const fix = mine.flatMap((one) => one.fix)
+      const { exitCode, stderr } = await ailing.mend(finding, fix)
+      if (!isAdvice) expect(exitCode, `${fix.join('\n')}\n${stderr}`).toBe(0)
+      // The service, which does not run, is another matter.
+      const left = (await found(ailing)).map((one) => one.id).filter((one) => one !== 'service-stopped')
+      expect(left).toEqual([])
+      // Its first packet may be lost while the node looks for its neighbours again.
+      const isMended = async () => expect(await asks()).toMatchObject(ask?.mended ?? {})
+      if (ask?.mended) await waitFor(() => isMended().then(() => true))
+      expect(await ailing.sh('ls /run')).not.toContain('owned')
+    })
+  })
+}
