@@ -12,7 +12,7 @@ const QUIET = [
 ]
 
 /** nobody, who is in the group that may read the run folder. */
-export const POWERLESS = [
+const POWERLESS = [
   ...['setpriv', '--reuid', '65534', '--regid', '33', '--clear-groups', '--no-new-privs'],
   ...['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--'],
 ]

@@ -15,7 +15,7 @@ import { fixture } from '../fw/context.ts'
 import { baseTree, casesDir, type Case } from './case.ts'
 
 export const NODE = 'pve1'
-export const CONFIG = 'pvenat.conf'
+const CONFIG = 'pvenat.conf'
 
 export interface World {
   look: Look

@@ -60,7 +60,7 @@ export function failing(...args: Parameters<typeof applyTo>): Promise<boolean> {
   )
 }
 
-export interface Start {
+interface Start {
   kernel: InjectedKernel
   stateDir: string
   look: Look

@@ -6,7 +6,7 @@ import { NOTHING } from '../../src/ruleset/plan.ts'
 import { chainText } from '../../src/ruleset/text.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
 import { trace, type Fate, type Packet } from '../tracer/tracer.ts'
-import { guestAt, nodeAddress, route } from '../tracer/world.ts'
+import { SURROUNDINGS } from '../tracer/world.ts'
 
 export const SELF = '203.0.113.2'
 const UDP_PORTS = [5353, 15003, 17000]
@@ -47,14 +47,6 @@ export function onlooker(
     seen.set(key, fates)
     return fates
   }
-}
-
-const SURROUNDINGS = {
-  ...{ route, nodeAddress },
-  firewallBridge(address: string): string | undefined {
-    const guest = guestAt(address)
-    return guest?.firewall ? `fwbr${guest.vmid}i0` : undefined
-  },
 }
 
 /** Every rule that may be in force, by family, chain and text without its hash. */

@@ -1,13 +1,13 @@
 /** Locks that somebody holds for long. */
 import { describe, expect, test } from 'vitest'
-import { holdLock, now, PVEFW_LOCK, waitFor, XTABLES_LOCK, type Backend } from '../lab/index.ts'
+import { holdLock, now, PVEFW_LOCK, XTABLES_LOCK, type Backend } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
 
 export function locksSuite(backend: Backend): void {
   describe(`locks on ${backend}`, () => {
     const node = testNode(backend, { serve: ['105:22/tcp'], pvenat: 'apply' })
 
-    test('pvefw.lck held for 10 s: apply goes on after 3 s without it, and says so', async () => {
+    test('pvefw.lck held for a minute: apply goes on after 3 s without it, and says so', async () => {
       const holder = await holdLock(node.lab, PVEFW_LOCK)
       await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2022')
       const start = now()
@@ -15,7 +15,7 @@ export function locksSuite(backend: Backend): void {
       const ms = now() - start
       console.log(`${backend}: apply with pvefw.lck held took ${Math.round(ms)} ms`)
       expect(ms).toBeGreaterThan(2900)
-      expect(ms).toBeLessThan(6000)
+      expect(ms).toBeLessThan(10_000)
       expect(stderr).toContain('pvefw.lck')
       expect(holder.alive).toBe(true)
       expect(await node.ask(2022)).toMatchObject({ server: '105' })
@@ -48,10 +48,15 @@ export function locksSuite(backend: Backend): void {
     }, 40_000)
 
     test('locks are held for the write alone: a dry look takes none', async () => {
+      const planMs = async () => {
+        const start = now()
+        expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0, stderr: '' })
+        return now() - start
+      }
+      const freeMs = await planMs()
       const holders = await Promise.all([PVEFW_LOCK, XTABLES_LOCK].map((file) => holdLock(node.lab, file)))
-      const start = now()
-      await waitFor(async () => (await node.pvenat.run('plan')).exitCode === 0)
-      expect(now() - start).toBeLessThan(2500)
+      // Less than whoever wants one waits for it.
+      expect((await planMs()) - freeMs).toBeLessThan(2500)
       await Promise.all(holders.map((holder) => holder.stop('SIGKILL')))
     })
   })

@@ -12,7 +12,7 @@ export const documents: readonly string[] = [
   ),
 ]
 
-export interface DocumentBlock {
+interface DocumentBlock {
   language: string
   text: string
 }

@@ -10,19 +10,11 @@ import { specs } from '../tracer/generate.ts'
 import { questions, toPacket } from '../tracer/packets.ts'
 import { filesOf, showSpec } from '../tracer/spec.ts'
 import { trace, type Packet } from '../tracer/tracer.ts'
-import { guestAt, INNER, NODE, nodeAddress, route } from '../tracer/world.ts'
+import { INNER, NODE, route, SURROUNDINGS } from '../tracer/world.ts'
 import { worldAt } from './world.ts'
 
 const numRuns = Number(process.env['RUNS'] ?? 150)
 const PACKETS = 10
-
-const surroundings = {
-  ...{ route, nodeAddress },
-  firewallBridge(address: string): string | undefined {
-    const guest = guestAt(address)
-    return guest?.firewall ? `fwbr${guest.vmid}i0` : undefined
-  },
-}
 
 const ip = (text: string): Range => parseIp(text) as Range
 
@@ -31,7 +23,7 @@ function wrong(world: World, packet: Packet): string {
   // Answers, and what no bridge would route, are not asked about.
   const isNeighbour = route(packet.destination) === packet.in
   if (packet.state !== 'NEW' || isNeighbour) return ''
-  const { verdict, to, port, seenAs } = trace(world.ruleset, packet, surroundings)
+  const { verdict, to, port, seenAs } = trace(world.ruleset, packet, SURROUNDINGS)
   const { gets, steps } = explain(world, {
     ...{ family: ip(packet.source).family, proto: packet.proto, sport: packet.sport, dport: packet.dport },
     ...{ source: ip(packet.source), destination: ip(packet.destination) },

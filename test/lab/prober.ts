@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from './lab.ts'
 import type { Stream } from './talk.ts'
 
-export interface Probe {
+interface Probe {
   endpoint: string
   /** Who has to answer. */
   server: string
 }
 
-export interface Probed {
+interface Probed {
   /** How many connections were made, and as many lines were sent through streams that stay. */
   asked: number
   failures: string[]

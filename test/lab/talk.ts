@@ -14,7 +14,7 @@ export interface Reply {
  * `nothing`: no answer in time. `refused`: a reset or ICMP port unreachable. `unreachable`: any other ICMP
  * unreachable, or no neighbour or route.
  */
-export type Silence = 'nothing' | 'refused' | 'unreachable'
+type Silence = 'nothing' | 'refused' | 'unreachable'
 export type Answer = Reply | Silence
 
 export interface AskOptions {

@@ -27,7 +27,7 @@ import {
   type WaitOptions,
 } from '../lab/index.ts'
 
-export interface NodeOptions {
+interface NodeOptions {
   /** In what it is wired otherwise. */
   lab?: LabOptions
   /** With what the real pve-firewall made of the tree. */

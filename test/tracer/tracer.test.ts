@@ -14,18 +14,10 @@ import { questions, toPacket, type Question } from './packets.ts'
 import { read } from './reading.ts'
 import { filesOf, showSpec, type Spec } from './spec.ts'
 import { trace, type Packet } from './tracer.ts'
-import { guestAt, lookAt, NODE, nodeAddress, route } from './world.ts'
+import { lookAt, NODE, SURROUNDINGS } from './world.ts'
 
 const numRuns = Number(process.env['RUNS'] ?? 2000)
 const PACKETS = 20
-
-const surroundings = {
-  ...{ route, nodeAddress },
-  firewallBridge(address: string): string | undefined {
-    const guest = guestAt(address)
-    return guest?.firewall ? `fwbr${guest.vmid}i0` : undefined
-  },
-}
 
 function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): string[] {
   const { translation, view } = compile(lookAt(filesOf(spec, NODE)))
@@ -34,9 +26,9 @@ function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): stri
     const reading = read(spec, packet)
     if (!reading) return []
     const { mustAccept, ...said } = reading
-    const { accepted, ...done } = trace(ruleset, packet, surroundings)
+    const { accepted, ...done } = trace(ruleset, packet, SURROUNDINGS)
     const isAsRead = JSON.stringify(said) === JSON.stringify(done)
-    const isLetIn = accepted || !mustAccept || surroundings.firewallBridge(said.to) === undefined
+    const isLetIn = accepted || !mustAccept || SURROUNDINGS.firewallBridge(said.to) === undefined
     if (isAsRead && isLetIn) return []
     return [
       `${JSON.stringify(packet)}\n  read: ${JSON.stringify({ ...said, mustAccept })}\n  done: ${JSON.stringify({ ...done, accepted })}`,

@@ -29,7 +29,7 @@ export interface Fate {
 }
 
 /** The node around the rules. */
-export interface Surroundings {
+interface Surroundings {
   /** The interface by which packets to an address leave; `local` for the node's own. */
   route(address: string): string
   /** What masquerading on an interface makes the source. */

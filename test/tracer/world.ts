@@ -97,6 +97,15 @@ function networkSpan(own: string): ReturnType<typeof span> {
   return { family: one.family, lo, hi: lo + width - 1n }
 }
 
+/** What the tracer asks of that node. */
+export const SURROUNDINGS = {
+  ...{ route, nodeAddress },
+  firewallBridge(address: string): string | undefined {
+    const guest = guestAt(address)
+    return guest?.firewall ? `fwbr${guest.vmid}i0` : undefined
+  },
+}
+
 /** What pvenat would see on that node; `files` are .fw texts by their path below the pve directory. */
 export function lookAt(files: ReadonlyMap<string, string>): Look {
   return {
