@@ -161,17 +161,20 @@ function planFamily(
   changes: Change[],
 ): string {
   const tables = wanted.length > 0 ? TABLES : [...TABLES].reverse()
-  const texts = tables.map((table) => planTable(table, wanted, saved, family, changes))
+  const parts = tables.map((table) => ({ table, lines: planTable(table, wanted, saved, family, changes) }))
   const letting = wanted.length > 0 ? stillLetting(wanted, saved) : []
-  if (letting.length === 0) return texts.join('')
-  const nat = texts.pop() ?? ''
-  const filter = texts.pop() ?? ''
-  const both = letting.flatMap(({ old }) => old).join('\n')
-  const exact = letting.flatMap(({ chain: { name, rules } }) => [
-    `:${name} - [0:0]`,
-    ...rules.map(({ line }) => line),
-  ])
-  return `${texts.join('')}${filter.replace(/COMMIT\n$/, `${both}\nCOMMIT\n`)}${nat}*filter\n${exact.join('\n')}\nCOMMIT\n`
+  if (letting.length > 0) {
+    parts.find(({ table }) => table === 'filter')?.lines.push(...letting.flatMap(({ old }) => old))
+    const exact = letting.flatMap(({ chain: { name, rules } }) => [
+      `:${name} - [0:0]`,
+      ...rules.map(({ line }) => line),
+    ])
+    parts.push({ table: 'filter', lines: exact })
+  }
+  return parts
+    .filter(({ lines }) => lines.length > 0)
+    .map(({ table, lines }) => `*${table}\n${lines.join('\n')}\nCOMMIT\n`)
+    .join('')
 }
 
 /**
@@ -208,7 +211,7 @@ function planTable(
   saved: SavedTables,
   family: Family,
   changes: Change[],
-): string {
+): string[] {
   const chains = wanted.filter((chain) => chain.table === table)
   const names = new Set(chains.map(({ name }) => name))
   const differing = chains
@@ -222,7 +225,7 @@ function planTable(
   for (const name of stale) changes.push(chainChange(name, [], saved.own.get(`${table} ${name}`), family))
   const hooks = planHooks(table, names, saved, family, changes)
   const strays = planStrays(table, stale, saved, family, changes)
-  const lines = [
+  return [
     ...differing.map(({ name }) => `:${name} - [0:0]`),
     ...differing.flatMap(({ rules, old }) => counted(rules, old ?? [])),
     ...hooks,
@@ -230,7 +233,6 @@ function planTable(
     ...stale.map((name) => `-F ${name}`),
     ...stale.map((name) => `-X ${name}`),
   ]
-  return lines.length > 0 ? `*${table}\n${lines.join('\n')}\nCOMMIT\n` : ''
 }
 
 /** What a rule has counted it keeps when its chain is written anew. */
