@@ -1,8 +1,7 @@
 /** The ipsets `ipfilter-netN` of a guest's own .fw: the addresses that its NIC may use. */
 import { contains, parseCidr, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
-import { aliasReference } from '../fw/names.ts'
-import { findAlias } from '../fw/scope.ts'
+import { entryCidr } from '../fw/scope.ts'
 
 const LINK_LOCAL = parseCidr('fe80::/10') as Range
 
@@ -36,8 +35,7 @@ function isHost({ range, nomatch }: Entry): boolean {
 function entries(name: string, own: FwFile, cluster: FwFile): Entry[] {
   return (own.ipset.get(name)?.entries ?? []).flatMap(({ cidr, nomatch, errors }) => {
     if (errors) return []
-    const alias = aliasReference(cidr)
-    const range = parseCidr(alias ? (findAlias(alias, { cluster, own })?.cidr ?? '') : cidr)
+    const range = parseCidr(entryCidr(cidr, { cluster, own }) ?? '')
     return range ? [{ range, nomatch: nomatch === 1 }] : []
   })
 }

@@ -90,10 +90,10 @@ export function sources(view: View): Source[] {
   ]
 }
 
-/** `enable`: a number, or the time it was switched on for one minute (pve-firewall Firewall.pm). */
+/** `enable`: 1, or until when (a minute later) it is on (pve-firewall Firewall.pm, `parse_clusterfw_option`). */
 export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: number): boolean {
   const number = Number(value ?? otherwise)
-  return number > 1 ? Math.abs(now - number) < 60 : number === 1
+  return number > 1 ? now - number <= 60 : number === 1
 }
 
 /** As many as the limit allows; the line that goes beyond it is told. */

@@ -12,8 +12,8 @@ import {
 } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwSet } from '../fw/model.ts'
-import { aliasReference } from '../fw/names.ts'
-import { findAlias } from '../fw/scope.ts'
+import { aliasReference, setReference, type Reference } from '../fw/names.ts'
+import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
 import { SET_MEMBERS } from './limits.ts'
 import type { KernelSet, Match, Scope } from './model.ts'
@@ -41,11 +41,10 @@ export function resolveAddresses(
 ): Matches | Diagnostic {
   if (text === undefined) return ANY_FAMILY
   if (text.startsWith('+')) return resolveSet(text, names, place)
-  const alias = /^(?:(dc|guest)\/)?([A-Za-z][\w-]+)$/.exec(text)
+  const alias = aliasReference(text)
   if (alias) {
-    const cidr = aliasCidr(text, names)
-    const range = cidr === undefined ? undefined : parseCidr(cidr)
-    if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias[1]) })
+    const range = parseCidr(findAlias(alias, names)?.cidr ?? '')
+    if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias.scope) })
     return { [range.family]: matchOf([range], 'list') }
   }
   const ranges = text.split(',').map(parseRange)
@@ -85,23 +84,18 @@ export function matchOf(ranges: Range[], owner: Owner): Match {
   return { ranges, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
 }
 
-/** The network that an alias means where the rule stands. */
-function aliasCidr(text: string, { cluster, own }: NameScope): string | undefined {
-  const reference = aliasReference(text)
-  return reference && findAlias(reference, own ? { cluster, own } : { cluster })?.cidr
-}
-
 function resolveSet(text: string, names: NameScope, place: Place): Matches | Diagnostic {
-  const [name = '', scope] = text.slice(1).split('/').reverse()
-  const inGuest = scope === undefined || scope === 'guest' ? names.own?.ipset.get(name) : undefined
-  const inCluster = scope === undefined || scope === 'dc' ? names.cluster.ipset.get(name) : undefined
-  const inSdn = scope === undefined || scope === 'sdn' ? names.sdnSets?.get(name) : undefined
-  const set = inGuest ?? inCluster ?? inSdn
+  const { scope, name }: Reference = setReference(text) ?? { name: text.slice(1) }
+  const { cluster, own, sdnSets, vmid = 0 } = names
+  const isOf = (one: Reference['scope']): boolean => scope === undefined || scope === one
+  const inGuest = isOf('guest') ? own?.ipset.get(name) : undefined
+  const inCluster = isOf('dc') ? cluster.ipset.get(name) : undefined
+  const set = inGuest ?? inCluster ?? (isOf('sdn') ? sdnSets?.get(name) : undefined)
   if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
   if (set.entries.length > SET_MEMBERS)
     return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
-  const owner = inGuest ? (names.vmid ?? 0) : inCluster ? 0 : 'sdn'
-  const matches = setMatches(set, name, owner, inGuest ? names : { cluster: names.cluster }, !inGuest)
+  const owner = inGuest ? vmid : inCluster ? 0 : 'sdn'
+  const matches = setMatches(set, name, owner, inGuest ? names : { cluster }, !inGuest)
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
@@ -125,9 +119,7 @@ function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, is
 function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names: NameScope): Match {
   const entries = new Map<string, { range: Range; nomatch: boolean }>()
   for (const { cidr, nomatch = 0, errors } of set.entries) {
-    const range = errors
-      ? undefined
-      : parseCidr(/^[\d.:a-fA-F/]+$/.test(cidr) ? cidr : (aliasCidr(cidr, names) ?? ''))
+    const range = errors ? undefined : parseCidr(entryCidr(cidr, names) ?? '')
     if (range?.family !== family) continue
     const text = formatRange(range)
     // The kernel keeps a network once; named both ways it does not match.
