@@ -116,12 +116,10 @@ function readFiles(
   const file = memo.make(CLUSTER_FW, [text(CLUSTER_FW), ...base], () =>
     readFw(text(CLUSTER_FW), 'cluster', context),
   )
-  const cluster = {
-    ...file,
-    aliases: memo.keep('aliases', file.aliases),
-    ipset: memo.keep('ipsets', file.ipset),
-    groups: memo.keep('groups', file.groups),
-  }
+  const aliases = memo.keep('aliases', file.aliases)
+  // What a set comes to is remembered with it (nat/match.ts), and aliases stand in sets.
+  const ipset = memo.make('sets and aliases', [aliases, memo.keep('ipsets', file.ipset)], () => file.ipset)
+  const cluster = { ...file, aliases, ipset, groups: memo.keep('groups', file.groups) }
   const read = (path: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
     memo.make(path, [text(path), kind, cluster.aliases, cluster.ipset, ...base], () =>
       readFw(text(path), kind, { ...context, cluster }),

@@ -102,6 +102,21 @@ test('what did not change is the very same value', () => {
   expect(second?.rules[1]).not.toBe(first?.rules[1])
 })
 
+test('an alias that changes changes the sets that name it', () => {
+  const at = (address: string): Look =>
+    lookAt({
+      cluster: [
+        ...['[OPTIONS]', 'enable: 1', '[ALIASES]', `vpn ${address}`, '[IPSET office]', 'dc/vpn', '[RULES]'],
+        'IN ACCEPT -source +dc/office -dest 10.10.0.107 -p tcp -dport 80 # NAT 8080',
+      ].join('\n'),
+      ...{ host: '', guests: [] },
+    })
+  const memo = makeMemo()
+  compile(at('192.0.2.7'), undefined, memo)
+  const { sets } = compile(at('192.0.2.8'), undefined, memo).ruleset
+  expect(sets.map(({ entries }) => entries)).toEqual([['192.0.2.8']])
+})
+
 test('names that a round does not use are forgotten by the next but one', () => {
   const memo = makeMemo()
   let made = 0

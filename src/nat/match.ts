@@ -99,7 +99,7 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
-/** A set belongs to one file of one look, so what it matches never changes; many rules may name it. */
+/** Read anew when it or an alias changes, a set always matches the same (read.ts); many rules may name it. */
 const matchesOf = new WeakMap<FwSet, Matches>()
 
 function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): Matches {
