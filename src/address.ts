@@ -47,7 +47,7 @@ function hexTail(text: string): string {
   return `${text.slice(0, -tail.length)}${(ip.lo >> 16n).toString(16)}:${(ip.lo & 0xffffn).toString(16)}`
 }
 
-/** `ADDRESS/LENGTH` or a bare address. Host bits below the prefix are cut off; see `isNetwork`. */
+/** `ADDRESS/LENGTH` or a bare address. Host bits below the prefix are cut off. */
 export function parseCidr(text: string): Range | undefined {
   const slash = text.indexOf('/')
   const ip = parseIp(slash < 0 ? text : text.slice(0, slash))
@@ -148,19 +148,17 @@ export function isPrivate(address: Range): boolean {
   return PRIVATE.some((range) => contains(range, address))
 }
 
-const PRIVATE: readonly Range[] = [
-  v4(10n << 24n, 8n),
-  v4((172n << 24n) | (16n << 16n), 12n),
-  v4((192n << 24n) | (168n << 16n), 16n),
-  v4((100n << 24n) | (64n << 16n), 10n),
-  v4((169n << 24n) | (254n << 16n), 16n),
-  { family: 6, lo: 0xfcn << 120n, hi: (0xfen << 120n) - 1n },
-  { family: 6, lo: 0xfe80n << 112n, hi: (0xfec0n << 112n) - 1n },
-]
+const PRIVATE = [
+  ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
+  ...['fc00::/7', 'fe80::/10'],
+].flatMap((text) => parseCidr(text) ?? [])
 
-function v4(lo: bigint, length: bigint): Range {
-  return { family: 4, lo, hi: lo + (1n << (32n - length)) - 1n }
+/** An address of IPv6 that counts on one link only. */
+export function isLinkLocal6(address: Range): boolean {
+  return contains(LINK_LOCAL_6, address)
 }
+
+const LINK_LOCAL_6 = network(6, 0xfe80n << 112n, 10)
 
 /** One address as the key of a map. */
 export function addressKey({ family, lo }: Range): string {

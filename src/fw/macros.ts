@@ -3,6 +3,7 @@
  * The tables are those of pve-firewall Firewall.pm (`$pve_fw_macros`, `$pve_ipv6fw_macros`).
  */
 import { asciiLower } from './bytes.ts'
+import { icmpFamily } from './icmptypes.ts'
 import type { FwRule } from './model.ts'
 
 /** Protocol, destination port, source port. With an icmp protocol the second is the icmp type. */
@@ -15,9 +16,6 @@ interface Match {
   sport?: string
   /** Name of an icmp type; set only with proto icmp, icmpv6 or ipv6-icmp. */
   icmpType?: string
-  source?: string
-  dest?: string
-  iface?: string
 }
 
 // prettier-ignore
@@ -160,10 +158,6 @@ export function macroClash(rule: FwRule, family: 4 | 6 | undefined): MacroClash 
   return undefined
 }
 
-function isIcmp(proto: string | undefined): boolean {
-  return proto === 'icmp' || proto === 'icmpv6' || proto === 'ipv6-icmp'
-}
-
 /** `dport` under an icmp protocol is the icmp type: how upstream stored it before there was `icmp-type`. */
 function match(rule: FwRule, [proto, dport, sport]: Row | readonly []): Match {
   const out: Match = {}
@@ -171,19 +165,16 @@ function match(rule: FwRule, [proto, dport, sport]: Row | readonly []): Match {
   const port = dport !== undefined && dport !== '' ? dport : rule.dport
   const sourcePort = sport ?? rule.sport
   if (ownProto !== undefined) out.proto = ownProto
-  if (isIcmp(ownProto)) {
+  if (icmpFamily(ownProto) !== undefined) {
     const type = port ?? rule['icmp-type']
     if (type !== undefined) out.icmpType = type
   } else if (port !== undefined) out.dport = port
   if (sourcePort !== undefined) out.sport = sourcePort
-  if (rule.source !== undefined) out.source = rule.source
-  if (rule.dest !== undefined) out.dest = rule.dest
-  if (rule.iface !== undefined) out.iface = rule.iface
   return out
 }
 
 /**
- * What a rule matches in one family: one entry for each template of its macro, in the table's order, the rule's own fields
+ * Protocol and ports of a rule in one family: one entry for each template of its macro, in the table's order, the rule's own
  * added to each; a single entry for a rule without macro. Empty when the rule or its macro is of the other family, when the
  * macro is unknown, and when a field clashes with the macro (such a rule has errors).
  */

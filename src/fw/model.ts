@@ -115,6 +115,4 @@ export interface ReadContext {
   cluster?: FwFile
   /** Names of the sets that SDN provides (`sdn/` scope), lower case. */
   sdnSets?: ReadonlySet<string>
-  /** Now, in seconds since 1970. If given, an `enable` of cluster.fw that is a time more than 60 s ago reads as 0. */
-  nowSeconds?: number
 }

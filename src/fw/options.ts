@@ -7,17 +7,8 @@ export type OptionKind = 'cluster' | 'host' | 'guest' | 'vnet'
 type Value = string | number
 type ReadValue = (value: string) => Value | undefined
 
-const LEVELS: readonly string[] = [
-  'emerg',
-  'alert',
-  'crit',
-  'err',
-  'warning',
-  'notice',
-  'info',
-  'debug',
-  'nolog',
-]
+// prettier-ignore
+export const LOG_LEVELS: readonly string[] = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug', 'nolog']
 // prettier-ignore
 const HELPERS: readonly string[] = ['amanda', 'ftp', 'irc', 'netbios-ns', 'pptp', 'sane', 'sip', 'snmp', 'tftp']
 
@@ -26,7 +17,7 @@ const bool: ReadValue = (value) => (value === '0' || value === '1' ? Number(valu
 const count: ReadValue = (value) =>
   /^\d+$/.test(value) ? Math.min(Number(value), Number.MAX_SAFE_INTEGER) : undefined
 const word: ReadValue = (value) => (/^[^ \t-\r]+$/.test(value) ? value : undefined)
-const level: ReadValue = (value) => (LEVELS.includes(asciiLower(value)) ? asciiLower(value) : undefined)
+const level: ReadValue = (value) => (LOG_LEVELS.includes(asciiLower(value)) ? asciiLower(value) : undefined)
 const levelOrNone: ReadValue = (value) => (value === '' ? '' : level(value))
 const oneOf =
   (...actions: string[]): ReadValue =>
@@ -67,19 +58,12 @@ const OPTIONS: Readonly<Record<OptionKind, ReadonlyMap<string, ReadValue>>> = {
   vnet: table([count, 'enable'], [oneOf('ACCEPT', 'DROP'), 'policy_forward'], [level, 'log_level_forward']),
 }
 
-/** How long a time given as `enable` of cluster.fw holds, in seconds. */
-const ENABLE_HOLDS_SECONDS = 60
-
 /**
  * Reads one trimmed line `key: value`. The key's case does not matter (except log_ratelimit's), no blank may precede the
  * colon, and there are no comments: `enable: 1 # x` is no option. Undefined when unknown or bad: upstream then warns and
- * goes on without it. `enable` of cluster.fw above 1 is a time; with `nowSeconds`, one more than 60 s ago reads as 0.
+ * goes on without it. An `enable` of cluster.fw above 1 is a time; whether it has passed is not judged here.
  */
-export function parseOption(
-  line: string,
-  kind: OptionKind,
-  nowSeconds?: number,
-): { key: string; value: Value } | undefined {
+export function parseOption(line: string, kind: OptionKind): { key: string; value: Value } | undefined {
   const colon = line.indexOf(':')
   if (colon < 0) return undefined
   const typed = line.slice(0, colon)
@@ -87,8 +71,5 @@ export function parseOption(
   if (key === 'log_ratelimit' && typed !== key) return undefined
   const from = skipBlanks(line, colon + 1, line.length)
   const value = OPTIONS[kind].get(key)?.(line.slice(from, trimEnd(line, from, line.length)))
-  if (value === undefined) return undefined
-  const isTime = kind === 'cluster' && key === 'enable' && typeof value === 'number' && value > 1
-  const isOver = isTime && nowSeconds !== undefined && nowSeconds - value > ENABLE_HOLDS_SECONDS
-  return { key, value: isOver ? 0 : value }
+  return value === undefined ? undefined : { key, value }
 }

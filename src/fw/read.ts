@@ -104,13 +104,13 @@ function readAlias(reading: Reading, line: Line): void {
 }
 
 function readContent(reading: Reading, line: Line, section: Section): void {
-  const { file, kind, context } = reading
+  const { file, kind } = reading
   const content = line.text.slice(line.from, line.to)
   switch (section.name) {
     case 'none':
       return skip(reading, line, 'skip line - no section')
     case 'options': {
-      const option = parseOption(content, OPTION_KIND[kind], context.nowSeconds)
+      const option = parseOption(content, OPTION_KIND[kind])
       if (option === undefined) return skip(reading, line, `can't parse option '${content}'`)
       file.options[option.key] = option.value
       return

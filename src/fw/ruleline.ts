@@ -2,6 +2,7 @@
 import { asciiLower, skipBlanks, skipWord } from './bytes.ts'
 import { spanOf, splitComment, type Line } from './line.ts'
 import type { FwRule } from './model.ts'
+import { LOG_LEVELS } from './options.ts'
 
 type OptionField = 'iface' | 'proto' | 'dport' | 'sport' | 'source' | 'dest' | 'icmp-type'
 
@@ -19,8 +20,6 @@ const SPELLINGS: readonly (readonly [spelling: string, field: OptionField | 'log
       ] as const,
   ),
 ]
-
-const LOG_LEVELS = ['emerg', 'alert', 'crit', 'err', 'warning', 'notice', 'info', 'debug', 'nolog'] as const
 
 /** A level need not end where the word ends: `-log infox` leaves an `x` behind, which nothing then takes. */
 function endOfLevel(text: string, from: number): number {

@@ -1,6 +1,6 @@
 /** Guest configs: nodes/N/qemu-server/V.conf and nodes/N/lxc/V.conf. */
 import { parseIp } from '../address.ts'
-import type { Guest, Nic } from './model.ts'
+import { parseMac, type Guest, type Nic } from './model.ts'
 
 const QEMU_MODELS = new Set(
   (
@@ -35,8 +35,10 @@ function parseNic(index: number, value: string, ipconfig: string | undefined, ty
   if (bridge !== undefined) nic.bridge = bridge
   const tag = props.get('tag') ?? ''
   if (/^[1-9]\d{0,3}$/.test(tag)) nic.tag = Number(tag)
-  const mac = (type === 'lxc' ? props.get('hwaddr') : (props.get('macaddr') ?? qemuMac(props)))?.toUpperCase()
-  if (mac !== undefined && /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac)) nic.mac = mac
+  const mac = parseMac(
+    (type === 'lxc' ? props.get('hwaddr') : (props.get('macaddr') ?? qemuMac(props))) ?? '',
+  )
+  if (mac !== undefined) nic.mac = mac
   const asked = type === 'lxc' ? props : parseProps(ipconfig ?? '')
   for (const key of ['ip', 'ip6']) {
     const [address, length] = (asked.get(key) ?? '').split('/')
@@ -58,7 +60,8 @@ function qemuMac(props: Map<string, string>): string | undefined {
   return undefined
 }
 
-function parseProps(text: string): Map<string, string> {
+/** `a=1,b=2`, as PVE writes lists of properties. */
+export function parseProps(text: string): Map<string, string> {
   const props = new Map<string, string>()
   for (const part of text.split(',')) {
     const equals = part.indexOf('=')

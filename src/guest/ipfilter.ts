@@ -1,14 +1,12 @@
 /** The ipsets `ipfilter-netN` of a guest's own .fw: the addresses that its NIC may use. */
-import { contains, parseCidr, type Family, type Range } from '../address.ts'
+import { isLinkLocal6, parseCidr, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
 import { entryCidr } from '../fw/scope.ts'
-
-const LINK_LOCAL = parseCidr('fe80::/10') as Range
 
 /** The address that the NIC is confined to, if the set has just one entry of the family and that is a host. */
 export function confinedTo(nic: number, family: Family, own: FwFile, cluster: FwFile): Range | undefined {
   const [only, ...more] = entries(`ipfilter-net${nic}`, own, cluster).filter(
-    ({ range }) => range.family === family && !contains(LINK_LOCAL, range),
+    ({ range }) => range.family === family && !isLinkLocal6(range),
   )
   return only && more.length === 0 && isHost(only) ? only.range : undefined
 }

@@ -2,9 +2,9 @@
  * What SDN, dnsmasq and the kernel tell about the addresses behind a MAC: text → sightings. Whatever cannot be
  * understood says nothing; nothing here throws. Whether a sighting is believed is known.ts.
  */
-import { addressKey, contains, parseCidr, parseIp, type Range } from '../address.ts'
+import { addressKey, isLinkLocal6, parseIp, type Range } from '../address.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
-import type { AddressSource } from './model.ts'
+import { parseMac, type AddressSource } from './model.ts'
 
 type LearntSource = Exclude<AddressSource, 'settings' | 'config' | 'ipfilter'>
 
@@ -81,10 +81,8 @@ export function parseIpam(text: string): Sighting[] {
       if (gateway !== undefined && gateway !== null && gateway !== 0 && gateway !== '0') return []
       // Perl writes numbers as text at its pleasure.
       const vmid = Number(/^[1-9]\d{2,9}$/.exec(textOf(field(entry, 'vmid')))?.[0])
-      const about = {
-        ...macOf(field(entry, 'mac')),
-        ...(Number.isNaN(vmid) ? {} : { vmid }),
-      }
+      const mac = parseMac(textOf(field(entry, 'mac')))
+      const about = { ...(mac === undefined ? {} : { mac }), ...(Number.isNaN(vmid) ? {} : { vmid }) }
       return Object.keys(about).length === 0 ? [] : sighting(ip, 'ipam', about)
     })
 }
@@ -141,19 +139,12 @@ export function parseNeighbours(text: string): Sighting[] {
   })
 }
 
-function byMac(mac: string, ip: string, from: LearntSource): Sighting[] {
-  const about = macOf(mac)
-  return about.mac === undefined ? [] : sighting(ip, from, about)
+function byMac(text: string, ip: string, from: LearntSource): Sighting[] {
+  const mac = parseMac(text)
+  return mac === undefined ? [] : sighting(ip, from, { mac })
 }
-
-const LINK_LOCAL = parseCidr('fe80::/10') as Range
 
 function sighting(text: string, from: LearntSource, about: Pick<Sighting, 'mac' | 'vmid'>): Sighting[] {
   const ip = parseIp(text)
-  return ip && !contains(LINK_LOCAL, ip) ? [{ ip, from, ...about }] : []
-}
-
-function macOf(value: unknown): { mac?: string } {
-  const mac = textOf(value).toUpperCase()
-  return /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac) ? { mac } : {}
+  return ip && !isLinkLocal6(ip) ? [{ ip, from, ...about }] : []
 }

@@ -17,6 +17,12 @@ export interface Nic {
   gateways: Partial<Record<Family, Range>>
 }
 
+/** Upper case, colons; undefined when the text is no MAC. */
+export function parseMac(text: string): string | undefined {
+  const mac = text.toUpperCase()
+  return /^([0-9A-F]{2}:){5}[0-9A-F]{2}$/.test(mac) ? mac : undefined
+}
+
 export interface Guest {
   vmid: number
   name: string

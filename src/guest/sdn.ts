@@ -5,6 +5,7 @@
 import { formatRange, parseCidr, parseIp, parseRange, toNetworks, type Range } from '../address.ts'
 import type { FwSet, FwSetEntry } from '../fw/model.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
+import { parseProps } from './config.ts'
 import { parseIpam } from './learnt.ts'
 
 /** Sets by name, from sdn/.running-config and the IPAM's state; none from what is missing or cannot be understood. */
@@ -31,11 +32,7 @@ export function sdnSets(runningConfig: string | undefined, ipam: string | undefi
 /** `start-address=10.10.10.100,end-address=10.10.10.200`, as text or in a list. */
 function dhcpRanges(value: unknown): Range[] {
   return (Array.isArray(value) ? value : [value]).flatMap((item: unknown) => {
-    const props = new Map(
-      textOf(item)
-        .split(',')
-        .map((prop) => prop.split('=') as [string, string]),
-    )
+    const props = parseProps(textOf(item))
     const range = parseRange(`${props.get('start-address')}-${props.get('end-address')}`)
     return range ? toNetworks(range) : []
   })

@@ -23,7 +23,8 @@ interface Loss {
 }
 
 /** What is granted of one family. */
-interface Claims extends Dispatch {
+interface Claims {
+  dispatch: Dispatch
   losses: Loss[]
   /** Whether all was granted to all, so that nothing depends on who held what before. */
   isUncontested: boolean
@@ -36,11 +37,11 @@ export function resolveClaims(
   family: Family,
   incumbents: Incumbents,
 ): Claims {
-  const all = rules.filter(({ kind }) => kind !== 'exempt').flatMap(({ forwards }) => forwards)
-  const holes = rules.filter(({ kind }) => kind === 'exempt').flatMap(({ forwards }) => forwards)
+  const all = rules.flatMap((rule) => rule.forwards).filter((forward) => forward.family === family)
+  const isHole = ({ rule }: Forward): boolean => rule.kind === 'exempt'
   const forwards = punchAll(
-    all.filter((forward) => forward.family === family),
-    holes,
+    all.filter((forward) => !isHole(forward)),
+    all.filter(isHole),
   )
   const everywhere = forwards.filter(({ external }) =>
     addresses.every((address) => holdsAt(external, address)),
@@ -48,7 +49,7 @@ export function resolveClaims(
   const common = grant(everywhere, heldAt(incumbents, undefined))
   const losses = [...common.losses]
   let isUncontested = isWhole(everywhere, common)
-  const dispatch = addresses.map((address) => {
+  const dispatched = addresses.map((address) => {
     const here = forwards.filter(({ external }) => holdsAt(external, address))
     const isPlain = here.length === everywhere.length && !isHeldApart(incumbents, address)
     if (isPlain) return { address, special: [], common: true }
@@ -61,10 +62,9 @@ export function resolveClaims(
     const special = granted.pieces.filter((piece) => !shared.has(pieceKey(piece)))
     return { address, special, common: shares }
   })
-  const isShared = dispatch.some(({ common: shared }) => shared)
+  const isShared = dispatched.some(({ common: shared }) => shared)
   return {
-    common: isShared ? common.pieces : [],
-    addresses: dispatch,
+    dispatch: { common: isShared ? common.pieces : [], addresses: dispatched },
     losses: isShared ? losses : losses.slice(common.losses.length),
     isUncontested,
   }
@@ -76,8 +76,8 @@ function isWhole(forwards: readonly Forward[], { pieces, losses }: Grant): boole
   )
 }
 
-/** One diagnostic for each pair of loser and winner, at the loser's place. */
-export function reportLosses(losses: readonly Loss[]): Diagnostic[] {
+/** One diagnostic for each pair of loser and winner, with the loser. */
+export function reportLosses(losses: readonly Loss[]): { loser: NatRule; diagnostic: Diagnostic }[] {
   const groups = new Map<string, { loss: Loss; ports: Set<string> }>()
   for (const loss of losses) {
     if (loss.loser.rule === loss.winner.rule) continue
@@ -87,9 +87,10 @@ export function reportLosses(losses: readonly Loss[]): Diagnostic[] {
     group.ports.add(loss.ports ? `${formatPorts([loss.ports])}/${proto}` : proto)
     groups.set(key, group)
   }
-  return [...groups.values()].map(({ loss: { loser, winner }, ports }) =>
-    diagnose('port-taken', loser.rule.where, { ports: [...ports].join(', '), winner: describe(winner.rule) }),
-  )
+  return [...groups.values()].map(({ loss: { loser, winner }, ports }) => {
+    const facts = { ports: [...ports].join(', '), winner: describe(winner.rule) }
+    return { loser: loser.rule, diagnostic: diagnose('port-taken', loser.rule.where, facts) }
+  })
 }
 
 /** `105.fw:7 (guest 105 (plain))`: where the winner stands. */

@@ -36,7 +36,7 @@ export function translate(view: View, memo: Memo = makeMemo()): Translation {
   const files = sources(view).map((source) => translateFile(source, { ...view, quarantined }, memo))
   const addresses = memo.keep(
     'addresses',
-    FAMILIES.map((family) => externalAddresses(view, family)),
+    view.network.external.flatMap((one) => one.addresses),
   )
   const { incumbents } = view
   // What is in force changes with each edit, but seldom matters.
@@ -52,32 +52,32 @@ const NOBODY: Incumbents = new Set()
 /** What the files come to together, and whether that is the same whoever held what before. */
 function resolve(
   files: readonly TranslatedFile[],
-  addresses: readonly (readonly Range[])[],
+  addresses: readonly Range[],
   incumbents: Incumbents,
 ): { translation: Translation; isUncontested: boolean } {
   const rules = files.flatMap((file) => file.rules)
   const claimants = rules.filter(({ state }) => state === 'active')
-  const [v4, v6] = FAMILIES.map((family, i) =>
-    resolveClaims(claimants, addresses[i] ?? [], family, incumbents),
-  )
-  const dispatch = { 4: dispatchOf(v4), 6: dispatchOf(v6) }
+  const resolveFamily = (family: Family): ReturnType<typeof resolveClaims> => {
+    const own = addresses.filter((address) => address.family === family)
+    return resolveClaims(claimants, own, family, incumbents)
+  }
+  const [v4, v6] = [resolveFamily(4), resolveFamily(6)]
+  const dispatch = { 4: v4.dispatch, 6: v6.dispatch }
+  const losses = reportLosses([...v4.losses, ...v6.losses])
   const diagnostics = [
     ...collectDiagnostics(files),
     ...files.flatMap((file) => file.diagnostics),
-    ...reportLosses([...(v4?.losses ?? []), ...(v6?.losses ?? [])]),
+    ...losses.map(({ diagnostic }) => diagnostic),
   ]
+  const reasons = new Map(losses.map(({ loser, diagnostic }) => [loser, word(diagnostic).message]))
   return {
     translation: {
-      rules: markLosers(rules, dispatch, diagnostics),
+      rules: markLosers(rules, dispatch, reasons),
       dispatch,
       diagnostics: tellSome(unique(diagnostics)),
     },
-    isUncontested: v4?.isUncontested === true && v6?.isUncontested === true,
+    isUncontested: v4.isUncontested && v6.isUncontested,
   }
-}
-
-function dispatchOf({ common, addresses }: Dispatch = { common: [], addresses: [] }): Dispatch {
-  return { common, addresses }
 }
 
 /** What the rules of one file come to, before they meet those of others. */
@@ -125,10 +125,6 @@ function collectDiagnostics(files: readonly TranslatedFile[]): Diagnostic[] {
     if (isNew) said.add(off)
     return [...diagnostics, ...(isNew ? [stopped] : []), ...skipped]
   })
-}
-
-function externalAddresses({ network }: View, family: Family): View['network']['external'][0]['addresses'] {
-  return network.external.flatMap(({ addresses }) => addresses.filter((address) => address.family === family))
 }
 
 /** Stable while other lines come and go: made of scope and text, numbered when the same line stands there twice. */
@@ -256,12 +252,9 @@ function block(order: Order): Diagnostic[] {
 function markLosers(
   rules: readonly NatRule[],
   dispatch: Record<Family, Dispatch>,
-  diagnostics: readonly Diagnostic[],
+  reasons: ReadonlyMap<NatRule, string>,
 ): NatRule[] {
-  const losers = new Map(
-    diagnostics.filter(({ code }) => code === 'port-taken').map((one) => [one.place, word(one).message]),
-  )
-  if (losers.size === 0) return [...rules]
+  if (reasons.size === 0) return [...rules]
   const granted = new Set(
     FAMILIES.flatMap((family) => [
       ...dispatch[family].common,
@@ -269,9 +262,8 @@ function markLosers(
     ]).map(({ rule }) => rule),
   )
   return rules.map((rule) => {
-    const reason = losers.get(rule.where)
-    if (reason === undefined || rule.state !== 'active') return rule
-    return { ...rule, reason, state: granted.has(rule) ? rule.state : 'conflict' }
+    const reason = reasons.get(rule)
+    return reason === undefined ? rule : { ...rule, reason, state: granted.has(rule) ? 'active' : 'conflict' }
   })
 }
 

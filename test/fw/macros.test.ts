@@ -38,12 +38,12 @@ describe('the table', () => {
 })
 
 describe('expansion', () => {
-  test('adds the rule\u2019s own fields to each template', () => {
+  test('adds the rule\u2019s own protocol and ports to each template', () => {
     expect(
       expandMacro(rule('IN Web(ACCEPT) -source 10.0.0.1 -dest 10.0.0.2 -i net0 -p tcp -sport 5'), 4),
     ).toEqual([
-      { proto: 'tcp', dport: '80', sport: '5', source: '10.0.0.1', dest: '10.0.0.2', iface: 'net0' },
-      { proto: 'tcp', dport: '443', sport: '5', source: '10.0.0.1', dest: '10.0.0.2', iface: 'net0' },
+      { proto: 'tcp', dport: '80', sport: '5' },
+      { proto: 'tcp', dport: '443', sport: '5' },
     ])
   })
 

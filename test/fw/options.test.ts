@@ -1,7 +1,6 @@
 /** The options of each kind of file. */
 import { describe, expect, test } from 'vitest'
-import { readFw, type FileKind } from '../../src/fw/read.ts'
-import { etc, read } from './context.ts'
+import { read } from './context.ts'
 
 describe('options', () => {
   test.each<[FileKind, string, Record<string, unknown>]>([
@@ -40,15 +39,5 @@ describe('options', () => {
     const file = read(kind, '[OPTIONS]', line)
     expect(file.options).toEqual({})
     expect(file.skipped.map(({ reason }) => reason)).toEqual([`can't parse option '${line}'`])
-  })
-
-  test('a time as enable of cluster.fw holds for a minute', () => {
-    const text = '[OPTIONS]\nenable: 1000'
-    expect(readFw(text, 'cluster', etc).options).toEqual({ enable: 1000 })
-    expect(readFw(text, 'cluster', { ...etc, nowSeconds: 1060 }).options).toEqual({ enable: 1000 })
-    expect(readFw(text, 'cluster', { ...etc, nowSeconds: 1061 }).options).toEqual({ enable: 0 })
-    expect(readFw('[OPTIONS]\nenable: 1', 'cluster', { ...etc, nowSeconds: 1061 }).options).toEqual({
-      enable: 1,
-    })
   })
 })

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { resolveClaims } from '../../src/nat/claims.ts'
 import { claimLines } from '../../src/nat/incumbents.ts'
-import type { Forward, Match, NatRule } from '../../src/nat/model.ts'
+import type { Dispatch, Forward, Match, NatRule } from '../../src/nat/model.ts'
 import type { PortRange } from '../../src/ports.ts'
 
 const external = ['203.0.113.2', '203.0.113.7', '203.0.113.9'].map((text) => parseIp(text) as Range)
@@ -67,8 +67,9 @@ const rules = fc
 function resolve(
   rules: readonly NatRule[],
   incumbents: readonly string[] = [],
-): ReturnType<typeof resolveClaims> {
-  return resolveClaims(rules, external, 4, new Set(incumbents))
+): Dispatch & Pick<ReturnType<typeof resolveClaims>, 'losses'> {
+  const { dispatch, losses } = resolveClaims(rules, external, 4, new Set(incumbents))
+  return { ...dispatch, losses }
 }
 
 function meet(a: Match, b: Match): boolean {
