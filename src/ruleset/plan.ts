@@ -110,11 +110,7 @@ function planSets(
       added,
     })
     if (!saved) return filled(set.name, set)
-    if (set.type === 'hash:ip,port' && hasRoom(saved, set))
-      return [
-        ...removed.map((entry) => `del ${set.name} ${entry}`),
-        ...added.map((entry) => addLine(set.name, entry)),
-      ]
+    if (set.type === 'hash:ip,port' && hasRoom(saved, set)) return exchanged(set.name, removed, added)
     return swapped(set, free())
   })
   return lines.map((line) => `${line}\n`).join('')
@@ -122,6 +118,14 @@ function planSets(
 
 function filled(name: string, set: KernelSet): string[] {
   return [createLine(name, set), ...set.entries.map((entry) => addLine(name, entry))]
+}
+
+/** What somebody else has done already is no error: what is then in the set is read back. */
+function exchanged(name: string, removed: readonly string[], added: readonly string[]): string[] {
+  return [
+    ...removed.map((entry) => `del ${name} ${entry} -exist`),
+    ...added.map((entry) => `${addLine(name, entry)} -exist`),
+  ]
 }
 
 /**

@@ -92,7 +92,7 @@ export class FakeKernel {
   }
 
   private ipset(line: string): void {
-    const [verb, name = '', ...words] = line.split(' ')
+    const [verb, name = '', ...words] = line.replace(/ -exist$/, '').split(' ')
     const set = this.sets.get(name)
     if (verb === 'create' && !set) this.sets.set(name, [words.join(' ')])
     else if (verb === 'add' && set && !set.includes(words.join(' '))) set.push(words.join(' '))

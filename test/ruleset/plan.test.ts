@@ -88,7 +88,7 @@ describe('sets', () => {
     const kernel = new FakeKernel()
     put(kernel, pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:2'))
     expect(put(kernel, pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:3')).sets).toBe(
-      'del pvenat-self-0-many-v4 10.0.0.1,tcp:2\nadd pvenat-self-0-many-v4 10.0.0.1,tcp:3\n',
+      'del pvenat-self-0-many-v4 10.0.0.1,tcp:2 -exist\nadd pvenat-self-0-many-v4 10.0.0.1,tcp:3 -exist\n',
     )
     expect(makePlan(pairs('10.0.0.1,tcp:1', '10.0.0.1,tcp:3'), kernel.read()).sets).toBe('')
   })
