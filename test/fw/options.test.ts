@@ -1,5 +1,6 @@
 /** The options of each kind of file. */
 import { describe, expect, test } from 'vitest'
+import type { FileKind } from '../../src/fw/read.ts'
 import { read } from './context.ts'
 
 describe('options', () => {
