@@ -1,11 +1,10 @@
 /** The command line: argv → exit code. The world comes in as `Io`, so that tests and the bin share this. */
-import { hostname } from 'node:os'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { shortName, type Context } from './commands/context.ts'
 import { UsageError, type Io } from './io.ts'
-import type { Context } from './commands/context.ts'
 import { explainFailure } from './node/failure.ts'
 import { commandHelp, generalHelp } from './commands/help.ts'
-import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from './commands/table.ts'
+import { COMMANDS, COMMON_OPTIONS, type Command } from './commands/table.ts'
 import { withProgress } from './progress.ts'
 import { VERSION } from './version.ts'
 
@@ -38,16 +37,19 @@ type Values = Context['values']
 
 function parse(argv: readonly string[]): { name: string | undefined; words: string[]; values: Values } {
   const all = Object.values(COMMANDS).flatMap(({ options }) => Object.entries(options ?? {}))
-  const options: [string, Option & { default?: string }][] = [...Object.entries(COMMON_OPTIONS), ...all]
-  const known = options.map(([name, { type, default: value }]) => [
+  const known = [...Object.entries(COMMON_OPTIONS), ...all].map(([name, option]) => [
     name,
-    { type, ...(value === undefined ? {} : { default: value }), ...(name === 'help' ? { short: 'h' } : {}) },
+    {
+      type: option.value === undefined ? 'boolean' : 'string',
+      ...(option.default === undefined ? {} : { default: option.default }),
+      ...(name === 'help' ? { short: 'h' } : {}),
+    },
   ])
   const config: ParseArgsConfig = { args: [...argv], options: Object.fromEntries(known) as never }
   try {
     const { values, positionals } = parseArgs({ ...config, allowPositionals: true, strict: true })
     const [name, ...words] = positionals
-    return { name, words, values: values }
+    return { name, words, values }
   } catch (error) {
     throw new UsageError((error as Error).message.split('. ')[0])
   }
@@ -69,7 +71,7 @@ function contextOf(words: string[], values: Values, io: Io): Context {
     colour: values['no-color'] !== true && (process.env.NO_COLOR ?? '') === '' && io.isTerminal,
     paths: {
       pveDir: text('pve-dir'),
-      node: values.node === undefined ? (hostname().split('.')[0] as string) : text('node'),
+      node: values.node === undefined ? shortName() : text('node'),
       config: text('config'),
       stateDir: text('state-dir'),
       runDir: text('run-dir'),

@@ -1,9 +1,6 @@
 /** `apply`: one pass. */
 import { UsageError } from '../io.ts'
 import { apply } from '../node/apply.ts'
-import { chooseBackend } from '../node/backend.ts'
-import { realKernel } from '../node/kernel.ts'
-import { sourcesOf, type Looked } from '../node/look.ts'
 import { steadyLook } from '../node/steady.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
@@ -11,7 +8,7 @@ import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
 import { applyUnlessUnconfirmed } from './confirm.ts'
-import { showDiagnostics, type Context } from './context.ts'
+import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
@@ -25,13 +22,10 @@ export async function applyCommand(context: Context): Promise<number> {
       : await applyUnlessUnconfirmed(looked, kernel, seconds, context, warn)
   if (!applied) return 1
   const { outcome, plan, sysctls, inForce } = applied
-  const failed = showDiagnostics(
-    [...looked.settingsDiagnostics, ...outcome.translation.diagnostics],
-    sourcesOf(looked),
-    context,
-  )
+  const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, new Map(), paths.pveDir)
-  const rules = diffRows(await rowsInForce(inForce, paths.runDir), rows)
+  const before = await rowsInForce(inForce, paths.runDir)
+  const rules = before && diffRows(before, rows)
   if (context.json) {
     const changed = { changed: !isEmpty(plan), changes: plan.changes, sysctls }
     io.stdout(`${JSON.stringify({ ...changed, rules: rules?.map(rowChangeJson) ?? [] })}\n`)
@@ -47,13 +41,4 @@ function confirmSeconds({ values }: Context): number | undefined {
   const seconds = Number(values.confirm)
   if (!(seconds >= 1 && seconds <= 3600)) throw new UsageError('--confirm takes seconds from 1 to 3600')
   return seconds
-}
-
-/** The kernel by way of the backend that the settings or the node's alternatives choose. */
-export async function kernelOf(
-  { settings }: Looked,
-  { io }: Context,
-): Promise<ReturnType<typeof realKernel>> {
-  const backend = await chooseBackend(settings)
-  return realKernel(backend, (message) => io.stderr(`pvenat: ${message}\n`))
 }

@@ -1,7 +1,11 @@
 /** What a command gets. */
-import type { Diagnostic } from '../diagnostic.ts'
+import { hostname } from 'node:os'
+import { isError, type Diagnostic } from '../diagnostic.ts'
 import type { Io } from '../io.ts'
-import type { Paths } from '../node/look.ts'
+import { chooseBackend } from '../node/backend.ts'
+import { realKernel, type WatchedKernel } from '../node/kernel.ts'
+import { sourcesOf, type Looked, type Paths } from '../node/look.ts'
+import type { Outcome } from '../pipeline.ts'
 import { coloured, locate, plain, renderDiagnostics, type Sources } from '../show/diagnostics.ts'
 
 export interface Context {
@@ -15,15 +19,39 @@ export interface Context {
   colour: boolean
 }
 
+/** What this node is called in the cluster, unless told otherwise. */
+export function shortName(): string {
+  return hostname().split('.')[0] ?? ''
+}
+
+/** The kernel by way of the backend that the settings or the node's alternatives choose. */
+export async function kernelOf({ settings }: Looked, { io }: Context): Promise<WatchedKernel> {
+  const backend = await chooseBackend(settings)
+  return realKernel(backend, (message) => io.stderr(`pvenat: ${message}\n`))
+}
+
+/** Diagnostics, and every file that they can point into. */
+export interface Told {
+  diagnostics: readonly Diagnostic[]
+  sources: Sources
+}
+
+/** What there is to say about a look, and about what was made of it. */
+export function toldOf(looked: Looked, { translation }: Pick<Outcome, 'translation'>): Told {
+  return {
+    diagnostics: [...looked.settingsDiagnostics, ...translation.diagnostics],
+    sources: sourcesOf(looked),
+  }
+}
+
 /** Diagnostics for people, on stderr; returns whether one is an error. `all` is the command that tells more than the first ones. */
 export function showDiagnostics(
-  diagnostics: readonly Diagnostic[],
-  sources: Sources,
+  { diagnostics, sources }: Told,
   { io, paths, colour }: Context,
   all = 'pvenat check --json',
 ): boolean {
   const located = locate(diagnostics, sources, paths.pveDir)
   const paint = colour ? coloured : plain
   io.stderr(renderDiagnostics(located, sources, paths.pveDir, paint, all))
-  return located.some(({ severity }) => severity === 'error')
+  return diagnostics.some(isError)
 }

@@ -1,5 +1,5 @@
 /** `doctor`: what on this node keeps NAT from working, and the fix for each. Changes nothing. */
-import { word } from '../diagnostic.ts'
+import { isError } from '../diagnostic.ts'
 import { examine } from '../doctor/doctor.ts'
 import type { Finding, SdnSubnet } from '../doctor/finding.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
@@ -11,10 +11,9 @@ import type { Looked, Paths } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { Unreadable } from '../node/tree.ts'
 import { compile } from '../pipeline.ts'
-import type { InForce } from '../ruleset/inforce.ts'
 import { makePlan } from '../ruleset/plan.ts'
 import { renderFindings } from '../show/doctor.ts'
-import type { Context } from './context.ts'
+import { toldOf, type Context } from './context.ts'
 
 export async function doctorCommand({ io, json, paths, colour }: Context): Promise<number> {
   const findings = await findingsOf(paths)
@@ -31,18 +30,23 @@ async function findingsOf(paths: Paths): Promise<Finding[]> {
     throw error
   }
   const backend = await chooseBackend(looked.settings)
-  const inForce = await orUnread(realKernel(backend, () => undefined).read())
   const facts = await readFacts(backend, paths.runDir, looked.listeners ?? [])
-  const { view, translation, ruleset } = compile(looked, 'chains' in inForce ? inForce : undefined)
-  const diagnostics = [...looked.settingsDiagnostics, ...translation.diagnostics]
+  const unread = new Set(facts.unread)
+  const inForce = await realKernel(backend, () => undefined)
+    .read()
+    .catch((error: unknown) => {
+      if (!(error instanceof CommandFailed)) throw error
+      unread.add(error.message)
+      return undefined
+    })
+  const outcome = compile(looked, inForce)
   return examine({
-    ...{ view, translation, ruleset },
-    facts:
-      'chains' in inForce ? facts : { ...facts, unread: [...new Set([...facts.unread, inForce.unread])] },
+    ...outcome,
+    facts: { ...facts, unread: [...unread] },
     configs: new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config])),
     sdnSnat: sdnSnat(looked.learnt?.sdn ?? ''),
-    differs: 'chains' in inForce ? makePlan(ruleset, inForce).changes.map(({ what }) => what) : undefined,
-    errors: diagnostics.filter((one) => word(one).severity === 'error').length,
+    differs: inForce && makePlan(outcome.ruleset, inForce).changes.map(({ what }) => what),
+    errors: toldOf(looked, outcome).diagnostics.filter(isError).length,
   })
 }
 
@@ -54,15 +58,6 @@ function unreadable({ message }: Unreadable): Finding {
     restsOn: [message],
     fix: ['systemctl restart pve-cluster'],
     why: 'pvenat keeps what is in force and follows no change; nothing more can be examined until then.',
-  }
-}
-
-async function orUnread(reading: Promise<InForce>): Promise<InForce | { unread: string }> {
-  try {
-    return await reading
-  } catch (error) {
-    if (error instanceof CommandFailed) return { unread: error.message }
-    throw error
   }
 }
 

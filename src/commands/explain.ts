@@ -4,22 +4,21 @@ import { parsePacket } from '../explain/packet.ts'
 import { UsageError } from '../io.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { readFacts } from '../node/facts.ts'
+import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { renderExplanation } from '../show/explain.ts'
-import { kernelOf } from './apply.ts'
 import type { Context } from './context.ts'
 
-export async function explainCommand(context: Context): Promise<number> {
-  const { io, json, paths, words, colour } = context
+export async function explainCommand({ io, json, paths, words, colour }: Context): Promise<number> {
   const packet = parsePacket(words)
   if (typeof packet === 'string') throw new UsageError(packet)
   const looked = await lookKnowing(paths)
-  const inForce = await (await kernelOf(looked, context)).read()
-  const facts = await readFacts(await chooseBackend(looked.settings), paths.runDir, [])
-  const { view, translation, ruleset } = compile(looked, inForce)
+  const backend = await chooseBackend(looked.settings)
+  const inForce = await realKernel(backend, () => undefined).read()
+  const facts = await readFacts(backend, paths.runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const explained = explain({ view, translation, ruleset, inForce, facts, configs }, packet)
+  const explained = explain({ ...compile(looked, inForce), inForce, facts, configs }, packet)
   io.stdout(json ? `${JSON.stringify(explained, null, 1)}\n` : renderExplanation(explained, colour))
   return explained.gets === 'through' ? 0 : 1
 }

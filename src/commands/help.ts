@@ -1,5 +1,5 @@
 /** `--help`, made of the table of commands. */
-import { hostname } from 'node:os'
+import { shortName } from './context.ts'
 import { COMMANDS, COMMON_OPTIONS, type Command, type Example, type Option } from './table.ts'
 
 /** What `pvenat --help` prints. */
@@ -39,21 +39,14 @@ export function commandHelp(name: string, { says, takes, options, examples }: Co
 
 const LEAST_FLAG_CHARS = 16
 
-function optionLines(options: Readonly<Record<string, Option & { default?: string }>>): string[] {
-  const flags = Object.entries(options).map(([name, option]) => ({
-    name,
-    flag: flagOf(name, option),
-    option,
-  }))
-  const chars = Math.max(LEAST_FLAG_CHARS, ...flags.map(({ flag }) => flag.length))
-  return flags.map(({ name, flag, option: { says, default: usual } }) => {
-    const preset = usual ?? (name === 'node' ? hostname().split('.')[0] : undefined)
-    return `  ${flag.padEnd(chars)} ${says}${preset === undefined ? '' : ` (${preset})`}`
+function optionLines(options: Readonly<Record<string, Option>>): string[] {
+  const lines = Object.entries(options).map(([name, { value, says, default: usual }]) => {
+    const preset = usual ?? (name === 'node' ? shortName() : undefined)
+    const flag = `--${name}${value === undefined ? '' : ` ${value}`}`
+    return { flag, text: says + (preset === undefined ? '' : ` (${preset})`) }
   })
-}
-
-function flagOf(name: string, { value }: Option): string {
-  return `--${name}${value === undefined ? '' : ` ${value}`}`
+  const chars = Math.max(LEAST_FLAG_CHARS, ...lines.map(({ flag }) => flag.length))
+  return lines.map(({ flag, text }) => `  ${flag.padEnd(chars)} ${text}`)
 }
 
 function exampleLines(examples: readonly Example[]): string[] {

@@ -6,8 +6,7 @@ import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { countersOf, listRows, renderListJson, type Row } from '../show/list.ts'
 import { renderTable } from '../show/table.ts'
-import { kernelOf } from './apply.ts'
-import type { Context } from './context.ts'
+import { kernelOf, type Context } from './context.ts'
 
 const WATCH_MS = 2000
 /** What every terminal has. What goes to a program is not cut. */

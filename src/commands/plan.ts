@@ -1,6 +1,5 @@
 /** `plan`: what `apply` would change. */
 import { changedSysctls } from '../node/apply.ts'
-import { sourcesOf } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
@@ -8,8 +7,7 @@ import { rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
-import { kernelOf } from './apply.ts'
-import { showDiagnostics, type Context } from './context.ts'
+import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 
 export async function planCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
@@ -19,10 +17,10 @@ export async function planCommand(context: Context): Promise<number> {
   const outcome = compile(looked, inForce)
   const plan = makePlan(outcome.ruleset, inForce)
   const sysctls = [...(await changedSysctls(outcome, looked, kernel)).keys()]
-  const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
-  showDiagnostics(all, sourcesOf(looked), context)
+  showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, new Map(), paths.pveDir)
-  const rules = diffRows(await rowsInForce(inForce, paths.runDir), rows)
+  const before = await rowsInForce(inForce, paths.runDir)
+  const rules = before && diffRows(before, rows)
   if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)
   else io.stdout(renderPlan({ plan, sysctls, rules }, values.verbose === true))
   return isEmpty(plan) && sysctls.length === 0 ? 0 : 3

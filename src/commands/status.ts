@@ -5,10 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
-import { sourcesOf } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { isServiceRunning } from '../node/unit.ts'
-import { compile } from '../pipeline.ts'
+import { compile, type Outcome } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { readPublished } from '../service/publish.ts'
 import { locate } from '../show/diagnostics.ts'
@@ -25,7 +24,7 @@ import {
   type ServiceStatus,
 } from '../show/status.ts'
 import { explainFailure } from '../node/failure.ts'
-import type { Context } from './context.ts'
+import { toldOf, type Context } from './context.ts'
 
 /** By then the service has put a change into force. */
 const PATIENCE_MS = 3000
@@ -86,10 +85,9 @@ async function lookNow({ paths }: Context): Promise<Found> {
   const found: Found = {}
   try {
     const looked = await lookKnowing(paths)
-    const sources = sourcesOf(looked)
-    const describe = (outcome: ReturnType<typeof compile>): NodeStatus => {
-      const all = [...looked.settingsDiagnostics, ...outcome.translation.diagnostics]
-      return nodeStatus(outcome, locate(all, sources, paths.pveDir), sources, paths.pveDir)
+    const describe = (outcome: Outcome): NodeStatus => {
+      const { diagnostics, sources } = toldOf(looked, outcome)
+      return nodeStatus(outcome, locate(diagnostics, sources, paths.pveDir), sources, paths.pveDir)
     }
     found.node = describe(compile(looked))
     found.backend = await chooseBackend(looked.settings)

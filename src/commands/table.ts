@@ -1,5 +1,6 @@
 /** Every command with what it takes and what is said about it: the command line, its help, the man page and the completions are made of this. */
 import { runCommand } from '../service/run.ts'
+import { DEFAULT_TOP } from '../web/metrics.ts'
 import { applyCommand } from './apply.ts'
 import { checkCommand } from './check.ts'
 import { compileCommand } from './compile.ts'
@@ -14,12 +15,12 @@ import { planCommand } from './plan.ts'
 import { restoreCommand } from './restore.ts'
 import { rollbackCommand } from './rollback.ts'
 import { statusCommand } from './status.ts'
-import { webCommand } from './web.ts'
+import { DEFAULT_API, DEFAULT_LISTEN, webCommand } from './web.ts'
 
 export interface Option {
-  type: 'string' | 'boolean'
-  /** What its value is called, in capitals; of a string only. */
+  /** What its value is called, in capitals; a switch has none. */
   value?: string
+  default?: string
   says: string
 }
 
@@ -41,7 +42,7 @@ export interface Command {
   examples?: readonly Example[]
 }
 
-const VERBOSE = { verbose: { type: 'boolean', says: "the kernel's rules and sets, too" } } as const
+const VERBOSE = { verbose: { says: "the kernel's rules and sets, too" } }
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
@@ -54,10 +55,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     isLong: ({ confirm }) => confirm !== undefined,
     says: 'one pass: put into force what the rules ask for',
     options: {
-      confirm: {
-        ...{ type: 'string', value: 'SECS' },
-        says: 'take it back unless pvenat confirm comes in time (1 to 3600)',
-      },
+      confirm: { value: 'SECS', says: 'take it back unless pvenat confirm comes in time (1 to 3600)' },
       ...VERBOSE,
     },
     examples: [
@@ -86,13 +84,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     isLong: ({ watch }) => watch === true,
     says: 'every NAT rule: state, external, inner, guest, connections and the bytes of their first packets',
     options: {
-      guest: { type: 'string', value: 'VMID|NAME', says: 'only of this guest' },
-      port: { type: 'string', value: 'N', says: 'only with this external or inner port' },
-      state: {
-        ...{ type: 'string', value: 'STATE' },
-        says: 'only active, inactive, error, conflict or quarantined ones',
-      },
-      watch: { type: 'boolean', says: 'again every two seconds, until Ctrl-C' },
+      guest: { value: 'VMID|NAME', says: 'only of this guest' },
+      port: { value: 'N', says: 'only with this external or inner port' },
+      state: { value: 'STATE', says: 'only active, inactive, error, conflict or quarantined ones' },
+      watch: { says: 'again every two seconds, until Ctrl-C' },
     },
     examples: [
       { line: 'pvenat list', says: 'what leads where' },
@@ -124,24 +119,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     says: 'a page to look at, and /metrics, of what the service says',
     options: {
       listen: {
-        ...{ type: 'string', value: 'WHERE' },
-        says: 'unix:/PATH or ADDRESS:PORT; beyond loopback with TLS and a login (127.0.0.1:8186)',
+        value: 'WHERE',
+        says: `unix:/PATH or ADDRESS:PORT; beyond loopback with TLS and a login (${DEFAULT_LISTEN})`,
       },
-      host: { type: 'string', value: 'NAMES', says: 'more names that a proxy before the loopback asks by' },
-      cert: { type: 'string', value: 'FILE', says: "certificate, instead of the GUI's" },
-      key: { type: 'string', value: 'FILE', says: 'its key' },
-      'pve-api': {
-        ...{ type: 'string', value: 'URL' },
-        says: 'where logins are checked (https://127.0.0.1:8006)',
-      },
+      host: { value: 'NAMES', says: 'more names that a proxy before the loopback asks by' },
+      cert: { value: 'FILE', says: "certificate, instead of the GUI's" },
+      key: { value: 'FILE', says: 'its key' },
+      'pve-api': { value: 'URL', says: `where logins are checked (${DEFAULT_API})` },
     },
   },
   metrics: {
     run: metricsCommand,
     says: 'figures in the form of Prometheus, of what the service says',
     options: {
-      output: { type: 'string', value: 'FILE', says: 'write them there in one step' },
-      top: { type: 'string', value: 'N', says: 'rules with series of their own; the rest is one (50)' },
+      output: { value: 'FILE', says: 'write them there in one step' },
+      top: { value: 'N', says: `rules with series of their own; the rest is one (${DEFAULT_TOP})` },
     },
   },
   restore: {
@@ -152,31 +144,22 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: rollbackCommand,
     says: 'stop the service and remove every trace',
     options: {
-      'dry-run': { type: 'boolean', says: 'only tell' },
-      'keep-unit': { type: 'boolean', says: 'stop the service, but do not disable it' },
+      'dry-run': { says: 'only tell' },
+      'keep-unit': { says: 'stop the service, but do not disable it' },
     },
     examples: [{ line: 'pvenat rollback --dry-run', says: 'what it would remove' }],
   },
 }
 
 /** Options of every command. */
-export const COMMON_OPTIONS: Readonly<Record<string, Option & { default?: string }>> = {
-  'pve-dir': { type: 'string', value: 'DIR', default: '/etc/pve', says: 'the cluster file system' },
-  node: { type: 'string', value: 'NAME', says: 'short name of this node' },
-  config: {
-    ...{ type: 'string', value: 'FILE', default: '/etc/pvenat/pvenat.conf' },
-    says: 'settings of this node',
-  },
-  'state-dir': {
-    ...{ type: 'string', value: 'DIR', default: '/var/lib/pvenat' },
-    says: 'what must survive a restart',
-  },
-  'run-dir': {
-    ...{ type: 'string', value: 'DIR', default: '/run/pvenat' },
-    says: 'what lives as long as the service',
-  },
-  json: { type: 'boolean', says: 'for programs' },
-  'no-color': { type: 'boolean', says: 'never colour (also NO_COLOR)' },
-  help: { type: 'boolean', says: 'this text; after a command, what it takes' },
-  version: { type: 'boolean', says: 'the version' },
+export const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
+  'pve-dir': { value: 'DIR', default: '/etc/pve', says: 'the cluster file system' },
+  node: { value: 'NAME', says: 'short name of this node' },
+  config: { value: 'FILE', default: '/etc/pvenat/pvenat.conf', says: 'settings of this node' },
+  'state-dir': { value: 'DIR', default: '/var/lib/pvenat', says: 'what must survive a restart' },
+  'run-dir': { value: 'DIR', default: '/run/pvenat', says: 'what lives as long as the service' },
+  json: { says: 'for programs' },
+  'no-color': { says: 'never colour (also NO_COLOR)' },
+  help: { says: 'this text; after a command, what it takes' },
+  version: { says: 'the version' },
 }

@@ -11,8 +11,8 @@ import { makeLogin } from '../web/login.ts'
 import { makeWeb, type Door } from '../web/server.ts'
 import type { Context } from './context.ts'
 
-const DEFAULT_LISTEN = '127.0.0.1:8186'
-const DEFAULT_API = 'https://127.0.0.1:8006'
+export const DEFAULT_LISTEN = '127.0.0.1:8186'
+export const DEFAULT_API = 'https://127.0.0.1:8006'
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]']
 /** A renewed certificate is taken within this time. */
 const RENEW_MS = 60_000

@@ -11,13 +11,10 @@ export interface RowChange {
 }
 
 /**
- * The changes among the rules that are in force, in the order of the rows, what is gone last; undefined when nothing is known of before. A rule is found again by what it
+ * The changes among the rules that are in force, in the order of the rows, what is gone last. A rule is found again by what it
  * does, then by its id, then by its place, so a forward that leads elsewhere is one that moved.
  */
-export function diffRows(before: readonly Row[], after: readonly Row[]): RowChange[]
-export function diffRows(before: readonly Row[] | undefined, after: readonly Row[]): RowChange[] | undefined
-export function diffRows(before: readonly Row[] | undefined, after: readonly Row[]): RowChange[] | undefined {
-  if (!before) return undefined
+export function diffRows(before: readonly Row[], after: readonly Row[]): RowChange[] {
   const [olds, news] = [new Set(before), new Set(after)]
   const left = new Set(before.filter((row) => row.state === 'active' && !news.has(row)))
   const active = after.filter((row) => row.state === 'active' && !olds.has(row))

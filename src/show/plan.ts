@@ -3,6 +3,7 @@ import { isEmpty, type Change, type Plan } from '../ruleset/plan.ts'
 import { withoutMark } from '../ruleset/text.ts'
 import { dotted } from '../sysctls.ts'
 import { renderRowChanges, type RowChange } from './changes.ts'
+import { countRepairs } from './status.ts'
 
 interface PlanShown {
   plan: Plan
@@ -29,10 +30,8 @@ export function renderPlan({ plan, sysctls, rules }: PlanShown, isVerbose: boole
 }
 
 function counted(changes: readonly Change[]): string {
-  const kinds = { chain: 0, set: 0, jump: 0 }
-  for (const { kind, what } of changes)
-    kinds[kind === 'hook' ? 'jump' : what.startsWith('set ') ? 'set' : 'chain']++
-  return Object.entries(kinds)
+  const { chain, hook, set } = countRepairs(changes, [], false)
+  return Object.entries({ chain, set, jump: hook })
     .filter(([, count]) => count > 0)
     .map(([kind, count]) => `${count} ${kind}${count === 1 ? '' : 's'}`)
     .join(', ')

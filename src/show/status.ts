@@ -104,10 +104,10 @@ export function countRepairs(
 export function toStatus(node: string, look: NodeStatus, service: ServiceStatus): Status {
   const { inStep, backend, lastApply, lastError, degraded } = service
   const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs } = service
+  const { firewall, external, internal, counts, diagnostics } = look
   return {
-    ...{ inStep, firewall: look.firewall, backend, lastApply, lastError, degraded },
-    ...{ external: look.external, internal: look.internal, counts: look.counts },
-    ...{ diagnostics: look.diagnostics, since, node, version: VERSION, pid, startedAt, updatedAt },
+    ...{ inStep, firewall, backend, lastApply, lastError, degraded, external, internal, counts },
+    ...{ diagnostics, since, node, version: VERSION, pid, startedAt, updatedAt },
     ...{ applyMs, lockMs, applies, repairs },
   }
 }
@@ -147,8 +147,8 @@ export function renderStatus(known: Known, isColoured: boolean): string {
     ['kernel', isCompared ? stepLine(status) : 'not known whether in step with the rules'],
     ['last apply', applyLine(status)],
     ['firewall', `${firewall ?? 'not known'}, backend ${backend ?? 'not known'}`],
-    ...some(external).map((one, i): [string, string] => [i === 0 ? 'external' : '', externalLine(one)]),
-    ...some(internal).map((one, i): [string, string] => [i === 0 ? 'internal' : '', internalLine(one)]),
+    ...named('external', external.map(externalLine)),
+    ...named('internal', internal.map(internalLine)),
     ['rules', countsLine(counts)],
     ['repairs', repairsLine(status.repairs)],
   ]
@@ -167,8 +167,7 @@ function serviceLine({ pid, startedAt }: Status, isRunning: boolean | undefined)
 }
 
 function stepLine({ inStep, since }: Status): string {
-  const until = since === null ? '' : ` since ${time(since)}`
-  return inStep ? `in step with the rules${until}` : `not in step with the rules${until}`
+  return `${inStep ? 'in' : 'not in'} step with the rules${since === null ? '' : ` since ${time(since)}`}`
 }
 
 function applyLine({ lastApply, applyMs, lockMs }: Status): string {
@@ -177,13 +176,12 @@ function applyLine({ lastApply, applyMs, lockMs }: Status): string {
   return `${time(lastApply)}${took}${lockMs ? `, held pve-firewall's lock for ${lockMs} ms` : ''}`
 }
 
-function externalLine(one: NodeStatus['external'][0] | number): string {
-  if (typeof one === 'number') return `and ${one} more`
-  return `${one.interface} ${one.addresses.join(', ') || 'without an address'}`
+function externalLine({ interface: name, addresses }: NodeStatus['external'][0]): string {
+  return `${name} ${addresses.join(', ') || 'without an address'}`
 }
 
-function internalLine(one: NodeStatus['internal'][0] | number): string {
-  return typeof one === 'number' ? `and ${one} more` : `${one.interface} ${one.network} (here ${one.address})`
+function internalLine({ interface: name, network, address }: NodeStatus['internal'][0]): string {
+  return `${name} ${network} (here ${address})`
 }
 
 function countsLine(counts: NodeStatus['counts']): string {
@@ -223,9 +221,10 @@ function problemLines(diagnostics: Status['diagnostics'], paint: Paint): string[
   ]
 }
 
-/** The first of a list, and how many more there are. */
-function some<T>(list: readonly T[]): (T | number)[] {
-  return list.length <= MAX_SHOWN ? [...list] : [...list.slice(0, MAX_SHOWN), list.length - MAX_SHOWN]
+/** The first lines, and how many more there are, below one name. */
+function named(name: string, lines: readonly string[]): [string, string][] {
+  const more = lines.length > MAX_SHOWN ? [`and ${lines.length - MAX_SHOWN} more`] : []
+  return [...lines.slice(0, MAX_SHOWN), ...more].map((line, i) => [i === 0 ? name : '', line])
 }
 
 /** In the time of this machine, as `date` and the GUI show it. */

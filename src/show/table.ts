@@ -1,5 +1,5 @@
 /** The list as a table for people. */
-import { basename } from 'node:path'
+import { fileName } from '../diagnostic.ts'
 import { formatPorts } from '../ports.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
@@ -80,7 +80,7 @@ function sum(widths: readonly number[]): number {
 }
 
 export function whereCell({ file, line }: Row): string {
-  return `${basename(file)}:${line}`
+  return `${fileName(file)}:${line}`
 }
 
 function guestCell({ guest }: Row): string {
