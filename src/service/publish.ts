@@ -26,9 +26,8 @@ import {
   type ServiceStatus,
   type Status,
 } from '../show/status.ts'
+import { FILES } from '../web/published.ts'
 
-const STATUS_FILE = 'status.json'
-const LIST_FILE = 'list.json'
 /** Readers know by this that the service is alive. */
 const STATUS_MS = 10_000
 /** What could not be written is tried again so much later. */
@@ -74,7 +73,7 @@ export function makePublisher(
   let said = ''
   const say = (): void => {
     service.updatedAt = isoNow()
-    files.write(STATUS_FILE, renderStatusJson(toStatus(paths.node, look, service)))
+    files.write(FILES.status, renderStatusJson(toStatus(paths.node, look, service)))
   }
   /** Says what has changed; that time has passed is said by the timer. */
   const sayIfNew = (): void => {
@@ -126,7 +125,7 @@ export function makePublisher(
 
 /** What the service has said last; undefined when there is nothing, or nobody may read it. */
 export async function readPublished(runDir: string): Promise<Status | undefined> {
-  const status = parseJson(await readFile(join(runDir, STATUS_FILE), 'utf8').catch(() => ''))
+  const status = parseJson(await readFile(join(runDir, FILES.status), 'utf8').catch(() => ''))
   return Array.isArray(field(status, 'diagnostics')) ? (status as Status) : undefined
 }
 
@@ -140,14 +139,14 @@ export async function rowsInForce({ chains }: InForce, runDir: string): Promise<
 
 /** The rules as they were published last; undefined when they were not, or nobody may read it. */
 export async function readList(runDir: string): Promise<Row[] | undefined> {
-  const text = await readFile(join(runDir, LIST_FILE), 'utf8').catch(() => '')
+  const text = await readFile(join(runDir, FILES.rows), 'utf8').catch(() => '')
   const rows = parseJson(text)
   return Array.isArray(rows) ? (rows as Row[]) : undefined
 }
 
 /** What `apply` leaves where no service does. */
 export async function publishList(runDir: string, rows: readonly Row[]): Promise<void> {
-  await writeWhole(runDir, LIST_FILE, renderListJson(rows), 'group')
+  await writeWhole(runDir, FILES.rows, renderListJson(rows), 'group')
 }
 
 function firstStatus(): ServiceStatus {
@@ -225,7 +224,7 @@ function makeListing(files: Files, pveDir: string, before: readonly Row[] | unde
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
     const now = listRows(outcome, new Map(), pveDir)
     if (listed && now.length === rows.length && now.every((row, i) => row === rows[i])) return []
-    files.write(LIST_FILE, renderListJson(listRows(outcome, countersOf(outcome.ruleset, inForce), pveDir)))
+    files.write(FILES.rows, renderListJson(listRows(outcome, countersOf(outcome.ruleset, inForce), pveDir)))
     const changes = diffRows(rows, now)
     rows = now
     return changes
@@ -237,7 +236,7 @@ function makeListing(files: Files, pveDir: string, before: readonly Row[] | unde
       const start = performance.now()
       if (start < nextCountMs || inForce === counted) return changes
       counted = inForce
-      files.write('counters.json', renderCountersJson(isoNow(), countersOf(outcome.ruleset, inForce)))
+      files.write(FILES.counters, renderCountersJson(isoNow(), countersOf(outcome.ruleset, inForce)))
       const tookMs = performance.now() - start
       nextCountMs = start + Math.max(COUNTERS_MS, tookMs / MAX_COUNTING_SHARE)
       return changes

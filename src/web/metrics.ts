@@ -1,7 +1,9 @@
 /** Figures in the text form of Prometheus. Names and labels are a promise to whoever draws graphs of them. */
+import { formatPorts } from '../nat/template.ts'
 import type { Row } from '../show/list.ts'
 import { VERSION } from '../version.ts'
 import type { Status } from '../show/status.ts'
+import { SILENT_MS } from './page/model.ts'
 import type { Published } from './published.ts'
 
 type Labels = Record<string, string>
@@ -29,7 +31,7 @@ export function renderMetrics(published: Published, now: number, top: number): s
 function statusMetrics(status: Status | undefined, now: number): Metric[] {
   const build = gauge('build_info', 'Always 1; the version of pvenat is a label.', [1, { version: VERSION }])
   const up = gauge('up', 'Whether the service has said how it is within the last 30 seconds.', [
-    status && status.pid !== null && now - Date.parse(status.updatedAt) < STALE_MS ? 1 : 0,
+    status && status.pid !== null && now - Date.parse(status.updatedAt) < SILENT_MS ? 1 : 0,
   ])
   if (!status) return [build, up]
   const { lastApply, applyMs, lockMs, repairs, counts } = status
@@ -58,8 +60,6 @@ function statusMetrics(status: Status | undefined, now: number): Metric[] {
     gauge('diagnostics', 'Problems of what was typed, by code.', ...byCode(status)),
   ]
 }
-
-const STALE_MS = 30_000
 
 function byCode({ diagnostics }: Status): Sample[] {
   const counts = new Map<string, { severity: string; count: number }>()
@@ -98,13 +98,11 @@ function ruleMetrics({ rows, counters }: Published, top: number): Metric[] {
 
 /** What stays the same as long as the rule does; its line number is not among them. */
 function labelsOf({ id, kind, guest, proto, external, inner }: Row): Labels {
-  const ports = (ranges: Row['external']['ports']): string =>
-    (ranges ?? []).map(([lo, hi]) => (lo === hi ? `${lo}` : `${lo}-${hi}`)).join(',')
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
   return {
     ...{ rule: id, kind, vmid: guest ? String(guest.vmid) : '', guest: guest?.name ?? '' },
-    ...{ proto: proto.join(','), address, ports: ports(external.ports) },
-    ...{ inner: inner.address ?? '', inner_ports: ports(inner.ports) },
+    ...{ proto: proto.join(','), address, ports: formatPorts(external.ports ?? []) },
+    ...{ inner: inner.address ?? '', inner_ports: formatPorts(inner.ports ?? []) },
   }
 }
 

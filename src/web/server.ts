@@ -126,45 +126,41 @@ async function answer(
   if (standing === 'poor') return refuse(response, 403, 'this needs the privilege Sys.Audit on this node')
   if (standing === 'busy') return refuse(response, 503)
   const { path, ids } = verdict
-  if (path !== '/api/events') return send(request, response, typeOf(path), bodyAt(path, ids, live))
+  if (path !== '/api/events') {
+    const { type, body } = DOCUMENTS[path]
+    return send(request, response, type, body(live, ids))
+  }
   begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
   if (method === 'HEAD' || !events.add(response, live.versions())) response.end()
 }
 
-function typeOf(path: Path): string {
-  if (path === '/') return 'text/html; charset=utf-8'
-  if (path === '/app.js') return 'text/javascript; charset=utf-8'
-  if (path === '/style.css') return 'text/css; charset=utf-8'
-  if (path === '/icon.svg') return 'image/svg+xml'
-  return path === '/metrics' ? `${TEXT}; version=0.0.4` : 'application/json'
+interface Served {
+  type: string
+  body: (live: Live, ids: readonly string[]) => Body
 }
 
-const PAGE_BODIES: ReadonlyMap<Path, Body> = new Map([
-  ['/', textBody(PAGE.html)],
-  ['/app.js', textBody(PAGE.script)],
-  ['/style.css', textBody(PAGE.style)],
-  ['/icon.svg', textBody(PAGE.icon)],
-])
+const JSON_TYPE = 'application/json'
 
-function bodyAt(path: Exclude<Path, '/api/events'>, ids: string[], live: Live): Body {
-  const now = Date.now()
-  switch (path) {
-    case '/':
-    case '/app.js':
-    case '/style.css':
-    case '/icon.svg':
-      return PAGE_BODIES.get(path) as Body
-    case '/metrics':
-      return textBody(renderMetrics(live.folder.published, now, DEFAULT_TOP))
-    case '/api/history':
-      return bodyOf(pageHistory(ids, live.history, now))
-    case '/api/status':
-      return live.body('status')
-    case '/api/problems':
-      return live.body('problems')
-    case '/api/list':
-      return live.body('list')
-    case '/api/counters':
-      return live.body('counters')
-  }
+const DOCUMENTS: Readonly<Record<Exclude<Path, '/api/events'>, Served>> = {
+  '/': fixed('text/html; charset=utf-8', PAGE.html),
+  '/app.js': fixed('text/javascript; charset=utf-8', PAGE.script),
+  '/style.css': fixed('text/css; charset=utf-8', PAGE.style),
+  '/icon.svg': fixed('image/svg+xml', PAGE.icon),
+  '/metrics': {
+    type: `${TEXT}; version=0.0.4`,
+    body: ({ folder }) => textBody(renderMetrics(folder.published, Date.now(), DEFAULT_TOP)),
+  },
+  '/api/history': {
+    type: JSON_TYPE,
+    body: ({ history }, ids) => bodyOf(pageHistory(ids, history, Date.now())),
+  },
+  '/api/status': { type: JSON_TYPE, body: (live) => live.body('status') },
+  '/api/problems': { type: JSON_TYPE, body: (live) => live.body('problems') },
+  '/api/list': { type: JSON_TYPE, body: (live) => live.body('list') },
+  '/api/counters': { type: JSON_TYPE, body: (live) => live.body('counters') },
+}
+
+function fixed(type: string, text: string): Served {
+  const body = textBody(text)
+  return { type, body: () => body }
 }

@@ -1,5 +1,6 @@
 /** What the page is given, made of what the service publishes. */
 import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
+import { worstFirst } from '../diagnostic.ts'
 import type { Row } from '../show/list.ts'
 import type { History } from './history.ts'
 import type { Status } from '../show/status.ts'
@@ -40,8 +41,8 @@ export function pageRows({ rows, status }: Published): PageRow[] {
     return known.get(first) ?? null
   }
   // Of a source that is a name, where there is but one network inside.
-  const only =
-    behind.length > 0 && behind.every(([name]) => name === behind[0]?.[0]) ? (behind[0]?.[0] ?? null) : null
+  const [first = null, ...others] = new Set(behind.map(([name]) => name))
+  const only = others.length === 0 ? first : null
   return rows.map((row) => ({
     ...row,
     via: row.kind === 'forward' ? bridgeOf(row.inner.address) : (bridgeOf(row.source) ?? only),
@@ -52,8 +53,9 @@ export function pageStatus({ status }: Published): PageStatus {
   return status ? { ...status, diagnostics: undefined } : null
 }
 
+/** What is worst comes first. */
 export function pageProblems({ status }: Published): Problem[] {
-  return status?.diagnostics ?? []
+  return [...(status?.diagnostics ?? [])].sort(worstFirst)
 }
 
 export function pageCounters(counters: Counters | undefined, history: History, now: number): PageCounters {

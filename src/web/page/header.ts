@@ -1,10 +1,7 @@
 /** Is all well? In one line, and why not. */
 import type { PageStatus } from '../view.ts'
 import { byId, h } from './dom.ts'
-import { span } from './model.ts'
-
-/** A service that says nothing for so long is not there; it speaks every ten seconds. */
-const SILENT_MS = 30_000
+import { SILENT_MS, span } from './model.ts'
 
 type Mood = 'good' | 'bad' | 'unsure'
 

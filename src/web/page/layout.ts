@@ -1,5 +1,5 @@
 /** Where everything of the picture is: from left to right where there is room, from top to bottom on a phone. Pure. */
-import type { Line, Scene } from './scene.ts'
+import { groupBy, type Line, type Scene } from './scene.ts'
 
 export interface Box {
   key: string
@@ -45,8 +45,7 @@ export function layOut(scene: Scene, width: number): Layout {
 
 /** How many lines each station has, and which one of them a line is. */
 function makeRanks(lines: readonly Line[], keyOf: (line: Line) => string): (line: Line) => [number, number] {
-  const groups = new Map<string, Line[]>()
-  for (const line of lines) groups.set(keyOf(line), [...(groups.get(keyOf(line)) ?? []), line])
+  const groups = groupBy(lines, keyOf)
   return (line) => {
     const group = groups.get(keyOf(line)) ?? []
     return [group.indexOf(line), group.length]
@@ -59,13 +58,49 @@ function spread([at, of]: [number, number], length: number): number {
   return length / 2 + (at - (of - 1) / 2) * step
 }
 
-function stack(keys: readonly string[], heights: readonly number[], x: number, w: number, y: number): Box[] {
+/** Boxes below each other. */
+function stack<T extends { key: string }>(
+  ones: readonly T[],
+  heightOf: (one: T) => number,
+  { x, w, y }: Pick<Box, 'x' | 'w' | 'y'>,
+): Box[] {
   let at = y
-  return keys.map((key, i) => {
-    const h = heights[i] ?? 40
-    const box = { key, x, y: at, w, h }
-    at += h + GAP
+  return ones.map((one) => {
+    const box = { key: one.key, x, y: at, w, h: heightOf(one) }
+    at += box.h + GAP
     return box
+  })
+}
+
+function endOf(boxes: readonly Box[], otherwise: number): number {
+  const last = boxes.at(-1)
+  return last ? last.y + last.h : otherwise
+}
+
+/** A line with its boxes, and how high it calls at each of them, beside the others that do. */
+interface Call {
+  line: Line
+  address: Box
+  bridge: Box
+  target: Box
+  y: { address: number; bridge: number; target: number }
+}
+
+function callsOf(lines: readonly Line[], boxes: Pick<Layout, 'addresses' | 'bridges' | 'targets'>): Call[] {
+  const ofAddress = makeRanks(lines, ({ address }) => address)
+  const ofBridge = makeRanks(lines, ({ bridge }) => bridge)
+  const ofTarget = makeRanks(lines, ({ target }) => target)
+  return lines.flatMap((line) => {
+    const address = boxes.addresses.find(({ key }) => key === line.address)
+    const bridge = boxes.bridges.find(({ key }) => key === line.bridge)
+    const target = boxes.targets.find(({ key }) => key === line.target)
+    if (!address || !bridge || !target) return []
+    const y = {
+      address: address.y + spread(ofAddress(line), address.h),
+      bridge: bridge.y + spread(ofBridge(line), bridge.h),
+      target: target.y + HEAD + ofTarget(line)[0] * ROW + ROW / 2,
+    }
+    return [{ line, address, bridge, target, y }]
   })
 }
 
@@ -89,76 +124,48 @@ function pull(boxes: Box[], wantOf: (key: string) => number | undefined, bottom:
     .reverse()
 }
 
-const middle = (boxes: readonly Box[]): number | undefined => {
-  const first = boxes[0]
-  const last = boxes.at(-1)
-  return first && last ? (first.y + last.y + last.h) / 2 : undefined
-}
+const middle = (boxes: readonly Box[]): number | undefined => boxes[0] && (boxes[0].y + endOf(boxes, 0)) / 2
 
 function sideways({ addresses, bridges, targets }: Scene, width: number): Layout {
   const lines = targets.flatMap((target) => target.lines)
-  const column = { address: width * 0.165, bridge: width * 0.5, target: width * 0.74 }
-  const sizes = {
-    internet: width * 0.1,
-    address: width * 0.2,
-    bridge: width * 0.13,
-    target: width * 0.26 - 8,
-  }
-  const ofAddress = makeRanks(lines, ({ address }) => address)
-  const ofBridge = makeRanks(lines, ({ bridge }) => bridge)
   const tall = (count: number): number => Math.min(160, Math.max(44, count * 7 + 14))
-  const heightsA = addresses.map(({ key }) => tall(lines.filter(({ address }) => address === key).length))
-  const heightsB = bridges.map(({ key }) => tall(lines.filter(({ bridge }) => bridge === key).length))
-  const targetBoxes = stack(
-    targets.map(({ key }) => key),
-    targets.map((target) => targetHeight(target.lines.length)),
-    ...([column.target, sizes.target, TOP] as const),
-  )
-  const sum = (heights: number[]): number => heights.reduce((all, h) => all + h + GAP, TOP)
+  const heightA = ({ key }: { key: string }): number =>
+    tall(lines.filter(({ address }) => address === key).length)
+  const heightB = ({ key }: { key: string }): number =>
+    tall(lines.filter(({ bridge }) => bridge === key).length)
+  const targetBoxes = stack(targets, (target) => targetHeight(target.lines.length), {
+    ...{ x: width * 0.74, w: width * 0.26 - 8, y: TOP },
+  })
+  const bridgeStack = stack(bridges, heightB, { x: width * 0.5, w: width * 0.13, y: TOP })
+  const addressStack = stack(addresses, heightA, { x: width * 0.165, w: width * 0.2, y: TOP })
   const bottom = Math.max(
-    ...[...targetBoxes.map(({ y, h }) => y + h), sum(heightsA) - GAP, sum(heightsB) - GAP, TOP + 120],
+    ...targetBoxes.map(({ y, h }) => y + h),
+    ...[bridgeStack, addressStack].map((boxes) => endOf(boxes, TOP - GAP)),
+    TOP + 120,
   )
   const isOf = (bridge: string): Box[] => targetBoxes.filter((_, i) => targets[i]?.bridge === bridge)
-  const keysB = bridges.map(({ key }) => key)
-  const bridgeBoxes = pull(
-    stack(keysB, heightsB, column.bridge, sizes.bridge, TOP),
-    ...([(key: string) => middle(isOf(key)), bottom] as const),
-  )
+  const bridgeBoxes = pull(bridgeStack, (key) => middle(isOf(key)), bottom)
   const centre = (TOP + bottom) / 2
-  const offset = Math.max(0, centre - sum(heightsA) / 2)
-  const addressBoxes = stack(
-    addresses.map(({ key }) => key),
-    heightsA,
-    ...([column.address, sizes.address, Math.max(TOP, offset + TOP / 2)] as const),
-  )
-  const internet = { key: 'internet', x: 4, y: centre - 44, w: sizes.internet, h: 88 }
+  const offset = Math.max(0, centre - (endOf(addressStack, TOP - GAP) + GAP) / 2)
+  const down = Math.max(TOP, offset + TOP / 2) - TOP
+  const addressBoxes = addressStack.map((box) => ({ ...box, y: box.y + down }))
+  const internet = { key: 'internet', x: 4, y: centre - 44, w: width * 0.1, h: 88 }
   const gateX = width * 0.43
   const node = { key: 'node', x: gateX, y: 6, w: width * 0.225, h: bottom + 8 }
-  const at = (boxes: Box[], key: string): Box => boxes.find((box) => box.key === key) ?? internet
-  const placed = lines.map((line): Placed => {
-    const a = at(addressBoxes, line.address)
-    const b = at(bridgeBoxes, line.bridge)
-    const t = at(targetBoxes, line.target)
-    const index = targets.find(({ key }) => key === line.target)?.lines.indexOf(line) ?? 0
-    const ya = a.y + spread(ofAddress(line), a.h)
-    const yb = b.y + spread(ofBridge(line), b.h)
-    const yt = t.y + HEAD + index * ROW + ROW / 2
-    const yi = internet.y + spread([lines.indexOf(line), lines.length], internet.h)
-    const gateY = ya
+  const boxes = { addresses: addressBoxes, bridges: bridgeBoxes, targets: targetBoxes }
+  const placed = callsOf(lines, boxes).map(({ line, address, bridge, target, y }, i): Placed => {
+    const start = internet.y + spread([i, lines.length], internet.h)
     const path = [
-      `M${n(internet.x + internet.w)} ${n(yi)}`,
-      curve(internet.x + internet.w, yi, a.x, ya),
+      `M${n(internet.x + internet.w)} ${n(start)}`,
+      curve(internet.x + internet.w, start, address.x, y.address),
       `H${n(gateX)}`,
-      curve(gateX, gateY, b.x, yb),
-      `H${n(b.x + b.w)}`,
-      curve(b.x + b.w, yb, t.x, yt),
+      curve(gateX, y.address, bridge.x, y.bridge),
+      `H${n(bridge.x + bridge.w)}`,
+      curve(bridge.x + bridge.w, y.bridge, target.x, y.target),
     ].join('')
-    return { line, path, gate: { x: gateX, y: gateY }, end: { x: t.x, y: yt } }
+    return { line, path, gate: { x: gateX, y: y.address }, end: { x: target.x, y: y.target } }
   })
-  return {
-    ...{ width, height: bottom + 22, isNarrow: false, internet, node },
-    ...{ addresses: addressBoxes, bridges: bridgeBoxes, targets: targetBoxes, lines: placed },
-  }
+  return { width, height: bottom + 22, isNarrow: false, internet, node, ...boxes, lines: placed }
 }
 
 const n = (value: number): string => String(Math.round(value * 10) / 10)
@@ -171,58 +178,29 @@ function curve(x: number, y: number, toX: number, toY: number): string {
 /** Stations below each other; lines run in the gutter and call at each of theirs. */
 function downwards({ addresses, bridges, targets }: Scene, width: number): Layout {
   const lines = targets.flatMap((target) => target.lines)
-  const gutter = 64
-  const w = width - gutter - 10
+  const x = 64
+  const w = width - x - 10
   const internet = { key: 'internet', x: 4, y: 4, w: width - 8, h: 34 }
   const tall = (count: number): number => Math.max(44, Math.min(100, count * 6 + 20))
-  const countA = (key: string): number => lines.filter(({ address }) => address === key).length
-  const keysA = addresses.map(({ key }) => key)
-  const addressBoxes = stack(
-    keysA,
-    keysA.map((key) => tall(countA(key))),
-    gutter,
-    w,
-    56,
-  )
+  const heightA = ({ key }: { key: string }): number =>
+    tall(lines.filter(({ address }) => address === key).length)
+  const addressBoxes = stack(addresses, heightA, { x, w, y: 56 })
   const nodeTop = endOf(addressBoxes, 56) + 22
-  let at = nodeTop + HEAD
-  const bridgeBoxes: Box[] = []
-  const targetBoxes = new Map<string, Box>()
-  for (const bridge of bridges) {
-    bridgeBoxes.push({ key: bridge.key, x: gutter, y: at, w: w - 8, h: 44 })
-    at += 44 + GAP
-  }
-  const node = { key: 'node', x: 34, y: nodeTop, w: width - 40, h: at - nodeTop }
-  at += GAP
-  for (const target of targets) {
-    const h = targetHeight(target.lines.length)
-    targetBoxes.set(target.key, { key: target.key, x: gutter, y: at, w, h })
-    at += h + GAP
-  }
-  const rank = makeRanks(lines, ({ address }) => address)
-  const rankB = makeRanks(lines, ({ bridge }) => bridge)
-  const find = (boxes: Box[], key: string): Box => boxes.find((box) => box.key === key) ?? internet
-  const placed = lines.map((line, i): Placed => {
-    const x = 8 + (i % 9) * 5
-    const a = find(addressBoxes, line.address)
-    const b = find(bridgeBoxes, line.bridge)
-    const t = targetBoxes.get(line.target) ?? internet
-    const index = targets.find(({ key }) => key === line.target)?.lines.indexOf(line) ?? 0
-    const ya = a.y + spread(rank(line), a.h)
-    const yb = b.y + spread(rankB(line), b.h)
-    const yt = t.y + HEAD + index * ROW + ROW / 2
-    const call = (box: Box, y: number): string =>
-      `V${n(y - 8)}Q${x} ${n(y)} ${x + 8} ${n(y)}H${box.x + 6}H${x + 8}Q${x} ${n(y)} ${x} ${n(y + 8)}`
-    const path = `M${x} ${internet.y + internet.h}${call(a, ya)}${call(b, yb)}V${n(yt - 8)}Q${x} ${n(yt)} ${x + 8} ${n(yt)}H${t.x}`
-    return { line, path, gate: { x, y: nodeTop }, end: { x: t.x, y: yt } }
+  const bridgeBoxes = stack(bridges, () => 44, { x, w: w - 8, y: nodeTop + HEAD })
+  const nodeEnd = endOf(bridgeBoxes, nodeTop + HEAD - GAP) + GAP
+  const node = { key: 'node', x: 34, y: nodeTop, w: width - 40, h: nodeEnd - nodeTop }
+  const targetBoxes = stack(targets, (target) => targetHeight(target.lines.length), {
+    ...{ x, w, y: nodeEnd + GAP },
   })
-  return {
-    ...{ width, height: at + 4, isNarrow: true, internet, node },
-    ...{ addresses: addressBoxes, bridges: bridgeBoxes, targets: [...targetBoxes.values()], lines: placed },
-  }
-}
-
-function endOf(boxes: readonly Box[], otherwise: number): number {
-  const last = boxes.at(-1)
-  return last ? last.y + last.h : otherwise
+  const boxes = { addresses: addressBoxes, bridges: bridgeBoxes, targets: targetBoxes }
+  const placed = callsOf(lines, boxes).map(({ line, address, bridge, target, y }, i): Placed => {
+    const at = 8 + (i % 9) * 5
+    const turn = (to: number): string => `V${n(to - 8)}Q${at} ${n(to)} ${at + 8} ${n(to)}`
+    const call = (box: Box, to: number): string =>
+      `${turn(to)}H${box.x + 6}H${at + 8}Q${at} ${n(to)} ${at} ${n(to + 8)}`
+    const path = `M${at} ${internet.y + internet.h}${call(address, y.address)}${call(bridge, y.bridge)}${turn(y.target)}H${target.x}`
+    return { line, path, gate: { x: at, y: nodeTop }, end: { x: target.x, y: y.target } }
+  })
+  const height = endOf(targetBoxes, nodeEnd) + GAP + 4
+  return { width, height, isNarrow: true, internet, node, ...boxes, lines: placed }
 }

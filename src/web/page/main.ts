@@ -1,4 +1,5 @@
 /** The page: what comes in goes to its four parts, and what is chosen in one is shown in all. */
+import { MAX_IDS } from '../gate.ts'
 import type { PageCounters, PageHistory, PageStatus } from '../view.ts'
 import { renderDetail } from './detail.ts'
 import { byId, h } from './dom.ts'
@@ -115,7 +116,7 @@ let asking: ReturnType<typeof setTimeout> | undefined
 function askHistory(ms: number): void {
   clearTimeout(asking)
   asking = setTimeout(() => {
-    const ids = [...new Set([...(selected === undefined ? [] : [selected]), ...seenIds])].slice(0, 100)
+    const ids = [...new Set([...(selected === undefined ? [] : [selected]), ...seenIds])].slice(0, MAX_IDS)
     void fetchHistory(ids).then(({ since, rules }) => {
       history.since = since
       history.rules = rules

@@ -122,6 +122,9 @@ export function sortItems(
     .map(({ item }) => item)
 }
 
+/** A service that says nothing for so long is not there; it speaks every ten seconds. */
+export const SILENT_MS = 30_000
+
 export function isBad(state: State): boolean {
   return state === 'error' || state === 'conflict' || state === 'quarantined'
 }

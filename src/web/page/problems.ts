@@ -6,7 +6,6 @@ import { typed } from './model.ts'
 const STEP = 4
 /** As much of a line as is seen without scrolling, on a phone and elsewhere. */
 const MAX_CHARS = { narrow: 32, wide: 100 }
-const RANKS = { error: 0, warning: 1, info: 2 } as const
 
 interface Problems {
   show: (problems: readonly Problem[]) => void
@@ -32,7 +31,7 @@ export function makeProblems(root: HTMLElement, said: HTMLElement): Problems {
     render()
   })
   const show = (problems: readonly Problem[]): void => {
-    shown = [...problems].sort((a, b) => RANKS[a.severity] - RANKS[b.severity])
+    shown = problems
     const now = new Map(shown.map((one) => [keyOf(one), one]))
     if (!isFirst) said.textContent = announcement(known, now)
     isFirst = false

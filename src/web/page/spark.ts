@@ -1,7 +1,6 @@
 /** New connections of the last hour as bars, small in a row and larger beside a chosen rule. */
+import { MINUTES } from '../history.ts'
 import { s } from './dom.ts'
-
-const MINUTES = 60
 
 /** One path for all bars, 60 by `height` units; the tallest fills it. */
 export function sparkPath(counts: readonly number[], height: number): string {
