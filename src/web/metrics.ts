@@ -1,5 +1,5 @@
 /** Figures in the text form of Prometheus. Names and labels are a promise to whoever draws graphs of them. */
-import { formatPorts } from '../nat/template.ts'
+import { formatPorts } from '../ports.ts'
 import type { Row } from '../show/list.ts'
 import { VERSION } from '../version.ts'
 import type { Status } from '../show/status.ts'

@@ -1,7 +1,8 @@
 /** One rule, all of it: its way, its state, its hour. */
+import { formatPorts } from '../../ports.ts'
 import type { PageHistory, PageStatus } from '../view.ts'
 import { h } from './dom.ts'
-import { KIND_NAMES, portsText, type Item } from './model.ts'
+import { KIND_NAMES, type Item } from './model.ts'
 import { largeGraph } from './spark.ts'
 
 interface DetailInput {
@@ -67,7 +68,7 @@ function station(what: string, where: string): HTMLElement {
 function stations({ item, status }: DetailInput): [string, string][] {
   const { row } = item
   const name = status?.node ?? 'this node'
-  const ports = row.external.ports ? ` port ${portsText(row.external.ports)}` : ''
+  const ports = row.external.ports ? ` port ${formatPorts(row.external.ports)}` : ''
   const addresses =
     row.external.addresses === 'any' ? 'any external address' : row.external.addresses.join(', ')
   const outside: [string, string] = [row.external.interface ?? 'outside', `${addresses}${ports}`]

@@ -1,4 +1,5 @@
 /** The rules as the page searches, sorts and words them. Pure: no document here. */
+import { formatPorts } from '../../ports.ts'
 import type { PageRow } from '../view.ts'
 
 export type State = PageRow['state']
@@ -49,7 +50,7 @@ export function toItem(row: PageRow): Item {
 function outsideOf({ kind, proto, external }: PageRow): string {
   const address = external.addresses === 'any' ? '' : external.addresses.join(', ')
   if (kind !== 'forward') return [external.interface ?? '', address].filter(Boolean).join(' ') || 'outside'
-  const ports = external.ports ? `:${portsText(external.ports)}` : ''
+  const ports = external.ports ? `:${formatPorts(external.ports)}` : ''
   const place = `${external.ports && address.includes(':') ? `[${address}]` : address}${ports}`
   return [proto.join('+'), place || 'any address'].filter(Boolean).join(' ')
 }
@@ -66,11 +67,7 @@ function insideOf({ kind, inner, external }: PageRow): string {
   if (kind === 'egress') return external.addresses === 'any' ? 'masquerade' : 'leaves as that address'
   const address = inner.address ?? '?'
   if (!inner.ports) return address
-  return `${address.includes(':') ? `[${address}]` : address}:${portsText(inner.ports)}`
-}
-
-export function portsText(ranges: readonly (readonly [number, number])[]): string {
-  return ranges.map(([lo, hi]) => (lo === hi ? String(lo) : `${lo}-${hi}`)).join(',')
+  return `${address.includes(':') ? `[${address}]` : address}:${formatPorts(inner.ports)}`
 }
 
 export interface Filter {
