@@ -3,8 +3,6 @@ import { realpath } from 'node:fs/promises'
 import type { Backend } from '../facts/backend.ts'
 import type { Settings } from '../settings.ts'
 
-export type { Backend } from '../facts/backend.ts'
-
 /** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
 export async function currentBackend(): Promise<Backend> {
   const target = await realpath('/usr/sbin/iptables').catch(() => '')

@@ -1,5 +1,5 @@
 /** What the service is made of, and what it remembers from look to look. */
-import type { Backend } from '../node/backend.ts'
+import type { Backend } from '../facts/backend.ts'
 import type { Paths } from '../node/look.ts'
 import { recall } from '../node/recall.ts'
 import { makeSenses, type Senses } from '../node/senses.ts'

@@ -1,6 +1,7 @@
 /** One pass of the service: what was looked at is put into force, kept, saved for the next boot, and told. */
 import { apply, type Applied } from '../node/apply.ts'
-import { chooseBackend, type Backend } from '../node/backend.ts'
+import type { Backend } from '../facts/backend.ts'
+import { chooseBackend } from '../node/backend.ts'
 import { realKernel, type WatchedKernel } from '../node/kernel.ts'
 import { sourcesOf, type Looked } from '../node/look.ts'
 import { saveInForce } from '../node/saved.ts'
