@@ -41,6 +41,11 @@ interface Claim extends Known {
   rank: Rank
 }
 
+interface Told extends Claim {
+  /** Why it does not count; undefined when it does. */
+  why: string | undefined
+}
+
 /** Somebody to whom a source of that rank gives an address. */
 interface Owner {
   vmid: number
@@ -52,6 +57,8 @@ interface Owner {
 
 /** The evidence, ready to be looked things up in. */
 interface Ready extends Evidence {
+  /** The node's own addresses. */
+  nodes: readonly Range[]
   owners: Map<string, Owner[]>
   byMac: Map<string, Sighting[]>
   /** Of those without a MAC. */
@@ -65,8 +72,10 @@ interface Ready extends Evidence {
 /** By VMID; every guest of the node has an entry. */
 export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
   const nics = evidence.guests.flatMap(({ guest }) => guest.nics)
+  const { internal, external } = evidence.network
   const ready: Ready = {
     ...{ ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() },
+    nodes: [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)],
     plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
     unwritten: new Set(
       evidence.guests.filter(({ guest }) => isUnwritten(guest)).map(({ guest }) => guest.vmid),
@@ -90,14 +99,17 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
     known.seen.push(ip)
   }
   for (const nic of guest.nics) {
-    const claims = collectClaims(owned, nic, ready)
-    for (const claim of claims)
-      if (claim.from !== 'config' || objection(claim, guest, nic, ready) === undefined)
-        known.seen.push(claim.ip)
+    const told = collectClaims(owned, nic, ready).map((claim): Told => ({
+      ...claim,
+      why: objection(claim, guest, nic, ready),
+    }))
+    known.seen.push(
+      ...told.flatMap(({ ip, from, why }) => (from !== 'config' || why === undefined ? ip : [])),
+    )
     const chosen: Partial<Record<Family, Known>> = {}
     for (const family of FAMILIES) {
-      const ofFamily = claims.filter((claim) => claim.ip.family === family)
-      const one = choose(ofFamily, guest, nic, ready, known.refused)
+      const ofFamily = told.filter(({ ip }) => ip.family === family)
+      const one = choose(ofFamily, nic, ready.network, known.refused)
       if (one) chosen[family] = one
     }
     known.nics.set(nic.index, chosen)
@@ -106,23 +118,16 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
 }
 
 /** The one address of the first source that has just one that counts. */
-function choose(
-  claims: readonly Claim[],
-  guest: Guest,
-  nic: Nic,
-  ready: Ready,
-  refused: Refused[],
-): Known | undefined {
+function choose(told: readonly Told[], nic: Nic, network: Network, refused: Refused[]): Known | undefined {
   for (const source of ADDRESS_SOURCES) {
     const believed = new Map<string, Known>()
-    for (const claim of claims.filter(({ from }) => from === source)) {
-      const { ip, from } = claim
-      const why = objection(claim, guest, nic, ready)
+    for (const { ip, from, why } of told) {
+      if (from !== source) continue
       if (why !== undefined) refused.push({ ip, from, why, nic: nic.index })
       else believed.set(addressKey(ip), { ip, from })
     }
     const all = [...believed.values()]
-    const own = all.filter(({ ip }) => placeOf(ip, nic, ready.network) === 'own')
+    const own = all.filter(({ ip }) => placeOf(ip, nic, network) === 'own')
     const [only, ...more] = own.length > 0 ? own : all
     if (more.length === 0 && only) return only
     for (const one of all) refused.push({ ...one, nic: nic.index, why: `net${nic.index} has several there` })
@@ -131,9 +136,7 @@ function choose(
 }
 
 function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Ready): string | undefined {
-  const { internal, external } = ready.network
-  const nodes = [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)]
-  if (nodes.some((address) => overlap(address, ip))) return 'it is an address of this node'
+  if (ready.nodes.some((address) => overlap(address, ip))) return 'it is an address of this node'
   if (from === 'config') return objectionToConfig(ip, guest, nic, ready)
   if (placeOf(ip, nic, ready.network) === undefined)
     return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
