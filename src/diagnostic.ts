@@ -36,223 +36,202 @@ interface Wording<F> {
   say: (facts: F) => Words
 }
 
-function wording<F>(severity: Severity, say: (facts: F) => Words): Wording<F> {
-  return { severity, say }
-}
+const wording =
+  (severity: Severity) =>
+  <F>(say: (facts: F) => Words): Wording<F> => ({ severity, say })
+
+const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
 
 const WORDINGS = {
   // How pve-firewall reads the file.
-  'line-skipped': wording<{ reason: string }>('error', ({ reason }) => [
+  'line-skipped': error<{ reason: string }>(({ reason }) => [
     `pve-firewall skips this line (${reason}), so its NAT comment does nothing`,
     'edit the rule in the GUI, which writes it in the form that pve-firewall reads',
   ]),
-  'rule-invalid': wording<{ field: string; reason: string }>('error', ({ field, reason }) => [
+  'rule-invalid': error<{ field: string; reason: string }>(({ field, reason }) => [
     `pve-firewall rejects this rule: ${field}: ${reason}`,
   ]),
-  'forward-rule': wording<object>('error', () => [
+  'forward-rule': error<object>(() => [
     'a FORWARD rule cannot be NAT',
     'use direction in (a port forward) or out (masquerade)',
   ]),
-  'group-missing': wording<{ group: string }>('warning', ({ group }) => [
+  'group-missing': warning<{ group: string }>(({ group }) => [
     `there is no security group '${group}' in cluster.fw, so whatever NAT it should bring is not in force`,
     group === group.toLowerCase() ? undefined : `group names are kept in lower case: ${group.toLowerCase()}`,
   ]),
-  'group-marked': wording<object>('warning', () => [
+  'group-marked': warning<object>(() => [
     'NAT on a GROUP rule does nothing',
     'begin the comments of the rules inside the group with NAT',
   ]),
-  'firewall-off': wording<{ what: string; option: string }>('warning', ({ what, option }) => [
+  'firewall-off': warning<{ what: string; option: string }>(({ what, option }) => [
     `${what} is off, so the NAT rules that depend on it are not in force`,
     option,
   ]),
-  'guest-action': wording<{ action: string }>('error', ({ action }) => [
+  'guest-action': error<{ action: string }>(({ action }) => [
     `only ACCEPT rules of a guest make NAT, not ${action}`,
     'put DROP and REJECT rules that are marked NAT into the node or datacenter firewall',
   ]),
   // The comment.
-  'endpoint-invalid': wording<{ word: string; why: string; help: string }>('error', ({ word, why, help }) => [
+  'endpoint-invalid': error<{ word: string; why: string; help: string }>(({ word, why, help }) => [
     `'${clip(word, 60)}' is no valid endpoint: ${why}`,
     help,
   ]),
-  'endpoint-direction': wording<{ word: string; help: string }>('error', ({ word, help }) => [
+  'endpoint-direction': error<{ word: string; help: string }>(({ word, help }) => [
     `an OUT rule takes an address or 'none', not ports: '${word}'`,
     help,
   ]),
-  'endpoint-late': wording<{ word: string }>('error', ({ word }) => [
+  'endpoint-late': error<{ word: string }>(({ word }) => [
     `'${word}' stands behind an option; ports and addresses come first`,
     `NAT ${word} OPTION=VALUE`,
   ]),
-  'option-unknown': wording<{ word: string }>('warning', ({ word }) => [
+  'option-unknown': warning<{ word: string }>(({ word }) => [
     `unknown option '${word}' is ignored`,
     `put ' - ' before the free text if it belongs to it, as in: NAT 822 - ${word}`,
   ]),
-  'option-in-text': wording<{ word: string }>('warning', ({ word }) => [
+  'option-in-text': warning<{ word: string }>(({ word }) => [
     `'${word}' stands in the free text and does nothing`,
     'move the option before the text',
   ]),
-  'option-value': wording<{ word: string; expected: string }>('error', ({ word, expected }) => [
+  'option-value': error<{ word: string; expected: string }>(({ word, expected }) => [
     `bad value in '${word}': expected ${expected}`,
   ]),
-  'option-twice': wording<{ option: string }>('error', ({ option }) => [`option '${option}' is given twice`]),
-  'option-direction': wording<{ option: string; direction: string }>('error', ({ option, direction }) => [
+  'option-twice': error<{ option: string }>(({ option }) => [`option '${option}' is given twice`]),
+  'option-direction': error<{ option: string; direction: string }>(({ option, direction }) => [
     `option '${option}' has no meaning in ${direction} rules`,
   ]),
-  'option-conflict': wording<{ reason: string }>('error', ({ reason }) => [reason]),
+  'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
   // Ports.
-  'ports-missing': wording<object>('error', () => [
+  'ports-missing': error<object>(() => [
     'which ports? the rule names neither a destination port nor an external port',
     'set the destination port in the GUI, or write the external port: NAT 822',
   ]),
-  'ports-zero': wording<object>('error', () => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
-  'ports-twice': wording<{ comment: string; sport: string }>('error', ({ comment, sport }) => [
+  'ports-zero': error<object>(() => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
+  'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [
     `the external ports are named twice and differ: ${comment} in the comment, ${sport} as source port`,
     'clear the source port of the rule',
   ]),
-  'ports-unpaired': wording<{ external: string; inner: string }>('error', ({ external, inner }) => [
+  'ports-unpaired': error<{ external: string; inner: string }>(({ external, inner }) => [
     `external ports ${external} do not pair with inner ports ${inner}`,
     'name as many external ports as inner ones, in the same order and of equal widths',
   ]),
-  'proto-unsupported': wording<{ proto: string; help: string }>('error', ({ proto, help }) => [
+  'proto-unsupported': error<{ proto: string; help: string }>(({ proto, help }) => [
     `protocol ${proto} cannot be forwarded`,
     help,
   ]),
-  'proto-ports': wording<{ proto: string }>('error', ({ proto }) => [
+  'proto-ports': error<{ proto: string }>(({ proto }) => [
     `protocol ${proto} has no ports, so none can be forwarded`,
     'clear the ports in the comment',
   ]),
-  'macro-part': wording<{ proto: string; macro: string }>('warning', ({ proto, macro }) => [
+  'macro-part': warning<{ proto: string; macro: string }>(({ proto, macro }) => [
     `the ${proto} part of macro ${macro} is not forwarded`,
   ]),
   // Addresses.
-  'address-unsupported': wording<{ text: string; help: string }>('error', ({ text, help }) => [
+  'address-unsupported': error<{ text: string; help: string }>(({ text, help }) => [
     `'${text}' is a form of address that pvenat does not take`,
     help,
   ]),
-  'alias-missing': wording<{ name: string; where: string }>('error', ({ name, where }) => [
+  'alias-missing': error<{ name: string; where: string }>(({ name, where }) => [
     `there is no alias '${name}' in ${where}`,
   ]),
-  'set-missing': wording<{ name: string; where: string }>('error', ({ name, where }) => [
+  'set-missing': error<{ name: string; where: string }>(({ name, where }) => [
     `there is no ipset '${name}' in ${where}`,
   ]),
-  'set-empty': wording<{ name: string }>('warning', ({ name }) => [
+  'set-empty': warning<{ name: string }>(({ name }) => [
     `ipset '${name}' is empty, so this rule matches nothing`,
   ]),
-  'dest-missing': wording<object>('error', () => [
+  'dest-missing': error<object>(() => [
     'where to? the rule names no destination',
     'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',
   ]),
-  'dest-many': wording<{ text: string }>('error', ({ text }) => [
+  'dest-many': error<{ text: string }>(({ text }) => [
     `the destination of a forward must be one address or an alias of one, not '${text}'`,
     'name the inner address: NAT 822 to=10.10.10.107',
   ]),
-  'family-mixed': wording<{ a: string; b: string }>('error', ({ a, b }) => [
+  'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
-  'guest-address': wording<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
-    'error',
+  'guest-address': error<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
     ({ guest, nic, looked, refused }) => [
       [`no address is known for ${nic} of guest ${guest}`, `looked in ${looked}`, ...refused].join('; '),
       'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
     ],
   ),
-  'guest-nic': wording<{ guest: string; nic: string }>('error', ({ guest, nic }) => [
-    `guest ${guest} has no ${nic}`,
-  ]),
-  'guest-external': wording<{ address: string; bridge: string }>('error', ({ address, bridge }) => [
+  'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
+  'guest-external': error<{ address: string; bridge: string }>(({ address, bridge }) => [
     `${address} sits in the external network ${bridge} and would answer past this node`,
     'add snat=1, for example: NAT 822 snat=1',
   ]),
-  'guest-outside': wording<{ guest: string }>('error', ({ guest }) => [
+  'guest-outside': error<{ guest: string }>(({ guest }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
   ]),
-  'full-shared': wording<{ ports: string; address: string; vmid: string }>(
-    'warning',
-    ({ ports, address, vmid }) => [
-      `services of this node keep port ${ports} of ${address}`,
-      `to hand over the whole address, write into pvenat.conf: [guest ${vmid}] addresses = ${address}`,
-    ],
-  ),
-  'external-none': wording<{ what: string }>('warning', ({ what }) => [
+  'full-shared': warning<{ ports: string; address: string; vmid: string }>(({ ports, address, vmid }) => [
+    `services of this node keep port ${ports} of ${address}`,
+    `to hand over the whole address, write into pvenat.conf: [guest ${vmid}] addresses = ${address}`,
+  ]),
+  'external-none': warning<{ what: string }>(({ what }) => [
     `not in force: this node has no external ${what}`,
   ]),
-  elsewhere: wording<{ what: string }>('info', ({ what }) => [
-    `in force on the node that has ${what}, not on this one`,
-  ]),
-  'external-unknown': wording<{ address: string; have: string }>('error', ({ address, have }) => [
+  elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
+  'external-unknown': error<{ address: string; have: string }>(({ address, have }) => [
     `${address} is not an external address of this node`,
     have === '' ? undefined : `the external addresses are: ${have}`,
   ]),
-  'interface-unknown': wording<{ name: string; have: string }>('error', ({ name, have }) => [
+  'interface-unknown': error<{ name: string; have: string }>(({ name, have }) => [
     `${name} is not an external interface of this node`,
     have === '' ? undefined : `the external interfaces are: ${have}`,
   ]),
-  'interface-address': wording<{ name: string; address: string }>('error', ({ name, address }) => [
+  'interface-address': error<{ name: string; address: string }>(({ name, address }) => [
     `${address} is not an address of ${name}`,
   ]),
   // Who may do what.
-  'port-reserved': wording<{ port: string; holder: string; free: string }>(
-    'error',
-    ({ port, holder, free }) => [
-      `port ${port} belongs to this node (${holder})`,
-      `pick a free port, for example: NAT ${free}`,
-    ],
-  ),
-  'port-forbidden': wording<{ ports: string; guest: string; allowed: string }>(
-    'error',
-    ({ ports, guest, allowed }) => [
-      `guest ${guest} may not use external port ${ports}`,
-      `pick a port from ${allowed}`,
-    ],
-  ),
-  'address-forbidden': wording<{ address: string; guest: string; allowed: string }>(
-    'error',
+  'port-reserved': error<{ port: string; holder: string; free: string }>(({ port, holder, free }) => [
+    `port ${port} belongs to this node (${holder})`,
+    `pick a free port, for example: NAT ${free}`,
+  ]),
+  'port-forbidden': error<{ ports: string; guest: string; allowed: string }>(({ ports, guest, allowed }) => [
+    `guest ${guest} may not use external port ${ports}`,
+    `pick a port from ${allowed}`,
+  ]),
+  'address-forbidden': error<{ address: string; guest: string; allowed: string }>(
     ({ address, guest, allowed }) => [
       `guest ${guest} may not use external address ${address}`,
       `its external addresses are: ${allowed}`,
     ],
   ),
-  'guest-foreign': wording<{ address: string; guest: string; own: string }>(
-    'error',
-    ({ address, guest, own }) => [
-      `${address} is not an address of guest ${guest}`,
-      own === ''
-        ? 'put the rule into the datacenter or node firewall'
-        : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
-    ],
-  ),
-  'port-taken': wording<{ ports: string; winner: string }>('error', ({ ports, winner }) => [
+  'guest-foreign': error<{ address: string; guest: string; own: string }>(({ address, guest, own }) => [
+    `${address} is not an address of guest ${guest}`,
+    own === ''
+      ? 'put the rule into the datacenter or node firewall'
+      : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
+  ]),
+  'port-taken': error<{ ports: string; winner: string }>(({ ports, winner }) => [
     `external port ${ports} is already forwarded by ${winner}`,
     'pick another port, or switch one of the two rules off',
   ]),
   // Not translated (yet), or without effect.
-  'nft-sport': wording<{ sport: string; dport: string }>('warning', ({ sport, dport }) => [
+  'nft-sport': warning<{ sport: string; dport: string }>(({ sport, dport }) => [
     `with the nftables firewall a source port in the rule keeps clients out`,
     `clear the source port and write it into the comment: NAT ${sport} with destination port ${dport}`,
   ]),
-  unsupported: wording<{ what: string }>('error', ({ what }) => [`not translated: ${what}`]),
-  limit: wording<{ what: string; limit: number }>('error', ({ what, limit }) => [
+  unsupported: error<{ what: string }>(({ what }) => [`not translated: ${what}`]),
+  limit: error<{ what: string; limit: number }>(({ what, limit }) => [
     `too many ${what}: only the first ${limit} are used; neither this line nor those after it are in force`,
   ]),
-  'told-some': wording<{ limit: number }>('warning', ({ limit }) => [
+  'told-some': warning<{ limit: number }>(({ limit }) => [
     `there is more to say about this file than these ${limit} lines`,
   ]),
-  quarantined: wording<{ answer: string }>('error', ({ answer }) => [
+  quarantined: error<{ answer: string }>(({ answer }) => [
     `the kernel refuses this rule (${answer}), so it is left out; the others are in force`,
     'write it in another way, or tell the makers of pvenat',
   ]),
   // Settings.
-  'settings-unusable': wording<{ reason: string }>('error', ({ reason }) => [
+  'settings-unusable': error<{ reason: string }>(({ reason }) => [
     `this file cannot be used (${reason}); the settings that it held before stay in force`,
   ]),
-  'setting-unknown': wording<{ key: string }>('warning', ({ key }) => [
-    `unknown setting '${key}' is ignored`,
+  'setting-unknown': warning<{ key: string }>(({ key }) => [`unknown setting '${key}' is ignored`]),
+  'setting-value': error<{ key: string; value: string; expected: string }>(({ key, value, expected }) => [
+    `bad value '${value}' for '${key}': expected ${expected}; the default holds`,
   ]),
-  'setting-value': wording<{ key: string; value: string; expected: string }>(
-    'error',
-    ({ key, value, expected }) => [
-      `bad value '${value}' for '${key}': expected ${expected}; the default holds`,
-    ],
-  ),
 } as const
 
 export type Code = keyof typeof WORDINGS

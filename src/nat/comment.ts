@@ -135,19 +135,12 @@ function takeEndpoint(result: NatComment, words: Word[], direction: Direction, a
   }
   result.endpoint = endpoint
   result.places.endpoint = at(first)
-  const split = endpoint.address && endpoint.ports ? first.text.lastIndexOf(':') : -1
-  if (endpoint.ports) result.places.ports = split < 0 ? at(first) : portsPlace(first, at)
-  if (endpoint.address)
-    result.places.address = split < 0 ? at(first) : at(first, 0, addressLength(first.text))
+  const { address, ports } = endpoint
+  const colon = first.text.startsWith('[') ? first.text.indexOf(']') + 1 : first.text.indexOf(':')
+  const split = address && ports ? colon : undefined
+  if (ports) result.places.ports = at(first, split === undefined ? 0 : split + 1)
+  if (address) result.places.address = at(first, 0, split)
   return words.slice(1)
-}
-
-function addressLength(text: string): number {
-  return text.startsWith('[') ? text.indexOf(']') + 1 : text.indexOf(':')
-}
-
-function portsPlace(word: Word, at: At): Place {
-  return at(word, addressLength(word.text) + 1)
 }
 
 /** The endpoint in a word; undefined when it is none and does not look like one; the reason when it looks like one. */
