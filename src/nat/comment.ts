@@ -2,7 +2,7 @@
  * The comment language: NAT[:] [ENDPOINT] [option=value ...] [-] [free text].
  * It never guesses: a first word that looks like an endpoint and is none is an error, not text.
  */
-import { parseIp, type Range } from '../address.ts'
+import { formatRange, parseIp, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { PortRange } from '../ports.ts'
 
@@ -129,7 +129,7 @@ function takeEndpoint(result: NatComment, words: Word[], direction: Direction, a
   }
   if (!endpoint) return words
   if (direction === 'out' && endpoint.ports) {
-    const help = endpoint.address ? `NAT ${first.text.replace(/\]?:[^:]*$/, '').replace('[', '')}` : 'NAT'
+    const help = endpoint.address ? `NAT ${formatRange(endpoint.address)}` : 'NAT'
     result.problems.push(diagnose('endpoint-direction', at(first), { word: first.text, help }))
     return words.slice(1)
   }

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
-import { isError } from '../../src/diagnostic.ts'
+import { isError, word as worded } from '../../src/diagnostic.ts'
 import { isMarked, parseComment, type NatComment } from '../../src/nat/comment.ts'
 
 const place = { file: 'firewall/107.fw', span: { line: 3, from: 20, to: 999 } }
@@ -19,6 +19,13 @@ function marked(text: string, { span }: { span: { from: number; to: number } }):
 }
 
 describe('places', () => {
+  test('a range with a colon does not move the place of the ports', () => {
+    const text = 'NAT 203.0.113.7:80:90'
+    const { places } = parse(text)
+    expect(marked(text, places.ports ?? place)).toBe('80:90')
+    expect(marked(text, places.address ?? place)).toBe('203.0.113.7')
+  })
+
   test('ports, address and endpoint of one word have a place each', () => {
     for (const text of ['NAT 203.0.113.7:80,90-99 x', 'NAT: [2001:db8::7]:80']) {
       const { places } = parse(text)
@@ -35,6 +42,14 @@ describe('places', () => {
     expect(problem?.code).toBe('option-value')
     expect(marked(text, problem?.place ?? place)).toBe('if=ü')
   })
+})
+
+test.each([
+  ['NAT 203.0.113.7:80:90', 'NAT 203.0.113.7'],
+  ['NAT [2001:db8::7]:80', 'NAT 2001:db8::7'],
+])('an OUT rule that says %s is told to say %s', (text, help) => {
+  const [problem] = parse(text, 'out').problems
+  expect(problem && worded(problem)).toMatchObject({ help })
 })
 
 test('ports are kept in the order of the list, as closed ranges', () => {
