@@ -62,7 +62,7 @@ export function dockerSuite(backend: Backend): void {
     })
 
     const ask = (from: string, to: string, as?: string) =>
-      node.call(from, to, as === undefined ? { timeoutMs: 500 } : { from: as, timeoutMs: 500 })
+      node.call(from, to, { timeoutMs: 300, ...(as === undefined ? {} : { from: as }) })
 
     test.each([
       ['inet', '203.0.113.2:1022', '105'],

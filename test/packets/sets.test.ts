@@ -9,8 +9,7 @@ describe.each(backends)('an ipset as a source, %s', (backend) => {
     ...{ serve: ['105:22/tcp'], pvenat: 'run' },
   })
 
-  const opens = async (from: string) =>
-    typeof (await node.lab.ask('inet', 'tcp', '203.0.113.2:2200', { from, timeoutMs: 200 })) === 'object'
+  const opens = async (from: string) => typeof (await node.ask(2200, { from, timeoutMs: 200 })) === 'object'
   const nat = () => node.sh(`iptables-${backend}-save -c -t nat`)
   const sets = () => node.sh('ipset list -n')
 

@@ -84,7 +84,7 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(await node.pvenat.run('list', '--state', 'odd')).toMatchObject({ exitCode: 2 })
     const watching = node.lab.spawn('pve', [...node.pvenat.argv('list'), '--watch', '--port', '8080'])
     await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 0 +0\n/)
-    await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')
+    await node.ask(8080)
     await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 1 +60\n/)
     expect(watching.stdout).not.toContain('\u001b')
     await watching.stop('SIGINT')

@@ -41,7 +41,7 @@ describe.each(backends)('IPv6 with pvenat run on %s', (backend) => {
       port: 5003,
       seenAs: client.from,
     })
-    expect(await node.lab.ask('inet', 'tcp', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+    expect(await node.ask(8080)).toMatchObject({ server: '108' })
   })
 
   test('a set with nomatch restricts both families', async () => {
