@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 /** Whoever edits one file will edit another. */
 const QUIET_MS = 3000
 /** Each time V8 moves together a part of what is left, and gives back the pages that this empties. */
-const TIMES = 4
+const TIMES = 2
 
 /** Call what it returns after work that made much garbage. To collect it takes less time than a change does. */
 export function makeRest(): () => void {

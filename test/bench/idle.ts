@@ -9,6 +9,8 @@ import { Table } from './table.ts'
 import type { Target } from './targets.ts'
 
 const SAMPLE_MS = 1000
+/** The service has come to rest: what its start took is given back. */
+const REST_MS = 20_000
 const CPU = 'CPU, % of one core'
 const RESIDENT = 'resident, MB'
 
@@ -21,7 +23,7 @@ export const idling: Section = {
       `${count.toLocaleString('en')} forwards`,
       [CPU, RESIDENT],
       undefined,
-      'All children included, also those that have ended.',
+      'From twenty seconds after its start on. All children included, also those that have ended.',
     )
     // Both at once: CPU time is accounted for by process.
     await Promise.all(backends.map((backend) => measure(backend, count, size, table)))
@@ -33,6 +35,7 @@ async function measure(backend: Backend, count: number, { idleSeconds }: Size, t
   const served = await Served.start(backend, count)
   try {
     const { pid } = served.service
+    await delay(REST_MS)
     const startMs = performance.now()
     const before = await usageOf(pid)
     let last = before
