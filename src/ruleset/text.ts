@@ -1,7 +1,7 @@
 /** Ruleset → the kernel's own words: arguments of iptables, and lines for ipset restore. */
 import { formatIp, formatRange, prefixLength, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { KernelSet, Match } from '../nat/model.ts'
+import type { Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 import type { Chain, Rule, Target } from './model.ts'
 
@@ -157,15 +157,4 @@ function dnatWord({ to, port, shiftFrom }: Extract<Target, { kind: 'dnat' }>): s
   const host = to.family === 6 ? `[${address}]` : address
   if (!shiftFrom) return `${host}:${port}`
   return `${host}:${port}-${port + shiftFrom[1] - shiftFrom[0]}/${shiftFrom[0]}`
-}
-
-/** The line that creates a set; `maxelem` grows in powers of two with its entries. */
-export function createLine(name: string, { type, family, entries }: KernelSet): string {
-  let size = 64
-  while (size < entries.length) size *= 2
-  return `create ${name} ${type} family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem ${size}`
-}
-
-export function addLine(name: string, entry: string): string {
-  return `add ${name} ${entry}`
 }

@@ -1,5 +1,6 @@
 /** A plan as a person reads it: what becomes of the NAT rules, and what would change in the kernel, chain by chain. */
-import { isEmpty, type Change, type Plan } from '../ruleset/plan.ts'
+import type { Change } from '../ruleset/change.ts'
+import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import { withoutMark } from '../ruleset/text.ts'
 import { dotted } from '../sysctls.ts'
 import { renderRowChanges, type RowChange } from './changes.ts'

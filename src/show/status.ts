@@ -5,7 +5,7 @@ import type { State } from '../nat/model.ts'
 import { isOn } from '../nat/marked.ts'
 import type { FirewallMode } from '../nat/view.ts'
 import type { Outcome } from '../pipeline.ts'
-import type { Change } from '../ruleset/plan.ts'
+import type { Change } from '../ruleset/change.ts'
 import { VERSION } from '../version.ts'
 import { coloured, lineOf, plain, printable, type Located, type Paint, type Sources } from './diagnostics.ts'
 

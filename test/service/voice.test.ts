@@ -1,7 +1,8 @@
 // The journal: each event in one line that the GUI's System Log can show, once, however much happens at once.
 import { beforeEach, expect, test } from 'vitest'
 import type { Applied } from '../../src/node/apply.ts'
-import type { Change, Plan } from '../../src/ruleset/plan.ts'
+import type { Change } from '../../src/ruleset/change.ts'
+import type { Plan } from '../../src/ruleset/plan.ts'
 import { diffRows } from '../../src/show/changes.ts'
 import type { Located } from '../../src/show/diagnostics.ts'
 import type { Row } from '../../src/show/list.ts'

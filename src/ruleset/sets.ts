@@ -1,0 +1,87 @@
+/** Own sets against those in force → the least that must be written, as text for `ipset restore`. */
+import type { KernelSet } from '../nat/model.ts'
+import type { Change } from './change.ts'
+import type { SavedSet } from './inforce.ts'
+
+/**
+ * Lines for `ipset restore` that make own sets of what is in force the wanted ones; what changes is added to `changes`. Sets that nobody
+ * wants any more are destroyed later, when no rule uses them.
+ */
+export function planSets(
+  wanted: readonly KernelSet[],
+  inForce: ReadonlyMap<string, SavedSet>,
+  changes: Change[],
+): string {
+  const free = freshNames(inForce)
+  const lines = wanted.flatMap((set) => {
+    const saved = inForce.get(set.name)
+    if (saved && sameSet(saved, set)) return []
+    const old = new Set(saved?.entries)
+    const added = set.entries.filter((entry) => !old.has(entry))
+    const kept = new Set(set.entries)
+    const removed = saved?.entries.filter((entry) => !kept.has(entry)) ?? []
+    changes.push({
+      kind: saved ? 'replace' : 'add',
+      what: `set ${set.name}`,
+      family: set.family,
+      removed,
+      added,
+    })
+    if (!saved) return filled(set.name, set)
+    if (set.type === 'hash:ip,port' && hasRoom(saved, set)) return exchanged(set.name, removed, added)
+    return swapped(set, free())
+  })
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+function filled(name: string, set: KernelSet): string[] {
+  return [createLine(name, set), ...set.entries.map((entry) => addLine(name, entry))]
+}
+
+/** What somebody else has done already is no error: what is then in the set is read back. */
+function exchanged(name: string, removed: readonly string[], added: readonly string[]): string[] {
+  return [
+    ...removed.map((entry) => `del ${name} ${entry} -exist`),
+    ...added.map((entry) => `${addLine(name, entry)} -exist`),
+  ]
+}
+
+/**
+ * Whoever may pass must never be somebody between the old and the new: ipset restore is not atomic, swap is. The old content is
+ * then under the fresh name and destroyed. Pairs of forwards come and go one by one instead: each is for one forward alone.
+ */
+function swapped(set: KernelSet, fresh: string): string[] {
+  return [...filled(fresh, set), `swap ${fresh} ${set.name}`, `destroy ${fresh}`]
+}
+
+/** Names that nothing has, not even what a crash left behind. */
+function freshNames(inForce: ReadonlyMap<string, SavedSet>): () => string {
+  let next = 0
+  return () => {
+    while (inForce.has(`pvenat-tmp-${next}`)) next++
+    return `pvenat-tmp-${next++}`
+  }
+}
+
+function hasRoom(saved: SavedSet, { type, family, entries }: KernelSet): boolean {
+  return saved.type === type && saved.family === family && saved.maxelem >= entries.length
+}
+
+function sameSet(saved: SavedSet, set: KernelSet): boolean {
+  return (
+    hasRoom(saved, set) &&
+    saved.entries.length === set.entries.length &&
+    saved.entries.every((entry, i) => entry === set.entries[i])
+  )
+}
+
+/** The line that creates a set; `maxelem` grows in powers of two with its entries. */
+function createLine(name: string, { type, family, entries }: KernelSet): string {
+  let size = 64
+  while (size < entries.length) size *= 2
+  return `create ${name} ${type} family ${family === 4 ? 'inet' : 'inet6'} hashsize 64 maxelem ${size}`
+}
+
+function addLine(name: string, entry: string): string {
+  return `add ${name} ${entry}`
+}
