@@ -27,11 +27,10 @@ import {
   type Status,
 } from '../show/status.ts'
 import { FILES } from '../web/published.ts'
+import { makeRunFolder, type RunFolder } from './runfolder.ts'
 
 /** Readers know by this that the service is alive. */
 const STATUS_MS = 10_000
-/** What could not be written is tried again so much later. */
-const AGAIN_MS = 700
 /** To count means to read rules back. */
 const COUNTERS_MS = 10_000
 /** Counting may take no more than this part of the time, however many rules there are. */
@@ -66,7 +65,7 @@ export function makePublisher(
   rows: readonly Row[] | undefined,
   warn: (message: string) => void,
 ): Publisher {
-  const files = makeFiles(paths.runDir, warn)
+  const files = makeRunFolder(paths.runDir, warn)
   const list = makeListing(files, paths.pveDir, rows)
   const service = firstStatus()
   let look = UNKNOWN_NODE
@@ -176,47 +175,13 @@ function sum(a: Repairs, b: Repairs): Repairs {
   ) as Repairs
 }
 
-interface Files {
-  write: (name: string, text: string) => void
-  written: () => Promise<void>
-}
-
-/** Writes one after the other, again and again what cannot be written; nobody waits for them. */
-function makeFiles(runDir: string, warn: (message: string) => void): Files {
-  const unwritten = new Map<string, string>()
-  let last = Promise.resolve()
-  let warned = ''
-  let again: NodeJS.Timeout | undefined
-  const writeAll = async (): Promise<void> => {
-    for (const [name, text] of unwritten) {
-      await writeWhole(runDir, name, text, 'group')
-      if (unwritten.get(name) === text) unwritten.delete(name)
-    }
-    warned = ''
-  }
-  const failed = ({ message }: Error): void => {
-    if (warned !== message) warn(`cannot write into ${runDir}: ${message}`)
-    warned = message
-    clearTimeout(again)
-    again = setTimeout(write, AGAIN_MS).unref()
-  }
-  const write = (): void => void (last = last.then(writeAll).catch(failed))
-  return {
-    write(name, text) {
-      unwritten.set(name, text)
-      write()
-    },
-    written: () => last,
-  }
-}
-
 interface Listing {
   /** Returns what became of the rules since the pass before. */
   passed: (outcome: Outcome, inForce: InForce) => RowChange[]
 }
 
 /** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
-function makeListing(files: Files, pveDir: string, before: readonly Row[] | undefined): Listing {
+function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | undefined): Listing {
   let listed: Outcome['translation'] | undefined
   let rows = before ?? []
   let nextCountMs = 0

@@ -33,15 +33,3 @@ test('the same once more writes nothing; something else does', async () => {
     ['another', null],
   ])
 })
-
-test('what could not be written is tried again, and told once', async () => {
-  const warn = vi.fn()
-  const publisher = publish(warn)
-  await turn()
-  written.mockRejectedValueOnce(new Error('EMFILE')).mockRejectedValueOnce(new Error('EMFILE'))
-  publisher.failed('no room')
-  const tries = () => said().map(({ degraded }) => degraded)
-  await vi.waitFor(() => expect(tries()).toEqual([null, 'no room', 'no room', 'no room']), 5000)
-  expect(warn.mock.calls).toEqual([['cannot write into /run/pvenat: EMFILE']])
-  await publisher.close()
-})

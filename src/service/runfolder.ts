@@ -1,0 +1,46 @@
+/** Files that others read, each replaced in one step. Nobody waits until they are written. */
+import { writeWhole } from '../node/state.ts'
+
+/** What could not be written is tried again so much later. */
+const AGAIN_MS = 700
+
+export interface RunFolder {
+  write: (name: string, text: string) => void
+  /** Resolves when all that can be written is. */
+  written: () => Promise<void>
+}
+
+/** Writes one after the other, and again and again what cannot be written; `warn` hears of it once. */
+export function makeRunFolder(runDir: string, warn: (message: string) => void): RunFolder {
+  const unwritten = new Map<string, string>()
+  let last = Promise.resolve()
+  let warned: string | undefined
+  let again: NodeJS.Timeout | undefined
+  const tryOne = async (name: string, text: string): Promise<NodeJS.ErrnoException | undefined> => {
+    try {
+      await writeWhole(runDir, name, text, 'group')
+    } catch (error) {
+      return error as NodeJS.ErrnoException
+    }
+    if (unwritten.get(name) === text) unwritten.delete(name)
+    return undefined
+  }
+  /** One that is too large for a full disk keeps no other from being written. */
+  const writeAll = async (): Promise<void> => {
+    let failure: NodeJS.ErrnoException | undefined
+    for (const [name, text] of unwritten) failure = (await tryOne(name, text)) ?? failure
+    const kind = failure && (failure.code ?? failure.message)
+    if (failure && kind !== warned) warn(`cannot write into ${runDir}: ${failure.message}`)
+    warned = kind
+    clearTimeout(again)
+    if (failure) again = setTimeout(write, AGAIN_MS).unref()
+  }
+  const write = (): void => void (last = last.then(writeAll))
+  return {
+    write(name, text) {
+      unwritten.set(name, text)
+      write()
+    },
+    written: () => last,
+  }
+}
