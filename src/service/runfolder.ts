@@ -1,4 +1,5 @@
 /** Files that others read, each replaced in one step. Nobody waits until they are written. */
+import { closeSync, openSync } from 'node:fs'
 import { writeWhole } from '../node/state.ts'
 
 /** What could not be written is tried again so much later. */
@@ -16,9 +17,11 @@ export function makeRunFolder(runDir: string, warn: (message: string) => void): 
   let last = Promise.resolve()
   let warned: string | undefined
   let again: NodeJS.Timeout | undefined
+  const spare = makeSpare()
   const tryOne = async (name: string, text: string): Promise<NodeJS.ErrnoException | undefined> => {
+    const write = (): Promise<void> => writeWhole(runDir, name, text, 'group')
     try {
-      await writeWhole(runDir, name, text, 'group')
+      await write().catch((error: unknown) => spare(error as NodeJS.ErrnoException, write))
     } catch (error) {
       return error as NodeJS.ErrnoException
     }
@@ -42,5 +45,30 @@ export function makeRunFolder(runDir: string, warn: (message: string) => void): 
       write()
     },
     written: () => last,
+  }
+}
+
+type Spare = (error: NodeJS.ErrnoException, write: () => Promise<void>) => Promise<void>
+
+/** Holds a file open for nothing: without it, the last one that can be opened is there for telling that no more can. */
+function makeSpare(): Spare {
+  const hold = (): number | undefined => {
+    try {
+      return openSync('/dev/null', 'r')
+    } catch {
+      return undefined
+    }
+  }
+  let held = hold()
+  return async (error, write) => {
+    if (error.code !== 'EMFILE') throw error
+    held ??= hold()
+    if (held === undefined) throw error
+    closeSync(held)
+    try {
+      await write()
+    } finally {
+      held = hold()
+    }
   }
 }

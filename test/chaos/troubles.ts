@@ -34,13 +34,14 @@ const TROUBLES: Record<string, Trouble> = {
     make: program('iptables-$B-save', 'echo "iptables-save: No such device" >&2; exit 1'),
     tells: /No such device/,
   },
-  'no file descriptors for a child': {
+  'not one file descriptor': {
     make: async (node) => {
-      const limit = (n: number) => node.sh(`prlimit --pid ${node.pvenat.service?.pid} --nofile=${n}:4096`)
-      // The fewest of some moments: it may have a child, or a file open, at one.
-      const count = `ls /proc/${node.pvenat.service?.pid}/fd | wc -l`
-      const open = await node.sh(`for i in 1 2 3 4 5; do ${count}; sleep 0.05; done | sort -n | head -n 1`)
-      await limit(Number(open))
+      const pid = node.pvenat.service?.pid
+      const limit = (n: number) => node.sh(`prlimit --pid ${pid} --nofile=${n}:4096`)
+      // The lowest free number at any of some moments: it may have a child, or a file open, at one.
+      const free = `n=0; while [ -e /proc/${pid}/fd/$n ]; do n=$((n + 1)); done; echo $n`
+      const lowest = await node.sh(`for i in $(seq 20); do ${free}; sleep 0.05; done | sort -n | head -n 1`)
+      await limit(Number(lowest))
       return () => limit(4096)
     },
     // Who publishes may meet the same, and says so for itself.

@@ -1,4 +1,5 @@
 // What is published although the disk is full, or nothing can be opened for a moment.
+import { readdirSync } from 'node:fs'
 import { beforeEach, expect, test, vi } from 'vitest'
 import { writeWhole } from '../../src/node/state.ts'
 import { makeRunFolder } from '../../src/service/runfolder.ts'
@@ -8,7 +9,7 @@ const written = vi.mocked(writeWhole)
 const tries = () => written.mock.calls.map(([, name, text]) => `${name} ${text}`)
 const full = Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
 
-beforeEach(() => void written.mockReset())
+beforeEach(() => void written.mockReset().mockResolvedValue())
 
 test('what could not be written is tried again, and told once', async () => {
   const warn = vi.fn()
@@ -33,4 +34,16 @@ test('of two texts for one file the later one stays', async () => {
   folder.write('status.json', 'after')
   await folder.written()
   expect(tries().at(-1)).toBe('status.json after')
+})
+
+test('where nothing more can be opened, one file is given up for the other', async () => {
+  const open = () => readdirSync('/proc/self/fd').length
+  const before = open()
+  const folder = makeRunFolder('/run/pvenat', () => expect.unreachable())
+  written.mockRejectedValueOnce(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' }))
+  written.mockImplementationOnce(() => Promise.resolve(expect(open()).toBe(before)))
+  folder.write('status.json', 'a')
+  await folder.written()
+  expect(tries()).toEqual(['status.json a', 'status.json a'])
+  expect(open()).toBe(before + 1)
 })
