@@ -5,6 +5,8 @@
 export interface Memo {
   /** What `make` made under this name from the very same inputs, else what it makes now. */
   make: <T>(name: string, inputs: readonly unknown[], make: () => T) => T
+  /** As `make`. What is made on the way is remembered by the memo that `make` is given, for as long as this name is used. */
+  nest: <T>(name: string, inputs: readonly unknown[], make: (memo: Memo) => T) => T
   /** The value that had this name before when it says the same as the new one, so that what was made of it stands; else the new one. */
   keep: <T>(name: string, value: T) => T
   /** Begins a round: names that the one before did not use are forgotten. */
@@ -14,6 +16,7 @@ export interface Memo {
 interface Entry {
   inputs: readonly unknown[]
   value: unknown
+  nested?: Memo
 }
 
 export function makeMemo(): Memo {
@@ -21,16 +24,23 @@ export function makeMemo(): Memo {
   let now = new Map<string, Entry>()
   const remember = (name: string, entry: Entry): void => void now.set(name, entry)
   const find = (name: string): Entry | undefined => now.get(name) ?? before.get(name)
+  const makeOnce = (name: string, inputs: readonly unknown[], make: (known?: Entry) => Entry): unknown => {
+    const known = find(name)
+    const isSame =
+      known?.inputs.length === inputs.length && inputs.every((input, i) => Object.is(input, known.inputs[i]))
+    const entry = isSame ? known : make(known)
+    remember(name, entry)
+    return entry.value
+  }
   return {
-    make<T>(name: string, inputs: readonly unknown[], make: () => T): T {
-      const known = find(name)
-      const isSame =
-        known?.inputs.length === inputs.length &&
-        inputs.every((input, i) => Object.is(input, known.inputs[i]))
-      const entry = isSame ? known : { inputs, value: make() }
-      remember(name, entry)
-      return entry.value as T
-    },
+    make: <T>(name: string, inputs: readonly unknown[], make: () => T): T =>
+      makeOnce(name, inputs, () => ({ inputs, value: make() })) as T,
+    nest: <T>(name: string, inputs: readonly unknown[], make: (memo: Memo) => T): T =>
+      makeOnce(name, inputs, (known) => {
+        const nested = known?.nested ?? makeMemo()
+        nested.next()
+        return { inputs, nested, value: make(nested) }
+      }) as T,
     keep<T>(name: string, value: T): T {
       const known = find(`kept ${name}`)
       const entry = known && sameValue(known.value, value) ? known : { inputs: [], value }

@@ -9,7 +9,7 @@ import { FAMILIES } from './address.ts'
 import { makeMemo, type Memo } from './memo.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
-import { readView, type Look } from './read.ts'
+import { keepLook, readView, type Look } from './read.ts'
 import { buildRuleset } from './ruleset/build.ts'
 import type { InForce } from './ruleset/inforce.ts'
 import type { Ruleset } from './ruleset/model.ts'
@@ -26,17 +26,24 @@ export interface Outcome {
  */
 export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()): Outcome {
   memo.next()
-  const view = readView(look, memo)
-  const translation = translate(view, memo)
+  const seen = keepLook(look, memo)
   const situation = {
     keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
     drops: FAMILIES.filter((family) => inForce?.chains[family].drops),
   }
-  const { network, settings } = view
-  const inputs = [translation, network, settings, situation.keep.join(), situation.drops.join()]
-  return {
-    view,
-    translation,
-    ruleset: memo.make('ruleset', inputs, () => buildRuleset(translation, view, situation)),
-  }
+  const asked = [situation.keep.join(), situation.drops.join()]
+  const { tree, ...others } = seen
+  // Of a look that says what the one before said nothing is asked again.
+  return memo.nest('outcome', [tree.fw, tree.guests, ...Object.values(others), ...asked], (inner) => {
+    const view = readView(seen, inner)
+    const translation = translate(view, inner)
+    const { network, settings } = view
+    return {
+      view,
+      translation,
+      ruleset: inner.make('ruleset', [translation, network, settings, ...asked], () =>
+        buildRuleset(translation, view, situation),
+      ),
+    }
+  })
 }

@@ -62,12 +62,44 @@ export interface Look {
   incumbents?: Incumbents
 }
 
+/** The look, with the very values of the one before where they say the same. The time stands still where nothing depends on it. */
+export function keepLook(look: Look, memo: Memo): Required<Look> {
+  const whole = complete(look)
+  const { tree, learnt, now } = whole
+  const readsClock = learnt.lease.length > 0 || memo.make('times', [tree.fw], () => hasTimes(tree))
+  return {
+    ...whole,
+    network: memo.keep('network', whole.network),
+    settings: memo.keep('settings', whole.settings),
+    learnt: memo.keep('texts', learnt),
+    listeners: memo.keep('listeners', whole.listeners),
+    quarantined: memo.keep('quarantined', whole.quarantined),
+    now: readsClock ? now : 0,
+  }
+}
+
+/** Nothing but a look, whatever else there is in the value. */
+function complete(look: Look): Required<Look> {
+  const { node, tree, network, settings, firewall, services, protocols, now } = look
+  return {
+    ...{ node, tree, network, settings, firewall, services, protocols, now },
+    learnt: look.learnt ?? NOTHING_LEARNT,
+    remembered: look.remembered ?? NOTHING_SEEN,
+    listeners: look.listeners ?? NOBODY_LISTENS,
+    quarantined: look.quarantined ?? NONE_REFUSED,
+    incumbents: look.incumbents ?? NO_INCUMBENTS,
+  }
+}
+
+/** Whether a firewall is on until some time. */
+function hasTimes({ fw }: Tree): boolean {
+  return [...fw.values()].some((text) => /^\s*enable\s*:(?!\s*[01]\s*$)/im.test(text))
+}
+
 /** `memo` holds what the looks before were found to say. */
 export function readView(look: Look, memo: Memo = makeMemo()): View {
-  const { node, settings: read, firewall, now } = look
-  const network = memo.keep('network', look.network)
-  const settings = memo.keep('settings', read)
-  const texts = look.learnt ?? NOTHING_LEARNT
+  const { node, network, settings, firewall, now, learnt: texts, ...others } = complete(look)
+  const { remembered, incumbents, listeners, quarantined } = others
   const [ipam] = texts.ipam
   const sets = memo.keep(
     'sdn sets',
@@ -75,8 +107,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
   )
   const files = readFiles(look, sets, memo)
   const learnt = memo.make('learnt', learntInputs(texts, now), () => parseLearnt(texts, now))
-  const sightings = memo.keep('sightings', keepLast(learnt.sightings, look.remembered ?? []))
-  const incumbents = look.incumbents ?? NO_INCUMBENTS
+  const sightings = memo.keep('sightings', keepLast(learnt.sightings, remembered))
   const held = memo.keep(
     'held',
     memo.make('incumbents', [incumbents], () => innerHolders(incumbents)),
@@ -92,11 +123,12 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     sdnSets: sets,
     ...{ node, ...files, known, network, settings, now, firewall, incumbents },
     consulted: memo.keep('consulted', learnt.consulted),
-    listeners: memo.keep('listeners', look.listeners ?? []),
-    quarantined: look.quarantined ?? NONE_REFUSED,
+    ...{ listeners, quarantined },
   }
 }
 
+const NOTHING_SEEN: readonly Sighting[] = []
+const NOBODY_LISTENS: readonly Socket[] = []
 const NO_INCUMBENTS: Incumbents = new Set()
 const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
 import { makeMemo, sameValue } from '../src/memo.ts'
+import { NOTHING_LEARNT } from '../src/guest/learnt.ts'
 import { claimLines } from '../src/nat/incumbents.ts'
 import { compile, type Outcome } from '../src/pipeline.ts'
 import type { Look } from '../src/read.ts'
@@ -115,6 +116,17 @@ test('an alias that changes changes the sets that name it', () => {
   compile(at('192.0.2.7'), undefined, memo)
   const { sets } = compile(at('192.0.2.8'), undefined, memo).ruleset
   expect(sets.map(({ entries }) => entries)).toEqual([['192.0.2.8']])
+})
+
+test('a look that says the same is not understood again, unless time has its say', () => {
+  const look = lookAt({ cluster: '[OPTIONS]\nenable: 1\n', host: '', guests: [] })
+  const until = lookAt({ cluster: '[OPTIONS]\nenable: 1760000000\n', host: '', guests: [] })
+  const memo = makeMemo()
+  const outcomeOf = (one: Look, now: number): Outcome => compile({ ...one, now }, undefined, memo)
+  const first = outcomeOf({ ...look, tree: { ...look.tree } }, 1)
+  expect(outcomeOf(look, 2)).toBe(first)
+  expect(outcomeOf({ ...look, learnt: { ...NOTHING_LEARNT, lease: ['text'] } }, 3).view.now).toBe(3)
+  for (const now of [4, 5]) expect(outcomeOf(until, now).view.now).toBe(now)
 })
 
 test('names that a round does not use are forgotten by the next but one', () => {

@@ -32,8 +32,7 @@ export interface Translation {
 }
 
 export function translate(view: View, memo: Memo = makeMemo()): Translation {
-  const quarantined = memo.keep('quarantined', view.quarantined)
-  const files = sources(view).map((source) => translateFile(source, { ...view, quarantined }, memo))
+  const files = sources(view).map((source) => translateFile(source, view, memo))
   const addresses = memo.keep(
     'addresses',
     view.network.external.flatMap((one) => one.addresses),

@@ -1,6 +1,6 @@
 /** The only place that starts a program: an argument array, text on standard input, a time limit. */
 import { execFile, spawn, type ChildProcessByStdio, type ExecFileException } from 'node:child_process'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
@@ -95,6 +95,8 @@ export interface Held {
   pid: number
   /** Resolves when it is gone. */
   ended: Promise<unknown>
+  /** Text for its standard input. */
+  write: (text: string) => void
   stop: () => void
 }
 
@@ -110,17 +112,23 @@ export async function hold(
   remember(child.pid)
   // Without file descriptors there is no pipe.
   ;(child.stdout as Readable | undefined)?.setEncoding('utf8').on('data', onOutput)
+  ;(child.stdin as Writable | undefined)?.on('error', () => undefined)
   const isGone = await Promise.race([ended.then(() => true), delay(SETTLE_MS).then(() => false)])
   const { pid } = child
-  return isGone || pid === undefined ? undefined : { pid, ended, stop: () => void child.kill('SIGKILL') }
+  if (isGone || pid === undefined) return undefined
+  return {
+    ...{ pid, ended },
+    write: (text) => void child.stdin.write(text),
+    stop: () => void child.kill('SIGKILL'),
+  }
 }
 
 function spawnHeld(
   file: string,
   args: readonly string[],
-): ChildProcessByStdio<null, Readable, null> | undefined {
+): ChildProcessByStdio<Writable, Readable, null> | undefined {
   try {
-    return spawn(file, args, { stdio: ['ignore', 'pipe', 'ignore'], env: ENVIRONMENT })
+    return spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'], env: ENVIRONMENT })
   } catch {
     return undefined // no memory for it
   }

@@ -1,6 +1,6 @@
 /** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
-import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { FAMILIES, formatRange, type Family } from '../address.ts'
 import type { Flow } from '../nat/flows.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
@@ -39,8 +39,6 @@ export interface Kernel {
 export interface WatchedKernel extends Kernel {
   /** The rules of each family without counters, as text: to see cheaply whether anything changed. */
   glance: () => Promise<Record<Family, string>>
-  /** How many entries each of these own sets has; undefined when one is missing. */
-  countEntries: (sets: readonly string[]) => Promise<Map<string, number> | undefined>
 }
 
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
@@ -48,13 +46,9 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
   return {
     read: () => readKernel(backend),
     glance: () => glance(backend),
-    countEntries,
     write: (plan) => writeKernel(backend, plan, warn),
     preflight: (ruleset, plan) => preflight(backend, ruleset, plan),
-    sysctl: async (path) => {
-      const text = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
-      return text?.trim()
-    },
+    sysctl: (path) => Promise.resolve(readSysctl(path)),
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
     hasLoop,
     setLoop,
@@ -78,14 +72,6 @@ async function glance(backend: Backend): Promise<Record<Family, string>> {
   const constant = (text: string): string =>
     text.replace(/^#.*\n/gm, '').replace(/^(:.*) \[\d+:\d+\]$/gm, '$1')
   return { 4: constant(v4), 6: constant(v6) }
-}
-
-/** Only headers, and only of sets of ours: see `saveSets`. */
-async function countEntries(sets: readonly string[]): Promise<Map<string, number> | undefined> {
-  if (sets.length === 0) return new Map()
-  const { code, stdout } = await run('ipset', ['restore'], sets.map((name) => `list -t ${name}\n`).join(''))
-  const counts = [...stdout.matchAll(/^Name: (\S+)$[\s\S]*?^Number of entries: (\d+)$/gm)]
-  return code === 0 ? new Map(counts.map(([, name = '', count]) => [name, Number(count)])) : undefined
 }
 
 /**
@@ -147,6 +133,15 @@ async function restore(
   warn(`${PVEFW_LOCK} was held for more than ${LOCK_WAIT_SECONDS} s; writing without it`)
   await must(file, args, text)
   return undefined
+}
+
+/** At once: it is asked for each second, and made up in memory. */
+function readSysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${path}`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
 }
 
 /** As `conntrack -L` prints them. */

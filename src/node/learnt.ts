@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { LearntTexts } from '../guest/learnt.ts'
 import { run } from './exec.ts'
 import { FRESH, type Senses } from './senses.ts'
+import { codeOf } from './tree.ts'
 
 /** The folders outside the pve directory. */
 export interface LearntFolders {
@@ -79,5 +80,5 @@ function listOf(text: string | undefined): string[] {
 }
 
 function readText(file: string): Promise<string | undefined> {
-  return readFile(file, 'utf8').catch(() => undefined)
+  return readFile(file, 'utf8').catch((error: unknown) => void codeOf(file, error))
 }

@@ -1,7 +1,7 @@
 /** What must survive a restart: sysctls as they were before pvenat switched them, and who had which port. Written by rename, root's alone. */
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Unreadable } from './tree.ts'
+import { codeOf } from './tree.ts'
 
 export interface State {
   version: 1
@@ -13,8 +13,6 @@ export interface State {
   endpoints: string[]
 }
 
-/** What says nothing about a file. */
-const OF_THE_MOMENT = ['EMFILE', 'ENFILE', 'ENOMEM']
 const EMPTY: State = { version: 1, sysctls: {}, incumbents: [], endpoints: [] }
 
 /**
@@ -30,9 +28,8 @@ export async function readState(
   try {
     text = await readFile(file, 'utf8')
   } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException
-    // It may well be there: nobody's port is given away for that.
-    if (OF_THE_MOMENT.includes(code)) throw new Unreadable(`cannot read ${file}: ${code}`)
+    // One that may well be there: nobody's port is given away for that.
+    const code = codeOf(file, error)
     // Whoever only looks need not be root.
     if (code !== 'ENOENT' && code !== 'EACCES')
       warn(`cannot read ${file}: ${code}; who had which port is forgotten`)

@@ -24,6 +24,18 @@ export async function readTree(
   await checkMounted(pveDir, node)
   const list = await readText(pveDir, '.vmlist', 'utf8')
   if (list === undefined) throw new Unreadable(`${join(pveDir, '.vmlist')} is missing`)
+  const tree = await files.all('tree', list, (some) => readGuests(pveDir, node, list, before, some))
+  await checkMounted(pveDir, node)
+  return tree
+}
+
+async function readGuests(
+  pveDir: string,
+  node: string,
+  list: string,
+  before: Tree | undefined,
+  files: Files,
+): Promise<Tree> {
   const guests = parseVmlist(list)
   const stale: StaleFile[] = []
   const fw = new Map<string, string>()
@@ -48,7 +60,6 @@ export async function readTree(
       throw new Unreadable(`${join(pveDir, configFile)} is missing although .vmlist names it`)
     configs.push({ vmid, type, config })
   }
-  await checkMounted(pveDir, node)
   const owners = new Map([...guests].map(([vmid, guest]) => [vmid, guest.node]))
   return { fw, guests: configs, owners, stale }
 }
@@ -70,6 +81,16 @@ async function readText(pveDir: string, file: string, encoding: BufferEncoding):
   } catch (error) {
     return missing(pveDir, file, error)
   }
+}
+
+/** What says nothing about a file. */
+const OF_THE_MOMENT = ['EMFILE', 'ENFILE', 'ENOMEM']
+
+/** The code of what keeps a file from being read; throws Unreadable where it may well be there. */
+export function codeOf(file: string, error: unknown): string {
+  const { code = '' } = error as NodeJS.ErrnoException
+  if (OF_THE_MOMENT.includes(code)) throw new Unreadable(`cannot read ${file}: ${code}`)
+  return code
 }
 
 /** pmxcfs keeps no file above one MiB. */

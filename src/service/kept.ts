@@ -1,6 +1,7 @@
 /** What the service put into force last, to be kept so whatever others do and whether or not the files can be read. */
 import { FAMILIES } from '../address.ts'
 import { shortHash } from '../hash.ts'
+import type { SetCounts } from '../node/counts.ts'
 import type { WatchedKernel } from '../node/kernel.ts'
 import { parseSave, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
@@ -44,9 +45,12 @@ export async function areRulesDrifted(kept: Kept): Promise<boolean> {
 }
 
 /** Whether anything else of it is not: sysctls, and sets as far as the number of their members tells. */
-export async function isRestDrifted({ kernel, sysctls, inForce }: Kept): Promise<boolean> {
+export async function isRestDrifted(
+  { kernel, sysctls, inForce }: Kept,
+  setCounts: SetCounts,
+): Promise<boolean> {
   for (const [path, value] of sysctls) if ((await kernel.sysctl(path)) !== value) return true
-  const counts = await kernel.countEntries([...inForce.sets.keys()])
+  const counts = await setCounts.count([...inForce.sets.keys()])
   return !counts || [...inForce.sets].some(([name, { entries }]) => counts.get(name) !== entries.length)
 }
 

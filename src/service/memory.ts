@@ -1,5 +1,6 @@
 /** What the service is made of, and what it remembers from look to look. */
 import type { Backend } from '../facts/backend.ts'
+import { makeSetCounts, type SetCounts } from '../node/counts.ts'
 import type { Paths } from '../node/look.ts'
 import { recall } from '../node/recall.ts'
 import { makeSenses, type Senses } from '../node/senses.ts'
@@ -36,6 +37,7 @@ export interface Memory {
   backend: Backend | undefined
   /** Watches the kernel by way of that backend. */
   drift: Drift | undefined
+  setCounts: SetCounts
   intervalMs: number
   /** What is to be in force, and the kernel that it was given to. */
   kept: Kept | undefined
@@ -63,6 +65,7 @@ export async function makeMemory(paths: Paths, journal: Journal, hint: () => voi
     missing: new Map(),
     backend: undefined,
     drift: undefined,
+    setCounts: makeSetCounts(),
     intervalMs: 5000,
     kept: undefined,
     fight,

@@ -65,7 +65,8 @@ async function follow(backend: Backend, memory: Memory): Promise<void> {
     backend,
     {
       areRulesDrifted: async () => memory.kept !== undefined && (await areRulesDrifted(memory.kept)),
-      isRestDrifted: async () => memory.kept !== undefined && (await isRestDrifted(memory.kept)),
+      isRestDrifted: async () =>
+        memory.kept !== undefined && (await isRestDrifted(memory.kept, memory.setCounts)),
     },
     () => fight.later(hint),
   )

@@ -56,6 +56,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   }
   monitor.close()
   memory.drift?.close()
+  memory.setCounts.close()
   await watch.close()
   await memory.publisher.close()
   journal.info('stopped; what is in force stays')
