@@ -3,8 +3,9 @@
  * polling watcher misses saves, so the service reads everything again by itself at each interval.
  */
 import { watch } from 'chokidar'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { watch as watchOne, type FSWatcher } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { LEARNT_FOLDERS } from '../node/learnt.ts'
 import type { Paths } from '../node/look.ts'
 
@@ -17,24 +18,61 @@ const PASSING = /\.tmp\.\d+$|\.fuse_hidden/
 
 /** Calls `hint` for each event at the files that matter. Errors of the watcher are no errors of the service. */
 export function watchFiles({ pveDir, node, config }: Paths, hint: () => void): Watch {
-  const single = [join(pveDir, 'pvenat.conf'), config]
-  const folders = ['firewall', join('nodes', node), 'sdn'].map((folder) => join(pveDir, folder))
-  const watcher = watch([...folders, LEARNT_FOLDERS.leases, ...single], {
-    ignoreInitial: true,
-    usePolling: false,
-    depth: 1,
-    // A folder tells of the files in it: thousands of watches, one a file, would tell the same.
-    ignored: (path, stats) => PASSING.test(path) || (stats?.isFile() === true && !single.includes(path)),
+  const settings = [join(pveDir, 'pvenat.conf'), config]
+  // By their folders: chokidar does not see one appear that it was told to watch.
+  const few = watch([LEARNT_FOLDERS.leases, ...settings.map(dirname)], {
+    ...{ ignoreInitial: true, depth: 0 },
+    ignored: (path, stats) => stats?.isFile() === true && !/\.leases$/.test(path) && !settings.includes(path),
   })
-  watcher.on('all', hint).on('error', hint)
-  watcher.on('raw', (_event, name) => {
-    if (!PASSING.test(name)) hint()
-  })
+  few.on('all', hint).on('error', hint)
+  const own = ['', 'qemu-server', 'lxc'].map((folder) => join('nodes', node, folder))
+  const many = ['firewall', 'sdn', ...own].map((folder) => watchFolder(join(pveDir, folder), hint))
   const versions = watchVersions(pveDir, hint)
   return {
-    close: async () => {
+    async close() {
       clearInterval(versions)
-      await watcher.close()
+      for (const folder of many) folder.close()
+      await few.close()
+    },
+  }
+}
+
+const RENEW_MS = 5000
+
+/**
+ * The events of one folder, as the kernel tells them: a hint is all that is wanted, and chokidar looks at each of thousands of
+ * files for it. A folder that is not there yet, or in whose place there is another one (a mount), is watched when it is seen.
+ */
+function watchFolder(path: string, hint: () => void): { close: () => void } {
+  let watcher: FSWatcher | undefined
+  let watched = ''
+  const renew = async (): Promise<void> => {
+    const found = await stat(path).then(
+      ({ dev, ino }) => `${dev} ${ino}`,
+      () => '',
+    )
+    if (found === watched || isClosed) return
+    watcher?.close()
+    watcher = found === '' ? undefined : open()
+    watched = watcher ? found : ''
+  }
+  const open = (): FSWatcher | undefined => {
+    try {
+      return watchOne(path, (_event, name) => {
+        if (name === null || !PASSING.test(name)) hint()
+      }).on('error', hint)
+    } catch {
+      return undefined // gone again, or the kernel has no more watches
+    }
+  }
+  let isClosed = false
+  void renew()
+  const timer = setInterval(() => void renew(), RENEW_MS)
+  return {
+    close() {
+      isClosed = true
+      clearInterval(timer)
+      watcher?.close()
     },
   }
 }
