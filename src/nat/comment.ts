@@ -171,7 +171,7 @@ function withPorts(text: string, rest: { address?: Range }): Endpoint | string {
     if (ports.length === MAX_RANGES) return `it names more than ${MAX_RANGES} ranges of ports`
     ports.push([lo, hi])
   }
-  return { none: false, ...rest, ports }
+  return { none: false, ...rest, ports: ports.slice() }
 }
 
 function takeOption(

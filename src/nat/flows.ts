@@ -32,7 +32,7 @@ function all(words: string, name: string): string[] {
   return [...words.matchAll(new RegExp(`(?:^| )${name}=(\\S+)`, 'g'))].map(([, value = '']) => value)
 }
 
-/** Lines `FAMILY PROTOCOL ADDRESS LO-HI`, one for each external endpoint of ours; what the state remembers. Sorted. */
+/** Lines `FAMILY PROTOCOL ADDRESS LO-HI`, one for each external endpoint of ours; what the state remembers. */
 export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
   const lines = FAMILIES.flatMap((family) =>
     dispatch[family].addresses.flatMap(({ address, special, common }) =>
@@ -41,7 +41,7 @@ export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
       ),
     ),
   )
-  return [...new Set(lines)].sort()
+  return [...new Set(lines)]
 }
 
 /**

@@ -75,7 +75,7 @@ function perFamily(
   return FAMILIES.flatMap((family) => {
     const match = source[family]
     const to = inner[family]
-    const external = addresses.filter((address) => address.family === family)
+    const external = addresses.filter((address) => address.family === family).slice()
     if (!match || !to || external.length === 0) return []
     const how = { hairpin, snat, full: false, accept: false }
     return [{ family, external, inner: to, source: match, ...how, except: [], rule: nat }]

@@ -11,7 +11,7 @@ import { sourceKey } from './sources.ts'
 /** Lines `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`; `*` for all addresses, `-` for a protocol without ports. */
 export type Incumbents = ReadonlySet<string>
 
-/** What the state remembers of a dispatch: every claim of a guest that is granted. Sorted. */
+/** What the state remembers of a dispatch: every claim of a guest that is granted. */
 export function claimLines(dispatch: Record<Family, Dispatch>): string[] {
   const lines = FAMILIES.flatMap((family) => [
     ...dispatch[family].common.flatMap((forward) => claimLine(forward, undefined)),
@@ -19,7 +19,7 @@ export function claimLines(dispatch: Record<Family, Dispatch>): string[] {
       special.flatMap((forward) => claimLine(forward, address)),
     ),
   ])
-  return [...new Set(lines)].sort()
+  return [...new Set(lines)]
 }
 
 /** What a forward held before, for the clients that it names now: ports that do not touch. Undefined: nothing. */
@@ -77,8 +77,9 @@ function claimLine(forward: Forward, address: Range | undefined): string[] {
   const { rule, family, proto, ports, source, inner } = forward
   const { scope } = rule
   if (scope.kind !== 'guest') return []
+  // Joined at once: a string that is put together piece by piece keeps its pieces.
   const end =
-    endOf.get(forward) ?? `${sourceKey(source)} ${proto} ${ports?.join('-') ?? '-'} ${formatRange(inner)}`
+    endOf.get(forward) ?? [sourceKey(source), proto, ports?.join('-') ?? '-', formatRange(inner)].join(' ')
   endOf.set(forward, end)
   return [`${scope.guest.vmid} ${family} ${address ? formatRange(address) : '*'} ${end}`]
 }

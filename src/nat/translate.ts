@@ -161,6 +161,8 @@ function translateRule(
   }
   if (accounts.isOver(scope)) return { ...nat, state: 'error', reason: 'beyond the limits of one guest' }
   const own = fill(nat, marked, comment, view)
+  // A list that has grown keeps room for sixteen more, which thousands of rules do not need.
+  nat.forwards = nat.forwards.slice()
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
   if (limit) own.push(limit)

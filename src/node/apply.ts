@@ -7,7 +7,7 @@ import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
-import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
+import { inWordsOf, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { endStaleFlows } from './conntrack.ts'
 import { CommandFailed, TOO_LATE } from './exec.ts'
@@ -62,10 +62,10 @@ const ALL_DUE: Due = { flows: true, quarantined: true }
 /** What the pass before found out, so that this one need not. */
 interface Spared {
   memo?: Memo
-  /** What is in force, and the ruleset that asks for just that: as long as nobody can have changed it since. */
-  standing?: { inForce: InForce; ruleset: Ruleset } | undefined
-  /** What was put into force last. */
-  before?: Ruleset | undefined
+  /** What was put into force last, and what was then read back. */
+  before?: { inForce: InForce; ruleset: Ruleset } | undefined
+  /** Nobody can have changed it since. */
+  stands?: boolean
 }
 
 /** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
@@ -82,8 +82,8 @@ export async function apply(
   } catch (error) {
     // What was thought to be in force may not be any more. A program that hangs will do so again.
     const isKnown = error instanceof CommandFailed && error.finished.code !== TOO_LATE
-    if (!spared.standing || !isKnown) throw error
-    return await pass(look, kernel, stateDir, warn, due, { ...spared, standing: undefined })
+    if (!spared.stands || !isKnown) throw error
+    return await pass(look, kernel, stateDir, warn, due, { ...spared, stands: false })
   }
 }
 
@@ -98,7 +98,8 @@ async function pass(
   due: Due,
   spared: Spared,
 ): Promise<Applied> {
-  const inForce = spared.standing?.inForce ?? (await kernel.read())
+  const { before, stands } = spared
+  const inForce = before && stands ? before.inForce : await kernel.read(before?.inForce)
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
   if (plan === NO_PLAN && !due.flows)
     return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
@@ -107,7 +108,7 @@ async function pass(
   const next = nextState(state, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
-  const written = await write(outcome, plan, kernel)
+  const written = await write(outcome, plan, kernel, inForce)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
   const hasNoFlows = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
   const endedFlows = hasNoFlows
@@ -118,8 +119,10 @@ async function pass(
   if (flowsDue) next.endpoints = union(state.endpoints, next.endpoints)
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   if (!isKnown) await save(stateDir, next, warn)
+  const { readBack = inForce, ...done } = written
   return {
-    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, readBack: inForce, ...written },
+    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, ...done },
+    readBack: inWordsOf(outcome.ruleset, readBack),
     endedFlows: endedFlows ?? 0,
     flowsDue,
   }
@@ -131,16 +134,16 @@ async function settle(
   inForce: InForce,
   kernel: Kernel,
   due: Due,
-  { memo, standing, before }: Spared,
+  { memo, before, stands }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compile({ ...look, quarantined }, inForce, memo)
   // The very same ruleset, of which it is known that it is in force.
-  if (outcome.ruleset === standing?.ruleset) return { outcome, plan: NO_PLAN, quarantined }
+  if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: NO_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)
   const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
   if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
-  if (before && !(await stillTakes(before, kernel))) throw verdict
+  if (before && !(await stillTakes(before.ruleset, kernel))) throw verdict
   const refused = await withoutRefused(look, inForce, kernel, verdict)
   if (!refused) return { outcome, plan, quarantined }
   const reduced = compile({ ...look, quarantined: refused }, inForce)
@@ -152,6 +155,7 @@ async function write(
   { ruleset }: Outcome,
   plan: Plan,
   kernel: Kernel,
+  inForce: InForce,
 ): Promise<Pick<Applied, 'madeLoop' | 'lockMs'> & { readBack?: InForce }> {
   const { loop } = ruleset
   const hasLoop = await kernel.hasLoop(loop)
@@ -161,7 +165,7 @@ async function write(
   let readBack: InForce | undefined
   if (!isEmpty(plan)) {
     lockMs = await writeSteadily(ruleset, plan, kernel)
-    readBack = await kernel.read()
+    readBack = await kernel.read(inForce)
     const left = makePlan(ruleset, readBack)
     if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') throw new NotInForce(left)
   }
@@ -201,7 +205,7 @@ async function endFlows(
 }
 
 function union(a: readonly string[], b: readonly string[]): string[] {
-  return [...new Set([...a, ...b])].sort()
+  return [...new Set([...a, ...b])]
 }
 
 type Changes = Map<string, { old: string; value: string }>

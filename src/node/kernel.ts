@@ -17,7 +17,8 @@ const LOCK_WAIT_SECONDS = 3
 const LOCK_TIMEOUT_CODE = 75
 
 export interface Kernel {
-  read: () => Promise<InForce>
+  /** `before`: what was read last, of which most still stands. */
+  read: (before?: InForce) => Promise<InForce>
   /** Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. */
   write: (plan: Plan) => Promise<number>
   /** Whether the kernel would take what a plan changes. */
@@ -44,7 +45,7 @@ export interface WatchedKernel extends Kernel {
 /** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
 export function realKernel(backend: Backend, warn: (message: string) => void): WatchedKernel {
   return {
-    read: () => readKernel(backend),
+    read: (before) => readKernel(backend, before),
     glance: () => glance(backend),
     write: (plan) => writeKernel(backend, plan, warn),
     preflight: (ruleset, plan) => preflight(backend, ruleset, plan),
@@ -57,13 +58,14 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
   }
 }
 
-async function readKernel(backend: Backend): Promise<InForce> {
+async function readKernel(backend: Backend, before?: InForce): Promise<InForce> {
   const [sets, ...saved] = await Promise.all([
     saveSets(),
     ...FAMILIES.map((family) => save(backend, family, '-c')),
   ])
   const [v4 = '', v6 = ''] = saved
-  return { chains: { 4: parseSave(v4), 6: parseSave(v6) }, sets: parseSets(sets) }
+  const chains = { 4: parseSave(v4, before?.chains[4]), 6: parseSave(v6, before?.chains[6]) }
+  return { chains, sets: parseSets(sets) }
 }
 
 /** Dates, and counters of policies, differ each time. */

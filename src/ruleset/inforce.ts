@@ -52,8 +52,11 @@ export const NOTHING_IN_FORCE: InForce = {
   sets: new Map(),
 }
 
-/** Reads the output of `iptables-save`, all tables, with or without `-c`. Foreign chains are not looked into. */
-export function parseSave(text: string): SavedTables {
+/**
+ * Reads the output of `iptables-save`, all tables, with or without `-c`. Foreign chains are not looked into. Rules that stand as they did
+ * `before` need not be understood again.
+ */
+export function parseSave(text: string, before?: SavedTables): SavedTables {
   const saved: SavedTables = {
     ...{ own: new Map(), hooks: new Map(), lengths: new Map(), strays: new Map() },
     drops: false,
@@ -62,7 +65,7 @@ export function parseSave(text: string): SavedTables {
   for (const line of text.split('\n')) {
     if (line.startsWith('*')) table = TABLES.find((name) => line === `*${name}`)
     else if (table && line.startsWith(':')) declareChain(saved, table, line)
-    else if (table) addRule(saved, table, line)
+    else if (table) addRule(saved, table, line, before)
   }
   return saved
 }
@@ -74,7 +77,7 @@ function declareChain(saved: SavedTables, table: Table, line: string): void {
 }
 
 /** There may be tens of thousands of lines, and they are read often. */
-function addRule(saved: SavedTables, table: Table, line: string): void {
+function addRule(saved: SavedTables, table: Table, line: string, before?: SavedTables): void {
   const start = line.startsWith('-A ') ? 0 : line.indexOf('] -A ') + 2
   if (start === 1) return
   const end = line.indexOf(' ', start + 3)
@@ -83,10 +86,14 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
   const key = `${table} ${chain}`
   const own = saved.own.get(key)
   if (own) {
-    const before = own.length === 0 ? shortHash(chain) : own.at(-1)?.hash
-    const counters = start === 0 ? [] : line.slice(1, start - 2).split(':')
-    const [packets = 0, bytes = 0] = counters.map(Number)
-    own.push({ hash: hashOf(text, chain, before), packets, bytes, line: text })
+    const colon = line.indexOf(':')
+    const [packets, bytes] =
+      start === 0 ? [0, 0] : [Number(line.slice(1, colon)), Number(line.slice(colon + 1, start - 2))]
+    const { hash, line: kept } = known(own, before?.own.get(key), text) ?? {
+      hash: hashOf(text, chain, own.length === 0 ? shortHash(chain) : own.at(-1)?.hash),
+      line: text,
+    }
+    own.push({ hash, packets, bytes, line: kept })
     return
   }
   const at = saved.lengths.get(key) ?? 0
@@ -97,6 +104,17 @@ function addRule(saved: SavedTables, table: Table, line: string): void {
   if (!hook) return addStray(saved, table, chain, text)
   const name = `${key} ${hook.to}`
   saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
+}
+
+/** The next rule of a chain, if it stood there before behind the very same ones. */
+function known(
+  own: readonly SavedRule[],
+  before: readonly SavedRule[] | undefined,
+  line: string,
+): SavedRule | undefined {
+  const at = own.length
+  const rule = before?.[at]
+  return rule?.line === line && own[at - 1]?.hash === before?.[at - 1]?.hash ? rule : undefined
 }
 
 /** Of a rule of ours: as its comment says, or of its text when it has none; `before`: of the rule before it. */
@@ -125,9 +143,11 @@ function hashIn(text: string): string | undefined {
 export function parseSets(text: string): Map<string, SavedSet> {
   const sets = new Map<string, SavedSet>()
   for (const line of text.split('\n')) {
-    const [verb, name = '', ...rest] = line.split(' ')
+    const [verb = '', name = ''] = line.split(' ', 2)
     if (!OWN_SET.test(name)) continue
+    const entry = line.slice(verb.length + name.length + 2)
     if (verb === 'create') {
+      const rest = entry.split(' ')
       const after = (word: string): string | undefined => rest[rest.indexOf(word) + 1]
       sets.set(name, {
         type: rest[0] ?? '',
@@ -136,12 +156,15 @@ export function parseSets(text: string): Map<string, SavedSet> {
         entries: [],
       })
     } else if (verb === 'add') {
-      sets.get(name)?.entries.push(normalEntry(rest))
+      sets.get(name)?.entries.push(NORMAL.test(entry) ? entry : normalEntry(entry.split(' ')))
     }
   }
   for (const set of sets.values()) set.entries.sort()
   return sets
 }
+
+/** As most are that there are many of. */
+const NORMAL = /^\d+\.\d+\.\d+\.\d+(,\w+:\d+)?$/
 
 function normalEntry([address = '', ...flags]: string[]): string {
   const [ip = '', ...port] = address.split(',')

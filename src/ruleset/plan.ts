@@ -49,6 +49,27 @@ export function toText({ chains, sets }: Ruleset): TextRuleset {
   return { chains: { 4: text(4), 6: text(6) }, sets }
 }
 
+/**
+ * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of that.
+ */
+export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce): InForce {
+  const text = toText(ruleset)
+  const worded = (family: Family): SavedTables => {
+    const own = new Map(chains[family].own)
+    for (const { table, name, rules } of text.chains[family]) {
+      const saved = own.get(`${table} ${name}`) ?? []
+      const same = rules.map((rule, i) => ({ packets: 0, bytes: 0, ...saved[i], ...rule }))
+      own.set(`${table} ${name}`, same)
+    }
+    return { ...chains[family], own }
+  }
+  const wanted = new Map(text.sets.map(({ name, entries }) => [name, entries]))
+  const named = [...sets].map(
+    ([name, set]) => [name, { ...set, entries: wanted.get(name) ?? set.entries }] as const,
+  )
+  return { chains: { 4: worded(4), 6: worded(6) }, sets: new Map(named) }
+}
+
 /** The way back from what is in force to what was in force before. */
 export function makeUndo(before: InForce, inForce: InForce): Plan {
   const text = (family: Family): TextChain[] =>

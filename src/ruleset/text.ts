@@ -20,40 +20,44 @@ export interface RuleText {
   line: string
 }
 
-interface Words {
+/** A rule in its place, which its hash tells. */
+interface Placed {
   family: Family
-  match: string
-  action: string
+  chain: string
+  /** The hash of what stands before it. */
+  before: string
+  text: RuleText
 }
 
 /** Chains and rules do not change once they are made, and those that stay are asked for at each look. */
-const textOf = new WeakMap<Chain, { family: Family; texts: RuleText[] }>()
-const wordsOf = new WeakMap<Rule, Words>()
+const textsOf = new WeakMap<Chain, { family: Family; texts: RuleText[] }>()
+const placedOf = new WeakMap<Rule, Placed>()
 
 /** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
 export function chainText(chain: Chain, family: Family): RuleText[] {
-  const known = textOf.get(chain)
+  const known = textsOf.get(chain)
   if (known?.family === family) return known.texts
-  let hash = shortHash(chain.name)
+  let before = shortHash(chain.name)
   const texts = chain.rules.map((rule) => {
-    const { match, action } = words(rule, family)
-    const text = match + action
-    hash = nextHash(hash, text)
-    const comment = isBare(chain.name, rule, text) ? '' : `-m comment --comment ${MARK}${hash} `
-    return { hash, line: `-A ${chain.name} ${match}${comment}${action}` }
+    const text = ruleText(rule, family, chain.name, before)
+    before = text.hash
+    return text
   })
-  textOf.set(chain, { family, texts })
+  textsOf.set(chain, { family, texts })
   return texts
 }
 
-/** What a rule matches, with a blank behind it if there is anything, and what it does. */
-function words(rule: Rule, family: Family): Words {
-  const known = wordsOf.get(rule)
-  if (known?.family === family) return known
+function ruleText(rule: Rule, family: Family, chain: string, before: string): RuleText {
+  const known = placedOf.get(rule)
+  if (known?.before === before && known.chain === chain && known.family === family) return known.text
   const match = conditions(rule, family).map((word) => `${word} `)
-  const made = { family, match: match.join(''), action: target(rule.target, family).join(' ') }
-  wordsOf.set(rule, made)
-  return made
+  const action = target(rule.target, family).join(' ')
+  const hash = nextHash(before, match.join('') + action)
+  const comment = isBare(chain, rule, match.join('') + action) ? [] : [`-m comment --comment ${MARK}${hash} `]
+  // Joined at once: strings that are put together piece by piece keep their pieces.
+  const text = { hash, line: ['-A ', chain, ' ', ...match, ...comment, action].join('') }
+  placedOf.set(rule, { family, chain, before, text })
+  return text
 }
 
 /** The hash of a rule, of the one before it (of the name of the chain for the first) and its own text. */

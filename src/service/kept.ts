@@ -22,7 +22,7 @@ export interface Kept {
 
 /** Puts back what is missing of it; returns what that was. */
 export async function keepInForce(kept: Kept): Promise<Plan> {
-  const plan = makePlan(kept.ruleset, await kept.kernel.read())
+  const plan = makePlan(kept.ruleset, await kept.kernel.read(kept.inForce))
   if (!isEmpty(plan)) await kept.kernel.write(plan)
   return plan
 }
@@ -33,7 +33,10 @@ export async function areRulesDrifted(kept: Kept): Promise<boolean> {
   const now = await kernel.glance()
   const hash = shortHash(now[4] + now[6])
   if (glanced === hash) return false
-  const chains = { 4: parseSave(now[4]), 6: parseSave(now[6]) }
+  const chains = {
+    4: parseSave(now[4], inForce.chains[4]),
+    6: parseSave(now[6], inForce.chains[6]),
+  }
   const hasPolicy = FAMILIES.some(
     (family) =>
       ruleset.chains[family].length > 0 &&

@@ -32,8 +32,8 @@ export async function applyLook(looked: Looked, memory: Memory): Promise<void> {
   const due = { flows: memory.flowsDue, quarantined: quarantine.isDue() }
   memory.flowsDue = true // unless this pass comes to its end
   const start = performance.now()
-  const standing = memory.backend === backend && drift?.isSure() ? memory.kept : undefined
-  const spared = { memo: memory.memo, standing, before: memory.kept?.ruleset }
+  const stands = memory.backend === backend && drift?.isSure() === true
+  const spared = { memo: memory.memo, before: memory.kept, stands }
   const applied = await apply(looked, kernel, paths.stateDir, troubles.warn, due, spared)
   memory.flowsDue = applied.flowsDue
   const tookMs = performance.now() - start
@@ -49,9 +49,9 @@ function kernelOf(backend: Backend, memory: Memory): WatchedKernel {
   const kernel = realKernel(backend, memory.troubles.warn)
   return {
     ...kernel,
-    read: () => {
+    read: (before) => {
       memory.drift?.reading()
-      return kernel.read()
+      return kernel.read(before)
     },
   }
 }

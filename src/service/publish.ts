@@ -12,9 +12,17 @@ import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import type { StaleFile } from '../read.ts'
-import { diffRows, type RowChange } from '../show/changes.ts'
+import { diffTexts, type RowChange } from '../show/changes.ts'
 import type { Located, Sources } from '../show/diagnostics.ts'
-import { countersOf, listRows, renderCountersJson, renderListJson, type Row } from '../show/list.ts'
+import {
+  countersOf,
+  listTexts,
+  renderCountersJson,
+  renderListJson,
+  renderTexts,
+  rowText,
+  type Row,
+} from '../show/list.ts'
 import {
   countRepairs,
   nodeStatus,
@@ -183,15 +191,16 @@ interface Listing {
 /** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
 function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | undefined): Listing {
   let listed: Outcome['translation'] | undefined
-  let rows = before ?? []
+  let texts = before?.map(rowText) ?? []
   let nextCountMs = 0
   let counted: InForce | undefined
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
-    const now = listRows(outcome, new Map(), pveDir)
-    if (listed && now.length === rows.length && now.every((row, i) => row === rows[i])) return []
-    files.write(FILES.rows, renderListJson(listRows(outcome, countersOf(outcome.ruleset, inForce), pveDir)))
-    const changes = diffRows(rows, now)
-    rows = now
+    const now = listTexts(outcome, pveDir)
+    if (listed && now.length === texts.length && now.every((text, i) => text === texts[i])) return []
+    const counters = countersOf(outcome.ruleset, inForce)
+    files.write(FILES.rows, renderTexts(now, outcome.translation, counters))
+    const changes = diffTexts(texts, now)
+    texts = now
     return changes
   }
   return {

@@ -1,6 +1,6 @@
 /** What becomes of the NAT rules, in the administrator's terms: rows of before against rows of now. */
 import { printable } from './diagnostics.ts'
-import type { Row } from './list.ts'
+import { rowOf, type Row } from './list.ts'
 import { externalCell, innerCell, whereCell } from './table.ts'
 
 export interface RowChange {
@@ -10,14 +10,21 @@ export interface RowChange {
   after?: Row
 }
 
+/** `diffRows`, told by texts: of thousands of rules an edit touches a few. */
+export function diffTexts(before: readonly string[], after: readonly string[]): RowChange[] {
+  const [olds, news] = [new Set(before), new Set(after)]
+  const without = (texts: readonly string[], others: ReadonlySet<string>): Row[] =>
+    texts.filter((text) => !others.has(text)).map(rowOf)
+  return diffRows(without(before, news), without(after, olds))
+}
+
 /**
  * The changes among the rules that are in force, in the order of the rows, what is gone last. A rule is found again by what it
  * does, then by its id, then by its place, so a forward that leads elsewhere is one that moved.
  */
 export function diffRows(before: readonly Row[], after: readonly Row[]): RowChange[] {
-  const [olds, news] = [new Set(before), new Set(after)]
-  const left = new Set(before.filter((row) => row.state === 'active' && !news.has(row)))
-  const active = after.filter((row) => row.state === 'active' && !olds.has(row))
+  const left = new Set(before.filter(({ state }) => state === 'active'))
+  const active = after.filter(({ state }) => state === 'active')
   const pairs = new Map<Row, Row>()
   const keys: ((row: Row) => string)[] = [(row) => `${row.id} ${effect(row)}`, effect, ({ id }) => id, place]
   let unpaired = active
@@ -39,16 +46,10 @@ export function diffRows(before: readonly Row[], after: readonly Row[]): RowChan
   return [...changes, ...[...left].map((row): RowChange => ({ kind: 'gone', before: row }))]
 }
 
-const effects = new WeakMap<Row, string>()
-
-/** What a rule does; worked out once, for there may be thousands, and most stay. */
+/** What a rule does. */
 function effect(row: Row): string {
-  const known = effects.get(row)
-  if (known !== undefined) return known
   const { kind, guest, source, family } = row
-  const text = JSON.stringify([kind, guest?.vmid, externalCell(row), innerCell(row), source, family])
-  effects.set(row, text)
-  return text
+  return JSON.stringify([kind, guest?.vmid, externalCell(row), innerCell(row), source, family])
 }
 
 function place({ kind, guest, file, line }: Row): string {

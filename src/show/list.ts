@@ -55,29 +55,63 @@ export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, C
   return counters
 }
 
-/** Rows without counters: most rules stay from one pass to the next. */
-const rowOf = new WeakMap<NatRule, { inputs: string; row: Row }>()
-
-/** Every NAT rule as a row; the very same one for the same rule that counted nothing. */
+/** Every NAT rule as a row. */
 export function listRows(
   { translation, view }: Pick<Outcome, 'translation' | 'view'>,
   counters: ReadonlyMap<string, Counters>,
   pveDir: string,
 ): Row[] {
-  const external = view.network.external.flatMap(({ addresses }) => addresses)
-  const inputs = [pveDir, ...external.map(formatRange)].join()
-  return translation.rules.map((rule) => {
-    const known = rowOf.get(rule)
-    const row = known?.inputs === inputs ? known.row : toRow(rule, external, pveDir)
-    if (row !== known?.row) rowOf.set(rule, { inputs, row })
-    const counted = counters.get(rule.id)
-    return counted ? { ...row, ...counted } : row
-  })
+  const external = externalAddresses(view)
+  return translation.rules.map((rule) => ({ ...toRow(rule, external, pveDir), ...counters.get(rule.id) }))
 }
 
 /** The text of `list --json` and of list.json. */
 export function renderListJson(rows: readonly Row[]): string {
   return `${JSON.stringify(rows, null, 1)}\n`
+}
+
+/** Of each rule its row as JSON, without counters and the bracket behind them: most stay from one pass to the next. */
+const textOf = new WeakMap<NatRule, { inputs: string; text: string }>()
+
+/** As `listRows`, for who remembers thousands of them and asks which differ. */
+export function listTexts(
+  { translation, view }: Pick<Outcome, 'translation' | 'view'>,
+  pveDir: string,
+): string[] {
+  const external = externalAddresses(view)
+  const inputs = [pveDir, ...external.map(formatRange)].join()
+  return translation.rules.map((rule) => {
+    const known = textOf.get(rule)
+    if (known?.inputs === inputs) return known.text
+    const text = rowText(toRow(rule, external, pveDir))
+    textOf.set(rule, { inputs, text })
+    return text
+  })
+}
+
+export function rowText(row: Row): string {
+  return JSON.stringify({ ...row, packets: undefined, bytes: undefined }).slice(0, -1)
+}
+
+export function rowOf(text: string): Row {
+  return { ...(JSON.parse(`${text}}`) as Row), packets: 0, bytes: 0 }
+}
+
+/** The same rows as `renderListJson`, a line each. */
+export function renderTexts(
+  texts: readonly string[],
+  { rules }: Outcome['translation'],
+  counters: ReadonlyMap<string, Counters>,
+): string {
+  const lines = rules.map(({ id }, i) => {
+    const { packets, bytes } = counters.get(id) ?? { packets: 0, bytes: 0 }
+    return `${texts[i]},"packets":${packets},"bytes":${bytes}}`
+  })
+  return `[\n${lines.join(',\n')}\n]\n`
+}
+
+function externalAddresses({ network }: Outcome['view']): Range[] {
+  return network.external.flatMap(({ addresses }) => addresses)
 }
 
 /** The text of counters.json: `{at, rules: {ID: [packets, bytes]}}`. */

@@ -1,4 +1,5 @@
 /** The product in the lab: the built bundle, on a node, with a tree of its own. */
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Backend } from './firewall.ts'
 import type { Lab } from './lab.ts'
@@ -9,6 +10,12 @@ import { saveInPlace } from './tree.ts'
 const bundle = resolve('dist/pvenat.cjs')
 /** Another Node.js to run the product with, e.g. the oldest that it must run on. */
 const runtime = process.env['PVENAT_NODE'] ?? process.execPath
+
+const unitEnv = Object.fromEntries(
+  [...readFileSync('debian/pvenat.service', 'utf8').matchAll(/^Environment=(.*)$/gm)].flatMap(
+    ([, all = '']) => all.split(' ').map((one) => one.split('=')),
+  ),
+) as Record<string, string>
 
 /** The command line of pvenat on a lab node; `settings` are lines of [nat] besides the backend. */
 export class Pvenat {
@@ -27,9 +34,9 @@ export class Pvenat {
     await saveInPlace(this.tree, 'pvenat.conf', `[nat]\nbackend = ${this.backend}\n${settings}\n`)
   }
 
-  /** Starts `pvenat run`. */
-  launch(options: RunOptions = {}): Running {
-    this.service = this.lab.spawn(this.node, this.argv('run'), options)
+  /** Starts `pvenat run`, in the environment that its unit gives it. */
+  launch({ env, ...options }: RunOptions = {}): Running {
+    this.service = this.lab.spawn(this.node, this.argv('run'), { ...options, env: { ...unitEnv, ...env } })
     return this.service
   }
 
