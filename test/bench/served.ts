@@ -42,7 +42,7 @@ export class Served {
     if (!first) throw new Error('expected a forward, got none')
     const external = FREE_PORT + (this.edits++ % FREE_PORTS)
     const own = this.forwards.filter(({ vmid }) => vmid === first.vmid)
-    const { applies } = await this.status()
+    const savedAt = Date.now()
     const start = performance.now()
     const text = guestFile([{ ...first, external }, ...own.slice(1)])
     await saveLikeGui(this.installed.tree, join('firewall', `${first.vmid}.fw`), text)
@@ -52,14 +52,15 @@ export class Served {
     }
     await waitFor(isThere, { timeoutMs: EFFECT_MS, intervalMs: 1, what: 'the first packet at the new place' })
     const effectMs = performance.now() - start
-    const isDone = async (): Promise<boolean> => (await this.status()).applies > applies
+    // By time, not by number: what was published last may be older than what was done last.
+    const isDone = async (): Promise<boolean> => Date.parse((await this.status()).lastApply) >= savedAt
     await waitFor(isDone, { timeoutMs: EFFECT_MS, what: 'the service to be done' })
     return { effectMs, passMs: (await this.status()).applyMs }
   }
 
-  private async status(): Promise<{ applies: number; applyMs: number }> {
+  private async status(): Promise<{ lastApply: string; applyMs: number }> {
     const [text] = await this.lab.ns('pve').read(['/run/pvenat/status.json'])
-    return JSON.parse(text ?? '') as { applies: number; applyMs: number }
+    return JSON.parse(text ?? '') as { lastApply: string; applyMs: number }
   }
 
   async stop(): Promise<void> {
