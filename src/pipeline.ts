@@ -5,14 +5,14 @@
  *
  * Everything here is a function of values; looking and writing are node/.
  */
-import { FAMILIES } from './address.ts'
+import { FAMILIES, type Family } from './address.ts'
 import { makeMemo, type Memo } from './memo.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
 import { keepLook, readView, type Look } from './read.ts'
 import { buildRuleset } from './ruleset/build.ts'
 import type { InForce } from './ruleset/inforce.ts'
-import type { Ruleset } from './ruleset/model.ts'
+import type { Chain, Ruleset } from './ruleset/model.ts'
 
 export interface Outcome {
   view: View
@@ -41,9 +41,16 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
     return {
       view,
       translation,
-      ruleset: inner.make('ruleset', [translation, network, settings, ...asked], () =>
-        buildRuleset(translation, view, situation),
+      ruleset: inner.nest('ruleset', [translation, network, settings, ...asked], (own) =>
+        keepChains(buildRuleset(translation, view, situation), own),
       ),
     }
   })
+}
+
+/** The ruleset, with the very chains of the one before that stay, of which the text is known. */
+function keepChains(ruleset: Ruleset, memo: Memo): Ruleset {
+  const kept = (family: Family): Chain[] =>
+    ruleset.chains[family].map((chain) => memo.keep(`${family} ${chain.table} ${chain.name}`, chain))
+  return { ...ruleset, chains: { 4: kept(4), 6: kept(6) } }
 }

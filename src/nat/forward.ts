@@ -129,8 +129,13 @@ function nftSport(marked: Marked): Diagnostic {
 }
 
 function toForward(base: Common, { proto, external, inner, single, sport }: PortPair): Forward {
-  // A literal that begins with a spread has a hidden class of its own in V8, larger than itself; there are many of these.
-  const forward: Forward = { proto, ports: external, innerPort: inner, single, ...base }
+  const { family, source, hairpin, snat, full, except, accept, rule } = base
+  // V8 keeps what a literal does not name, or what comes later, in a list beside the object; there are many of these.
+  // prettier-ignore
+  const forward: Forward = {
+    family, proto, external: base.external, ports: external, inner: base.inner, innerPort: inner, single, source, hairpin,
+    snat, full, except, accept, rule,
+  }
   return sport ? { ...forward, sport } : forward
 }
 

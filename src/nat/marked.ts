@@ -126,8 +126,9 @@ function collectRule(
   const { scope, fw, off } = source
   if (rule.type === 'group' && !rule.errors) return collectGroup(groups, source, rule, place, report)
   if (!hasMark(rule)) return []
-  const marked: Marked = { rule, place, scope, off: rule.enable ? off : 'the rule is switched off' }
-  if (scope.kind === 'guest') marked.own = fw
+  const why = rule.enable ? off : 'the rule is switched off'
+  const marked: Marked =
+    scope.kind === 'guest' ? { rule, place, scope, off: why, own: fw } : { rule, place, scope, off: why }
   if (rule.iface !== undefined) marked.iface = rule.iface
   return [marked]
 }

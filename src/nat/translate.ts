@@ -149,15 +149,17 @@ function translateRule(
   const { rule, place, scope, off } = marked
   const comment = parseComment(rule.comment, fieldPlace(marked, 'comment'), directionOf(rule))
   const inner = rule.spans.dest ? 'dest' : rule.type === 'out' && rule.spans.source ? 'source' : undefined
+  const kind = kindOf(marked, comment)
+  // All named, as in forward.ts.
+  // prettier-ignore
   const nat: NatRule = {
-    id,
-    ...{ kind: kindOf(marked, comment), state: 'active', reason: '', scope, place },
+    id, kind, state: 'active', reason: '', scope, place,
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
     askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),
     whereAddress: comment.places.address,
     whereInner: comment.places.to ?? (inner && fieldPlace(marked, inner)),
-    ...{ comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [] },
+    comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [],
   }
   if (accounts.isOver(scope)) return { ...nat, state: 'error', reason: 'beyond the limits of one guest' }
   const own = fill(nat, marked, comment, view)

@@ -126,7 +126,7 @@ function exceptions({ except, rule }: Forward): Rule[] {
   }))
 }
 
-/** The same rule for the same forward, whose words are then known (text.ts): most stay from look to look. */
+/** The same rule for the same forward: most stay from look to look, and so do chains of the very same rules. */
 const ruleOf = new WeakMap<Forward, Rule>()
 
 /** The rule of a forward. */
@@ -139,10 +139,8 @@ function dnat(forward: Forward): Rule {
 /** As `dnat`, but for these clients. */
 export function dnatFor(forward: Forward, source: Match): Rule {
   const { inner, ports, innerPort, single, rule } = forward
-  const target: Target = { kind: 'dnat', to: inner }
-  if (ports && innerPort !== undefined && (single || innerPort !== ports[0])) {
-    target.port = innerPort
-    if (!single && ports[0] !== ports[1]) target.shiftFrom = ports
-  }
-  return { ...packets(forward), ...matches(source, ANY), target, serves: rule.id }
+  const isMoved = ports && innerPort !== undefined && (single || innerPort !== ports[0])
+  const target: Target = isMoved ? { kind: 'dnat', to: inner, port: innerPort } : { kind: 'dnat', to: inner }
+  if (isMoved && !single && ports[0] !== ports[1]) target.shiftFrom = ports
+  return { target, serves: rule.id, ...packets(forward), ...matches(source, ANY) }
 }

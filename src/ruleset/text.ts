@@ -20,44 +20,25 @@ export interface RuleText {
   line: string
 }
 
-/** A rule in its place, which its hash tells. */
-interface Placed {
-  family: Family
-  chain: string
-  /** The hash of what stands before it. */
-  before: string
-  text: RuleText
-}
-
-/** Chains and rules do not change once they are made, and those that stay are asked for at each look. */
+/** Chains do not change once they are made, and those that stay are asked for at each look. */
 const textsOf = new WeakMap<Chain, { family: Family; texts: RuleText[] }>()
-const placedOf = new WeakMap<Rule, Placed>()
 
 /** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
 export function chainText(chain: Chain, family: Family): RuleText[] {
   const known = textsOf.get(chain)
   if (known?.family === family) return known.texts
-  let before = shortHash(chain.name)
+  let hash = shortHash(chain.name)
   const texts = chain.rules.map((rule) => {
-    const text = ruleText(rule, family, chain.name, before)
-    before = text.hash
-    return text
+    const match = conditions(rule, family).map((word) => `${word} `)
+    const action = target(rule.target, family).join(' ')
+    const text = match.join('') + action
+    hash = nextHash(hash, text)
+    const comment = isBare(chain.name, rule, text) ? [] : [`-m comment --comment ${MARK}${hash} `]
+    // Joined at once: strings that are put together piece by piece keep their pieces.
+    return { hash, line: ['-A ', chain.name, ' ', ...match, ...comment, action].join('') }
   })
   textsOf.set(chain, { family, texts })
   return texts
-}
-
-function ruleText(rule: Rule, family: Family, chain: string, before: string): RuleText {
-  const known = placedOf.get(rule)
-  if (known?.before === before && known.chain === chain && known.family === family) return known.text
-  const match = conditions(rule, family).map((word) => `${word} `)
-  const action = target(rule.target, family).join(' ')
-  const hash = nextHash(before, match.join('') + action)
-  const comment = isBare(chain, rule, match.join('') + action) ? [] : [`-m comment --comment ${MARK}${hash} `]
-  // Joined at once: strings that are put together piece by piece keep their pieces.
-  const text = { hash, line: ['-A ', chain, ' ', ...match, ...comment, action].join('') }
-  placedOf.set(rule, { family, chain, before, text })
-  return text
 }
 
 /** The hash of a rule, of the one before it (of the name of the chain for the first) and its own text. */

@@ -21,6 +21,7 @@ import {
   renderListJson,
   renderTexts,
   rowText,
+  type Listed,
   type Row,
 } from '../show/list.ts'
 import {
@@ -190,23 +191,23 @@ interface Listing {
 
 /** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
 function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | undefined): Listing {
-  let listed: Outcome['translation'] | undefined
-  let texts = before?.map(rowText) ?? []
+  let translation: Outcome['translation'] | undefined
+  let listed: Listed | undefined
   let nextCountMs = 0
   let counted: InForce | undefined
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
-    const now = listTexts(outcome, pveDir)
-    if (listed && now.length === texts.length && now.every((text, i) => text === texts[i])) return []
-    const counters = countersOf(outcome.ruleset, inForce)
-    files.write(FILES.rows, renderTexts(now, outcome.translation, counters))
-    const changes = diffTexts(texts, now)
-    texts = now
-    return changes
+    const last = listed ? [...listed.texts.values()] : (before?.map(rowText) ?? [])
+    const isFirst = !listed
+    listed = listTexts(outcome, pveDir, listed)
+    const now = [...listed.texts.values()]
+    if (!isFirst && now.length === last.length && now.every((text, i) => text === last[i])) return []
+    files.write(FILES.rows, renderTexts(listed, countersOf(outcome.ruleset, inForce)))
+    return diffTexts(last, now)
   }
   return {
     passed(outcome, inForce) {
-      const changes = outcome.translation === listed ? [] : list(outcome, inForce)
-      listed = outcome.translation
+      const changes = outcome.translation === translation ? [] : list(outcome, inForce)
+      translation = outcome.translation
       const start = performance.now()
       if (start < nextCountMs || inForce === counted) return changes
       counted = inForce

@@ -13,9 +13,9 @@ export interface RowChange {
 /** `diffRows`, told by texts: of thousands of rules an edit touches a few. */
 export function diffTexts(before: readonly string[], after: readonly string[]): RowChange[] {
   const [olds, news] = [new Set(before), new Set(after)]
-  const without = (texts: readonly string[], others: ReadonlySet<string>): Row[] =>
-    texts.filter((text) => !others.has(text)).map(rowOf)
-  return diffRows(without(before, news), without(after, olds))
+  const without = (texts: ReadonlySet<string>, others: ReadonlySet<string>): Row[] =>
+    [...texts].filter((text) => !others.has(text)).map(rowOf)
+  return diffRows(without(olds, news), without(news, olds))
 }
 
 /**

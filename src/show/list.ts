@@ -70,42 +70,38 @@ export function renderListJson(rows: readonly Row[]): string {
   return `${JSON.stringify(rows, null, 1)}\n`
 }
 
-/** Of each rule its row as JSON, without counters and the bracket behind them: most stay from one pass to the next. */
-const textOf = new WeakMap<NatRule, { inputs: string; text: string }>()
+/** Rows as JSON, for who remembers thousands of them and asks which differ: most stay from one pass to the next. */
+export interface Listed {
+  /** Without counters, by NAT rule. */
+  texts: ReadonlyMap<NatRule, string>
+  /** What they rest on besides their rule. */
+  inputs: string
+}
 
-/** As `listRows`, for who remembers thousands of them and asks which differ. */
-export function listTexts(
-  { translation, view }: Pick<Outcome, 'translation' | 'view'>,
-  pveDir: string,
-): string[] {
+/** As `listRows`. */
+export function listTexts({ translation, view }: Outcome, pveDir: string, before?: Listed): Listed {
   const external = externalAddresses(view)
   const inputs = [pveDir, ...external.map(formatRange)].join()
-  return translation.rules.map((rule) => {
-    const known = textOf.get(rule)
-    if (known?.inputs === inputs) return known.text
-    const text = rowText(toRow(rule, external, pveDir))
-    textOf.set(rule, { inputs, text })
-    return text
-  })
+  const known = before?.inputs === inputs ? before.texts : undefined
+  const texts = new Map(
+    translation.rules.map((rule) => [rule, known?.get(rule) ?? rowText(toRow(rule, external, pveDir))]),
+  )
+  return { texts, inputs }
 }
 
 export function rowText(row: Row): string {
-  return JSON.stringify({ ...row, packets: undefined, bytes: undefined }).slice(0, -1)
+  return JSON.stringify({ ...row, packets: undefined, bytes: undefined })
 }
 
 export function rowOf(text: string): Row {
-  return { ...(JSON.parse(`${text}}`) as Row), packets: 0, bytes: 0 }
+  return { ...(JSON.parse(text) as Row), packets: 0, bytes: 0 }
 }
 
 /** The same rows as `renderListJson`, a line each. */
-export function renderTexts(
-  texts: readonly string[],
-  { rules }: Outcome['translation'],
-  counters: ReadonlyMap<string, Counters>,
-): string {
-  const lines = rules.map(({ id }, i) => {
+export function renderTexts({ texts }: Listed, counters: ReadonlyMap<string, Counters>): string {
+  const lines = [...texts].map(([{ id }, text]) => {
     const { packets, bytes } = counters.get(id) ?? { packets: 0, bytes: 0 }
-    return `${texts[i]},"packets":${packets},"bytes":${bytes}}`
+    return `${text.slice(0, -1)},"packets":${packets},"bytes":${bytes}}`
   })
   return `[\n${lines.join(',\n')}\n]\n`
 }
