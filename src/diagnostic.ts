@@ -184,9 +184,9 @@ const WORDINGS = {
     `${address} is not an address of ${name}`,
   ]),
   // Who may do what.
-  'port-reserved': error<{ port: string; holder: string; free: string }>(({ port, holder, free }) => [
+  'port-reserved': error<{ port: string; holder: string; help: string }>(({ port, holder, help }) => [
     `port ${port} belongs to this node (${holder})`,
-    `pick a free port, for example: NAT ${free}`,
+    help,
   ]),
   'port-forbidden': error<{ ports: string; guest: string; allowed: string }>(({ ports, guest, allowed }) => [
     `guest ${guest} may not use external port ${ports}`,

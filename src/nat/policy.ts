@@ -122,11 +122,8 @@ function reservedPort(
   if (!reserved && !socket) return undefined
   const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
   const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
-  return portReserved(rule, port, proto, holder)
-}
-
-function portReserved(rule: NatRule, port: number, proto: string, holder: string): Diagnostic {
-  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, free: freePort(port) })
+  const help = `pick a free port, for example: NAT ${freePort(port)}`
+  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, help })
 }
 
 /**
@@ -146,8 +143,10 @@ export function nodePorts(
       ? grantedOf(scope, view)?.addresses?.some((one) => sameRange(one, address))
       : view.settings.allowReserved
   if (handedOver) return []
-  const [first] = NEVER
-  if (isMain && first) return portReserved(rule, first.ports[0], first.proto, first.holder)
+  if (isMain) {
+    const help = `full=1 needs an external address that this node can spare; ${formatRange(address)} is its own`
+    return diagnose('port-reserved', rule.where, { port: '22/tcp', holder: 'ssh', help })
+  }
   const kept = view.listeners.filter(
     ({ proto, port, address: own }) =>
       (!own || sameRange(own, address)) &&

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { changing } from './change.ts'
 import { editing } from './edits.ts'
 import { flows } from './flows.ts'
+import { growing } from './growth.ts'
 import { idling } from './idle.ts'
 import { MAX_FORWARDS } from './generate.ts'
 import { loading } from './load.ts'
@@ -12,7 +13,7 @@ import type { Table } from './table.ts'
 import { verdict, type Target } from './targets.ts'
 import { translating } from './translate.ts'
 
-const SECTIONS: readonly Section[] = [translating, loading, changing, flows, idling, editing]
+const SECTIONS: readonly Section[] = [translating, loading, changing, flows, idling, editing, growing]
 
 const secondsSince = (startMs: number): number => (performance.now() - startMs) / 1000
 

@@ -84,6 +84,10 @@ function targets(backend: Backend, table: Table): Target[] {
   const [fewPasses, manyPasses] = [values(100, PASS), values(10_000, PASS)]
   return [
     {
+      what: `${backend}: save to first packet, 10,000 forwards against 100`,
+      ...{ bound: { atMost: 3 }, unit: 'x', values: few && many && ratios(many, few) },
+    },
+    {
       what: `${backend}: the pass for one change among 10,000 against one among 100`,
       ...{ bound: { atMost: 3 }, unit: 'x' },
       values: fewPasses && manyPasses && ratios(manyPasses, fewPasses),

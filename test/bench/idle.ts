@@ -9,8 +9,9 @@ import { Table } from './table.ts'
 import type { Target } from './targets.ts'
 
 const SAMPLE_MS = 1000
+const RESTING_SAMPLES = 20
 /** The service has come to rest: what its start took is given back. */
-const REST_MS = 20_000
+export const REST_MS = 20_000
 const CPU = 'CPU, % of one core'
 const RESIDENT = 'resident, MB'
 
@@ -51,6 +52,16 @@ async function measure(backend: Backend, count: number, { idleSeconds }: Size, t
   } finally {
     await served.stop()
   }
+}
+
+/** What a service at rest takes, second by second for some time. */
+export async function restingMb(pid: number): Promise<number[]> {
+  const resident: number[] = []
+  for (let i = 0; i < RESTING_SAMPLES; i++) {
+    await delay(SAMPLE_MS)
+    resident.push((await usageOf(pid)).residentMb)
+  }
+  return resident
 }
 
 function targets(backend: Backend, table: Table): Target[] {

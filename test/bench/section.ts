@@ -11,6 +11,8 @@ export interface Size {
   edits: number
   /** Over what time the idle service is watched. */
   idleSeconds: number
+  /** For how long edits go on while memory is watched. */
+  growthMinutes: number
 }
 
 export const FULL: Size = {
@@ -18,9 +20,16 @@ export const FULL: Size = {
   rounds: 9,
   edits: 1000,
   idleSeconds: 150,
+  growthMinutes: 30,
 }
 /** Shows that everything can be measured, and roughly where it stands. */
-export const QUICK: Size = { forwards: [1, 100, 1000], rounds: 3, edits: 30, idleSeconds: 20 }
+export const QUICK: Size = {
+  forwards: [1, 100, 1000],
+  rounds: 3,
+  edits: 30,
+  idleSeconds: 20,
+  growthMinutes: 1,
+}
 
 /** From so many forwards on, fewer rounds, for they take seconds. */
 export const MANY = 10_000
