@@ -11,6 +11,8 @@ export interface Memo {
   keep: <T>(name: string, value: T) => T
   /** Begins a round: names that the one before did not use are forgotten. */
   next: () => void
+  /** Ends a round that may be the last one for long: what it did not use is forgotten at once. */
+  end: () => void
 }
 
 interface Entry {
@@ -39,7 +41,9 @@ export function makeMemo(): Memo {
       makeOnce(name, inputs, (known) => {
         const nested = known?.nested ?? makeMemo()
         nested.next()
-        return { inputs, nested, value: make(nested) }
+        const value = make(nested)
+        nested.end()
+        return { inputs, nested, value }
       }) as T,
     keep<T>(name: string, value: T): T {
       const known = find(`kept ${name}`)
@@ -50,6 +54,9 @@ export function makeMemo(): Memo {
     next() {
       before = now
       now = new Map()
+    },
+    end() {
+      before = new Map()
     },
   }
 }

@@ -63,11 +63,14 @@ export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce): InForce 
     }
     return { ...chains[family], own }
   }
-  const wanted = new Map(text.sets.map(({ name, entries }) => [name, entries]))
-  const named = [...sets].map(
-    ([name, set]) => [name, { ...set, entries: wanted.get(name) ?? set.entries }] as const,
-  )
-  return { chains: { 4: worded(4), 6: worded(6) }, sets: new Map(named) }
+  const named = new Map(sets)
+  for (const { name, entries } of text.sets) {
+    const saved = named.get(name)
+    // Anew: a name that is there already stays the string that it was.
+    named.delete(name)
+    if (saved) named.set(name, { ...saved, entries })
+  }
+  return { chains: { 4: worded(4), 6: worded(6) }, sets: named }
 }
 
 /** The way back from what is in force to what was in force before. */
