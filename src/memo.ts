@@ -8,7 +8,7 @@ export interface Memo {
   /** As `make`. What is made on the way is remembered by the memo that `make` is given, for as long as this name is used. */
   nest: <T>(name: string, inputs: readonly unknown[], make: (memo: Memo) => T) => T
   /** The value that had this name before when it says the same as the new one, so that what was made of it stands; else the new one. */
-  keep: <T>(name: string, value: T) => T
+  keep: <T>(name: string, value: T, isSame?: (before: T, now: T) => boolean) => T
   /** Begins a round: names that the one before did not use are forgotten. */
   next: () => void
   /** Ends a round that may be the last one for long: what it did not use is forgotten at once. */
@@ -45,9 +45,9 @@ export function makeMemo(): Memo {
         nested.end()
         return { inputs, nested, value }
       }) as T,
-    keep<T>(name: string, value: T): T {
+    keep<T>(name: string, value: T, isSame: (before: T, now: T) => boolean = sameValue): T {
       const known = find(`kept ${name}`)
-      const entry = known && sameValue(known.value, value) ? known : { inputs: [], value }
+      const entry = known && isSame(known.value as T, value) ? known : { inputs: [], value }
       remember(`kept ${name}`, entry)
       return entry.value as T
     },

@@ -12,7 +12,7 @@ import type { View } from './nat/view.ts'
 import { keepLook, readView, type Look } from './read.ts'
 import { buildRuleset } from './ruleset/build.ts'
 import type { InForce } from './ruleset/inforce.ts'
-import type { Chain, Ruleset } from './ruleset/model.ts'
+import { sameChain, type Chain, type Ruleset } from './ruleset/model.ts'
 
 export interface Outcome {
   view: View
@@ -51,6 +51,8 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
 /** The ruleset, with the very chains of the one before that stay, of which the text is known. */
 function keepChains(ruleset: Ruleset, memo: Memo): Ruleset {
   const kept = (family: Family): Chain[] =>
-    ruleset.chains[family].map((chain) => memo.keep(`${family} ${chain.table} ${chain.name}`, chain))
+    ruleset.chains[family].map((chain) =>
+      memo.keep(`${family} ${chain.table} ${chain.name}`, chain, sameChain),
+    )
   return { ...ruleset, chains: { 4: kept(4), 6: kept(6) } }
 }

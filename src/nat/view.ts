@@ -24,7 +24,7 @@ export interface View {
   consulted: readonly AddressSource[]
   network: Network
   settings: Settings
-  /** Seconds since 1970, for an `enable` that is a time stamp. */
+  /** Seconds since 1970, for an `enable` that is a time stamp; 0 where nothing depends on the time. */
   now: number
   firewall: FirewallMode
   /** What services of this node listen on. */

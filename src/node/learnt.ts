@@ -65,7 +65,7 @@ async function readAll(
   pattern: RegExp,
   read: (name: string) => Promise<string | undefined>,
 ): Promise<string[]> {
-  const names = await readdir(folder).catch(() => [])
+  const names = await readdir(folder).catch((error: unknown) => (codeOf(folder, error), []))
   const texts = await Promise.all(
     names
       .filter((name) => pattern.test(name))

@@ -1,15 +1,21 @@
 /** What the services of this node listen on. */
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { parseListeners, type Socket } from '../nat/listeners.ts'
+import { codeOf } from './tree.ts'
 
 /** The holder of a socket, by its inode: sockets stay, so a name is looked up once. */
 const holders = new Map<string, string>()
 
-/** Every listening socket that is not on a loopback address, with the name of its process where that can be read. */
+/**
+ * Every listening socket that is not on a loopback address, with the name of its process where that can be read. Throws Unreadable
+ * rather than take the node's ports for free.
+ */
 export async function readListeners(): Promise<Socket[]> {
+  const read = (file: string): Promise<string> =>
+    readFile(file, 'utf8').catch((error: unknown) => (codeOf(file, error), ''))
   const [tcp, tcp6, udp, udp6, range] = await Promise.all(
     ['net/tcp', 'net/tcp6', 'net/udp', 'net/udp6', 'sys/net/ipv4/ip_local_port_range'].map((name) =>
-      readFile(`/proc/${name}`, 'utf8').catch(() => ''),
+      read(`/proc/${name}`),
     ),
   )
   const sockets = parseListeners({ tcp: [tcp, tcp6], udp: [udp, udp6], range })

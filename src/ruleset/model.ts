@@ -3,6 +3,7 @@
  * typed cannot be expressed here.
  */
 import type { Family, Range } from '../address.ts'
+import { sameValue } from '../memo.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 
@@ -95,6 +96,18 @@ export interface Chain {
   table: Table
   name: string
   rules: Rule[]
+}
+
+/** Whether a chain is known to say the same. Of sets, which may be large, only the very same ones are. */
+export function sameChain(a: Chain, b: Chain): boolean {
+  return a.rules.length === b.rules.length && a.rules.every((rule, i) => sameRule(rule, b.rules[i]))
+}
+
+function sameRule(a: Rule, b: Rule | undefined): boolean {
+  if (!b || a === b) return a === b
+  const hasSameSets =
+    a.pair === b.pair && a.source?.set === b.source?.set && a.destination?.set === b.destination?.set
+  return hasSameSets && sameValue(a, b)
 }
 
 export interface Ruleset {

@@ -22,7 +22,7 @@ interface Looks {
 }
 
 export interface Drift extends Pick<Monitor, 'close'> {
-  /** Whether nobody can have changed anything of ours since all of it was compared, which took `tookMs`. */
+  /** Whether nobody can have changed anything of ours since all of it was compared. */
   isSure: () => boolean
   /**
    * A pass begins, which changes what is looked for: no glance until it ends. Call what it returns at its end, with whether all is then as

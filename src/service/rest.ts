@@ -2,8 +2,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** Whoever edits one file will edit another; but while edits go on, too, what they leave behind is not to pile up. */
-const QUIET_MS = 3000
+/** Whoever edits one file will edit another; but while edits go on what they leave behind is not to pile up. */
+const EVERY_MS = 3000
 /** Each time V8 moves together a part of what is left, and gives back the pages that this empties. */
 const TIMES = 2
 
@@ -14,7 +14,7 @@ export function makeRest(): () => void {
   let timer: NodeJS.Timeout | undefined
   let left = 0
   const wait = (): void => {
-    timer = left-- > 0 ? setTimeout(() => (collect(), wait()), QUIET_MS).unref() : undefined
+    timer = left-- > 0 ? setTimeout(() => (collect(), wait()), EVERY_MS).unref() : undefined
   }
   return () => {
     left = TIMES

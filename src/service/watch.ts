@@ -5,7 +5,7 @@
 import { watch } from 'chokidar'
 import { watch as watchOne, type FSWatcher } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { LEARNT_FOLDERS } from '../node/learnt.ts'
 import type { Paths } from '../node/look.ts'
 
@@ -46,7 +46,8 @@ const RENEW_MS = 5000
 function watchFolder(path: string, hint: () => void): { close: () => void } {
   let watcher: FSWatcher | undefined
   let watched = ''
-  const renew = async (): Promise<void> => {
+  const lose = (): void => void (watched = '')
+  const renew = async (isFirst: boolean): Promise<void> => {
     const found = await stat(path).then(
       ({ dev, ino }) => `${dev} ${ino}`,
       () => '',
@@ -55,19 +56,24 @@ function watchFolder(path: string, hint: () => void): { close: () => void } {
     watcher?.close()
     watcher = found === '' ? undefined : open()
     watched = watcher ? found : ''
+    // What was saved since it appeared nobody told.
+    if (watcher && !isFirst) hint()
   }
   const open = (): FSWatcher | undefined => {
     try {
-      return watchOne(path, (_event, name) => {
+      const opened = watchOne(path, (event, name) => {
+        // The folder itself has gone; one that takes its place may have its very number.
+        if (event === 'rename' && name === basename(path)) lose()
         if (name === null || !PASSING.test(name)) hint()
-      }).on('error', hint)
+      })
+      return opened.on('error', lose)
     } catch {
       return undefined // gone again, or the kernel has no more watches
     }
   }
   let isClosed = false
-  void renew()
-  const timer = setInterval(() => void renew(), RENEW_MS)
+  void renew(true)
+  const timer = setInterval(() => void renew(false), RENEW_MS)
   return {
     close() {
       isClosed = true

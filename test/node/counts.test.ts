@@ -53,7 +53,7 @@ test('no sets, no question', async () => {
 })
 
 test.each<[string, () => void, starts: number]>([
-  ['it cannot be started', () => held.mockResolvedValue(undefined), 2],
+  ['it cannot be started', () => held.mockResolvedValue(undefined), 1],
   ['it ends its answers otherwise', () => standIn('', (name) => header(name, 1)), 1],
   ['it fails from one question on', () => standIn('ipset> ', () => 'ipset> '), 2],
   ['it goes silent', () => standIn('ipset> ', () => ''), 2],
@@ -69,4 +69,31 @@ test('one that is missing', async () => {
   ran.mockResolvedValue({ code: 1, stdout: '', stderr: 'The set with the given name does not exist' })
   expect(await counted(makeSetCounts())).toBeUndefined()
   expect(stop).toHaveBeenCalled()
+})
+
+test('one that dies is noticed at once, and its place taken', async () => {
+  standIn('ipset> ', good)
+  let die = (): void => undefined
+  const ended = new Promise<void>((resolve) => (die = resolve))
+  held.mockImplementationOnce((_file, _args, onOutput = () => undefined) => {
+    onOutput('ipset> ')
+    return Promise.resolve({ pid: 2, ended, write: die, stop })
+  })
+  const counts = makeSetCounts()
+  const found = counts.count([...SETS.keys()])
+  await vi.advanceTimersByTimeAsync(1)
+  expect(await found).toEqual(SETS)
+  expect(await counted(counts)).toEqual(SETS)
+  expect([held.mock.calls.length, ran.mock.calls.length]).toEqual([2, 1])
+})
+
+test('closed while it starts, it does not stay, and nobody is asked', async () => {
+  standIn('ipset> ', good)
+  const counts = makeSetCounts()
+  const found = counts.count([...SETS.keys()])
+  counts.close()
+  await vi.advanceTimersByTimeAsync(1)
+  expect(await found).toBeUndefined()
+  expect(stop).toHaveBeenCalledTimes(1)
+  expect(ran).not.toHaveBeenCalled()
 })
