@@ -46,7 +46,7 @@ export const forwardPolicyDrop: Check = (patient) => {
         ...{ id: 'forward-policy-other', severity: 'error' },
         finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
         restsOn: rest(other),
-        fix: [`${iptables(other, family)} -P FORWARD ACCEPT`],
+        fix: [`${iptables(other, family)} -w -P FORWARD ACCEPT`],
         why: 'The kernel asks both backends, and pvenat has rules in one only, so nothing that is forwarded passes.',
       })
     if (isDrop(own))
@@ -78,9 +78,9 @@ export const ownLeftovers: Check = ({ facts }) =>
           .slice(0, 5)
           .map(({ table, chain }) => `${saveProgram(backend, family)}: ${table} ${chain}`),
         fix: [
-          ...hooks.map(({ table, from, to }) => `${name} -t ${table} -D ${from} -j ${to}`),
-          ...chains.map(({ table, chain }) => `${name} -t ${table} -F ${chain}`),
-          ...chains.map(({ table, chain }) => `${name} -t ${table} -X ${chain}`),
+          ...hooks.map(({ table, from, to }) => `${name} -w -t ${table} -D ${from} -j ${to}`),
+          ...chains.map(({ table, chain }) => `${name} -w -t ${table} -F ${chain}`),
+          ...chains.map(({ table, chain }) => `${name} -w -t ${table} -X ${chain}`),
         ],
         why: 'Both are in force, and what the old ones say may be long gone.',
       },
