@@ -100,7 +100,7 @@ export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undef
     trail.stop(
       `The policy of FORWARD is DROP in the tables of the other backend, iptables-${other}, where pvenat has no say.`,
       [`${saveProgram(other, family)}: :FORWARD DROP`],
-      { commands: [`${iptables(other, family)} -P FORWARD ACCEPT`] },
+      { commands: [`${iptables(other, family)} -w -P FORWARD ACCEPT`] },
     )
   if (flow.fwbr === undefined) noteForeign(world, family, trail)
   return accept
@@ -128,7 +128,7 @@ function checkPolicy(world: World, flow: Flow, trail: Trail): void {
     trail.stop(
       'The policy of FORWARD is DROP, which somebody else set (Docker does), and nothing of pvenat is for this packet.',
       [`${saveProgram(backend, family)}: :FORWARD DROP`],
-      { commands: [`${iptables(backend, family)} -P FORWARD ACCEPT`] },
+      { commands: [`${iptables(backend, family)} -w -P FORWARD ACCEPT`] },
     )
   trail.pass(
     'The policy of FORWARD is DROP, which somebody else set (Docker does); pvenat lets this packet pass all the same.',
