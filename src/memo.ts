@@ -61,22 +61,26 @@ export function makeMemo(): Memo {
   }
 }
 
-/** Whether two values of plain data (maps, sets, lists, records) say the same. */
+/** Whether two values of plain data (maps, sets, lists, records) say the same. Thousands of times a look: no lists are made for it. */
 export function sameValue(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (a instanceof Map || a instanceof Set || Array.isArray(a))
-    return a.constructor === b.constructor && sameLists([...a], [...(b as Iterable<unknown>)])
-  const [left, right] = [Object.entries(a), Object.entries(b)]
-  return (
-    a.constructor === b.constructor &&
-    left.length === right.length &&
-    left.every(
-      ([key, value]) => Object.hasOwn(b, key) && sameValue(value, (b as Record<string, unknown>)[key]),
-    )
-  )
+  if (a.constructor !== b.constructor) return false
+  if (Array.isArray(a)) return sameLists(a, b as readonly unknown[])
+  if (a instanceof Map || a instanceof Set) return sameLists([...a], [...(b as Iterable<unknown>)])
+  return sameRecords(a as Record<string, unknown>, b as Record<string, unknown>)
 }
 
 function sameLists(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((one, i) => sameValue(one, b[i]))
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (!sameValue(a[i], b[i])) return false
+  return true
+}
+
+function sameRecords(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
+  const keys = Object.keys(a)
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && sameValue(a[key], b[key]))
+  )
 }

@@ -143,9 +143,10 @@ function hashIn(text: string): string | undefined {
 export function parseSets(text: string): Map<string, SavedSet> {
   const sets = new Map<string, SavedSet>()
   for (const line of text.split('\n')) {
-    const [verb = '', name = ''] = line.split(' ', 2)
+    const start = line.indexOf(' ') + 1
+    const end = line.indexOf(' ', start)
+    const [verb, name, entry] = [line.slice(0, start - 1), line.slice(start, end), line.slice(end + 1)]
     if (!OWN_SET.test(name)) continue
-    const entry = line.slice(verb.length + name.length + 2)
     if (verb === 'create') {
       const rest = entry.split(' ')
       const after = (word: string): string | undefined => rest[rest.indexOf(word) + 1]
