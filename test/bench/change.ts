@@ -1,5 +1,5 @@
 /** One forward is moved: from the save in the GUI to the first packet at the new place, beside what others do for it. */
-import { backends, type Backend } from '../lab/index.ts'
+import { backends, type Backend, type Lab } from '../lab/index.ts'
 import { millisecondsOf } from './clock.ts'
 import { forwardsOf, FREE_PORT, type BenchForward } from './generate.ts'
 import { watchLock } from './locks.ts'
@@ -15,6 +15,7 @@ import { load, mapChange } from './ways.ts'
 const SAVED = 'save to first packet'
 const PASS = `${PART} the pass`
 const LOCKED = `${PART} with the lock`
+const READ = `${PART} reading all back`
 const PER_RULE = 'process per rule'
 /** Edits during which the lock is watched. */
 const WATCHED_EDITS = 3
@@ -25,9 +26,9 @@ export const changing: Section = {
     const table = new Table(
       'One change, milliseconds',
       'forwards',
-      [SAVED, PASS, LOCKED, PER_RULE, 'linear chain', 'nft map'],
+      [SAVED, PASS, READ, LOCKED, PER_RULE, 'linear chain', 'nft map'],
       SAVED,
-      'With pvenat, from the save of a file until a new connection arrives at the new place; the pass of the service goes on after that, reading back what it wrote. With the others, only what puts the change into the kernel: everything anew, or two elements of the map.',
+      'With pvenat, from the save of a file until a new connection arrives at the new place; the pass of the service goes on after that, reading back what it wrote: what iptables-save and ipset save take for that, one after the other, is beside it. With the others, only what puts the change into the kernel: everything anew, or two elements of the map.',
     )
     for (const backend of backends)
       for (const count of size.forwards) await measure(backend, count, size, table)
@@ -58,6 +59,7 @@ async function measure(backend: Backend, count: number, { rounds }: Size, table:
       if (round === 0) continue
       table.add(line, SAVED, [effectMs])
       table.add(line, PASS, [passMs])
+      table.add(line, READ, [await millisecondsOf(() => readAll(served.lab, backend))])
       table.add(line, 'linear chain', [linearMs])
       table.add(line, 'nft map', [mapMs])
     }
@@ -71,6 +73,14 @@ async function measure(backend: Backend, count: number, { rounds }: Size, table:
     await served.stop()
     await others.stop()
   }
+}
+
+async function readAll(lab: Lab, backend: Backend): Promise<void> {
+  for (const words of [
+    [`iptables-${backend}-save`, '-c'],
+    ['ipset', 'save'],
+  ])
+    await lab.exec('pve', words)
 }
 
 function moved([first, ...rest]: readonly BenchForward[], external: number): BenchForward[] {
