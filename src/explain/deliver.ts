@@ -145,7 +145,9 @@ function passGuestFirewall(
   const off = guestFirewallOff(world.view, owned)
   const bridge = linkOf(world.facts, firewallBridge(owned.guest, nic))?.name
   const unmet = notMet(world, guest, direction, packet, bridge)
-  if (bridge !== undefined && accepted(world, bridge, direction, packet, trail)) return
+  // What proxmox-firewall drops on a bridge no accept of ours brings back.
+  const isIptables = world.view.firewall === 'iptables'
+  if (isIptables && bridge !== undefined && accepted(world, bridge, direction, packet, trail)) return
   if (off !== undefined)
     return trail.pass(`pve-firewall lets it pass: ${off}.`, `${owned.guest.vmid}.fw, cluster.fw`)
   if (unmet !== undefined) return trail.note(...unmet)

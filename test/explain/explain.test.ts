@@ -1,5 +1,5 @@
 // What explain says rests on what was read, and what could not be read it says.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
@@ -102,4 +102,44 @@ test('what a forward sends to the node itself meets its firewall as it is by the
   const explained = asked(serving(world), 'tcp 198.51.100.7 203.0.113.2:18006')
   expect(sentences(explained)).not.toContain('No rule that is marked NAT')
   expect(sentences(explained)).toContain('lets it in: rule IN ACCEPT')
+})
+
+describe('with the nftables firewall of Proxmox VE', () => {
+  const rule = (options: string): ReadonlyMap<string, string> =>
+    new Map([
+      ['firewall/cluster.fw', CLUSTER],
+      [
+        'firewall/107.fw',
+        `[OPTIONS]\nenable: 1\n[RULES]\nIN ACCEPT -dest 10.10.10.107 -p tcp -dport 22 ${options}\n`,
+      ],
+    ])
+  const nftables = (options: string, nftGuests = true): World => {
+    const world = worldAt(rule(options), { nftGuests })
+    return { ...world, view: { ...world.view, firewall: 'nftables' } }
+  }
+  const called = 'tcp 198.51.100.7 203.0.113.2:822'
+
+  test('rules of the guest count although no chain of iptables holds them', () => {
+    const explained = asked(nftables('# NAT 822'), called)
+    expect(explained.gets, sentences(explained)).toBe('through')
+    expect(sentences(explained)).toContain('lets it in: rule IN ACCEPT')
+  })
+
+  test('a source port is a condition that no client fulfils, and no accept of ours helps', () => {
+    const explained = asked(nftables('-sport 822 # NAT ssh in'), called)
+    expect(explained.gets, sentences(explained)).toBe('stopped')
+    expect(sentences(explained)).toContain('The firewall of guest 107')
+    expect(sentences(explained)).not.toContain('ahead of pve-firewall')
+  })
+
+  test('without its table for guests no rule of theirs counts', () => {
+    const explained = asked(nftables('-sport 822 # NAT ssh in', false), called)
+    expect(explained.gets, sentences(explained)).toBe('through')
+    expect(sentences(explained)).toContain('proxmox-firewall has no table for guests')
+  })
+
+  test('the firewall of the node counts, too', () => {
+    const world = serving(nftables('# NAT 822'))
+    expect(sentences(asked(world, 'tcp 198.51.100.7 203.0.113.2:8006'))).toContain('the firewall of the node')
+  })
 })
