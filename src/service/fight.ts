@@ -12,6 +12,8 @@ const PATIENCE = 3
 export interface Fight {
   /** Calls `hint` of something that others did in the kernel: the later, the longer a fight lasts, and once for all that is done until then. */
   later: (hint: () => void) => void
+  /** How long, in milliseconds, what was undone may stay so before it is repaired once more. */
+  pauseMs: () => number
   /** Notes that `what` was repaired; true when it is the one at which somebody should be told. */
   repaired: (what: string) => boolean
 }
@@ -25,7 +27,7 @@ interface Round {
 
 export function makeFight(now: () => number): Fight {
   const rounds = new Map<string, Round>()
-  const settleMs = (): number => {
+  const pauseMs = (): number => {
     for (const [what, { last }] of rounds)
       if (now() - last > FIGHT_GAP_MS + MAX_SETTLE_MS) rounds.delete(what)
     const longest = Math.max(0, ...[...rounds.values()].map(({ quick }) => quick))
@@ -33,15 +35,16 @@ export function makeFight(now: () => number): Fight {
   }
   let timer: NodeJS.Timeout | undefined
   return {
+    pauseMs,
     later(hint) {
       timer ??= setTimeout(() => {
         timer = undefined
         hint()
-      }, settleMs()).unref()
+      }, pauseMs()).unref()
     },
     repaired(what) {
       const before = rounds.get(what)
-      const sinceMs = before === undefined ? Infinity : now() - before.last - settleMs()
+      const sinceMs = before === undefined ? Infinity : now() - before.last - pauseMs()
       const inARow = sinceMs < FIGHT_GAP_MS ? (before?.inARow ?? 0) + 1 : 1
       const quick = sinceMs < QUICK_MS ? (before?.quick ?? 0) + 1 : 1
       rounds.set(what, { quick, inARow, last: now() })

@@ -24,7 +24,7 @@ const CONFIRM_MS = 500
 /** Between a hint and the look: long enough for the two steps of a save by rename. */
 const SETTLE_MS = 20
 
-/** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. */
+/** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. Not so while others undo what it does. */
 const DEGRADED_MS = 1000
 
 export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promise<number> {
@@ -63,9 +63,9 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   return 0
 }
 
-function pauseMs({ missing, voice, intervalMs }: Memory): number {
+function pauseMs({ missing, voice, fight, intervalMs }: Memory): number {
   if (missing.size > 0) return CONFIRM_MS
-  return voice.degraded() === '' ? intervalMs : Math.min(DEGRADED_MS, intervalMs)
+  return voice.degraded() === '' ? intervalMs : Math.min(Math.max(DEGRADED_MS, fight.pauseMs()), intervalMs)
 }
 
 async function lookOnce(memory: Memory): Promise<void> {
