@@ -1,7 +1,8 @@
 #!/bin/sh
 # Shows pvenat at work, on a Proxmox VE node made of network namespaces; the machine's own tables are not touched.
-#   sh install/demo.sh [--backend legacy|nft]
-# Exit 0 only when every step was seen to work. The story itself is test/demo/demo.ts.
+#   sh install/demo.sh [--backend legacy|nft]             a story; exit 0 only when every step was seen to work
+#   sh install/demo.sh [--backend legacy|nft] --shell     a shell on that node, to try it yourself
+# The story itself is test/demo/demo.ts.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 . install/prepare.sh

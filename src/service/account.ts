@@ -1,6 +1,6 @@
 /** Everything is compared when this many times as long as that takes has gone by, but not at all times nor never. */
 const FULL_FACTOR = 500
-const [FULL_MIN_MS, FULL_MAX_MS] = [5000, 120_000]
+const [FULL_MIN_MS, FULL_MAX_MS] = [5000, 300_000]
 
 /** Which of the changes that somebody may have made are known by now. */
 export interface Account {

@@ -19,7 +19,7 @@ export const FULL: Size = {
   forwards: [1, 100, 1000, 10_000, 30_000],
   rounds: 9,
   edits: 1000,
-  idleSeconds: 150,
+  idleSeconds: 600,
   growthMinutes: 30,
 }
 /** Shows that everything can be measured, and roughly where it stands. */

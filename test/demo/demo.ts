@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import * as labs from '../lab/index.ts'
 import type { Answer, Backend, Lab } from '../lab/index.ts'
+import { shellOn } from './shell.ts'
 
 /** Less than the service's interval between full looks: the save itself must have woken it. */
 const MOVED_WITHIN_MS = 3000
@@ -114,26 +115,31 @@ function check(what: string, isSo: boolean): void {
   say(`seen: ${what}`)
 }
 
-function backendOf(args: string[]): Backend {
-  const { values } = parseArgs({ args, options: { backend: { type: 'string', default: 'legacy' } } })
+function parse(args: string[]): { backend: Backend; shell: boolean } {
+  const { values } = parseArgs({
+    args,
+    options: { backend: { type: 'string', default: 'legacy' }, shell: { type: 'boolean', default: false } },
+  })
   const backend = labs.backends.find((one) => one === values.backend)
   if (!backend) throw new Error(`expected --backend ${labs.backends.join(' or ')}, got ${values.backend}`)
-  return backend
+  return { backend, shell: values.shell }
 }
 
 async function main(): Promise<void> {
-  const backend = backendOf(process.argv.slice(2))
+  const { backend, shell } = parse(process.argv.slice(2))
   console.log(`pvenat demo, iptables-${backend}`)
   const lab = await labs.createLab()
   const tree = await labs.copyTree(labs.node1Tree)
   process.once('exit', () => rmSync(tree, { recursive: true, force: true }))
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
+  process.once('SIGTERM', () => process.exit(1))
+  // In a shell it is meant for what runs there.
+  process.on('SIGINT', () => (shell ? undefined : process.exit(1)))
   try {
-    await tell(lab, backend, tree)
+    await (shell ? shellOn(lab, backend, tree) : tell(lab, backend, tree))
   } finally {
     await lab.stop()
   }
-  console.log('\ndemo: every step was seen to work')
+  if (!shell) console.log('\ndemo: every step was seen to work')
 }
 
 main().catch((error: unknown) => {

@@ -99,6 +99,12 @@ export class Namespace {
     return running
   }
 
+  /** Runs a command to its end on the terminal of whoever runs this. */
+  async attach(argv: readonly string[], options: RunOptions = {}): Promise<void> {
+    const { file, args, settings } = this.enter(argv, options)
+    await execa(file, args, { ...settings, stdio: 'inherit', reject: false })
+  }
+
   /** Runs lines of `ip` in one go, e.g. `addr add 10.0.0.1/24 dev eth0`. */
   async ip(lines: readonly string[]): Promise<void> {
     if (lines.length > 0) await this.exec(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` })

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { existsSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { blocksOf, commandsOf, documents } from '../docs/commands.ts'
 import type { Result, Running } from '../lab/index.ts'
@@ -71,6 +72,21 @@ describe('the documents, typed', () => {
     expect(await node.lab.ask('105', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
     expect((await type('pvenat list')).stdout).toMatch(/^active +:2222\/tcp/m)
   })
+
+  test('the quick start in the demo’s own shell', async () => {
+    const rules = blocksOf('docs/quick-start.md').find(({ language }) => language === 'ini')?.text ?? ''
+    const input = `cat > /etc/pve/firewall/105.fw << 'END'
+${rules}END
+until inet call 203.0.113.2:2222; do sleep 0.1; done
+guest 107 call 203.0.113.2:2222
+guest 105 call 203.0.113.1:443
+pvenat list`
+    const { stdout } = await execa('sh', ['install/demo.sh', '--shell'], { input, timeout: 50_000 })
+    expect(stdout).toContain('203.0.113.2:2222: answered by 105, port 22, which sees 203.0.113.1\n')
+    expect(stdout).toContain('203.0.113.2:2222: answered by 105, port 22, which sees 10.10.10.1\n')
+    expect(stdout).toContain('203.0.113.1:443: answered by inet, port 443, which sees 203.0.113.2\n')
+    expect(stdout).toMatch(/^active +:2222\/tcp/m)
+  }, 60_000)
 
   test('hand-written lines: what is told to be deleted is what was told to be there', async () => {
     const lines = blocksOf('docs/coming-from.md').find(({ language }) => language === 'text')?.text ?? ''
