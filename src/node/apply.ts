@@ -23,7 +23,10 @@ export interface Applied {
   sysctls: string[]
   /** Flows that were ended because they went an old way. */
   endedFlows: number
-  /** Whether they are to be looked at in the next pass: because they could not be, or to see that those that were ended are gone. */
+  /**
+   * Whether they are to be looked at in the next pass: because they could not be, to see that those that were ended are gone, or
+   * because nothing could be remembered.
+   */
   flowsDue: boolean
   /** NAT rules that the kernel refuses, old and new. */
   quarantined: Refused
@@ -103,8 +106,14 @@ async function pass(
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
   if (plan === NO_PLAN && !due.flows)
     return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
-  const state = await readState(stateDir, warn)
   const sysctls = await changedSysctls(outcome, look, kernel)
+  if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && !due.flows) {
+    // What the state remembers stands as well.
+    const done = await write(outcome, plan, kernel, inForce)
+    const readBack = inWordsOf(outcome.ruleset, inForce, before?.inForce)
+    return { ...NOTHING_DONE, ...done, outcome, plan, quarantined, inForce, readBack }
+  }
+  const state = await readState(stateDir, warn)
   const next = nextState(state, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
@@ -118,13 +127,13 @@ async function pass(
   // The next pass must still know those that are gone.
   if (flowsDue) next.endpoints = union(state.endpoints, next.endpoints)
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
-  if (!isKnown) await save(stateDir, next, warn)
+  const isSaved = isKnown || (await save(stateDir, next, warn))
   const { readBack = inForce, ...done } = written
   return {
     ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, ...done },
-    readBack: inWordsOf(outcome.ruleset, readBack),
+    readBack: inWordsOf(outcome.ruleset, readBack, before?.inForce),
     endedFlows: endedFlows ?? 0,
-    flowsDue,
+    flowsDue: flowsDue || !isSaved,
   }
 }
 
@@ -238,13 +247,15 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((line, i) => line === b[i])
 }
 
-/** A disk that is full must not keep NAT from working; what is then not remembered is said. */
-async function save(stateDir: string, state: State, warn: (message: string) => void): Promise<void> {
+/** A disk that is full must not keep NAT from working; what is then not remembered is said. Returns whether it is remembered. */
+async function save(stateDir: string, state: State, warn: (message: string) => void): Promise<boolean> {
   try {
     await writeState(stateDir, state)
+    return true
   } catch (error) {
     warn(
       `cannot write ${stateDir}/state.json: ${(error as Error).message}; NAT works, but who had which port is not remembered`,
     )
+    return false
   }
 }

@@ -3,7 +3,6 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LearntTexts } from '../guest/learnt.ts'
-import { run } from './exec.ts'
 import { FRESH, type Senses } from './senses.ts'
 import { codeOf } from './tree.ts'
 
@@ -24,7 +23,7 @@ const NEIGHBOURS_AGE_MS = 900
 export async function readLearnt(
   pveDir: string,
   { dnsmasq, leases }: LearntFolders = LEARNT_FOLDERS,
-  { files, ask }: Senses = FRESH,
+  { files, ask, neighbours }: Senses = FRESH,
 ): Promise<LearntTexts> {
   const read = (file: string): Promise<string | undefined> => files.read(file, () => readText(file))
   const [sdn, ipam, macCache, ethers, lease, neighbour] = await Promise.all([
@@ -33,7 +32,7 @@ export async function readLearnt(
     read(join(pveDir, 'sdn/mac-cache.json')),
     readAll(dnsmasq, /^[^.]/, (zone) => read(join(dnsmasq, zone, 'ethers'))),
     readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
-    ask('neighbours', NEIGHBOURS_AGE_MS, readNeighbours),
+    ask('neighbours', NEIGHBOURS_AGE_MS, neighbours),
   ])
   return {
     ...{ sdn, ethers, lease },
@@ -53,11 +52,6 @@ async function readLeases(file: string): Promise<string | undefined> {
   if (text === undefined || text.endsWith('\n')) return text
   await delay(REWRITE_MS)
   return readText(file)
-}
-
-async function readNeighbours(): Promise<string | undefined> {
-  const { code, stdout } = await run('ip', ['-j', 'neigh', 'show'])
-  return code === 0 ? stdout : undefined
 }
 
 async function readAll(

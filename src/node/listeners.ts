@@ -1,4 +1,5 @@
 /** What the services of this node listen on. */
+import { readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { parseListeners, type Socket } from '../nat/listeners.ts'
 import { codeOf } from './tree.ts'
@@ -11,17 +12,24 @@ const holders = new Map<string, string>()
  * rather than take the node's ports for free.
  */
 export async function readListeners(): Promise<Socket[]> {
-  const read = (file: string): Promise<string> =>
-    readFile(file, 'utf8').catch((error: unknown) => (codeOf(file, error), ''))
-  const [tcp, tcp6, udp, udp6, range] = await Promise.all(
-    ['net/tcp', 'net/tcp6', 'net/udp', 'net/udp6', 'sys/net/ipv4/ip_local_port_range'].map((name) =>
-      read(`/proc/${name}`),
-    ),
-  )
+  const [tcp = '', tcp6 = '', udp = '', udp6 = '', range = ''] = FILES.map(readProc)
   const sockets = parseListeners({ tcp: [tcp, tcp6], udp: [udp, udp6], range })
   if (sockets.some(({ inode }) => !holders.has(inode)))
     await learnHolders(new Set(sockets.map(({ inode }) => inode)))
   return sockets.map((socket) => ({ ...socket, holder: holders.get(socket.inode) ?? '' }))
+}
+
+const FILES = ['net/tcp', 'net/tcp6', 'net/udp', 'net/udp6', 'sys/net/ipv4/ip_local_port_range']
+
+/** At once: made up in memory, it costs less than to wait for it. */
+function readProc(name: string): string {
+  const file = `/proc/${name}`
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    codeOf(file, error)
+    return ''
+  }
 }
 
 async function learnHolders(inodes: ReadonlySet<string>): Promise<void> {

@@ -32,10 +32,10 @@ interface Stray {
 
 export interface SavedRule {
   /** Undefined for a rule that is not ours. */
-  hash: string | undefined
-  packets: number
-  bytes: number
-  line: string
+  readonly hash: string | undefined
+  readonly packets: number
+  readonly bytes: number
+  readonly line: string
 }
 
 export interface SavedSet {
@@ -89,11 +89,10 @@ function addRule(saved: SavedTables, table: Table, line: string, before?: SavedT
     const colon = line.indexOf(':')
     const [packets, bytes] =
       start === 0 ? [0, 0] : [Number(line.slice(1, colon)), Number(line.slice(colon + 1, start - 2))]
-    const { hash, line: kept } = known(own, before?.own.get(key), text) ?? {
-      hash: hashOf(text, chain, own.length === 0 ? shortHash(chain) : own.at(-1)?.hash),
-      line: text,
-    }
-    own.push({ hash, packets, bytes, line: kept })
+    const rule = known(own, before?.own.get(key), text)
+    if (rule?.packets === packets && rule.bytes === bytes) own.push(rule)
+    else if (rule) own.push({ ...rule, packets, bytes })
+    else own.push({ hash: hashOf(text, chain, own), packets, bytes, line: text })
     return
   }
   const at = saved.lengths.get(key) ?? 0
@@ -117,10 +116,11 @@ function known(
   return rule?.line === line && own[at - 1]?.hash === before?.[at - 1]?.hash ? rule : undefined
 }
 
-/** Of a rule of ours: as its comment says, or of its text when it has none; `before`: of the rule before it. */
-function hashOf(line: string, chain: string, before: string | undefined): string | undefined {
+/** Of a rule of ours: as its comment says, or of its text and the rules before it when it has none. */
+function hashOf(line: string, chain: string, own: readonly SavedRule[]): string | undefined {
   const told = hashIn(line)
   if (told !== undefined) return told
+  const before = own.length === 0 ? shortHash(chain) : own.at(-1)?.hash
   const text = line.slice(`-A ${chain} `.length)
   return before !== undefined && BARE.test(text) ? nextHash(before, text) : undefined
 }

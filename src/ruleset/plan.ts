@@ -50,15 +50,20 @@ export function toText({ chains, sets }: Ruleset): TextRuleset {
 }
 
 /**
- * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of that.
+ * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of
+ * that. What stood there `before` has them already.
  */
-export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce): InForce {
+export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce, before?: InForce): InForce {
   const text = toText(ruleset)
   const worded = (family: Family): SavedTables => {
     const own = new Map(chains[family].own)
     for (const { table, name, rules } of text.chains[family]) {
       const saved = own.get(`${table} ${name}`) ?? []
-      const same = rules.map((rule, i) => ({ packets: 0, bytes: 0, ...saved[i], ...rule }))
+      const last = before?.chains[family].own.get(`${table} ${name}`) ?? []
+      const same = rules.map((rule, i) => {
+        const one = saved[i]
+        return one && one === last[i] ? one : { packets: 0, bytes: 0, ...one, ...rule }
+      })
       own.set(`${table} ${name}`, same)
     }
     return { ...chains[family], own }

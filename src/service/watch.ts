@@ -3,8 +3,8 @@
  * polling watcher misses saves, so the service reads everything again by itself at each interval.
  */
 import { watch } from 'chokidar'
-import { watch as watchOne, type FSWatcher } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { readFileSync, watch as watchOne, type FSWatcher } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LEARNT_FOLDERS } from '../node/learnt.ts'
 import type { Paths } from '../node/look.ts'
@@ -87,16 +87,22 @@ const VERSIONS_MS = 1000
 
 /**
  * pmxcfs tells by these two that a guest's config was written or moved, or cluster.fw saved, on whichever node. Both are made
- * up in memory, so to read them costs next to nothing.
+ * up in memory: to read them at once costs less than to wait for them.
  */
 function watchVersions(pveDir: string, hint: () => void): NodeJS.Timeout {
+  const read = (): string => ['.version', '.vmlist'].map((name) => readText(join(pveDir, name))).join('\n')
   let before: string | undefined
   return setInterval(() => {
-    const read = (name: string): Promise<string> => readFile(join(pveDir, name), 'utf8').catch(() => '')
-    void Promise.all([read('.version'), read('.vmlist')]).then(([version, list]) => {
-      const now = `${version}\n${list}`
-      if (before !== undefined && before !== now) hint()
-      before = now
-    })
+    const now = read()
+    if (before !== undefined && before !== now) hint()
+    before = now
   }, VERSIONS_MS)
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
 }

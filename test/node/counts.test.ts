@@ -4,6 +4,7 @@ import { makeSetCounts, type SetCounts } from '../../src/node/counts.ts'
 import { hold, run } from '../../src/node/exec.ts'
 
 vi.mock('../../src/node/exec.ts', () => ({ hold: vi.fn(), run: vi.fn() }))
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const [held, ran] = [vi.mocked(hold), vi.mocked(run)]
 
 const header = (name: string, entries: number): string =>
@@ -89,8 +90,11 @@ test('one that dies is noticed at once, and its place taken', async () => {
 
 test('closed while it starts, it does not stay, and nobody is asked', async () => {
   standIn('ipset> ', good)
+  const start = held.getMockImplementation() as typeof hold
+  held.mockImplementationOnce(async (...how) => (await delay(1), start(...how)))
   const counts = makeSetCounts()
   const found = counts.count([...SETS.keys()])
+  await vi.advanceTimersByTimeAsync(0)
   counts.close()
   await vi.advanceTimersByTimeAsync(1)
   expect(await found).toBeUndefined()

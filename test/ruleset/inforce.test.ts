@@ -43,12 +43,21 @@ test('in the words of its ruleset it is in force as well, with its counters', ()
       const kernel = new FakeKernel()
       kernel.write(makePlan(ruleset, kernel.read()))
       const inForce = kernel.read()
-      for (const rules of inForce.chains[4].own.values()) for (const rule of rules) rule.packets = 7
+      const { own } = inForce.chains[4]
+      for (const [key, rules] of own)
+        own.set(
+          key,
+          rules.map((rule) => ({ ...rule, packets: 7 })),
+        )
       const worded = inWordsOf(ruleset, inForce)
       expect(isEmpty(makePlan(ruleset, worded))).toBe(true)
       expect([...worded.sets.keys()]).toEqual([...inForce.sets.keys()])
       expect([...worded.chains[4].own.values()].flat().every(({ packets }) => packets === 7)).toBe(true)
       expect(isEmpty(makePlan(ruleset, { ...worded, chains: inForce.chains }))).toBe(true)
+      const again = inWordsOf(ruleset, worded, worded)
+      expect(again).toEqual(worded)
+      for (const [key, rules] of again.chains[4].own)
+        for (const [i, rule] of rules.entries()) expect(rule).toBe(worded.chains[4].own.get(key)?.[i])
     }),
     { numRuns: 50 },
   )
