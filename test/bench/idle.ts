@@ -11,7 +11,7 @@ import type { Target } from './targets.ts'
 const SAMPLE_MS = 1000
 const RESTING_SAMPLES = 20
 /** The service has come to rest: what its start took is given back. */
-export const REST_MS = 20_000
+export const REST_MS = 60_000
 const CPU = 'CPU, % of one core'
 const RESIDENT = 'resident, MB'
 
@@ -24,7 +24,7 @@ export const idling: Section = {
       `${count.toLocaleString('en')} forwards`,
       [CPU, RESIDENT],
       undefined,
-      'From twenty seconds after its start on. All children included, also those that have ended.',
+      'From a minute after its start on. All children included, also those that have ended.',
     )
     // Both at once: CPU time is accounted for by process.
     await Promise.all(backends.map((backend) => measure(backend, count, size, table)))
