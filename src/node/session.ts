@@ -6,7 +6,7 @@ const ANSWER_MS = 2000
 /** Where there is none that stays it is not looked for each second. */
 const AGAIN_MS = 60_000
 
-export interface Session {
+interface Session {
   /** What it says to these lines; undefined when it did not answer them all: it hangs, has ended or cannot be started. */
   ask: (lines: readonly string[]) => Promise<string | undefined>
   /** Has another one started for the next question. */
