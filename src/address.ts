@@ -149,8 +149,13 @@ export function isPrivate(address: Range): boolean {
 }
 
 const PRIVATE = [
-  ...['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'],
-  ...['fc00::/7', 'fe80::/10'],
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '169.254.0.0/16',
+  'fc00::/7',
+  'fe80::/10',
 ].flatMap((text) => parseCidr(text) ?? [])
 
 /** An address of IPv6 that counts on one link only. */

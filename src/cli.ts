@@ -67,7 +67,10 @@ function checkUsage(name: string, { takes, options = {} }: Command, words: strin
 function contextOf(words: string[], values: Values, io: Io): Context {
   const text = (name: string): string => String(values[name])
   return {
-    ...{ io, words, values, json: values.json === true },
+    io,
+    words,
+    values,
+    json: values.json === true,
     colour: values['no-color'] !== true && (process.env.NO_COLOR ?? '') === '' && io.isTerminal,
     paths: {
       pveDir: text('pve-dir'),

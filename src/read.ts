@@ -82,7 +82,14 @@ export function keepLook(look: Look, memo: Memo): Required<Look> {
 function complete(look: Look): Required<Look> {
   const { node, tree, network, settings, firewall, services, protocols, now } = look
   return {
-    ...{ node, tree, network, settings, firewall, services, protocols, now },
+    node,
+    tree,
+    network,
+    settings,
+    firewall,
+    services,
+    protocols,
+    now,
     learnt: look.learnt ?? NOTHING_LEARNT,
     remembered: look.remembered ?? NOTHING_SEEN,
     listeners: look.listeners ?? NOBODY_LISTENS,
@@ -121,9 +128,17 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
   return {
     sightings,
     sdnSets: sets,
-    ...{ node, ...files, known, network, settings, now, firewall, incumbents },
+    node,
+    ...files,
+    known,
+    network,
+    settings,
+    now,
+    firewall,
+    incumbents,
     consulted: memo.keep('consulted', learnt.consulted),
-    ...{ listeners, quarantined },
+    listeners,
+    quarantined,
   }
 }
 

@@ -107,10 +107,17 @@ test('an alias that changes changes the sets that name it', () => {
   const at = (address: string): Look =>
     lookAt({
       cluster: [
-        ...['[OPTIONS]', 'enable: 1', '[ALIASES]', `vpn ${address}`, '[IPSET office]', 'dc/vpn', '[RULES]'],
+        '[OPTIONS]',
+        'enable: 1',
+        '[ALIASES]',
+        `vpn ${address}`,
+        '[IPSET office]',
+        'dc/vpn',
+        '[RULES]',
         'IN ACCEPT -source +dc/office -dest 10.10.0.107 -p tcp -dport 80 # NAT 8080',
       ].join('\n'),
-      ...{ host: '', guests: [] },
+      host: '',
+      guests: [],
     })
   const memo = makeMemo()
   compile(at('192.0.2.7'), undefined, memo)

@@ -53,7 +53,8 @@ async function findingsOf(paths: Paths): Promise<Finding[]> {
 /** Everything else that doctor could say rests on it. */
 function unreadable({ message }: Unreadable): Finding {
   return {
-    ...{ id: 'pve-unreadable', severity: 'error' },
+    id: 'pve-unreadable',
+    severity: 'error',
     finding: `The cluster file system cannot be believed: ${message}.`,
     restsOn: [message],
     fix: ['systemctl restart pve-cluster'],

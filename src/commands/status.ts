@@ -58,8 +58,16 @@ async function readStatus(context: Context, isRunning: boolean): Promise<Omit<Kn
   const { inStep = published?.inStep ?? false } = found
   const now = new Date().toISOString()
   const service: ServiceStatus = {
-    ...{ lastApply: null, lastError: null, since: null, pid: null, startedAt: null },
-    ...{ applyMs: null, lockMs: null, applies: 0, repairs: NO_REPAIRS, updatedAt: now },
+    lastApply: null,
+    lastError: null,
+    since: null,
+    pid: null,
+    startedAt: null,
+    applyMs: null,
+    lockMs: null,
+    applies: 0,
+    repairs: NO_REPAIRS,
+    updatedAt: now,
     ...published,
     backend: found.backend ?? published?.backend ?? null,
     // What troubled a service that has ended is over, or found here.

@@ -30,18 +30,31 @@ import {
 } from './surroundings.ts'
 
 const CHECKS: readonly Check[] = [
-  ...[forwardingOff, modulesMissing, conntrackFull, rpFilterOff, rpFilterStrict, bridgesUnfiltered],
-  ...[
-    notInForce,
-    loopMissing,
-    ownLeftovers,
-    forwardPolicyDrop,
-    foreignForward,
-    foreignMasquerade,
-    twoBackends,
-  ],
-  ...[gatewayElsewhere, addressTwice, macTwice, strangerAnswers, firewallNotPlugged],
-  ...[serviceStopped, versionsTooOld, noExternal, servicesHidden, rulesInError, unreadable, behindNat],
+  forwardingOff,
+  modulesMissing,
+  conntrackFull,
+  rpFilterOff,
+  rpFilterStrict,
+  bridgesUnfiltered,
+  notInForce,
+  loopMissing,
+  ownLeftovers,
+  forwardPolicyDrop,
+  foreignForward,
+  foreignMasquerade,
+  twoBackends,
+  gatewayElsewhere,
+  addressTwice,
+  macTwice,
+  strangerAnswers,
+  firewallNotPlugged,
+  serviceStopped,
+  versionsTooOld,
+  noExternal,
+  servicesHidden,
+  rulesInError,
+  unreadable,
+  behindNat,
 ]
 
 /** The worst first. */

@@ -46,7 +46,8 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
   const rule = natOf(patient, own)
   if (!inner || !rule) return undefined
   return {
-    ...{ id: 'guest-gateway', severity: 'error' },
+    id: 'guest-gateway',
+    severity: 'error',
     finding: `Guest ${label(guest)} sends what leaves its network to ${formatRange(gateway)}, not to this node.`,
     restsOn: [
       `${configOf(plug)}: ${formatRange(gateway)}`,
@@ -75,7 +76,8 @@ export const addressTwice: Check = (patient) => {
     const config = patient.configs.get(one.guest.vmid) ?? ''
     return [
       {
-        ...{ id: 'address-twice', severity: 'error' },
+        id: 'address-twice',
+        severity: 'error',
         finding: `Guests ${label(first.guest)} and ${label(one.guest)} both have ${formatRange(one.ip)} in their config.`,
         restsOn: [first, one].map(configOf),
         fix: free ? [configEdit(one.guest, one.nic, config, key, `${formatRange(free)}/${one.prefix}`)] : [],
@@ -109,7 +111,8 @@ export const macTwice: Check = (patient) => {
     const config = patient.configs.get(guest.vmid) ?? ''
     return [
       {
-        ...{ id: 'mac-twice', severity: 'error' },
+        id: 'mac-twice',
+        severity: 'error',
         finding: `Guests ${label(first.guest)} and ${label(guest)} have the same MAC ${nic.mac} on ${nic.bridge ?? 'one bridge'}.`,
         restsOn: [first, one].map(configOf),
         fix: [macCommand(guest, nic, config, mac)],
@@ -141,7 +144,8 @@ export const strangerAnswers: Check = (patient) =>
       if (!known || !entry || nic.mac === undefined || entry.mac === nic.mac) return []
       return [
         {
-          ...{ id: 'stranger-answers', severity: 'error' },
+          id: 'stranger-answers',
+          severity: 'error',
           finding: `Frames for ${formatRange(known)} go to ${entry.mac}, but guest ${label(guest)} is ${nic.mac}.`,
           restsOn: [
             `ip neigh show ${formatRange(known)} dev ${entry.dev}: ${entry.states.join()}`,
@@ -163,7 +167,8 @@ export const firewallNotPlugged: Check = (patient) => {
     if (!nic.firewall || !linkOf(facts, tap) || linkOf(facts, bridge)) return []
     return [
       {
-        ...{ id: 'firewall-not-plugged', severity: 'warning' },
+        id: 'firewall-not-plugged',
+        severity: 'warning',
         finding: `net${nic.index} of guest ${label(guest)} has firewall=1 in its config, but not on the wire.`,
         restsOn: [configOf({ guest, nic }), `${tap} is there, ${bridge} is not`],
         fix: [`${guest.type === 'qemu' ? 'qm' : 'pct'} reboot ${guest.vmid}`],

@@ -8,7 +8,8 @@ export const forwardingOff: Check = (patient) =>
   wantedFamilies(patient)
     .filter((family) => patient.facts.sysctls.get(FORWARDING[family]) === '0')
     .map((family) => ({
-      ...{ id: `forwarding-off-v${family}`, severity: 'error' },
+      id: `forwarding-off-v${family}`,
+      severity: 'error',
       finding: `This node does not forward IPv${family} packets.`,
       restsOn: [`${dotted(FORWARDING[family])} = 0`],
       fix: [sysctlCommand(FORWARDING[family], 1)],
@@ -28,7 +29,8 @@ export const rpFilterOff: Check = (patient) => {
   const open = firewallBridges(patient).filter((name) => rpFilter(facts, name) === 0)
   if (open.length === 0) return undefined
   return {
-    ...{ id: 'rp-filter-off', severity: 'error' },
+    id: 'rp-filter-off',
+    severity: 'error',
     finding: `The firewall bridges of guests answer ARP for the gateway: ${some(open)} have no reverse path filter.`,
     restsOn: rpFilterRead(facts, open[0] as string),
     fix: [sysctlCommand('net/ipv4/conf/all/rp_filter', 2)],
@@ -42,7 +44,8 @@ export const rpFilterStrict: Check = ({ facts, view }) => {
   return external
     .filter(({ name }) => rpFilter(facts, name) === 1)
     .map(({ name }) => ({
-      ...{ id: 'rp-filter-strict', severity: 'error' },
+      id: 'rp-filter-strict',
+      severity: 'error',
       finding: `Strict reverse path filtering on ${name} drops clients whose route leads by another external interface.`,
       restsOn: rpFilterRead(facts, name),
       fix: [sysctlCommand(`net/ipv4/conf/${name}/rp_filter`, 2)],
@@ -55,7 +58,8 @@ export const bridgesUnfiltered: Check = (patient) => {
   const value = patient.facts.sysctls.get(path)
   if (value === '1' || firewallBridges(patient).length === 0) return undefined
   return {
-    ...{ id: 'bridge-nf-off', severity: 'warning' },
+    id: 'bridge-nf-off',
+    severity: 'warning',
     finding: 'Bridged packets do not meet iptables, so the firewall rules of guests are not in force.',
     restsOn: [value === undefined ? 'the module br_netfilter is not loaded' : `${dotted(path)} = ${value}`],
     fix: [
@@ -76,7 +80,8 @@ export const conntrackFull: Check = ({ facts: { sysctls }, view }) => {
   const max = Number(sysctls.get(CONNTRACK_MAX))
   if (!(count >= max * FULL)) return undefined
   return {
-    ...{ id: 'conntrack-full', severity: 'error' },
+    id: 'conntrack-full',
+    severity: 'error',
     finding: `The table of connections is nearly full: ${count} of ${max}.`,
     restsOn: [`${dotted(CONNTRACK_COUNT)} = ${count}`, `${dotted(CONNTRACK_MAX)} = ${max}`],
     fix: [
@@ -90,7 +95,8 @@ export const conntrackFull: Check = ({ facts: { sysctls }, view }) => {
 export const modulesMissing: Check = (patient) => {
   if (wantedFamilies(patient).length === 0 || patient.facts.sysctls.has(CONNTRACK_MAX)) return undefined
   return {
-    ...{ id: 'conntrack-missing', severity: 'error' },
+    id: 'conntrack-missing',
+    severity: 'error',
     finding: 'The kernel does not track connections: nf_conntrack is not loaded.',
     restsOn: [`/proc/sys/${CONNTRACK_MAX} is missing`],
     fix: ['modprobe nf_conntrack'],

@@ -13,7 +13,8 @@ import { wantedFamilies, type Check, type Finding, type Patient } from './findin
 export const notInForce: Check = ({ differs = [], facts }) => {
   if (differs.length === 0) return undefined
   return {
-    ...{ id: 'not-in-force', severity: 'error' },
+    id: 'not-in-force',
+    severity: 'error',
     finding: `What the rules ask for is not in force: ${differs.length} chains or sets differ.`,
     restsOn: differs.slice(0, 5),
     fix: facts.service.running ? ['systemctl restart pvenat'] : ['pvenat apply'],
@@ -25,7 +26,8 @@ export const loopMissing: Check = ({ facts, ruleset }) => {
   const missing = [LOOP_OUT, LOOP_IN].filter((name) => !linkOf(facts, name)?.up)
   if (ruleset.loop.length === 0 || missing.length === 0) return undefined
   return {
-    ...{ id: 'loop-missing', severity: 'error' },
+    id: 'loop-missing',
+    severity: 'error',
     finding: `The interfaces by which guests reach themselves are missing or down: ${missing.join(', ')}.`,
     restsOn: ['ip addr show'],
     fix: [`ip link delete ${LOOP_OUT} 2>/dev/null; pvenat apply`],
@@ -43,7 +45,8 @@ export const forwardPolicyDrop: Check = (patient) => {
     const found: Finding[] = []
     if (isDrop(other))
       found.push({
-        ...{ id: 'forward-policy-other', severity: 'error' },
+        id: 'forward-policy-other',
+        severity: 'error',
         finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
         restsOn: rest(other),
         fix: [`${iptables(other, family)} -w -P FORWARD ACCEPT`],
@@ -51,7 +54,8 @@ export const forwardPolicyDrop: Check = (patient) => {
       })
     if (isDrop(own))
       found.push({
-        ...{ id: 'forward-policy', severity: 'info' },
+        id: 'forward-policy',
+        severity: 'info',
         finding: `The policy of FORWARD is DROP in ${iptables(own, family)}, which somebody else set (Docker does).`,
         restsOn: rest(own),
         fix: [],
@@ -72,7 +76,8 @@ export const ownLeftovers: Check = ({ facts }) =>
     const hooks = HOOKS.filter(({ from, to }) => text.includes(`\n-A ${from} -j ${to}\n`))
     return [
       {
-        ...{ id: 'own-leftovers', severity: 'error' },
+        id: 'own-leftovers',
+        severity: 'error',
         finding: `Chains of pvenat are also in ${name}, which it does not use any more.`,
         restsOn: chains
           .slice(0, 5)
@@ -114,7 +119,8 @@ export const foreignForward: Check = ({ facts, translation }) => {
       const isOther = rule.backend !== facts.backend
       return [
         {
-          ...{ id: 'foreign-forward', severity: isOther ? 'error' : 'warning' },
+          id: 'foreign-forward',
+          severity: isOther ? 'error' : 'warning',
           finding: `A rule that is not pvenat's forwards what ${placeName(ours.one.rule.place)} forwards, too.`,
           restsOn: [readLine(rule)],
           fix: [remove(rule)],
@@ -160,7 +166,8 @@ function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: Forei
   const isOther = rule.backend !== facts.backend
   const place = exempt && placeName(exempt.place)
   return {
-    ...{ id: subnet ? 'sdn-snat' : 'foreign-masquerade', severity: exempt || isOther ? 'error' : 'warning' },
+    id: subnet ? 'sdn-snat' : 'foreign-masquerade',
+    severity: exempt || isOther ? 'error' : 'warning',
     finding: subnet
       ? `SDN masquerades the subnet ${subnet.id} by itself.`
       : "A rule that is not pvenat's translates the source of packets from an internal network.",
@@ -192,7 +199,8 @@ export const twoBackends: Check = (patient) => {
   )
   if (strangers.length === 0) return undefined
   return {
-    ...{ id: 'two-backends', severity: 'warning' },
+    id: 'two-backends',
+    severity: 'warning',
     finding: `There are NAT rules in ${otherBackend(facts.backend)} tables, and pvenat and plain iptables use ${facts.backend} ones.`,
     restsOn: strangers.slice(0, 5).map(readLine),
     fix: strangers

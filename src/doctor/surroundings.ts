@@ -9,7 +9,8 @@ export const serviceStopped: Check = (patient) => {
   const rests = enabled === undefined ? [] : [`systemctl is-enabled pvenat: ${enabled}`]
   if (!running)
     return {
-      ...{ id: 'service-stopped', severity: wantedFamilies(patient).length > 0 ? 'error' : 'warning' },
+      id: 'service-stopped',
+      severity: wantedFamilies(patient).length > 0 ? 'error' : 'warning',
       finding: 'The service pvenat does not run.',
       restsOn: ['no process that runs pvenat run', ...rests],
       fix: ['systemctl enable --now pvenat'],
@@ -17,7 +18,8 @@ export const serviceStopped: Check = (patient) => {
     }
   if (enabled === undefined || enabled.startsWith('enabled')) return undefined
   return {
-    ...{ id: 'service-disabled', severity: 'warning' },
+    id: 'service-disabled',
+    severity: 'warning',
     finding: 'The service pvenat runs, but does not start at boot.',
     restsOn: rests,
     fix: ['systemctl enable pvenat'],
@@ -40,7 +42,8 @@ export const versionsTooOld: Check = ({ facts }) =>
     if (version !== '' && compareVersions(version, oldest) >= 0) return []
     return [
       {
-        ...{ id: version === '' ? 'program-missing' : 'version-old', severity: 'error' },
+        id: version === '' ? 'program-missing' : 'version-old',
+        severity: 'error',
         finding:
           version === ''
             ? `The program ${program} is missing.`
@@ -67,7 +70,8 @@ export const behindNat: Check = ({ view }) =>
     if (v4.length === 0 || !v4.every(isPrivate)) return []
     return [
       {
-        ...{ id: 'behind-nat', severity: 'info' },
+        id: 'behind-nat',
+        severity: 'info',
         finding: `The addresses of ${name} are private: ${v4.map(formatRange).join(', ')}.`,
         restsOn: [`ip addr show dev ${name}`],
         fix: [],
@@ -79,7 +83,8 @@ export const behindNat: Check = ({ view }) =>
 export const noExternal: Check = ({ view, translation }) => {
   if (view.network.external.length > 0 || translation.rules.length === 0) return undefined
   return {
-    ...{ id: 'no-external', severity: 'error' },
+    id: 'no-external',
+    severity: 'error',
     finding: 'This node has no external interface: none carries a default route, and the settings name none.',
     restsOn: ['ip route show default', `setting external = ${String(view.settings.external)}`],
     fix: [],
@@ -112,7 +117,8 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
     )
     return [
       {
-        ...{ id: 'service-hidden', severity: 'warning' },
+        id: 'service-hidden',
+        severity: 'warning',
         finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${placeName(forward.rule.place)} forwards that port to a guest.`,
         restsOn: [`/proc/net/${socket.proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
         fix: [...new Set(commands)],
@@ -125,7 +131,8 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
 export const rulesInError: Check = ({ errors }) => {
   if (errors === 0) return undefined
   return {
-    ...{ id: 'rules', severity: 'warning' },
+    id: 'rules',
+    severity: 'warning',
     finding: `${errors} ${errors === 1 ? 'error stands' : 'errors stand'} in rules that are marked NAT.`,
     restsOn: ['pvenat check'],
     fix: ['pvenat check'],
@@ -135,7 +142,8 @@ export const rulesInError: Check = ({ errors }) => {
 
 export const unreadable: Check = ({ facts }) =>
   facts.unread.map((what) => ({
-    ...{ id: 'unread', severity: 'warning' },
+    id: 'unread',
+    severity: 'warning',
     finding: `Something could not be read, so nothing is said about it: ${what}`,
     restsOn: [what],
     fix: [],

@@ -57,7 +57,9 @@ export function judgeGuest(
   const api = guestApi(view, guest)
   if (direction === 'out' && !maySend(owned, nic, filter, own, packet))
     return {
-      ...{ verdict: 'drop', by: `ipset ${filter} does not hold the source`, restsOn: fileName(file) },
+      verdict: 'drop',
+      by: `ipset ${filter} does not hold the source`,
+      restsOn: fileName(file),
       fix: admit(`${api}/ipset`, filter, fw.ipset.has(filter), packet.source),
     }
   const key = direction === 'in' ? 'policy_in' : 'policy_out'

@@ -25,8 +25,11 @@ export interface ForeignNat extends Conditions {
 }
 
 const TARGETS: Readonly<Record<string, ForeignNat['kind']>> = {
-  ...{ DNAT: 'destination', REDIRECT: 'destination', NETMAP: 'destination' },
-  ...{ SNAT: 'source', MASQUERADE: 'source' },
+  DNAT: 'destination',
+  REDIRECT: 'destination',
+  NETMAP: 'destination',
+  SNAT: 'source',
+  MASQUERADE: 'source',
 }
 
 /** Every rule of a nat table that translates and is not pvenat's, of both backends and families. */
@@ -56,8 +59,15 @@ function parseLine(line: string, backend: Backend, family: Family): ForeignNat[]
   const range = (name: string): Range | undefined => parseRange(value(name) ?? '')
   return [
     {
-      ...{ backend, family, chain, line, kind, source: range('-s'), destination: range('-d') },
-      ...{ out: value('-o'), proto: value('-p') },
+      backend,
+      family,
+      chain,
+      line,
+      kind,
+      source: range('-s'),
+      destination: range('-d'),
+      out: value('-o'),
+      proto: value('-p'),
       ports: (value('--dport') ?? value('--dports'))?.split(',').map(portRange),
     },
   ]

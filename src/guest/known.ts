@@ -74,7 +74,10 @@ export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
   const nics = evidence.guests.flatMap(({ guest }) => guest.nics)
   const { internal, external } = evidence.network
   const ready: Ready = {
-    ...{ ...evidence, owners: collectOwners(evidence), byMac: new Map(), byVmid: new Map() },
+    ...evidence,
+    owners: collectOwners(evidence),
+    byMac: new Map(),
+    byVmid: new Map(),
     nodes: [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)],
     plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
     unwritten: new Set(

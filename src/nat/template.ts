@@ -26,17 +26,18 @@ export function protocolName(text: string): string {
 
 /** Numbers and aliases of /etc/protocols → the word that is used in rules. IPIP is 94 to PVE's macro, 4 to most of the world. */
 const PROTOCOLS: Readonly<Record<string, string>> = {
-  ...{
-    '1': 'icmp',
-    '6': 'tcp',
-    '17': 'udp',
-    '47': 'gre',
-    '50': 'esp',
-    '51': 'ah',
-    '58': 'icmpv6',
-    '132': 'sctp',
-  },
-  ...{ ipencap: '4', ipip: '94', ipv6: '41', 'ipv6-icmp': 'icmpv6' },
+  '1': 'icmp',
+  '6': 'tcp',
+  '17': 'udp',
+  '47': 'gre',
+  '50': 'esp',
+  '51': 'ah',
+  '58': 'icmpv6',
+  '132': 'sctp',
+  ipencap: '4',
+  ipip: '94',
+  ipv6: '41',
+  'ipv6-icmp': 'icmpv6',
 }
 
 /** The templates of a valid rule for one family, in the macro's own order; empty when rule or macro are of the other one. */

@@ -130,7 +130,12 @@ async function pass(
   const isSaved = isKnown || (await save(stateDir, next, warn))
   const { readBack = inForce, ...done } = written
   return {
-    ...{ outcome, plan, sysctls: [...sysctls.keys()], quarantined, inForce, ...done },
+    outcome,
+    plan,
+    sysctls: [...sysctls.keys()],
+    quarantined,
+    inForce,
+    ...done,
     readBack: inWordsOf(outcome.ruleset, readBack, before?.inForce),
     endedFlows: endedFlows ?? 0,
     flowsDue: flowsDue || !isSaved,

@@ -117,7 +117,8 @@ export async function hold(
   const { pid } = child
   if (isGone || pid === undefined) return undefined
   return {
-    ...{ pid, ended },
+    pid,
+    ended,
     write: (text) => void child.stdin.write(text),
     stop: () => void child.kill('SIGKILL'),
   }

@@ -93,7 +93,10 @@ async function portHolders(listeners: readonly Socket[]): Promise<PortHolder[]> 
         await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''),
       )?.[1]
       return own.map(({ proto, port }) => ({
-        ...{ proto, port, name, pid: Number(pid) },
+        proto,
+        port,
+        name,
+        pid: Number(pid),
         ...(unit === undefined ? {} : { unit }),
       }))
     }),
@@ -108,7 +111,10 @@ async function readVersions(): Promise<NodeFacts['versions']> {
   }
   const [iptables, ipset, conntrack] = await Promise.all(['iptables', 'ipset', 'conntrack'].map(version))
   return {
-    ...{ node: process.versions.node, kernel: release() },
-    ...{ iptables: iptables ?? '', ipset: ipset ?? '', conntrack: conntrack ?? '' },
+    node: process.versions.node,
+    kernel: release(),
+    iptables: iptables ?? '',
+    ipset: ipset ?? '',
+    conntrack: conntrack ?? '',
   }
 }

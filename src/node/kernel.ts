@@ -111,7 +111,12 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
 
 /** Without a fork: whoever ends a program that hangs ends flock, and the lock with it. */
 const LOCKED = [
-  ...['--verbose', '--no-fork', '-w', String(LOCK_WAIT_SECONDS), '-E', String(LOCK_TIMEOUT_CODE)],
+  '--verbose',
+  '--no-fork',
+  '-w',
+  String(LOCK_WAIT_SECONDS),
+  '-E',
+  String(LOCK_TIMEOUT_CODE),
   PVEFW_LOCK,
 ]
 

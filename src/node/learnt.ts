@@ -35,8 +35,12 @@ export async function readLearnt(
     ask('neighbours', NEIGHBOURS_AGE_MS, neighbours),
   ])
   return {
-    ...{ sdn, ethers, lease },
-    ...{ ipam: listOf(ipam), 'mac-cache': listOf(macCache), neighbour: listOf(neighbour) },
+    sdn,
+    ethers,
+    lease,
+    ipam: listOf(ipam),
+    'mac-cache': listOf(macCache),
+    neighbour: listOf(neighbour),
   }
 }
 

@@ -27,8 +27,11 @@ export async function saveInForce(
   sysctls: ReadonlyMap<string, string>,
 ): Promise<void> {
   const saved: Saved = {
-    ...{ version: 1, backend, loop: ruleset.loop },
-    ...{ ruleset: toText(ruleset), sysctls: [...sysctls] },
+    version: 1,
+    backend,
+    loop: ruleset.loop,
+    ruleset: toText(ruleset),
+    sysctls: [...sysctls],
   }
   await writeWhole(stateDir, FILE, JSON.stringify(saved))
 }

@@ -16,8 +16,11 @@ export interface Senses {
 
 /** For whoever looks once. */
 export const FRESH: Senses = {
-  ...{ files: EVERY_TIME, ask: (_, __, ask) => ask(), neighbours: readNeighbours },
-  ...{ forget: () => undefined, close: () => undefined },
+  files: EVERY_TIME,
+  ask: (_, __, ask) => ask(),
+  neighbours: readNeighbours,
+  forget: () => undefined,
+  close: () => undefined,
 }
 
 const NEIGHBOURS = ['neigh', 'show']

@@ -39,12 +39,12 @@ export function filterRules(
 function blockRules(block: Block): Rule[] {
   const { action, direction, interfaces, source, destination, rule } = block
   const base: Rule = {
-    ...{
-      ...packets(block),
-      ...matches(source, destination),
-      ...(direction === 'in' ? { state: '!DNAT' } : {}),
-    },
-    ...{ routed: true, target: { kind: action === 'REJECT' ? 'reject' : 'drop' }, serves: rule.id },
+    ...packets(block),
+    ...matches(source, destination),
+    ...(direction === 'in' ? { state: '!DNAT' } : {}),
+    routed: true,
+    target: { kind: action === 'REJECT' ? 'reject' : 'drop' },
+    serves: rule.id,
   }
   return interfaces?.map((name) => ({ ...base, [direction]: name })) ?? [base]
 }

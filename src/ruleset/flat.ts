@@ -19,7 +19,9 @@ export function byPort(table: Table, base: string, rules: readonly Rule[], sizes
     )
     const prefix = base.length <= MAX_BASE ? base : `PVENAT-${shortHash(base).slice(-7)}`
     const kind = {
-      ...{ table, bits: 16, anyOrder: true },
+      table,
+      bits: 16,
+      anyOrder: true,
       name: ({ lo, hi }: Span) => `${prefix}-${letter}-${lo}-${hi}`,
       match: ({ lo, hi }: Span): Partial<Rule> => ({ proto, ports: [Number(lo), Number(hi)] }),
     }
@@ -58,7 +60,9 @@ export function byAddress(
   })
   const rangeOf = ({ lo, hi }: Span): Range => ({ family, lo, hi })
   const kind = {
-    ...{ table, anyOrder, bits: family === 4 ? 32 : 128 },
+    table,
+    anyOrder,
+    bits: family === 4 ? 32 : 128,
     name: (node: Span) => {
       const text = formatRange(rangeOf(node))
       return `PVENAT-${tag}-${family === 4 ? text : shortHash(text)}`

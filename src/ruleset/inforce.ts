@@ -58,7 +58,10 @@ export const NOTHING_IN_FORCE: InForce = {
  */
 export function parseSave(text: string, before?: SavedTables): SavedTables {
   const saved: SavedTables = {
-    ...{ own: new Map(), hooks: new Map(), lengths: new Map(), strays: new Map() },
+    own: new Map(),
+    hooks: new Map(),
+    lengths: new Map(),
+    strays: new Map(),
     drops: false,
   }
   let table: Table | undefined

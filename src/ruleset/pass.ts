@@ -40,7 +40,11 @@ export function passRules(
 function passMany(rules: readonly Rule[], name: string, family: Family, sizes: Sizes): Spread {
   if (rules.length < sizes.plain) return { rules: [...rules], chains: [] }
   const tree = (side: AddressTree['side'], end: string): AddressTree => ({
-    ...{ table: 'filter', tag: `${name[7]}${end}`, family, side, anyOrder: true },
+    table: 'filter',
+    tag: `${name[7]}${end}`,
+    family,
+    side,
+    anyOrder: true,
   })
   const bySource = rules.filter(({ source }) => source)
   const byDestination = rules.filter(({ source, destination }) => !source && destination)

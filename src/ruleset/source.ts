@@ -16,9 +16,11 @@ export function hairpin(
   sizes: Sizes,
 ): Spread {
   if (view.settings.hairpin === 'no') return { rules: [], chains: [] }
-  const rules = internal.map(({ network }) => ({
-    ...{ source: { ranges: [network] }, destination: { ranges: [network] } },
-    ...{ state: 'DNAT' as const, target: { kind: 'masquerade' as const } },
+  const rules = internal.map(({ network }): Rule => ({
+    source: { ranges: [network] },
+    destination: { ranges: [network] },
+    state: 'DNAT',
+    target: { kind: 'masquerade' },
   }))
   const tree = { table: 'nat', tag: 'HP', family, side: 'source', anyOrder: true } as const
   return inChain('nat', 'PVENAT-HAIRPIN', byAddress(rules, tree, sizes))
@@ -29,12 +31,14 @@ export function innerSource({ common, addresses }: Dispatch, family: Family, siz
   const rules = addresses.flatMap(({ address, special, common: shares }) =>
     [...special, ...(shares ? common : [])]
       .filter(({ snat }) => snat)
-      .map(({ inner, source, proto, ports, rule }) => ({
+      .map(({ inner, source, proto, ports, rule }): Rule => ({
         ...(proto === 'all' ? {} : { proto }),
         ...matches(source, { ranges: [inner] }),
-        ...{ state: 'DNAT' as const, originalDestination: address },
+        state: 'DNAT',
+        originalDestination: address,
         ...(ports ? { originalPorts: ports } : {}),
-        ...{ target: { kind: 'masquerade' as const }, serves: rule.id },
+        target: { kind: 'masquerade' },
+        serves: rule.id,
       })),
   )
   const tree = { table: 'nat', tag: 'SN', family, side: 'destination', anyOrder: true } as const

@@ -160,9 +160,19 @@ export async function publishList(runDir: string, rows: readonly Row[]): Promise
 function firstStatus(): ServiceStatus {
   const now = isoNow()
   return {
-    ...{ inStep: false, backend: null, lastApply: null, lastError: null, degraded: null, since: now },
-    ...{ pid: process.pid, startedAt: now, updatedAt: now, applyMs: null, lockMs: null },
-    ...{ applies: 0, repairs: NO_REPAIRS },
+    inStep: false,
+    backend: null,
+    lastApply: null,
+    lastError: null,
+    degraded: null,
+    since: now,
+    pid: process.pid,
+    startedAt: now,
+    updatedAt: now,
+    applyMs: null,
+    lockMs: null,
+    applies: 0,
+    repairs: NO_REPAIRS,
   }
 }
 

@@ -53,7 +53,9 @@ export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend
     repaired(plan)
   }
   return {
-    ...{ degraded: () => degraded, putBack, repaired },
+    degraded: () => degraded,
+    putBack,
+    repaired,
     summary() {
       if (degraded !== '') return degraded.split('\n', 1).join('')
       return diagnostics.size === 0 ? 'in step' : `in step; ${diagnostics.size} to look at: pvenat check`

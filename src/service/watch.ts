@@ -21,7 +21,8 @@ export function watchFiles({ pveDir, node, config }: Paths, hint: () => void): W
   const settings = [join(pveDir, 'pvenat.conf'), config]
   // By their folders: chokidar does not see one appear that it was told to watch.
   const few = watch([LEARNT_FOLDERS.leases, ...settings.map(dirname)], {
-    ...{ ignoreInitial: true, depth: 0 },
+    ignoreInitial: true,
+    depth: 0,
     ignored: (path, stats) => stats?.isFile() === true && !/\.leases$/.test(path) && !settings.includes(path),
   })
   few.on('all', hint).on('error', hint)

@@ -114,7 +114,8 @@ export function rowChangeJson({ kind, before, after }: RowChange): {
 } {
   const row = after ?? before
   return {
-    ...{ kind: `rule-${kind}`, what: row ? whereCell(row) : '' },
+    kind: `rule-${kind}`,
+    what: row ? whereCell(row) : '',
     family: row?.family.length === 1 ? (row.family[0] ?? null) : null,
     removed: before ? [describeRow(before)] : [],
     added: after ? [describeRow(after)] : [],

@@ -36,13 +36,14 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
     const column = decode(line.slice(0, span.from)).length
     const { severity, message, help } = word(diagnostic)
     return {
-      ...{ file: isAbsolute(file) ? file : join(pveDir, file), line: span.line, column },
-      ...{
-        endColumn: column + decode(line.slice(span.from, span.to)).length,
-        severity,
-        code: diagnostic.code,
-      },
-      ...{ message: printable(message), help: help === undefined ? undefined : printable(help) },
+      file: isAbsolute(file) ? file : join(pveDir, file),
+      line: span.line,
+      column,
+      endColumn: column + decode(line.slice(span.from, span.to)).length,
+      severity,
+      code: diagnostic.code,
+      message: printable(message),
+      help: help === undefined ? undefined : printable(help),
     }
   })
   return located.sort(

@@ -121,7 +121,9 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
   const all = [...forwards, ...egresses, ...blocks]
   return {
     id: rule.id,
-    ...{ kind: rule.kind, state: rule.state, reason: printable(rule.reason) },
+    kind: rule.kind,
+    state: rule.state,
+    reason: printable(rule.reason),
     guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: scope.guest.name } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {
@@ -133,13 +135,13 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
       address: distinct(forwards.map(({ inner }) => formatRange(inner))).join(', ') || null,
       ports: rangesOf(forwards.map(innerPorts)),
     },
-    ...{
-      source: rule.source,
-      family: distinct(all.map(({ family }) => family)),
-      file: join(pveDir, rule.place.file),
-      line: rule.place.span.line,
-    },
-    ...{ comment: rule.comment, packets: 0, bytes: 0 },
+    source: rule.source,
+    family: distinct(all.map(({ family }) => family)),
+    file: join(pveDir, rule.place.file),
+    line: rule.place.span.line,
+    comment: rule.comment,
+    packets: 0,
+    bytes: 0,
   }
 }
 

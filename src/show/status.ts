@@ -96,8 +96,11 @@ export function countRepairs(
     kind === 'hook' ? 'hook' : what.startsWith('set ') ? 'set' : 'chain'
   const count = (kind: keyof Repairs): number => changes.filter((one) => kindOf(one) === kind).length
   return {
-    ...{ chain: count('chain'), hook: count('hook'), set: count('set') },
-    ...{ sysctl: sysctls.length, loop: madeLoop ? 1 : 0 },
+    chain: count('chain'),
+    hook: count('hook'),
+    set: count('set'),
+    sysctl: sysctls.length,
+    loop: madeLoop ? 1 : 0,
   }
 }
 
@@ -106,9 +109,26 @@ export function toStatus(node: string, look: NodeStatus, service: ServiceStatus)
   const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs } = service
   const { firewall, external, internal, counts, diagnostics } = look
   return {
-    ...{ inStep, firewall, backend, lastApply, lastError, degraded, external, internal, counts },
-    ...{ diagnostics, since, node, version: VERSION, pid, startedAt, updatedAt },
-    ...{ applyMs, lockMs, applies, repairs },
+    inStep,
+    firewall,
+    backend,
+    lastApply,
+    lastError,
+    degraded,
+    external,
+    internal,
+    counts,
+    diagnostics,
+    since,
+    node,
+    version: VERSION,
+    pid,
+    startedAt,
+    updatedAt,
+    applyMs,
+    lockMs,
+    applies,
+    repairs,
   }
 }
 

@@ -4,8 +4,13 @@ import type { Body } from './live.ts'
 
 const POLICY = [
   "default-src 'none'",
-  ...["script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"],
-  ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
   "require-trusted-types-for 'script'",
 ].join('; ')
 
@@ -42,7 +47,9 @@ export function refuse(response: ServerResponse, status: number, reason = REASON
   const text = `${reason ?? ''}\n`
   const more: Record<string, string> = status === 405 ? { Allow: 'GET, HEAD' } : {}
   begin(response, status, {
-    ...{ 'Content-Type': TEXT, 'Content-Length': String(Buffer.byteLength(text)), Connection: 'close' },
+    'Content-Type': TEXT,
+    'Content-Length': String(Buffer.byteLength(text)),
+    Connection: 'close',
     ...more,
   })
   response.end(response.req.method === 'HEAD' ? undefined : text)
@@ -64,7 +71,10 @@ export async function send(
   const isZipped = /\bgzip\b/.test(String(request.headers['accept-encoding'])) && body.text.length > 1000
   const bytes = isZipped ? await body.zipped() : Buffer.from(body.text)
   begin(response, 200, {
-    ...{ 'Content-Type': type, 'Content-Length': String(bytes.length), ETag: tag, Vary: 'Accept-Encoding' },
+    'Content-Type': type,
+    'Content-Length': String(bytes.length),
+    ETag: tag,
+    Vary: 'Accept-Encoding',
     ...(isZipped ? { 'Content-Encoding': 'gzip' } : {}),
   })
   response.end(request.method === 'HEAD' ? undefined : bytes)

@@ -10,8 +10,17 @@ export interface Asked {
 
 /** The paths that there are. */
 export const PATHS = [
-  ...['/', '/app.js', '/style.css', '/icon.svg', '/metrics'],
-  ...['/api/events', '/api/status', '/api/problems', '/api/list', '/api/counters', '/api/history'],
+  '/',
+  '/app.js',
+  '/style.css',
+  '/icon.svg',
+  '/metrics',
+  '/api/events',
+  '/api/status',
+  '/api/problems',
+  '/api/list',
+  '/api/counters',
+  '/api/history',
 ] as const
 export type Path = (typeof PATHS)[number]
 

@@ -60,7 +60,9 @@ export function makeHistory(): History {
     })
   }
   return {
-    ...{ sample, of, hour: (id, now) => of(id, now).reduce((sum, count) => sum + count, 0) },
+    sample,
+    of,
+    hour: (id, now) => of(id, now).reduce((sum, count) => sum + count, 0),
     get since() {
       return since
     },

@@ -72,7 +72,8 @@ export function bodyOf(value: unknown): Body {
 export function textBody(text: string): Body {
   let zipped: Promise<Buffer> | undefined
   return {
-    ...{ text, version: createHash('sha1').update(text).digest('base64url').slice(0, 12) },
+    text,
+    version: createHash('sha1').update(text).digest('base64url').slice(0, 12),
     zipped: () => (zipped ??= zip(text, { level: 4 })),
   }
 }

@@ -38,7 +38,8 @@ function statusMetrics(status: Status | undefined, now: number): Metric[] {
   const perKey = (record: Record<string, number>, label: string): Sample[] =>
     Object.entries(record).map(([key, value]) => [value, { [label]: key }])
   return [
-    ...[build, up],
+    build,
+    up,
     gauge('in_step', 'Whether the kernel holds what the rules ask for.', [status.inStep ? 1 : 0]),
     gauge('degraded', 'Whether something keeps the service from its work; what was in force stays.', [
       status.degraded === null ? 0 : 1,
@@ -100,9 +101,15 @@ function ruleMetrics({ rows, counters }: Published, top: number): Metric[] {
 function labelsOf({ id, kind, guest, proto, external, inner }: Row): Labels {
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
   return {
-    ...{ rule: id, kind, vmid: guest ? String(guest.vmid) : '', guest: guest?.name ?? '' },
-    ...{ proto: proto.join(','), address, ports: formatPorts(external.ports ?? []) },
-    ...{ inner: inner.address ?? '', inner_ports: formatPorts(inner.ports ?? []) },
+    rule: id,
+    kind,
+    vmid: guest ? String(guest.vmid) : '',
+    guest: guest?.name ?? '',
+    proto: proto.join(','),
+    address,
+    ports: formatPorts(external.ports ?? []),
+    inner: inner.address ?? '',
+    inner_ports: formatPorts(inner.ports ?? []),
   }
 }
 

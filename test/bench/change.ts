@@ -95,20 +95,27 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     {
       what: `${backend}: save to first packet, 10,000 forwards against 100`,
-      ...{ bound: { atMost: 3 }, unit: 'x', values: few && many && ratios(many, few) },
+      bound: { atMost: 3 },
+      unit: 'x',
+      values: few && many && ratios(many, few),
     },
     {
       what: `${backend}: the pass for one change among 10,000 against one among 100`,
-      ...{ bound: { atMost: 3 }, unit: 'x' },
+      bound: { atMost: 3 },
+      unit: 'x',
       values: fewPasses && manyPasses && ratios(manyPasses, fewPasses),
     },
     {
       what: `${backend}: save to first packet, 100 forwards`,
-      ...{ bound: { atMost: 300 }, unit: ' ms', values: few },
+      bound: { atMost: 300 },
+      unit: ' ms',
+      values: few,
     },
     {
       what: `${backend}: save to first packet, 10,000 forwards`,
-      ...{ bound: { atMost: 800 }, unit: ' ms', values: many },
+      bound: { atMost: 800 },
+      unit: ' ms',
+      values: many,
     },
   ]
 }

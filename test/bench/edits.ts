@@ -16,8 +16,12 @@ const HURRIED_EDITS = 5
 const QUIET_MS = 3000
 
 const COLUMNS = [
-  ...['edits', 'connections', 'failed', 'save to first packet, ms'],
-  ...['resident at first, MB', 'resident at last, MB'],
+  'edits',
+  'connections',
+  'failed',
+  'save to first packet, ms',
+  'resident at first, MB',
+  'resident at last, MB',
 ] as const
 const RATE_COLUMNS = ['without edits', 'with edits'] as const
 
@@ -113,7 +117,9 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     {
       what: `${backend}: failed new connections to a forward that no edit touches`,
-      ...{ bound: { atMost: 0 }, unit: '', values: table.values(backend, 'failed') },
+      bound: { atMost: 0 },
+      unit: '',
+      values: table.values(backend, 'failed'),
     },
     {
       what: `${backend}: resident memory at the last edits against the first`,

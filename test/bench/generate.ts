@@ -27,8 +27,10 @@ export function forwardsOf(count: number, guests = guestCount(count)): BenchForw
   return Array.from({ length: count }, (_, i) => {
     const vmid = FIRST_VMID + (i % guests)
     return {
-      ...{ vmid, external: FIRST_PORT + i },
-      ...{ address: addressOf(vmid), port: INNER_PORT + Math.floor(i / guests) },
+      vmid,
+      external: FIRST_PORT + i,
+      address: addressOf(vmid),
+      port: INNER_PORT + Math.floor(i / guests),
     }
   })
 }

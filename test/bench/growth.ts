@@ -62,12 +62,15 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     {
       what: `${backend}: memory at rest after the edits against before`,
-      ...{ bound: { atMost: 1.05 }, unit: 'x' },
+      bound: { atMost: 1.05 },
+      unit: 'x',
       values: before && after && [quantile(after, 0.5) / quantile(before, 0.5)],
     },
     {
       what: `${backend}: memory at rest after the edits`,
-      ...{ bound: { atMost: 120 }, unit: ' MB', values: after },
+      bound: { atMost: 120 },
+      unit: ' MB',
+      values: after,
     },
   ]
 }

@@ -68,11 +68,15 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     {
       what: `${backend}: CPU of the idle service`,
-      ...{ bound: { atMost: 1 }, unit: ' %', values: table.values(backend, CPU) },
+      bound: { atMost: 1 },
+      unit: ' %',
+      values: table.values(backend, CPU),
     },
     {
       what: `${backend}: memory of the idle service`,
-      ...{ bound: { atMost: 120 }, unit: ' MB', values: table.values(backend, RESIDENT) },
+      bound: { atMost: 120 },
+      unit: ' MB',
+      values: table.values(backend, RESIDENT),
     },
   ]
 }

@@ -90,15 +90,21 @@ function targets(backend: Backend, table: Table): Target[] {
   return [
     {
       what: `${backend}: one process per rule against pvenat apply, 1,000 forwards`,
-      ...{ bound: { atLeast: 50 }, unit: 'x', values: ratio([1000, PER_RULE], [1000, APPLY]) },
+      bound: { atLeast: 50 },
+      unit: 'x',
+      values: ratio([1000, PER_RULE], [1000, APPLY]),
     },
     {
       what: `${backend}: one process per rule against what pvenat writes with the lock, 1,000 forwards`,
-      ...{ bound: { atLeast: 50 }, unit: 'x', values: ratio([1000, PER_RULE], [1000, LOCKED]) },
+      bound: { atLeast: 50 },
+      unit: 'x',
+      values: ratio([1000, PER_RULE], [1000, LOCKED]),
     },
     {
       what: `${backend}: 10,000 forwards from nothing against 1,000`,
-      ...{ bound: { atMost: 10 }, unit: 'x', values: ratio([10_000, APPLY], [1000, APPLY]) },
+      bound: { atMost: 10 },
+      unit: 'x',
+      values: ratio([10_000, APPLY], [1000, APPLY]),
     },
   ]
 }

@@ -24,7 +24,11 @@ import {
 export const TUN = 'tun0'
 
 const plan: NodePlan = {
-  ...{ name: 'pve', hostname: NODE, uplinks: [], guests: [], ipForward: true },
+  name: 'pve',
+  hostname: NODE,
+  uplinks: [],
+  guests: [],
+  ipForward: true,
   bridges: [
     { name: 'vmbr0', addresses: [`${EXTERNAL}/24`] },
     { name: 'vmbr1', addresses: ['10.10.0.1/16'] },
@@ -59,8 +63,13 @@ export async function liveNode(forwards: readonly BenchForward[]): Promise<Lab> 
     uplinks: [{ name: 'eth0', segment: 'eth0', bridge: 'vmbr0' }],
     guests: [...vmids].map((vmid): GuestPlan => {
       return {
-        ...{ vmid, kind: 'lxc', firewall: false, bridge: 'vmbr1', mac: macOf(vmid) },
-        ...{ address: `${addressOf(vmid)}/16`, gateway: '10.10.0.1' },
+        vmid,
+        kind: 'lxc',
+        firewall: false,
+        bridge: 'vmbr1',
+        mac: macOf(vmid),
+        address: `${addressOf(vmid)}/16`,
+        gateway: '10.10.0.1',
       }
     }),
   })

@@ -22,7 +22,12 @@ test('of different rounds, the ratio is that of the medians', () => {
 
 test('figures have three digits', () => {
   expect([0.01234, 1.234, 12.34, 123.4, 1234, 1234567].map(round)).toEqual([
-    ...['0.012', '1.23', '12.3', '123', '1,234', '1,234,567'],
+    '0.012',
+    '1.23',
+    '12.3',
+    '123',
+    '1,234',
+    '1,234,567',
   ])
   expect([0, 50, 1000].map(round)).toEqual(['0', '50', '1,000'])
   expect(showValues([2, 1, 3])).toBe('2 (1.50–2.50)')
@@ -51,7 +56,10 @@ test('a table shows how many times the base each other way is, and leaves out wh
 
 test('a target is met by the median, and not met is told from not measured', () => {
   const target = (values: number[] | undefined, bound: Target['bound']): Target => ({
-    ...{ what: 'it', unit: 'x', values, bound },
+    what: 'it',
+    unit: 'x',
+    values,
+    bound,
   })
   expect(verdict(target([1, 1.15, 9], { atMost: 1.15 }))).toBe('met')
   expect(verdict(target([1.16], { atMost: 1.15 }))).toBe('not met')

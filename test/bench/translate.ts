@@ -81,8 +81,14 @@ async function looks({ forwards }: Size): Promise<Prepared[]> {
       return vmid === undefined ? [] : [{ vmid: Number(vmid), type: 'lxc' as const, config }]
     })
     const look: Look = {
-      ...{ node: NODE, now: 1_760_000_000, firewall: 'iptables', network: NETWORK, listeners: [] },
-      ...{ learnt: NOTHING_LEARNT, settings: DEFAULT_SETTINGS, services: services ?? '' },
+      node: NODE,
+      now: 1_760_000_000,
+      firewall: 'iptables',
+      network: NETWORK,
+      listeners: [],
+      learnt: NOTHING_LEARNT,
+      settings: DEFAULT_SETTINGS,
+      services: services ?? '',
       protocols: protocols ?? '',
       tree: {
         fw: new Map(files.filter(([name]) => name.endsWith('.fw'))),
@@ -103,7 +109,9 @@ const ip = (text: string): Range => {
 const NETWORK: Look['network'] = {
   external: [
     {
-      ...{ name: 'vmbr0', families: [4], addresses: [ip(EXTERNAL)] },
+      name: 'vmbr0',
+      families: [4],
+      addresses: [ip(EXTERNAL)],
       networks: [network(4, ip('203.0.113.0').lo, 24)],
     },
   ],

@@ -7,14 +7,28 @@ import type { Lab, Running } from '../lab/index.ts'
 
 /** Nothing that looks for hosts outside, or waits for them. */
 const QUIET = [
-  ...['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-  ...['--disable-component-update', '--disable-sync', '--no-sandbox'],
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-sandbox',
 ]
 
 /** nobody, who is in the group that may read the run folder. */
 const POWERLESS = [
-  ...['setpriv', '--reuid', '65534', '--regid', '33', '--clear-groups', '--no-new-privs'],
-  ...['--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--'],
+  'setpriv',
+  '--reuid',
+  '65534',
+  '--regid',
+  '33',
+  '--clear-groups',
+  '--no-new-privs',
+  '--bounding-set=-all',
+  '--inh-caps=-all',
+  '--ambient-caps=-all',
+  '--',
 ]
 
 /** Serves a run folder on a loopback port of a namespace. */

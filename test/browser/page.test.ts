@@ -20,7 +20,8 @@ let browser: Browser
 const GOOD = ['IN SSH(ACCEPT) # NAT 1022', 'IN HTTP(ACCEPT) # NAT 1080 <img src=x onerror=alert(1)>']
 const node = testNode('legacy', {
   rules: { 'firewall/105.fw': GOOD },
-  ...{ firewall: true, serve: ['105:22/tcp'] },
+  firewall: true,
+  serve: ['105:22/tcp'],
   // As the package makes it.
   prepare: () => node.sh('install -d -m 2750 -o root -g 33 /run/pvenat'),
   pvenat: 'run',

@@ -48,8 +48,16 @@ export function loadCases(): Case[] {
 function loadCase(name: string): Case {
   const [proves = '', ...parts] = readFileSync(fileOf(name), 'latin1').split(/^=== /m)
   const result: Case = {
-    ...{ name, proves: decode(proves).trim(), files: new Map(), before: new Map(), network: undefined },
-    ...{ listening: '', filter: '', rules: '', diagnostics: '', packets: [] },
+    name,
+    proves: decode(proves).trim(),
+    files: new Map(),
+    before: new Map(),
+    network: undefined,
+    listening: '',
+    filter: '',
+    rules: '',
+    diagnostics: '',
+    packets: [],
   }
   for (const part of parts) {
     const end = part.indexOf('\n')

@@ -47,7 +47,10 @@ async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, s
   const { settings, diagnostics } = await settingsOf(all.get(CONFIG))
   const tree = treeOf(all)
   const look: Look = {
-    ...{ node: NODE, tree, settings, now: 1_760_000_000 },
+    node: NODE,
+    tree,
+    settings,
+    now: 1_760_000_000,
     network: readPlan(network ?? readFileSync(`${casesDir}/network`, 'utf8')),
     firewall: /^nftables: 1$/m.test(tree.fw.get(hostFw(NODE)) ?? '') ? 'nftables' : 'iptables',
     services: fixture('services'),

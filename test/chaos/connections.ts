@@ -9,7 +9,8 @@ const PROMISE_MS = 1500
 export function connectionsSuite(backend: Backend): void {
   describe(`connections on ${backend}`, () => {
     const node = testNode(backend, {
-      ...{ ...busyNode, pvenat: 'run' },
+      ...busyNode,
+      pvenat: 'run',
       serve: [...busyNode.serve, '105:7000/udp', '107:7000/udp', '108:5003/udp'],
     })
 

@@ -49,7 +49,9 @@ function makeDeck(random: Random, isDocker: () => boolean): (() => Card)[] {
   const edit = (): Single => ({ kind: 'edit', index: index() })
   return [
     ...Array<() => Card>(7).fill(tampering),
-    ...[cycle, edit, edit],
+    cycle,
+    edit,
+    edit,
     () => ({ kind: 'both', one: edit(), other: tampering() }),
     () => ({ kind: 'both', one: edit(), other: cycle() }),
     () => ({ kind: 'both', one: cycle(), other: tampering() }),

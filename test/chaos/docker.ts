@@ -40,8 +40,13 @@ export function dockerSuite(backend: Backend): void {
       serve: ['inet:443,444/tcp', '105:22,80/tcp', '105:7000/udp', '107:22,3306/tcp', '108:80/tcp'],
       prepare: async ({ lab }) => {
         await lab.addGuest('pve', {
-          ...{ vmid: 110, kind: 'lxc', firewall: false, bridge: 'vmbr2', mac: 'BC:24:11:00:01:10' },
-          ...{ address: '10.20.20.110/24', gateway: '10.20.20.1' },
+          vmid: 110,
+          kind: 'lxc',
+          firewall: false,
+          bridge: 'vmbr2',
+          mac: 'BC:24:11:00:01:10',
+          address: '10.20.20.110/24',
+          gateway: '10.20.20.1',
         })
         await lab.ip('inet', ['route add 10.10.10.0/24 via 203.0.113.2'])
         // Somebody's ban, and a rule of pve-firewall against what 107 sends.

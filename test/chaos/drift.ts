@@ -9,7 +9,9 @@ const PROMISE_MS = 1500
 export function driftSuite(backend: Backend): void {
   describe(`drift on ${backend}`, () => {
     const node = testNode(backend, {
-      ...{ firewall: true, foreign: true, pvenat: 'run' },
+      firewall: true,
+      foreign: true,
+      pvenat: 'run',
       serve: ['108:80/tcp'],
     })
     let own: string

@@ -18,13 +18,21 @@ export function packetsTo(ports: readonly number[], ports6: readonly number[]): 
       ports.map((dport) => ({ source, dport, destination: SELF })),
     ),
     ...['10.10.10.105', '10.10.10.107', '10.10.10.108', '203.0.113.50'].map((source) => ({
-      ...{ source, dport: 443, destination: '198.51.100.7' },
+      source,
+      dport: 443,
+      destination: '198.51.100.7',
     })),
     ...ports6.map((dport) => ({
-      ...{ source: '2001:db8:51::7', dport, destination: '2001:db8:113::2' },
+      source: '2001:db8:51::7',
+      dport,
+      destination: '2001:db8:113::2',
     })),
   ].map(({ source, destination, dport }) => ({
-    ...{ source, destination, dport, sport: 40_000, state: 'NEW' },
+    source,
+    destination,
+    dport,
+    sport: 40_000,
+    state: 'NEW',
     proto: UDP_PORTS.includes(dport) ? 'udp' : 'tcp',
     in: source.startsWith('10.10.') ? 'vmbr1' : 'vmbr0',
   }))
@@ -89,7 +97,9 @@ function inForce({ chains, sets }: FakeKernel, rules: ReadonlyMap<string, Rule>)
     ruleset.chains[family === '4' ? 4 : 6].push({ table: table as Table, name, rules: met })
   }
   ruleset.sets = [...sets].map(([name, [header = '', ...entries]]) => ({
-    ...{ name, entries, family: header.includes('inet6') ? 6 : 4 },
+    name,
+    entries,
+    family: header.includes('inet6') ? 6 : 4,
     type: header.startsWith('hash:net') ? 'hash:net' : 'hash:ip,port',
   }))
   return ruleset

@@ -35,7 +35,8 @@ const LOOKS = {
   others: look(['198.51.100.8'], {
     105: ['IN ACCEPT -p udp -dport 53 # NAT 5353'],
     107: [
-      ...['IN ACCEPT -p tcp -dport 23 -sport 822 # NAT', 'IN SSH(ACCEPT) # NAT 1022'],
+      'IN ACCEPT -p tcp -dport 23 -sport 822 # NAT',
+      'IN SSH(ACCEPT) # NAT 1022',
       'IN ACCEPT -p udp -dport 7000 # NAT 17000',
     ],
     108: [staying, 'IN ACCEPT -p tcp -dport 25 -source +office # NAT'],
@@ -78,8 +79,14 @@ describe.each(TRANSITIONS)('from %s to %s', { timeout: 60_000 }, (from, to) => {
     await applyTo(kernel, LOOKS[from], stateDir)
     kernel.flowLines = PORTS.map((port) => flowLine(port, UDP[from][port]))
     const { calls, wrong } = await everyCall({
-      ...{ kernel, stateDir, look: LOOKS[to], packets, fatesIn, flows: rightFlows(from, to) },
-      ...{ mode: () => mode, fared: [fatesIn(kernel.fake)] },
+      kernel,
+      stateDir,
+      look: LOOKS[to],
+      packets,
+      fatesIn,
+      flows: rightFlows(from, to),
+      mode: () => mode,
+      fared: [fatesIn(kernel.fake)],
     })
     expect(calls.length).toBeGreaterThan(5)
     expect(wrong).toEqual([])

@@ -64,7 +64,8 @@ export function rollbackTests(node: TestNode): void {
       expect(await snapshot(node.lab)).toBe(node.untouched)
       expect(node.pvenat.service?.alive ?? false).toBe(false)
       expect(await node.pvenat.run('rollback')).toMatchObject({
-        ...{ exitCode: 0, stdout: 'nothing of pvenat is in force' },
+        exitCode: 0,
+        stdout: 'nothing of pvenat is in force',
       })
       expect(await snapshot(node.lab)).toBe(node.untouched)
       expect(await node.sh('ls -d /var/lib/pvenat /run/pvenat 2>/dev/null || true')).toBe('')

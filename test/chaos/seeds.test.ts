@@ -60,7 +60,11 @@ class Game {
     const flows = this.kernel.flowLines.length > 0 ? PORTS.filter((port) => from?.[port] === to?.[port]) : []
     this.openWhileBroken()
     const end = await everyCall({
-      ...{ kernel: this.kernel, stateDir: this.stateDir, look: this.look, packets, fatesIn },
+      kernel: this.kernel,
+      stateDir: this.stateDir,
+      look: this.look,
+      packets,
+      fatesIn,
       // A kill or a lock may have broken nothing.
       fared: this.isHalfway ? [before] : [before, ...broken],
       flows: flows.map((port) => flowLine(port, to?.[port])),

@@ -23,7 +23,9 @@ export const TAMPERED: Record<TamperingName, Act> = {
   'an own chain flushed': v4('nat', '-F PVENAT-DNAT'),
   'an own chain removed': v4(
     'nat',
-    ...['-D POSTROUTING -j PVENAT-POSTROUTING', '-F PVENAT-POSTROUTING', '-X PVENAT-POSTROUTING'],
+    '-D POSTROUTING -j PVENAT-POSTROUTING',
+    '-F PVENAT-POSTROUTING',
+    '-X PVENAT-POSTROUTING',
   ),
   'a rule put into an own chain': v4('nat', '-I PVENAT-DNAT 1 -j RETURN'),
   'a rule added to an own chain': v4('nat', '-A PVENAT-DNAT -j RETURN'),
@@ -76,7 +78,8 @@ export function cycle({ fake: { chains } }: InjectedKernel): void {
 /** Its own copy of the zone rule comes and goes. */
 export const ifreload: Act = v4(
   'raw',
-  ...['-I PREROUTING 1 -i fwbr+ -j CT --zone 1', '-D PREROUTING -i fwbr+ -j CT --zone 1'],
+  '-I PREROUTING 1 -i fwbr+ -j CT --zone 1',
+  '-D PREROUTING -i fwbr+ -j CT --zone 1',
 )
 
 const DOCKER = /DOCKER|docker0/
@@ -89,7 +92,8 @@ export function docker(comes: boolean): Act {
       v4('filter', ':DOCKER-USER - [0:0]', '-A DOCKER-USER -j RETURN', '-I FORWARD 1 -j DOCKER-USER')(kernel)
       v4(
         'nat',
-        ...[':DOCKER - [0:0]', '-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER'],
+        ':DOCKER - [0:0]',
+        '-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER',
         '-I POSTROUTING 1 -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
       )(kernel)
       return

@@ -19,8 +19,16 @@ test.each(rows.map(([, rule = '', file = 'firewall/108.fw']) => [rule, file]))('
   const files = new Map([['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[ALIASES]\nlan 10.10.10.0/24\n']])
   files.set(path, `${files.get(path) ?? '[OPTIONS]\nenable: 1\n'}[RULES]\n${rule}\n`)
   const one: Case = {
-    ...{ name: '', proves: '', files, before: new Map(), listening: '', network: NETWORK },
-    ...{ filter: '', rules: '', diagnostics: '', packets: [] },
+    name: '',
+    proves: '',
+    files,
+    before: new Map(),
+    listening: '',
+    network: NETWORK,
+    filter: '',
+    rules: '',
+    diagnostics: '',
+    packets: [],
   }
   const { look, sources } = await worldOf(one)
   const { translation } = compile(look)

@@ -25,8 +25,12 @@ function wrong(world: World, packet: Packet): string {
   if (packet.state !== 'NEW' || isNeighbour) return ''
   const { verdict, to, port, seenAs } = trace(world.ruleset, packet, SURROUNDINGS)
   const { gets, steps } = explain(world, {
-    ...{ family: ip(packet.source).family, proto: packet.proto, sport: packet.sport, dport: packet.dport },
-    ...{ source: ip(packet.source), destination: ip(packet.destination) },
+    family: ip(packet.source).family,
+    proto: packet.proto,
+    sport: packet.sport,
+    dport: packet.dport,
+    source: ip(packet.source),
+    destination: ip(packet.destination),
   })
   const text = steps.map(({ sentence }) => sentence).join('\n')
   const said = `${JSON.stringify({ packet, verdict, to, port, seenAs })}\n${gets}\n${text}`

@@ -24,7 +24,8 @@ export const FACTS: NodeFacts = {
   ]),
   links: [
     ...INTERFACES.map(({ name }) => name),
-    ...['pvenat0', 'pvenat1'],
+    'pvenat0',
+    'pvenat1',
     ...GUESTS.flatMap(({ vmid, kind, firewall }) => [
       `${kind === 'qemu' ? 'tap' : 'veth'}${vmid}i0`,
       ...(firewall ? [`fwbr${vmid}i0`] : []),

@@ -93,7 +93,11 @@ describe('broken text says nothing', () => {
     '0 bc:24:11:00:01:01',
   ])('%s', (text) => {
     const texts: LearntTexts = {
-      ...{ ipam: [text], 'mac-cache': [text], ethers: [text], lease: [text], neighbour: [text] },
+      ipam: [text],
+      'mac-cache': [text],
+      ethers: [text],
+      lease: [text],
+      neighbour: [text],
     }
     expect(parseLearnt(texts, NOW).sightings).toEqual([])
   })

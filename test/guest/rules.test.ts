@@ -89,7 +89,11 @@ describe('a rule without destination', () => {
       'OUT ACCEPT # NAT',
       {
         conf: { 107: `hostname: ct\nnet0: name=eth0,hwaddr=${M7},bridge=vmbr1\nnet1: name=eth1,bridge=web0` },
-        ...{ ipam: {}, macs: {}, ethers: '', leases: [], neighbours: [] },
+        ipam: {},
+        macs: {},
+        ethers: '',
+        leases: [],
+        neighbours: [],
       },
       'no address is known for any NIC of guest 107 (ct); looked in the settings, the network of the container, ipset ipfilter-netN, SDN IPAM, the MAC cache of SDN, the DHCP reservations of SDN, the leases of dnsmasq and the neighbour table',
     ],

@@ -46,7 +46,9 @@ export function lookAt(world: World): Look {
     ([vmid, address]) => [Number(vmid), { address: ip(address) }] as const,
   )
   return {
-    ...{ node: 'pve1', now: NOW, firewall: 'iptables' },
+    node: 'pve1',
+    now: NOW,
+    firewall: 'iptables',
     tree: { fw, guests, owners: new Map(guests.map(({ vmid }) => [vmid, 'pve1'])) },
     network: NETWORK,
     learnt: learntOf(world),
@@ -74,7 +76,9 @@ function learntOf({ ipam, macs, ethers, leases, neighbours }: World): LearntText
 const NETWORK: Look['network'] = {
   external: [
     {
-      ...{ name: 'vmbr0', families: [4, 6], addresses: [ip('203.0.113.2'), ip('2001:db8::2')] },
+      name: 'vmbr0',
+      families: [4, 6],
+      addresses: [ip('203.0.113.2'), ip('2001:db8::2')],
       networks: [network(4, ip('203.0.113.0').lo, 24)],
     },
   ],

@@ -32,7 +32,10 @@ const NODE = 'pve1'
 export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: HostileTree): Look {
   const files = [[CLUSTER_FW, cluster] as const, [hostFw(NODE), host] as const]
   return {
-    ...{ node: NODE, now: 1_760_000_000, firewall: 'iptables', network: NETWORK },
+    node: NODE,
+    now: 1_760_000_000,
+    firewall: 'iptables',
+    network: NETWORK,
     tree: {
       fw: new Map([...files, ...guests.map(({ vmid, fw }) => [guestFw(vmid), fw] as const)]),
       guests: guests.map(({ vmid, type, config }) => ({ vmid, type, config })),
@@ -73,7 +76,8 @@ export function shown({ outcome, sources }: Result): string {
 const NETWORK: Look['network'] = {
   external: [
     {
-      ...{ name: 'vmbr0', families: [4, 6] },
+      name: 'vmbr0',
+      families: [4, 6],
       addresses: ['203.0.113.2', '203.0.113.7', '2001:db8:113::2'].map(ip),
       networks: [network(4, ip('203.0.113.0').lo, 24), network(6, ip('2001:db8:113::').lo, 64)],
     },

@@ -98,25 +98,17 @@ export const rule = fc
 const good = fc
   .tuple(
     fc.constantFrom(
-      ...[
-        'IN HTTP(ACCEPT) # NAT 9200',
-        'IN ACCEPT -source +office # NAT 9201-9209 if=vmbr0',
-        'OUT ACCEPT # NAT',
-      ],
-      ...[
-        'IN ACCEPT -p tcp -dport 80 -sport 9300 # NAT',
-        'IN ACCEPT # NAT 203.0.113.7 full=1',
-        'IN ACCEPT -p udp # NAT 9400 snat=1',
-      ],
-      ...[
-        'IN ACCEPT -source 1.2.3.4,5.6.7.8 -p tcp # NAT 9500',
-        `IN HTTP(ACCEPT) -source +${MARKER.toLowerCase()} # NAT 9600`,
-      ],
-      ...[
-        'OUT ACCEPT -dest office # NAT 203.0.113.7',
-        'IN ACCEPT -p tcp -dport 80 # NAT none',
-        'IN Web(ACCEPT) # NAT 9080,9443 hairpin=0',
-      ],
+      'IN HTTP(ACCEPT) # NAT 9200',
+      'IN ACCEPT -source +office # NAT 9201-9209 if=vmbr0',
+      'OUT ACCEPT # NAT',
+      'IN ACCEPT -p tcp -dport 80 -sport 9300 # NAT',
+      'IN ACCEPT # NAT 203.0.113.7 full=1',
+      'IN ACCEPT -p udp # NAT 9400 snat=1',
+      'IN ACCEPT -source 1.2.3.4,5.6.7.8 -p tcp # NAT 9500',
+      `IN HTTP(ACCEPT) -source +${MARKER.toLowerCase()} # NAT 9600`,
+      'OUT ACCEPT -dest office # NAT 203.0.113.7',
+      'IN ACCEPT -p tcp -dport 80 # NAT none',
+      'IN Web(ACCEPT) # NAT 9080,9443 hairpin=0',
     ),
     text,
   )

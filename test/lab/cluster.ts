@@ -28,9 +28,15 @@ export const members: readonly [Member, Member, Member] = [
 export function clusterGuest(vmid: number, kind: 'qemu' | 'lxc', firewall = false): GuestPlan {
   const mac = `BC:24:11:00:${String(vmid).padStart(4, '0').replace(/..$/, ':$&')}`
   return {
-    ...{ vmid, kind, firewall, mac, bridge: 'vmbr1' },
-    ...{ address: `10.10.10.${vmid}/24`, gateway: '10.10.10.1' },
-    ...{ address6: `fd10::${vmid}/64`, gateway6: 'fd10::1' },
+    vmid,
+    kind,
+    firewall,
+    mac,
+    bridge: 'vmbr1',
+    address: `10.10.10.${vmid}/24`,
+    gateway: '10.10.10.1',
+    address6: `fd10::${vmid}/64`,
+    gateway6: 'fd10::1',
   }
 }
 
@@ -49,7 +55,9 @@ export async function createClusterLab(): Promise<Lab> {
 
 function planOf({ name, address, address6, resident }: Member): NodePlan {
   return {
-    ...{ name, hostname: name, ipForward: false },
+    name,
+    hostname: name,
+    ipForward: false,
     uplinks: [{ name: 'eth0', segment: 'eth0', bridge: 'vmbr0' }],
     bridges: [
       { name: 'vmbr0', addresses: [`${address}/24`, `${address6}/64`] },

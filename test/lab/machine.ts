@@ -4,7 +4,14 @@ import { accessSync, constants } from 'node:fs'
 export const searchPath = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`
 
 const tools = [
-  ...['ip', 'nsenter', 'unshare', 'setpriv', 'mount', 'ipset', 'conntrack', 'nft'],
+  'ip',
+  'nsenter',
+  'unshare',
+  'setpriv',
+  'mount',
+  'ipset',
+  'conntrack',
+  'nft',
   ...['iptables', 'ip6tables'].flatMap((name) => [`${name}-legacy`, `${name}-nft`]),
 ]
 

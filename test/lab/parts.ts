@@ -5,8 +5,14 @@ import { normaliseRules } from './snapshot.ts'
 
 const LEGACY_4 = 'iptables-legacy-save'
 const commands = [
-  ...[LEGACY_4, 'ip6tables-legacy-save', 'iptables-nft-save', 'ip6tables-nft-save'],
-  ...['ipset save', 'ip -br link', 'ip route show table all', 'cat /proc/sys/net/ipv4/ip_forward'],
+  LEGACY_4,
+  'ip6tables-legacy-save',
+  'iptables-nft-save',
+  'ip6tables-nft-save',
+  'ipset save',
+  'ip -br link',
+  'ip route show table all',
+  'cat /proc/sys/net/ipv4/ip_forward',
 ] as const
 type Command = (typeof commands)[number]
 

@@ -25,8 +25,18 @@ interface Wish {
 function ruleOf(id: number, { ports, at, source }: Wish): NatRule {
   const where = { file: 'firewall/cluster.fw', span: { line: id + 1, from: 0, to: 1 } }
   const rule: NatRule = {
-    ...{ id: `r${id}`, kind: 'forward', state: 'active', reason: '', scope: { kind: 'cluster' } },
-    ...{ place: where, where, comment: 'NAT', source: '', forwards: [], egresses: [], blocks: [] },
+    id: `r${id}`,
+    kind: 'forward',
+    state: 'active',
+    reason: '',
+    scope: { kind: 'cluster' },
+    place: where,
+    where,
+    comment: 'NAT',
+    source: '',
+    forwards: [],
+    egresses: [],
+    blocks: [],
   }
   const inner = parseIp(`10.10.10.${100 + id}`) as Range
   const flags = { except: [], hairpin: true, snat: false, full: false, accept: false }

@@ -18,7 +18,9 @@ vi.mock('node:child_process', async (original) => {
 
 test('input goes in, output and the exit code come out', async () => {
   expect(await run('sh', ['-c', 'cat; echo no >&2; exit 3'], 'some\n')).toEqual({
-    ...{ code: 3, stdout: 'some\n', stderr: 'no\n' },
+    code: 3,
+    stdout: 'some\n',
+    stderr: 'no\n',
   })
 })
 

@@ -72,7 +72,11 @@ update-alternatives --quiet --set ip6tables /usr/sbin/ip6tables-${backend}`)
   await setQuorate(true)
   await debian.boot()
   return {
-    ...{ lab, debian, tree, backend, setQuorate },
+    lab,
+    debian,
+    tree,
+    backend,
+    setQuorate,
     async reboot() {
       await debian.kill()
       await lab.exec('pve', ['sh', '-c', FORGET])

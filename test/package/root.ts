@@ -15,8 +15,12 @@ const MIRROR = 'http://deb.debian.org/debian'
 const COMMON = ['systemd-sysv', 'init-system-helpers', 'procps', 'kmod', 'nftables', 'inotify-tools']
 /** What has no place in a container, or would run in the middle of a test. */
 const MASKED = [
-  ...['systemd-logind.service', 'console-getty.service', 'getty.target', 'timers.target'],
-  ...['systemd-journal-flush.service', 'systemd-timesyncd.service'],
+  'systemd-logind.service',
+  'console-getty.service',
+  'getty.target',
+  'timers.target',
+  'systemd-journal-flush.service',
+  'systemd-timesyncd.service',
 ]
 
 /** A folder with a minimal system of that release, and what the package depends on. Nobody writes there. */

@@ -8,7 +8,8 @@ describe.each(backends)('external addresses, %s', (backend) => {
     lab: twoUplinks,
     // Long, so that what is seen is the event.
     settings: 'interval = 600',
-    ...{ serve: ['105:22/tcp', '108:80/tcp', 'inet:443/tcp'], pvenat: 'run' },
+    serve: ['105:22/tcp', '108:80/tcp', 'inet:443/tcp'],
+    pvenat: 'run',
   })
 
   const ask = (address: string, port: number) =>

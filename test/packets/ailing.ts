@@ -22,7 +22,8 @@ export interface Ailment {
 export class Ailing {
   readonly node = testNode('legacy', {
     lab: { ...twoUplinks, routes: [...node1Plan.routes, 'default via 192.0.2.1 dev eth1 metric 500'] },
-    ...{ firewall: true, pvenat: 'apply' },
+    firewall: true,
+    pvenat: 'apply',
     serve: ['inet:443/tcp', '105:22,80/tcp', '107:22,3306/tcp', '108:80/tcp'],
     prepare: async ({ lab, pvenat, tree }) => {
       this.paste = await makeFixer(lab, pvenat, tree)

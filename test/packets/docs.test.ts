@@ -35,7 +35,8 @@ describe('the documents, typed', () => {
   let bin: string
   let service: Running
   const node = testNode('legacy', {
-    ...{ firewall: true, serve: ['105:22/tcp'] },
+    firewall: true,
+    serve: ['105:22/tcp'],
     prepare: async ({ tree }) => {
       bin = await mkdtemp(join(tmpdir(), 'pvenat-docs-'))
       const scripts = {

@@ -28,15 +28,16 @@ findingTests(ailing, {
     severity: 'warning',
     follows: () =>
       node.lab.ip('pve', [
-        ...['link add fwbr105i0 type bridge', 'link add fwln105i0 type veth peer name fwpr105p0'],
-        ...['link set fwbr105i0 up', 'link set veth105i0 master fwbr105i0'],
-        ...['link set fwln105i0 master fwbr105i0 up', 'link set fwpr105p0 master vmbr1 up'],
+        'link add fwbr105i0 type bridge',
+        'link add fwln105i0 type veth peer name fwpr105p0',
+        'link set fwbr105i0 up',
+        'link set veth105i0 master fwbr105i0',
+        'link set fwln105i0 master fwbr105i0 up',
+        'link set fwpr105p0 master vmbr1 up',
       ]),
     ask: { ...SSH, broken: { server: '105' } },
     after: () =>
-      node.lab.ip('pve', [
-        ...['link del fwln105i0', 'link set veth105i0 master vmbr1', 'link del fwbr105i0'],
-      ]),
+      node.lab.ip('pve', ['link del fwln105i0', 'link set veth105i0 master vmbr1', 'link del fwbr105i0']),
   },
   'service-hidden': {
     breaks: async () => {

@@ -64,8 +64,10 @@ findingTests(ailing, {
     },
     severity: 'error',
     ask: {
-      ...{ from: '105', to: '198.51.100.7:443' },
-      ...{ broken: { seenAs: '203.0.113.2' }, mended: { seenAs: '10.10.10.105' } },
+      from: '105',
+      to: '198.51.100.7:443',
+      broken: { seenAs: '203.0.113.2' },
+      mended: { seenAs: '10.10.10.105' },
     },
   },
   'sdn-snat': {

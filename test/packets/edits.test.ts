@@ -11,7 +11,9 @@ const PROMISE_MS = 1000
 describe.each(backends)('edits with pvenat run on %s', (backend) => {
   const node = testNode(backend, {
     // The interval is long, so that what is seen is the event and not the clock.
-    ...{ firewall: true, settings: 'interval = 60', pvenat: 'run' },
+    firewall: true,
+    settings: 'interval = 60',
+    pvenat: 'run',
     serve: ['105:22,80/tcp', '108:80/tcp'],
   })
 

@@ -55,10 +55,16 @@ const SOME = [0, 5, 10, 17].flatMap((i) => ROWS.slice(i, i + 1))
 
 describe.each(backends)('explain on %s', (backend) => {
   const node = testNode(backend, {
-    ...{ firewall: true, pvenat: 'apply' },
+    firewall: true,
+    pvenat: 'apply',
     serve: [
-      ...['inet:443/tcp', 'pve:8006,9999/tcp', '105:22/tcp', '107:22,3306,9999/tcp'],
-      ...['108:80/tcp', '108:5003/udp', '200:822/tcp'],
+      'inet:443/tcp',
+      'pve:8006,9999/tcp',
+      '105:22/tcp',
+      '107:22,3306,9999/tcp',
+      '108:80/tcp',
+      '108:5003/udp',
+      '200:822/tcp',
     ],
   })
 

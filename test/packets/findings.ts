@@ -27,8 +27,10 @@ interface Found {
 }
 
 export const SSH: Asked = {
-  ...{ from: 'inet', to: '203.0.113.2:1022' },
-  ...{ broken: 'none', mended: { server: '105' } },
+  from: 'inet',
+  to: '203.0.113.2:1022',
+  broken: 'none',
+  mended: { server: '105' },
 }
 
 export async function found({ node }: Ailing): Promise<Found[]> {

@@ -9,7 +9,8 @@ describe.each(backends)('a port that two guests claim, %s', (backend) => {
   const claim = 'IN HTTP(ACCEPT) # NAT 3000'
   const node = testNode(backend, {
     rules: { 'firewall/108.fw': [claim] },
-    ...{ serve: ['105:80/tcp', '107:80/tcp', '108:80/tcp'], pvenat: 'run' },
+    serve: ['105:80/tcp', '107:80/tcp', '108:80/tcp'],
+    pvenat: 'run',
   })
 
   const holder = async () => {

@@ -143,7 +143,9 @@ const KINDS: Record<string, Kind> = {
 
 describe.each(backends)('every kind of rule is needed, %s', (backend) => {
   const node = testNode(backend, {
-    ...{ firewall: true, foreign: true, pvenat: 'apply' },
+    firewall: true,
+    foreign: true,
+    pvenat: 'apply',
     serve: ['inet:443/tcp', '105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp'],
   })
 

@@ -220,8 +220,13 @@ describe('the lab itself', () => {
       routes: ['default via 203.0.113.1'],
       guests: [
         {
-          ...{ vmid: 109, kind: 'qemu', firewall: true, bridge: 'vmbr1', mac: 'BC:24:11:00:01:09' },
-          ...{ address: '10.10.10.109/24', gateway: '10.10.10.1' },
+          vmid: 109,
+          kind: 'qemu',
+          firewall: true,
+          bridge: 'vmbr1',
+          mac: 'BC:24:11:00:01:09',
+          address: '10.10.10.109/24',
+          gateway: '10.10.10.1',
         },
       ],
       ipForward: true,

@@ -5,7 +5,8 @@ import { testNode } from './node.ts'
 
 describe.each(backends)('a guest by DHCP on %s', (backend) => {
   const node = testNode(backend, {
-    ...{ settings: 'interval = 1', serve: ['105:22/tcp'] },
+    settings: 'interval = 1',
+    serve: ['105:22/tcp'],
     prepare: async ({ lab }) => {
       mac = (await lab.exec('105', ['cat', '/sys/class/net/eth0/address'])).stdout.trim().toUpperCase()
       await node.edit('nodes/pve1/lxc/105.conf', (text) =>

@@ -5,10 +5,17 @@ import { testNode } from './node.ts'
 
 describe.each(backends)('fixtures/node1 with pvenat run on %s', (backend) => {
   const node = testNode(backend, {
-    ...{ firewall: true, foreign: true, pvenat: 'run' },
+    firewall: true,
+    foreign: true,
+    pvenat: 'run',
     serve: [
-      ...['inet:443/tcp', 'pve:8006,9999,1922/tcp', '105:22/tcp', '107:22,3306,9999/tcp'],
-      ...['108:80,443/tcp', '108:5003/udp', '200:822/tcp'],
+      'inet:443/tcp',
+      'pve:8006,9999,1922/tcp',
+      '105:22/tcp',
+      '107:22,3306,9999/tcp',
+      '108:80,443/tcp',
+      '108:5003/udp',
+      '200:822/tcp',
     ],
   })
 

@@ -6,7 +6,8 @@ import { testNode } from './node.ts'
 describe.each(backends)('an ipset as a source, %s', (backend) => {
   const node = testNode(backend, {
     rules: { 'firewall/105.fw': ['IN ACCEPT -source +dc/trusted -p tcp -dport 22 # NAT 2200'] },
-    ...{ serve: ['105:22/tcp'], pvenat: 'run' },
+    serve: ['105:22/tcp'],
+    pvenat: 'run',
   })
 
   const opens = async (from: string) => typeof (await node.ask(2200, { from, timeoutMs: 200 })) === 'object'

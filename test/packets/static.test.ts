@@ -51,7 +51,8 @@ const TROUBLES: Record<string, Trouble> = {
 
 describe.each(backends)('fail static on %s', (backend) => {
   const node = testNode(backend, {
-    ...{ settings: 'interval = 1', pvenat: 'run' },
+    settings: 'interval = 1',
+    pvenat: 'run',
     serve: ['105:22/tcp', '108:80/tcp'],
   })
 
@@ -146,7 +147,8 @@ describe.each(backends)('fail static on %s', (backend) => {
 describe('without events', () => {
   // As on the real /etc/pve for what other nodes write: the file changes below the mount, and inotify is silent.
   const node = testNode('legacy', {
-    ...{ settings: 'interval = 1', serve: ['105:22/tcp'] },
+    settings: 'interval = 1',
+    serve: ['105:22/tcp'],
     prepare: ({ tree }) =>
       node.sh(`mkdir -p /run/empty /run/etc-pve
         mount -t overlay -o lowerdir=${tree}:/run/empty overlay /run/etc-pve`),

@@ -39,7 +39,9 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     await waitFor(async () => (await published()).diagnostics.length === 1, { what: 'the diagnostic' })
     const { exitCode, diagnostics, counts } = await status()
     expect({ exitCode, text: diagnostics[0]?.text, errors: counts.error }).toEqual({
-      ...{ exitCode: 0, text: rule, errors: 1 },
+      exitCode: 0,
+      text: rule,
+      errors: 1,
     })
     expect((await node.published<Row[]>('list.json')).filter(({ state }) => state === 'error')).toHaveLength(
       1,

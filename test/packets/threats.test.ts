@@ -137,7 +137,8 @@ describe.each(backends)('abuse on %s', (backend) => {
       [OWN_FILE]: [OWN],
     },
     serve: [
-      ...['pve:22,8006,9100/tcp', 'inet:443,4444/tcp'],
+      'pve:22,8006,9100/tcp',
+      'inet:443,4444/tcp',
       ...['105', '107', '108', '200'].map((guest) => `${guest}:22,80,443/tcp`),
     ],
     prepare: async ({ lab }) => {

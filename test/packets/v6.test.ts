@@ -25,7 +25,7 @@ describe.each(backends)('IPv6 with pvenat run on %s', (backend) => {
           .replace('203.0.113.1\n', '203.0.113.1\n2001:db8:51::/64\n!2001:db8:51::9\n')
           .replace('[RULES]\n', `[RULES]\n\n${RULES.join('\n')}\n`),
     },
-    serve: [...['inet:443/tcp', '105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp'], '200:8080/tcp'],
+    serve: ['inet:443/tcp', '105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp', '200:8080/tcp'],
     pvenat: 'run',
   })
 

@@ -23,7 +23,11 @@ beforeEach(() => {
 })
 
 const chain = (name: string): Change => ({
-  ...{ kind: 'replace', what: `chain PVENAT-${name}`, family: 4, removed: [], added: [] },
+  kind: 'replace',
+  what: `chain PVENAT-${name}`,
+  family: 4,
+  removed: [],
+  added: [],
 })
 
 function appliedOf(changes: Change[]): Applied {
@@ -33,23 +37,36 @@ function appliedOf(changes: Change[]): Applied {
 
 function forward(port: number, part: Partial<Row> = {}): Row {
   return {
-    ...{ id: `105-${port}`, kind: 'forward', state: 'active', reason: '', guest: { vmid: 105, name: 'web' } },
-    ...{ proto: ['tcp'], external: { addresses: 'any', ports: [[port, port]], interface: null } },
-    ...{
-      inner: { address: '10.10.10.105', ports: [[22, 22]] },
-      source: '',
-      family: [4],
-      packets: 0,
-      bytes: 0,
-    },
-    ...{ file: '/etc/pve/firewall/105.fw', line: 7, comment: '', ...part },
+    id: `105-${port}`,
+    kind: 'forward',
+    state: 'active',
+    reason: '',
+    guest: { vmid: 105, name: 'web' },
+    proto: ['tcp'],
+    external: { addresses: 'any', ports: [[port, port]], interface: null },
+    inner: { address: '10.10.10.105', ports: [[22, 22]] },
+    source: '',
+    family: [4],
+    packets: 0,
+    bytes: 0,
+    file: '/etc/pve/firewall/105.fw',
+    line: 7,
+    comment: '',
+    ...part,
   }
 }
 
 function problem(line: number, part: Partial<Located> = {}): Located {
   return {
-    ...{ file: '/etc/pve/firewall/105.fw', line, column: 0, endColumn: 1, severity: 'error' },
-    ...{ code: 'port-reserved', message: `port 22 of line ${line}`, help: 'pick another', ...part },
+    file: '/etc/pve/firewall/105.fw',
+    line,
+    column: 0,
+    endColumn: 1,
+    severity: 'error',
+    code: 'port-reserved',
+    message: `port 22 of line ${line}`,
+    help: 'pick another',
+    ...part,
   }
 }
 

@@ -20,8 +20,16 @@ interface Said {
 async function saidOf(rules: readonly string[], answer?: string): Promise<Said> {
   const files = new Map([['firewall/105.fw', `${GUEST}${rules.join('\n')}\n`]])
   const one: Case = {
-    ...{ name: '', proves: '', files, before: new Map(), listening: '', network: undefined },
-    ...{ filter: '', rules: '', diagnostics: '', packets: [] },
+    name: '',
+    proves: '',
+    files,
+    before: new Map(),
+    listening: '',
+    network: undefined,
+    filter: '',
+    rules: '',
+    diagnostics: '',
+    packets: [],
   }
   const { look, sources } = await worldOf(one)
   const [first] = compile(look).translation.rules

@@ -32,8 +32,14 @@ function latin1(text: string): string {
 function located(text: string, word: string, file = '/etc/pve/firewall/107.fw'): Located {
   const column = text.indexOf(word)
   return {
-    ...{ file, line: 1, column, endColumn: column + word.length, severity: 'error', code: 'port-reserved' },
-    ...{ message: 'port 8006/tcp belongs to this node (pveproxy)', help: undefined },
+    file,
+    line: 1,
+    column,
+    endColumn: column + word.length,
+    severity: 'error',
+    code: 'port-reserved',
+    message: 'port 8006/tcp belongs to this node (pveproxy)',
+    help: undefined,
   }
 }
 
@@ -100,7 +106,7 @@ describe('text in columns', () => {
       pad('店', 4),
       head('店店', 3),
       tail('店店x', 3),
-    ]).toEqual([...['商店…', 'abc', 'ab…', '店  ', '店', '店x']])
+    ]).toEqual(['商店…', 'abc', 'ab…', '店  ', '店', '店x'])
     fc.assert(
       fc.property(HOSTILE, fc.integer({ min: 1, max: 20 }), (text, columns) => {
         expect(columnsOf(cut(text, columns))).toBeLessThanOrEqual(columns)
@@ -117,16 +123,22 @@ describe('text in columns', () => {
 
 describe('the table', () => {
   const row = (part: Partial<Row> = {}): Row => ({
-    ...{ id: '108-x', kind: 'forward', state: 'active', reason: '', guest: { vmid: 108, name: 'shop' } },
-    ...{ proto: ['tcp'], external: { addresses: 'any', ports: [[8080, 8080]], interface: null } },
-    ...{
-      inner: { address: '10.10.10.108', ports: [[80, 80]] },
-      source: '',
-      family: [4],
-      packets: 0,
-      bytes: 0,
-    },
-    ...{ file: '/etc/pve/firewall/108.fw', line: 7, comment: 'NAT 8080', ...part },
+    id: '108-x',
+    kind: 'forward',
+    state: 'active',
+    reason: '',
+    guest: { vmid: 108, name: 'shop' },
+    proto: ['tcp'],
+    external: { addresses: 'any', ports: [[8080, 8080]], interface: null },
+    inner: { address: '10.10.10.108', ports: [[80, 80]] },
+    source: '',
+    family: [4],
+    packets: 0,
+    bytes: 0,
+    file: '/etc/pve/firewall/108.fw',
+    line: 7,
+    comment: 'NAT 8080',
+    ...part,
   })
 
   const outgoing = {

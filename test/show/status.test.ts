@@ -13,9 +13,19 @@ import {
 } from '../../src/show/status.ts'
 
 const service: ServiceStatus = {
-  ...{ inStep: true, backend: 'legacy', lastApply: null, lastError: null, degraded: null, since: null },
-  ...{ pid: 7, startedAt: null, updatedAt: '', applyMs: null, lockMs: null },
-  ...{ applies: 1, repairs: NO_REPAIRS },
+  inStep: true,
+  backend: 'legacy',
+  lastApply: null,
+  lastError: null,
+  degraded: null,
+  since: null,
+  pid: 7,
+  startedAt: null,
+  updatedAt: '',
+  applyMs: null,
+  lockMs: null,
+  applies: 1,
+  repairs: NO_REPAIRS,
 }
 
 function knownOf(
@@ -29,8 +39,15 @@ function knownOf(
 
 function problems(count: number, severity: Located['severity']): NodeStatus['diagnostics'] {
   return Array.from({ length: count }, (_, line) => ({
-    ...{ file: '/etc/pve/firewall/105.fw', line, column: 0, endColumn: 1, severity, code: 'x' },
-    ...{ message: `${severity} ${line}`, help: 'do this', text: '' },
+    file: '/etc/pve/firewall/105.fw',
+    line,
+    column: 0,
+    endColumn: 1,
+    severity,
+    code: 'x',
+    message: `${severity} ${line}`,
+    help: 'do this',
+    text: '',
   }))
 }
 
@@ -70,29 +87,25 @@ test('what nobody may know is not claimed', () => {
 
 test('the keys stand in their order, additions at the end', () => {
   expect(Object.keys(knownOf().status)).toEqual([
-    ...[
-      'inStep',
-      'firewall',
-      'backend',
-      'lastApply',
-      'lastError',
-      'degraded',
-      'external',
-      'internal',
-      'counts',
-    ],
-    ...[
-      'diagnostics',
-      'since',
-      'node',
-      'version',
-      'pid',
-      'startedAt',
-      'updatedAt',
-      'applyMs',
-      'lockMs',
-      'applies',
-    ],
+    'inStep',
+    'firewall',
+    'backend',
+    'lastApply',
+    'lastError',
+    'degraded',
+    'external',
+    'internal',
+    'counts',
+    'diagnostics',
+    'since',
+    'node',
+    'version',
+    'pid',
+    'startedAt',
+    'updatedAt',
+    'applyMs',
+    'lockMs',
+    'applies',
     'repairs',
   ])
 })

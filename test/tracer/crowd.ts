@@ -12,8 +12,15 @@ const external = fc
   .map(([at, wide]): Ports => [1700 + at, 1700 + at + wide - 1])
 
 const source = fc.constantFrom(
-  ...[undefined, undefined, undefined, undefined, '198.51.100.0/24', '198.51.100.7', '192.0.2.9'],
-  ...['10.10.10.0/24', '203.0.113.0/24'],
+  undefined,
+  undefined,
+  undefined,
+  undefined,
+  '198.51.100.0/24',
+  '198.51.100.7',
+  '192.0.2.9',
+  '10.10.10.0/24',
+  '203.0.113.0/24',
 )
 
 const forward: fc.Arbitrary<Forward> = fc
@@ -25,7 +32,8 @@ const forward: fc.Arbitrary<Forward> = fc
     source,
     address: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, EXTERNAL[0]),
     kind: fc.constantFrom('comment', 'comment', 'single', 'sport'),
-    ...{ hairpin: fc.nat(9).map((n) => n < 8), snat: fc.nat(9).map((n) => n === 9) },
+    hairpin: fc.nat(9).map((n) => n < 8),
+    snat: fc.nat(9).map((n) => n === 9),
   })
   .map(({ external: [lo, hi], proto, start, inner, source, address, kind, hairpin, snat }): Forward => {
     const ports = (from: number, to: number, dash: string): string =>
@@ -34,7 +42,12 @@ const forward: fc.Arbitrary<Forward> = fc
     const dport = single ? `${start}` : ports(start, start + hi - lo, ':')
     const isV4 = !inner.includes(':')
     return {
-      ...{ kind: 'forward', off: false, action: 'ACCEPT', hairpin, snat, accept: kind === 'sport' },
+      kind: 'forward',
+      off: false,
+      action: 'ACCEPT',
+      hairpin,
+      snat,
+      accept: kind === 'sport',
       options: `-p ${proto} -dport ${dport}${kind === 'sport' ? ` -sport ${ports(lo, hi, ':')}` : ''}`,
       endpoint: kind === 'sport' ? '' : ports(lo, hi, '-'),
       pairs: [{ protos: [proto], external: [lo, hi], inner: start, single }],
@@ -57,7 +70,10 @@ const egress: fc.Arbitrary<Egress> = fc
     what: fc.constantFrom({ none: false }, { none: true }, { none: false, to: '203.0.113.7' }),
   })
   .map(({ source, dest, what }) => ({
-    ...{ kind: 'egress', off: false, source, ...what },
+    kind: 'egress',
+    off: false,
+    source,
+    ...what,
     ...(dest === undefined ? {} : { dest }),
   }))
 

@@ -46,8 +46,13 @@ const forward = (owner: Owner): fc.Arbitrary<Forward> =>
     .record({
       shape: anyShape,
       rest: fc.record({
-        ...{ off: rarely, source: anySource(owner), address: anyExternal, iface: ifaceOf(owner) },
-        ...{ inner: innerOf(owner), hairpin: rarely.map((is) => !is), snat: rarely },
+        off: rarely,
+        source: anySource(owner),
+        address: anyExternal,
+        iface: ifaceOf(owner),
+        inner: innerOf(owner),
+        hairpin: rarely.map((is) => !is),
+        snat: rarely,
       }),
     })
     .map(({ shape, rest }) => ({ ...given(rest), ...shape, kind: 'forward' }))
@@ -62,7 +67,8 @@ const hole = (owner: Owner): fc.Arbitrary<Hole> =>
 
 const flows = (sources: fc.Arbitrary<string | undefined>, dests: fc.Arbitrary<string | undefined>) =>
   fc.record({
-    ...{ source: sources, dest: dests },
+    source: sources,
+    dest: dests,
     ports: fc.oneof(
       fc.constant({}),
       proto.map((one) => ({ proto: one })),
@@ -71,15 +77,15 @@ const flows = (sources: fc.Arbitrary<string | undefined>, dests: fc.Arbitrary<st
   })
 
 const LANS = [
-  ...[
-    '10.10.10.0/24',
-    '10.10.10.105',
-    '10.20.20.0/24',
-    '10.10.10.105,10.20.20.0/24',
-    'fd10::/64',
-    'fd20::110',
-  ],
-  ...['10.10.10.105-10.10.10.107', 'dc/lan', '+lans'],
+  '10.10.10.0/24',
+  '10.10.10.105',
+  '10.20.20.0/24',
+  '10.10.10.105,10.20.20.0/24',
+  'fd10::/64',
+  'fd20::110',
+  '10.10.10.105-10.10.10.107',
+  'dc/lan',
+  '+lans',
 ]
 const lan = fc.oneof(fc.constant(undefined), fc.constantFrom(...LANS))
 
@@ -104,7 +110,11 @@ const egress = (owner: Owner): fc.Arbitrary<Egress> =>
       ),
     })
     .map(({ flows: { ports, ...sides }, rest, what }) => ({
-      ...{ ...given(sides), ...ports, ...given(rest), ...what, kind: 'egress' },
+      ...given(sides),
+      ...ports,
+      ...given(rest),
+      ...what,
+      kind: 'egress',
     }))
 
 const block: fc.Arbitrary<Block> = fc
@@ -172,7 +182,8 @@ export const specs: fc.Arbitrary<Spec> = fc
       sets: { ...names.sets, lans: LANS_SET },
     },
     groups: { web, mail },
-    ...{ cluster, host },
+    cluster,
+    host,
     guests: Object.fromEntries(OWNERS.map(({ vmid }, i) => [vmid, guests[i] as (typeof guests)[0]])),
   }))
 

@@ -21,10 +21,14 @@ export interface Question {
 const oneIn = (n: number): fc.Arbitrary<boolean> => fc.nat(n - 1).map((pick) => pick === n - 1)
 
 export const questions: fc.Arbitrary<Question> = fc.record({
-  ...{ from: fc.nat(), to: fc.nat(), rule: fc.nat(), port: fc.nat() },
+  from: fc.nat(),
+  to: fc.nat(),
+  rule: fc.nat(),
+  port: fc.nat(),
   proto: fc.constantFrom<Proto>('tcp', 'udp'),
   isAimed: oneIn(6).map((is) => !is),
-  ...{ isSelf: oneIn(6), isOld: oneIn(20) },
+  isSelf: oneIn(6),
+  isOld: oneIn(20),
 })
 
 /** A host, a guest, or the node. */
@@ -41,8 +45,10 @@ export function toPacket(question: Question, spec: Spec): Packet {
   const known = targetsOf(from).filter((one) => !aim.targets || aim.targets.includes(one))
   const destination = pick(known.length > 0 ? known : targetsOf(from), question.to)
   const rest = {
-    ...{ destination, sport: 40000 },
-    ...{ proto: aim.proto ?? question.proto, dport: pick(aim.ports ?? [22, 443, 2003, 2010], question.port) },
+    destination,
+    sport: 40000,
+    proto: aim.proto ?? question.proto,
+    dport: pick(aim.ports ?? [22, 443, 2003, 2010], question.port),
     state: question.isOld ? ('ESTABLISHED' as const) : ('NEW' as const),
   }
   if (from === NODE) return { ...rest, source: nodeSource(destination) }

@@ -29,7 +29,10 @@ export const externals: fc.Arbitrary<Ports[]> = fc.oneof(
 const odd = fc.constantFrom<Ports>([3128, 3128], [8006, 8006], [8000, 8010])
 
 const shape = (pairs: Pair[], options: string, endpoint = '', action = 'ACCEPT'): Shape => ({
-  ...{ action, options, endpoint, pairs },
+  action,
+  options,
+  endpoint,
+  pairs,
   accept: options.includes('-sport'),
 })
 

@@ -166,8 +166,12 @@ function words(line: Line): string[] {
       ]
     case 'egress':
       return [
-        ...['OUT ACCEPT', ownInterface(line.iface), ...flowWords(line), '# NAT'],
-        ...[line.none ? 'none' : (line.to ?? ''), ifOption(line.iface)],
+        'OUT ACCEPT',
+        ownInterface(line.iface),
+        ...flowWords(line),
+        '# NAT',
+        line.none ? 'none' : (line.to ?? ''),
+        ifOption(line.iface),
       ]
     case 'block':
       return [
@@ -185,9 +189,18 @@ function forwardWords(rule: Forward): string[] {
   const { action, options, source, address, endpoint, iface, inner, hairpin, snat } = rule
   const host = address?.includes(':') && endpoint !== '' ? `[${address}]` : (address ?? '')
   return [
-    ...['IN', action, ownInterface(iface), sourceOf(source), dest(inner)],
-    ...[options, '# NAT', host !== '' && endpoint !== '' ? `${host}:${endpoint}` : host + endpoint],
-    ...[ifOption(iface), to(inner), hairpin ? '' : 'hairpin=0', snat ? 'snat=1' : ''],
+    'IN',
+    action,
+    ownInterface(iface),
+    sourceOf(source),
+    dest(inner),
+    options,
+    '# NAT',
+    host !== '' && endpoint !== '' ? `${host}:${endpoint}` : host + endpoint,
+    ifOption(iface),
+    to(inner),
+    hairpin ? '' : 'hairpin=0',
+    snat ? 'snat=1' : '',
   ]
 }
 

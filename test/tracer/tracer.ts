@@ -110,7 +110,10 @@ class Walker {
   private pass(packet: Packet, route: (address: string) => string) {
     const { destination, dport } = packet
     let flow: Flow = {
-      ...{ ...packet, family: this.family, bridged: false, translated: false },
+      ...packet,
+      family: this.family,
+      bridged: false,
+      translated: false,
       original: { destination, dport },
     }
     const isNew = this.track(flow)

@@ -48,8 +48,14 @@ export const INNER = OWNERS.flatMap(({ addresses }) => addresses)
 
 /** Hosts of the internet; the first of a family is the router. */
 export const HOSTS: readonly string[] = [
-  ...['203.0.113.1', '198.51.100.7', '198.51.100.8', '192.0.2.1', '192.0.2.9'],
-  ...['2001:db8:113::1', '2001:db8:51::7', '2001:db8:51::8'],
+  '203.0.113.1',
+  '198.51.100.7',
+  '198.51.100.8',
+  '192.0.2.1',
+  '192.0.2.9',
+  '2001:db8:113::1',
+  '2001:db8:51::7',
+  '2001:db8:51::8',
 ]
 
 export const EXTERNAL: readonly string[] = INTERFACES.filter(({ external }) => external).flatMap(
@@ -99,7 +105,8 @@ function networkSpan(own: string): ReturnType<typeof span> {
 
 /** What the tracer asks of that node. */
 export const SURROUNDINGS = {
-  ...{ route, nodeAddress },
+  route,
+  nodeAddress,
   firewallBridge(address: string): string | undefined {
     const guest = guestAt(address)
     return guest?.firewall ? `fwbr${guest.vmid}i0` : undefined
@@ -109,7 +116,11 @@ export const SURROUNDINGS = {
 /** What pvenat would see on that node; `files` are .fw texts by their path below the pve directory. */
 export function lookAt(files: ReadonlyMap<string, string>): Look {
   return {
-    ...{ node: NODE, network: NETWORK, settings: DEFAULT_SETTINGS, firewall: 'iptables', now: 1_760_000_000 },
+    node: NODE,
+    network: NETWORK,
+    settings: DEFAULT_SETTINGS,
+    firewall: 'iptables',
+    now: 1_760_000_000,
     tree: {
       fw: new Map(files),
       guests: GUESTS.map((guest) => ({ vmid: guest.vmid, type: guest.kind, config: configOf(guest) })),
@@ -186,8 +197,11 @@ export const LAB: LabOptions = {
   inet: {
     segments: { eth0: ['203.0.113.1/24', '2001:db8:113::1/64'], eth1: ['192.0.2.1/24'] },
     others: [
-      ...['198.51.100.7/32', '198.51.100.8/32', '192.0.2.9/32'],
-      ...['2001:db8:51::7/128', '2001:db8:51::8/128'],
+      '198.51.100.7/32',
+      '198.51.100.8/32',
+      '192.0.2.9/32',
+      '2001:db8:51::7/128',
+      '2001:db8:51::8/128',
     ],
   },
 }

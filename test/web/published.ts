@@ -20,33 +20,34 @@ export function told(count: number, badEvery = 0): Told {
   const now = new Date().toISOString()
   const tally = (state: Row['state']): number => rows.filter((row) => row.state === state).length
   const status: Status = {
-    ...{
-      inStep: true,
-      firewall: 'iptables',
-      backend: 'legacy',
-      lastApply: now,
-      lastError: null,
-      degraded: null,
-    },
+    inStep: true,
+    firewall: 'iptables',
+    backend: 'legacy',
+    lastApply: now,
+    lastError: null,
+    degraded: null,
     external: [{ interface: 'vmbr0', addresses: ['203.0.113.2', '203.0.113.7', '2001:db8:113::2'] }],
     internal: [
       { interface: 'vmbr1', network: '10.10.0.0/16', address: '10.10.0.1' },
       { interface: 'vmbr2', network: '10.20.0.0/16', address: '10.20.0.1' },
     ],
     counts: {
-      ...{ active: tally('active'), inactive: tally('inactive'), error: tally('error') },
-      ...{ conflict: tally('conflict'), quarantined: 0 },
+      active: tally('active'),
+      inactive: tally('inactive'),
+      error: tally('error'),
+      conflict: tally('conflict'),
+      quarantined: 0,
     },
     diagnostics: rows.filter(({ state }) => state === 'error' || state === 'conflict').map(problemOf),
-    ...{
-      since: now,
-      node: 'pve1',
-      version: '0.1.0',
-      pid: 4711,
-      startedAt: now,
-      updatedAt: now,
-    },
-    ...{ applyMs: 41.5, lockMs: 12.25, applies: 3 },
+    since: now,
+    node: 'pve1',
+    version: '0.1.0',
+    pid: 4711,
+    startedAt: now,
+    updatedAt: now,
+    applyMs: 41.5,
+    lockMs: 12.25,
+    applies: 3,
     repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0 },
   }
   const rules = rows.map(({ id, packets, bytes }): [string, [number, number]] => [id, [packets, bytes]])
@@ -69,7 +70,9 @@ function rowOf(i: number, count: number, badEvery: number): Row {
   const port = 2000 + i
   const isOut = i % perGuest === perGuest - 1
   return {
-    ...{ id: `${vmid}-${String(i).padStart(6, '0')}`, kind: isOut ? 'egress' : 'forward', state },
+    id: `${vmid}-${String(i).padStart(6, '0')}`,
+    kind: isOut ? 'egress' : 'forward',
+    state,
     reason: bad ? 'port 8006 belongs to this node (pveproxy)' : state === 'conflict' ? 'port taken' : '',
     guest: { vmid, name },
     proto: isOut ? ['all'] : [i % 5 === 0 ? 'udp' : 'tcp'],
@@ -81,9 +84,13 @@ function rowOf(i: number, count: number, badEvery: number): Row {
     inner: isOut
       ? { address: null, ports: null }
       : { address: `10.${net}.${vmid >> 8}.${vmid & 255}`, ports: [[22 + (i % 9), 22 + (i % 9)]] },
-    ...{ source: i % 6 === 0 ? '198.51.100.0/24' : '', family: [4] },
-    ...{ file: `/etc/pve/firewall/${vmid}.fw`, line: 5 + (i % perGuest), comment: `NAT ${port} ${name}` },
-    ...{ packets: state === 'active' ? (i * 7919) % 3000 : 0, bytes: ((i * 7919) % 3000) * 60 },
+    source: i % 6 === 0 ? '198.51.100.0/24' : '',
+    family: [4],
+    file: `/etc/pve/firewall/${vmid}.fw`,
+    line: 5 + (i % perGuest),
+    comment: `NAT ${port} ${name}`,
+    packets: state === 'active' ? (i * 7919) % 3000 : 0,
+    bytes: ((i * 7919) % 3000) * 60,
   }
 }
 
@@ -91,13 +98,25 @@ function problemOf({ file, line, state }: Row): Problem {
   const text = 'IN ACCEPT -p tcp -dport 22 # NAT 8006'
   return state === 'error'
     ? {
-        ...{ file, line, column: 33, endColumn: 37, severity: 'error', code: 'port-reserved', text },
-        ...{ message: 'port 8006/tcp belongs to this node (pveproxy)' },
+        file,
+        line,
+        column: 33,
+        endColumn: 37,
+        severity: 'error',
+        code: 'port-reserved',
+        text,
+        message: 'port 8006/tcp belongs to this node (pveproxy)',
         help: 'pick a free port, for example: NAT 18006',
       }
     : {
-        ...{ file, line, column: 33, endColumn: 37, severity: 'error', code: 'port-taken', text },
-        ...{ message: 'external port 8006 is already forwarded by /etc/pve/firewall/101.fw:5' },
+        file,
+        line,
+        column: 33,
+        endColumn: 37,
+        severity: 'error',
+        code: 'port-taken',
+        text,
+        message: 'external port 8006 is already forwarded by /etc/pve/firewall/101.fw:5',
         help: 'pick another port, or switch one of the two rules off',
       }
 }

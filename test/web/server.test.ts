@@ -91,12 +91,11 @@ describe('on the loopback', () => {
     expect(status).toBe(200)
     expect(JSON.parse(body)).toHaveLength(20)
     expect(headers).toMatchObject({
-      ...{
-        'x-content-type-options': 'nosniff',
-        'cache-control': 'no-store',
-        'referrer-policy': 'no-referrer',
-      },
-      ...{ 'cross-origin-resource-policy': 'same-origin', 'cross-origin-opener-policy': 'same-origin' },
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'cross-origin-opener-policy': 'same-origin',
     })
     expect(headers['content-security-policy']).toMatch(/^default-src 'none';.*frame-ancestors 'none'/)
     expect(headers['content-security-policy']).not.toMatch(/unsafe|\*|https?:/)

@@ -134,7 +134,9 @@ function sideways({ addresses, bridges, targets }: Scene, width: number): Layout
   const heightB = ({ key }: { key: string }): number =>
     tall(lines.filter(({ bridge }) => bridge === key).length)
   const targetBoxes = stack(targets, (target) => targetHeight(target.lines.length), {
-    ...{ x: width * 0.74, w: width * 0.26 - 8, y: TOP },
+    x: width * 0.74,
+    w: width * 0.26 - 8,
+    y: TOP,
   })
   const bridgeStack = stack(bridges, heightB, { x: width * 0.5, w: width * 0.13, y: TOP })
   const addressStack = stack(addresses, heightA, { x: width * 0.165, w: width * 0.2, y: TOP })
@@ -190,7 +192,9 @@ function downwards({ addresses, bridges, targets }: Scene, width: number): Layou
   const nodeEnd = endOf(bridgeBoxes, nodeTop + HEAD - GAP) + GAP
   const node = { key: 'node', x: 34, y: nodeTop, w: width - 40, h: nodeEnd - nodeTop }
   const targetBoxes = stack(targets, (target) => targetHeight(target.lines.length), {
-    ...{ x, w, y: nodeEnd + GAP },
+    x,
+    w,
+    y: nodeEnd + GAP,
   })
   const boxes = { addresses: addressBoxes, bridges: bridgeBoxes, targets: targetBoxes }
   const placed = callsOf(lines, boxes).map(({ line, address, bridge, target, y }, i): Placed => {

@@ -124,7 +124,8 @@ function buildTable(sort: (key: SortKey) => void) {
   const table = h(
     'div',
     { role: 'table', 'aria-label': 'NAT rules', class: 'table' },
-    ...[h('div', { role: 'rowgroup', class: 'heads' }, head), scroller],
+    h('div', { role: 'rowgroup', class: 'heads' }, head),
+    scroller,
   )
   return { heads, space, scroller, table, empty: h('p', { class: 'empty', hidden: true }) }
 }
@@ -172,15 +173,13 @@ function makeRow(): Row {
   const element = h(
     'div',
     { role: 'row', class: 'row' },
-    ...[
-      cell('state', badge),
-      cell('outside', button),
-      inside,
-      guest,
-      source,
-      cell('hour', spark, total),
-      where,
-    ],
+    cell('state', badge),
+    cell('outside', button),
+    inside,
+    guest,
+    source,
+    cell('hour', spark, total),
+    where,
   )
   const show = (
     item: Item,

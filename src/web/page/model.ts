@@ -42,7 +42,13 @@ export function toItem(row: PageRow): Item {
   const where = `${file.slice(file.lastIndexOf('/') + 1)}:${line}`
   const words = [row.state, KIND_NAMES[kind], outside, inside, owner, row.source, where]
   return {
-    ...{ id: row.id, row, outside, inside, guest: owner, source: sourceOf(row), where },
+    id: row.id,
+    row,
+    outside,
+    inside,
+    guest: owner,
+    source: sourceOf(row),
+    where,
     text: [...words, external.interface ?? '', row.comment, row.reason].join(' ').toLowerCase(),
   }
 }

@@ -135,8 +135,11 @@ function drawLine(
   return s(
     'g',
     {
-      ...{ class: `line ${line.state} ${line.way}${isChosen ? ' chosen' : ''}`, role: 'option' },
-      ...{ tabindex: isStop ? 0 : -1, 'aria-selected': String(isChosen), 'data-key': line.id },
+      class: `line ${line.state} ${line.way}${isChosen ? ' chosen' : ''}`,
+      role: 'option',
+      tabindex: isStop ? 0 : -1,
+      'aria-selected': String(isChosen),
+      'data-key': line.id,
       ...(single ? { 'data-id': single.id } : { 'data-target': line.target }),
     },
     s('title', {}, spoken(line, count)),

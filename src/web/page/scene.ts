@@ -99,7 +99,11 @@ function toTarget(
 ): Target {
   const bridge = bridgeOf(items)
   const line = (some: Item[], id: string, label: string): Line => ({
-    ...{ id, items: some, target: key, label, bridge },
+    id,
+    items: some,
+    target: key,
+    label,
+    bridge,
     address: addressOf(some[0] as Item, known),
     state: worst(some),
     way: (some[0] as Item).row.kind === 'forward' ? 'in' : 'out',
@@ -112,7 +116,10 @@ function toTarget(
     ...groupBy(rest, (item) => `${item.row.kind} ${addressOf(item, known)} ${isBad(item.row.state)}`),
   ]
   return {
-    ...{ key, title: titleOf(items[0] as Item), bridge, count: items.length },
+    key,
+    title: titleOf(items[0] as Item),
+    bridge,
+    count: items.length,
     lines: [
       ...ones.map(single),
       ...bundles.map(([what, some]) =>
