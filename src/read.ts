@@ -16,7 +16,7 @@ import { makeMemo, type Memo } from './memo.ts'
 import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
-import { CLUSTER_FW, guestFw, hostFw, type FirewallMode, type View } from './nat/view.ts'
+import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
 import type { Network } from './network.ts'
 import type { Settings } from './settings.ts'
 
@@ -49,7 +49,8 @@ export interface Look {
   /** What earlier looks saw of the guests' addresses. */
   remembered?: readonly Sighting[]
   settings: Settings
-  firewall: FirewallMode
+  /** Whether proxmox-firewall is installed, which does pve-firewall's work where host.fw asks for nftables. */
+  hasProxmoxFirewall: boolean
   /** /etc/services and /etc/protocols. */
   services: string
   protocols: string
@@ -80,13 +81,13 @@ export function keepLook(look: Look, memo: Memo): Required<Look> {
 
 /** Nothing but a look, whatever else there is in the value. */
 function complete(look: Look): Required<Look> {
-  const { node, tree, network, settings, firewall, services, protocols, now } = look
+  const { node, tree, network, settings, hasProxmoxFirewall, services, protocols, now } = look
   return {
     node,
     tree,
     network,
     settings,
-    firewall,
+    hasProxmoxFirewall,
     services,
     protocols,
     now,
@@ -105,8 +106,8 @@ function hasTimes({ fw }: Tree): boolean {
 
 /** `memo` holds what the looks before were found to say. */
 export function readView(look: Look, memo: Memo = makeMemo()): View {
-  const { node, network, settings, firewall, now, learnt: texts, ...others } = complete(look)
-  const { remembered, incumbents, listeners, quarantined } = others
+  const { node, network, settings, now, learnt: texts, ...others } = complete(look)
+  const { hasProxmoxFirewall, remembered, incumbents, listeners, quarantined } = others
   const [ipam] = texts.ipam
   const sets = memo.keep(
     'sdn sets',
@@ -119,12 +120,15 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     'held',
     memo.make('incumbents', [incumbents], () => innerHolders(incumbents)),
   )
-  const { cluster, guests } = files
+  const { cluster, host, guests } = files
   // Of a guest's .fw only its ipfilter sets tell addresses.
   const telling = guests.flatMap(({ guest, fw }) => [guest, hasFilters(fw) ? fw : undefined])
   const known = memo.make('known', [held, cluster.aliases, network, settings, sightings, ...telling], () =>
     resolveKnown({ held, guests, cluster, network, settings, learnt: { ...learnt, sightings } }),
   )
+  // Without a cluster.fw pve-firewall does not ask (Firewall.pm).
+  const isNftables =
+    hasProxmoxFirewall && host.options.nftables === 1 && (look.tree.fw.get(CLUSTER_FW) ?? '') !== ''
   return {
     sightings,
     sdnSets: sets,
@@ -134,7 +138,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     network,
     settings,
     now,
-    firewall,
+    firewall: isNftables ? 'nftables' : 'iptables',
     incumbents,
     consulted: memo.keep('consulted', learnt.consulted),
     listeners,

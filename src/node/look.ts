@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
-import { CLUSTER_FW, hostFw, type FirewallMode } from '../nat/view.ts'
 import type { Look, Tree } from '../read.ts'
 import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
@@ -50,7 +49,6 @@ export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH):
   ])
   // Last: that it can be read vouches for what was read below the same mount before.
   const tree = { ...(await readTree(paths.pveDir, paths.node, before, files)), settings: texts }
-  const firewall = firewallMode(tree, paths.node)
   const now = Math.floor(Date.now() / 1000)
   return {
     node: paths.node,
@@ -60,7 +58,7 @@ export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH):
     listeners,
     incumbents: incumbentsOf(state),
     settings,
-    firewall,
+    hasProxmoxFirewall: existsSync('/usr/libexec/proxmox/proxmox-firewall'),
     services,
     protocols,
     now,
@@ -76,13 +74,6 @@ function incumbentsOf(state: State): ReadonlySet<string> {
   const lines = incumbents.get(state) ?? new Set(state.incumbents)
   incumbents.set(state, lines)
   return lines
-}
-
-/** nftables needs both the option in host.fw and proxmox-firewall itself (pve-firewall Firewall.pm). */
-function firewallMode(tree: Tree, node: string): FirewallMode {
-  const asked =
-    /^\s*nftables:\s*1\s*$/im.test(tree.fw.get(hostFw(node)) ?? '') && (tree.fw.get(CLUSTER_FW) ?? '') !== ''
-  return asked && existsSync('/usr/libexec/proxmox/proxmox-firewall') ? 'nftables' : 'iptables'
 }
 
 /** Without these names every rule with a protocol would look wrong. */

@@ -83,7 +83,7 @@ async function looks({ forwards }: Size): Promise<Prepared[]> {
     const look: Look = {
       node: NODE,
       now: 1_760_000_000,
-      firewall: 'iptables',
+      hasProxmoxFirewall: false,
       network: NETWORK,
       listeners: [],
       learnt: NOTHING_LEARNT,

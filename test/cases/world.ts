@@ -52,7 +52,7 @@ async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, s
     settings,
     now: 1_760_000_000,
     network: readPlan(network ?? readFileSync(`${casesDir}/network`, 'utf8')),
-    firewall: /^nftables: 1$/m.test(tree.fw.get(hostFw(NODE)) ?? '') ? 'nftables' : 'iptables',
+    hasProxmoxFirewall: true,
     services: fixture('services'),
     protocols: fixture('protocols'),
     listeners: readListening(listening),

@@ -48,7 +48,7 @@ export function lookAt(world: World): Look {
   return {
     node: 'pve1',
     now: NOW,
-    firewall: 'iptables',
+    hasProxmoxFirewall: false,
     tree: { fw, guests, owners: new Map(guests.map(({ vmid }) => [vmid, 'pve1'])) },
     network: NETWORK,
     learnt: learntOf(world),

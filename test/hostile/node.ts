@@ -34,7 +34,7 @@ export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: 
   return {
     node: NODE,
     now: 1_760_000_000,
-    firewall: 'iptables',
+    hasProxmoxFirewall: false,
     network: NETWORK,
     tree: {
       fw: new Map([...files, ...guests.map(({ vmid, fw }) => [guestFw(vmid), fw] as const)]),

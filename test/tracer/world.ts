@@ -119,7 +119,7 @@ export function lookAt(files: ReadonlyMap<string, string>): Look {
     node: NODE,
     network: NETWORK,
     settings: DEFAULT_SETTINGS,
-    firewall: 'iptables',
+    hasProxmoxFirewall: false,
     now: 1_760_000_000,
     tree: {
       fw: new Map(files),
