@@ -1,7 +1,11 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    // Not one less than there are cores: the process that collects results has little to do.
+    maxWorkers: availableParallelism(),
+    minWorkers: 1,
     projects: [
       {
         test: {
