@@ -148,6 +148,8 @@ export class Chaos {
 
   private async unmount(): Promise<void> {
     const { node } = this.world
+    // One that has only just been started does not hear signals yet.
+    await node.pvenat.service?.says(/in force: /)
     const said = node.listen()
     const mount = await node.unmount()
     node.pvenat.service?.signal('SIGHUP')

@@ -2,7 +2,7 @@
 //   SEED=7 STEPS=1000 npx vitest run --project packets test/packets/chaos.test.ts
 import { beforeAll, describe, expect, test } from 'vitest'
 import { SEED } from '../seed.ts'
-import { Chaos, figures, type Report } from '../chaos/chaos.ts'
+import { Chaos, figures, type Report, type Step } from '../chaos/chaos.ts'
 import { deal } from '../chaos/deal.ts'
 import { World } from '../chaos/world.ts'
 import { backends, snapshot } from '../lab/index.ts'
@@ -20,8 +20,7 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
     async () => {
       await world.begin()
       const chaos = new Chaos(world)
-      await chaos.run(deal(seed, steps))
-      await world.watcher.stop()
+      await chaos.run(deal(seed, steps)).finally(() => world.watcher.stop())
       report = chaos.report()
       console.log(told(report))
     },
@@ -66,9 +65,9 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
     expect(await snapshot(node.lab)).toBe(node.untouched)
   })
 
-  function stepAt(atMs: number): string {
-    return [...report.steps].reverse().find(({ startMs }) => startMs <= atMs)?.name ?? 'before the first step'
-  }
+  const stepOf = (atMs: number): Step | undefined =>
+    [...report.steps].reverse().find(({ startMs }) => startMs <= atMs)
+  const stepAt = (atMs: number): string => stepOf(atMs)?.name ?? 'before the first step'
 
   function told({
     asked,
@@ -84,6 +83,10 @@ describe.each(backends)(`${steps} steps of chaos on %s, SEED=${seed}`, (backend)
     return [
       `chaos on ${backend}, SEED=${seed}: ${steps} steps, ${asked} connections`,
       `  without service, unexplained: ${unexplained.length}`,
+      ...unexplained.map(({ what, failures, fromMs, toMs }) => {
+        const into = Math.round(fromMs - (stepOf(fromMs)?.startMs ?? 0))
+        return `    ${what}: ${failures.join()} for ${Math.round(toMs - fromMs)} ms, ${into} ms into: ${stepAt(fromMs)}`
+      }),
       `  service back after a breach: ${figures(outages)}`,
       `  all in force after a step: ${figures(repairs)}`,
       `  lost streams: ${lost.length}, and ${lostInBreach.length} while somebody had taken the zone or forwarding away; longest stall ${Math.round(worstStallMs)} ms`,
