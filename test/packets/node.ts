@@ -115,7 +115,7 @@ export class TestNode {
     await saveLikeGui(this.tree, path, change(await this.text(path)))
   }
 
-  /** Takes /etc/pve away, as far as anybody can tell, and returns what brings it back. */
+  /** Takes away the link `local`, without which /etc/pve counts as not mounted, and returns what brings it back. The files stay. */
   async unmount(): Promise<() => Promise<void>> {
     const [local, aside] = [join(this.tree, 'local'), join(this.tree, 'aside')]
     await rename(local, aside)

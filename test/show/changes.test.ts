@@ -2,28 +2,11 @@
 import { expect, test } from 'vitest'
 import { describeRow, diffRows, renderRowChanges } from '../../src/show/changes.ts'
 import type { Row } from '../../src/show/list.ts'
+import { row as plainRow } from './row.ts'
 
 let ids = 0
-function row(part: Partial<Row> = {}): Row {
-  return {
-    id: `108-${ids++}`,
-    kind: 'forward',
-    state: 'active',
-    reason: '',
-    guest: { vmid: 108, name: 'shop' },
-    proto: ['tcp'],
-    external: { addresses: 'any', ports: [[8080, 8080]], interface: null },
-    inner: { address: '10.10.10.108', ports: [[80, 80]] },
-    source: '',
-    family: [4],
-    packets: 0,
-    bytes: 0,
-    file: '/etc/pve/firewall/108.fw',
-    line: 7,
-    comment: 'NAT 8080',
-    ...part,
-  }
-}
+/** Each is a rule of its own. */
+const row = (part: Partial<Row> = {}): Row => plainRow({ id: `108-${ids++}`, ...part })
 
 const moved = { inner: { address: '10.10.10.109', ports: [[80, 80]] as [number, number][] } }
 

@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { columnsOf, cut, head, pad, tail, wrap } from '../../src/show/columns.ts'
 import { plain, renderDiagnostic, renderDiagnostics, type Located } from '../../src/show/diagnostics.ts'
-import type { Row } from '../../src/show/list.ts'
 import { renderTable } from '../../src/show/table.ts'
+import { row } from './row.ts'
 
 const HOSTILE = fc.string({
   unit: fc.constantFrom(
@@ -122,25 +122,6 @@ describe('text in columns', () => {
 })
 
 describe('the table', () => {
-  const row = (part: Partial<Row> = {}): Row => ({
-    id: '108-x',
-    kind: 'forward',
-    state: 'active',
-    reason: '',
-    guest: { vmid: 108, name: 'shop' },
-    proto: ['tcp'],
-    external: { addresses: 'any', ports: [[8080, 8080]], interface: null },
-    inner: { address: '10.10.10.108', ports: [[80, 80]] },
-    source: '',
-    family: [4],
-    packets: 0,
-    bytes: 0,
-    file: '/etc/pve/firewall/108.fw',
-    line: 7,
-    comment: 'NAT 8080',
-    ...part,
-  })
-
   const outgoing = {
     kind: 'egress' as const,
     external: { addresses: 'any' as const, ports: null, interface: null },
