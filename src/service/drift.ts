@@ -1,8 +1,8 @@
 /**
  * Notices that somebody changed what is ours in the kernel. Rules: at once by events, where a program tells of writers
- * (monitorRules); without it, or while it is down, by glances each second or so. Sysctls, and the number of members of each own
- * set, of which nobody tells: each second. The loop between the interfaces: by events of the network. The rest (a member of
- * a set put in the place of another one, an event that was lost) is found when everything is compared, see `isSure`.
+ * (monitorRules); without it, or while it is down, by glances each second or so. Sysctls and the members of own sets, of which
+ * nobody tells: each second (large sets: see Members). The loop between the interfaces: by events of the network. The rest (an
+ * event that was lost) is found when everything is compared, see `isSure`.
  */
 import type { Backend } from '../facts/backend.ts'
 import { makeAccount } from './account.ts'

@@ -1,8 +1,8 @@
 /** What the service put into force last, to be kept so whatever others do and whether or not the files can be read. */
 import { FAMILIES } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { SetCounts } from '../node/counts.ts'
 import type { WatchedKernel } from '../node/kernel.ts'
+import type { Members } from '../node/members.ts'
 import { parseSave, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
@@ -47,14 +47,10 @@ export async function areRulesDrifted(kept: Kept): Promise<boolean> {
   return isOther
 }
 
-/** Whether anything else of it is not: sysctls, and sets as far as the number of their members tells. */
-export async function isRestDrifted(
-  { kernel, sysctls, inForce }: Kept,
-  setCounts: SetCounts,
-): Promise<boolean> {
+/** Whether anything else of it is not: sysctls, and the members of sets. */
+export async function isRestDrifted({ kernel, sysctls, inForce }: Kept, members: Members): Promise<boolean> {
   for (const [path, value] of sysctls) if ((await kernel.sysctl(path)) !== value) return true
-  const counts = await setCounts.count([...inForce.sets.keys()])
-  return !counts || [...inForce.sets].some(([name, { entries }]) => counts.get(name) !== entries.length)
+  return members.areOther(inForce.sets)
 }
 
 /** The same for rulesets that ask for the same. */

@@ -1,7 +1,7 @@
 /** What the service is made of, and what it remembers from look to look. */
 import type { Backend } from '../facts/backend.ts'
-import { makeSetCounts, type SetCounts } from '../node/counts.ts'
 import type { Paths } from '../node/look.ts'
+import { makeMembers, type Members } from '../node/members.ts'
 import { recall } from '../node/recall.ts'
 import { makeSenses, type Senses } from '../node/senses.ts'
 import type { Sighting } from '../guest/learnt.ts'
@@ -37,7 +37,7 @@ export interface Memory {
   backend: Backend | undefined
   /** Watches the kernel by way of that backend. */
   drift: Drift | undefined
-  setCounts: SetCounts
+  members: Members
   intervalMs: number
   /** What is to be in force, and the kernel that it was given to. */
   kept: Kept | undefined
@@ -65,7 +65,7 @@ export async function makeMemory(paths: Paths, journal: Journal, hint: () => voi
     missing: new Map(),
     backend: undefined,
     drift: undefined,
-    setCounts: makeSetCounts(),
+    members: makeMembers(),
     intervalMs: 5000,
     kept: undefined,
     fight,

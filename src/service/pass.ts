@@ -66,7 +66,7 @@ async function follow(backend: Backend, memory: Memory): Promise<void> {
     {
       areRulesDrifted: async () => memory.kept !== undefined && (await areRulesDrifted(memory.kept)),
       isRestDrifted: async () =>
-        memory.kept !== undefined && (await isRestDrifted(memory.kept, memory.setCounts)),
+        memory.kept !== undefined && (await isRestDrifted(memory.kept, memory.members)),
     },
     () => fight.later(hint),
   )

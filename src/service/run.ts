@@ -56,7 +56,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   }
   monitor.close()
   memory.drift?.close()
-  memory.setCounts.close()
+  memory.members.close()
   memory.senses.close()
   await watch.close()
   await memory.publisher.close()

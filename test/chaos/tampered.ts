@@ -42,13 +42,12 @@ export const TAMPERED: Record<TamperingName, Act> = {
   'a hook doubled': v4('nat', '-A PREROUTING -j PVENAT-PREROUTING'),
   'a set flushed': ({ fake }) => selfSet(fake).splice(1),
   'all sets flushed': ({ fake }) => [...fake.sets.values()].forEach((set) => set.splice(1)),
-  'a member of a set deleted': ({ fake }) => {
-    const set = selfSet(fake)
-    const at = set.indexOf('10.10.10.108,tcp:8080')
-    if (at < 1) throw new Error('no such member')
-    set.splice(at, 1)
-  },
+  'a member of a set deleted': ({ fake }) => removeMember(fake),
   'a member put into a set': ({ fake }) => selfSet(fake).push('10.10.10.108,tcp:9'),
+  'a member of a set exchanged': ({ fake }) => {
+    removeMember(fake)
+    selfSet(fake).push('10.10.10.108,tcp:9')
+  },
   'a set destroyed with the rule that used it': (kernel) => {
     v4('nat', '-F PVENAT-PREROUTING')(kernel)
     const staleSets = [...kernel.fake.sets.keys()].filter((name) => SELF_SET.test(name))
@@ -130,6 +129,13 @@ function deleteRule(key: string, place: number): Act {
   return ({ fake }) => {
     if (fake.chains.get(key)?.splice(place - 1, 1).length !== 1) throw new Error(`no rule ${place} in ${key}`)
   }
+}
+
+function removeMember(fake: FakeKernel): void {
+  const set = selfSet(fake)
+  const at = set.indexOf('10.10.10.108,tcp:8080')
+  if (at < 1) throw new Error('no such member')
+  set.splice(at, 1)
 }
 
 function selfSet({ sets }: FakeKernel): string[] {

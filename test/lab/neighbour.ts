@@ -152,6 +152,11 @@ export const TAMPERINGS = {
     script: 'ipset add $(ipset list -n | grep pvenat-self-0-.*-v4) 10.10.10.108,tcp:9',
     breaks: 'nothing',
   },
+  'a member of a set exchanged': {
+    script:
+      's=$(ipset list -n | grep pvenat-self-0-.*-v4); ipset del $s 10.10.10.108,tcp:8080; ipset add $s 10.10.10.108,tcp:9',
+    breaks: 'nothing',
+  },
   'a set destroyed with the rule that used it': {
     script: '$T4 -t nat -F PVENAT-PREROUTING; ipset destroy $(ipset list -n | grep pvenat-self-0-.*-v4)',
     breaks: 'new',
