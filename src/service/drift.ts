@@ -68,9 +68,10 @@ export function watchKernel(backend: Backend, looks: Looks, hint: () => void): D
   const tick = async (): Promise<void> => {
     const start = performance.now()
     if (!monitor.isAlive()) touch()
-    if (!account.isPassing() && (await account.look(looks.isRestDrifted))) drifted()
-    const tookMs = performance.now() - start
-    if (!closed) timer = setTimeout(() => void tick(), Math.max(TICK_MS - tookMs, TICK_MS / 4))
+    const isTooEarly = account.isPassing()
+    if (!isTooEarly && (await account.look(looks.isRestDrifted))) drifted()
+    const leftMs = isTooEarly ? 0 : TICK_MS - (performance.now() - start)
+    if (!closed) timer = setTimeout(() => void tick(), Math.max(leftMs, TICK_MS / 4))
   }
   timer = setTimeout(() => void tick(), TICK_MS)
   return {
