@@ -35,6 +35,12 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
     stopping = true
     wakeup.call()
   }
+  let reload = wakeup.call
+  process
+    .on('SIGTERM', stop)
+    .on('SIGINT', stop)
+    .on('SIGHUP', () => reload())
+  // Whoever reads it may send signals.
   await writePid(paths.runDir)
   const watch = watchFiles(paths, wakeup.call)
   const notify = makeNotify(process.env)
@@ -44,11 +50,10 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
     memory.drift?.touch()
     wakeup.call()
   })
-  const reload = (): void => {
+  reload = () => {
     memory.quarantine.release()
     wakeup.call()
   }
-  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload)
   while (!stopping) {
     await lookOnce(memory)
     notify(memory.voice.summary())

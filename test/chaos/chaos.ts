@@ -148,8 +148,7 @@ export class Chaos {
 
   private async unmount(): Promise<void> {
     const { node } = this.world
-    // One that has only just been started does not hear signals yet.
-    await node.pvenat.service?.says(/in force: /)
+    await node.hears()
     const said = node.listen()
     const mount = await node.unmount()
     node.pvenat.service?.signal('SIGHUP')

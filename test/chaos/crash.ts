@@ -80,6 +80,14 @@ export function crashSuite(backend: Backend): void {
       expect((await node.parts()).own).not.toContain('pvenat-tmp')
     }, 90_000)
 
+    test('whoever reads its process number may send signals', async () => {
+      const service = node.pvenat.launch()
+      await node.hears()
+      service.signal('SIGHUP')
+      await node.opens(await edit())
+      expect(await service.stop()).toMatchObject({ exitCode: 0 })
+    })
+
     test.each(Object.entries(STATE_TROUBLES))('the state is %s', async (_, { make, mend, tells }) => {
       await edit()
       await node.apply()

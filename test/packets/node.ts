@@ -176,6 +176,12 @@ export class TestNode {
     return promisedMs * Math.max(1, (now() - start) / PLAN_MS)
   }
 
+  /** Waits until the service hears signals, which one that has only just been started does not. */
+  async hears(): Promise<void> {
+    const pid = async () => Number(await this.sh('cat /run/pvenat/pid'))
+    await waitFor(async () => (await pid()) === this.pvenat.service?.pid, { what: 'the service to hear' })
+  }
+
   /** Counts what the service says from now on. */
   listen(): (pattern: RegExp) => number {
     const output = (): string => this.pvenat.service?.stdout ?? ''
