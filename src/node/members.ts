@@ -6,9 +6,9 @@ import { makeSession } from './session.ts'
 
 /**
  * How many members there are costs next to nothing to ask. To read them takes ipset 7 us each, since it opens /etc/protocols for every
- * one: done when this many times as long has gone by, which is each second up to some three hundred.
+ * one: they are read again after so many milliseconds for each, which is each second up to some three hundred.
  */
-const READ_FACTOR = 400
+const PAUSE_MS = 3
 const PROMPT = 'ipset> '
 
 export interface Members {
@@ -43,10 +43,9 @@ export function makeMembers(now: () => number = () => performance.now()): Member
       if (names.length === 0) return false
       const counts = await ask('list -t', names, countsIn)
       if ([...sets].some(([name, { entries }]) => counts?.get(name) !== entries.length)) return true
-      const start = now()
-      if (start < dueAt) return false
+      if (now() < dueAt) return false
       const found = await ask('save', names, parseSets)
-      dueAt = now() + (now() - start) * READ_FACTOR
+      dueAt = now() + PAUSE_MS * [...sets.values()].reduce((sum, { entries }) => sum + entries.length, 0)
       return [...sets].some(([name, { entries }]) => !sameValue(found?.get(name)?.entries, entries))
     },
     close() {

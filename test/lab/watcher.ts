@@ -36,6 +36,13 @@ export interface LostStream {
 }
 
 const BEAT_MS = 25
+/**
+ * Each question has a local port of its own. The end of a connection may get lost while somebody has taken NAT away; the server then
+ * answers a new one from the same port as if it were the old one, and that fails once, whatever is in force by now. Below those that
+ * the kernel deals.
+ */
+const [FIRST_PORT, LAST_PORT] = [2000, 32_767]
+const lastPorts = new Map<string, number>()
 /** No line within this time, through all that TCP sends again meanwhile, and the stream counts as lost. */
 const STREAM_TIMEOUT_MS = 7000
 
@@ -109,7 +116,7 @@ export class Watcher {
   }
 
   private async askOnce(one: Watched, atMs: number): Promise<void> {
-    const answer = await this.lab.ask(one.from, 'tcp', one.endpoint)
+    const answer = await this.lab.ask(one.from, 'tcp', one.endpoint, { fromPort: nextPort(title(one)) })
     const isRight = typeof answer !== 'string' && isDeepStrictEqual({ ...answer, ...one.answer }, answer)
     const all = this.asked.get(one) ?? []
     all.push({ atMs, failure: isRight ? undefined : JSON.stringify(answer) })
@@ -149,6 +156,13 @@ async function openStream(
     stream = await lab.stream(from, endpoint)
   }
   return stream
+}
+
+function nextPort(what: string): number {
+  const last = lastPorts.get(what) ?? LAST_PORT
+  const next = last < LAST_PORT ? last + 1 : FIRST_PORT
+  lastPorts.set(what, next)
+  return next
 }
 
 const title = ({ from, endpoint }: Watched): string => `${from} to ${endpoint}`
