@@ -50,10 +50,16 @@ export interface NodePlan {
   ipForward: boolean
 }
 
-/** The internet of the default lab: one segment, and two more hosts to ask from and to be asked. */
+/** The internet of the default lab: one segment, two more hosts to ask from and to be asked, and a network full of hosts to ask from. */
 export const inetPlan: InetPlan = {
   segments: { eth0: ['203.0.113.1/24', '2001:db8:113::1/64'] },
-  others: ['198.51.100.7/32', '192.0.2.9/32', '2001:db8:51::7/128', '2001:db8:2::9/128'],
+  others: ['198.51.100.7/32', '192.0.2.9/32', '198.18.0.1/15', '2001:db8:51::7/128', '2001:db8:2::9/128'],
+}
+
+/** One host of that network after another, for as long as there are. */
+export function inetHost(n: number): string {
+  const last = (n + 1) % (1 << 17)
+  return `198.${18 + (last >> 16)}.${(last >> 8) & 255}.${last & 255}`
 }
 
 const inLan = (last: number) => ({

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Lab } from './lab.ts'
-import { Stream, type Reply } from './talk.ts'
+import { inetHost } from './plan.ts'
+import { Stream, type AskOptions, type Reply } from './talk.ts'
 
 export interface Watched {
   /** Who asks. */
@@ -36,13 +37,6 @@ export interface LostStream {
 }
 
 const BEAT_MS = 25
-/**
- * Each question has a local port of its own. The end of a connection may get lost while somebody has taken NAT away; the server then
- * answers a new one from the same port as if it were the old one, and that fails once, whatever is in force by now. Below those that
- * the kernel deals.
- */
-const [FIRST_PORT, LAST_PORT] = [2000, 32_767]
-const lastPorts = new Map<string, number>()
 /** No line within this time, through all that TCP sends again meanwhile, and the stream counts as lost. */
 const STREAM_TIMEOUT_MS = 7000
 
@@ -116,7 +110,7 @@ export class Watcher {
   }
 
   private async askOnce(one: Watched, atMs: number): Promise<void> {
-    const answer = await this.lab.ask(one.from, 'tcp', one.endpoint, { fromPort: nextPort(title(one)) })
+    const answer = await this.lab.ask(one.from, 'tcp', one.endpoint, newcomer(one))
     const isRight = typeof answer !== 'string' && isDeepStrictEqual({ ...answer, ...one.answer }, answer)
     const all = this.asked.get(one) ?? []
     all.push({ atMs, failure: isRight ? undefined : JSON.stringify(answer) })
@@ -158,11 +152,20 @@ async function openStream(
   return stream
 }
 
-function nextPort(what: string): number {
-  const last = lastPorts.get(what) ?? LAST_PORT
-  const next = last < LAST_PORT ? last + 1 : FIRST_PORT
-  lastPorts.set(what, next)
-  return next
+/** Below those that the kernel deals. */
+const [FIRST_PORT, PORTS] = [2000, 30_000]
+/** How many questions were asked, by `title`. */
+const counts = new Map<string, number>()
+
+/**
+ * Each question comes from a host of its own, of a guest from a port of its own. A connection that was begun while somebody had taken
+ * the zone away has got another port from the kernel; what its server goes on sending is a connection of the server's to
+ * conntrack once the zone is back, and shuts that host, for up to five minutes, out from that port.
+ */
+function newcomer(one: Watched): AskOptions {
+  const count = counts.get(title(one)) ?? 0
+  counts.set(title(one), count + 1)
+  return one.from === 'inet' ? { from: inetHost(count) } : { fromPort: FIRST_PORT + (count % PORTS) }
 }
 
 const title = ({ from, endpoint }: Watched): string => `${from} to ${endpoint}`
