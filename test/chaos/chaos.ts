@@ -55,7 +55,7 @@ export interface Report {
 
 /** A step waits this long for its repair; what takes longer is reported as never. */
 const PATIENCE_MS = 8000
-/** An answer that fails may belong to a packet that was sent this long after it was asked for. */
+/** A packet may be sent this long after it was asked for, and by then a step may have begun. */
 const BLUR_MS = 100
 
 export class Chaos {
@@ -98,11 +98,12 @@ export class Chaos {
     }
   }
 
-  /** The step that explains what happened to a packet at a time. */
+  /** The step that explains what became of a packet that was asked for at a time: one that broke something, if there is any. */
   private stepOf(atMs: number): Step | undefined {
-    return [...this.steps]
-      .reverse()
-      .find(({ startMs, repairedMs = Infinity }) => atMs >= startMs - BLUR_MS && atMs <= repairedMs + BLUR_MS)
+    const all = this.steps.filter(
+      ({ startMs, repairedMs = Infinity }) => atMs >= startMs - BLUR_MS && atMs <= repairedMs,
+    )
+    return all.filter(({ breaks }) => breaks !== 'nothing').at(-1) ?? all.at(-1)
   }
 
   private play(card: Card): Promise<unknown> {

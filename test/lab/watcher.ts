@@ -30,7 +30,7 @@ export interface Gap {
 
 export interface LostStream {
   what: string
-  /** When it was opened; one that was opened while its way was broken dies when that is mended. */
+  /** When its first packet was asked for; one that was opened while its way was broken dies when that is mended. */
   openedMs: number
   /** When the line was sent that never came back. */
   atMs: number
@@ -54,7 +54,7 @@ export class Watcher {
   private constructor(
     private readonly lab: Lab,
     all: readonly Watched[],
-    streams: readonly (readonly [Watched, Stream])[],
+    streams: readonly (readonly [Watched, Opened])[],
   ) {
     this.asked = new Map(all.map((one) => [one, []]))
     this.ended = Promise.all([
@@ -118,9 +118,8 @@ export class Watcher {
     all.sort((a, b) => a.atMs - b.atMs)
   }
 
-  private async talkOnAndOn(one: Watched, first: Stream): Promise<void> {
-    let stream = first
-    let openedMs = now()
+  private async talkOnAndOn(one: Watched, first: Opened): Promise<void> {
+    let [stream, openedMs] = first
     while (!this.isOver) {
       const atMs = now()
       if (await stream.ping(STREAM_TIMEOUT_MS)) {
@@ -128,8 +127,7 @@ export class Watcher {
       } else {
         this.lost.push({ what: title(one), openedMs, atMs })
         await stream.close()
-        stream = await openStream(this.lab, one, () => this.isOver)
-        openedMs = now()
+        ;[stream, openedMs] = await openStream(this.lab, one, () => this.isOver)
       }
       await sleep(BEAT_MS)
     }
@@ -137,19 +135,22 @@ export class Watcher {
   }
 }
 
+/** A stream and when it was asked for. */
+type Opened = readonly [stream: Stream, atMs: number]
+
 /** Tries until somebody answers. */
 async function openStream(
   lab: Lab,
   { from, endpoint }: Watched,
   isOver = (): boolean => false,
-): Promise<Stream> {
-  let stream = await lab.stream(from, endpoint)
-  while (typeof stream.answer === 'string' && !isOver()) {
+): Promise<Opened> {
+  for (;;) {
+    const atMs = now()
+    const stream = await lab.stream(from, endpoint)
+    if (typeof stream.answer !== 'string' || isOver()) return [stream, atMs]
     await stream.close()
     await sleep(BEAT_MS)
-    stream = await lab.stream(from, endpoint)
   }
-  return stream
 }
 
 /** Below those that the kernel deals. */
