@@ -88,7 +88,11 @@ async function lookOnce(memory: Memory): Promise<void> {
     memory.troubles.settle(true)
   } catch (error) {
     memory.publisher.failed(memory.voice.failed(error))
-    if (error instanceof NotInForce) memory.voice.repaired(error.left)
+    if (error instanceof NotInForce) {
+      // Somebody changed it between the write and the look at it.
+      memory.voice.repaired(error.left)
+      memory.fight.later(memory.hint)
+    }
     memory.troubles.settle(false)
     await keepLast(memory).catch(() => undefined)
   }

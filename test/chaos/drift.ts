@@ -1,6 +1,16 @@
 /** Every single foreign change to what is ours is undone, soon and without harm to others. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { now, PveFirewall, node1Tree, tamper, TAMPERINGS, waitFor, type Backend } from '../lab/index.ts'
+import {
+  holdLock,
+  now,
+  PveFirewall,
+  PVEFW_LOCK,
+  node1Tree,
+  tamper,
+  TAMPERINGS,
+  waitFor,
+  type Backend,
+} from '../lab/index.ts'
 import { figures, type Took } from './chaos.ts'
 import { testNode } from '../packets/node.ts'
 
@@ -41,6 +51,24 @@ export function driftSuite(backend: Backend): void {
       expect(ms).toBeLessThan(await node.fair(PROMISE_MS, ms))
       expect((await node.parts()).foreign).toBe(foreign)
       expect(await node.ask(8080)).toMatchObject({ server: '108' })
+    })
+
+    test('what is changed between a look at the kernel and the write is put right at once, too', async () => {
+      const file = 'firewall/105.fw'
+      const text = await node.text(file)
+      await node.save(file, 'IN SSH(ACCEPT) # NAT 30022')
+      await node.converged()
+      const holder = await holdLock(node.lab, PVEFW_LOCK)
+      await node.edit(file, () => text)
+      const isWaiting = async () => (await node.sh('cat /proc/locks')).includes('-> FLOCK')
+      await waitFor(isWaiting, { what: 'the write to wait for the lock' })
+      // Those of before and of now.
+      await node.sh(
+        'for s in $(ipset list -n | grep pvenat-self-); do ipset add $s 10.10.10.108,tcp:9 || true; done',
+      )
+      await holder.stop('SIGKILL')
+      const ms = await node.repaired(own)
+      expect(ms).toBeLessThan(await node.fair(1000, ms))
     })
 
     test('while /etc/pve is not mounted, too: what was in force last is put back', async () => {
