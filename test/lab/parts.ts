@@ -15,6 +15,7 @@ const commands = [
   'cat /proc/sys/net/ipv4/ip_forward',
 ] as const
 type Command = (typeof commands)[number]
+const MAX_TRIES = 5
 
 export interface Parts {
   /** Own chains, the places of our hooks, own sets, own interfaces and routes, ip_forward. */
@@ -24,8 +25,7 @@ export interface Parts {
 }
 
 export async function readParts(lab: Lab, node = 'pve'): Promise<Parts> {
-  const script = commands.map((command) => `echo "## ${command}"; ${command}`).join('\n')
-  const { stdout } = await lab.exec(node, ['sh', '-c', script])
+  const stdout = await readAll(lab, node)
   const texts = new Map(
     stdout
       .split(/^## /m)
@@ -50,6 +50,15 @@ export async function readParts(lab: Lab, node = 'pve'): Promise<Parts> {
     ...sets.filter((line) => !/ pvenat-/.test(line)),
   ]
   return { own: own.join('\n'), foreign: foreign.join('\n') }
+}
+
+/** An iptables-save ends half-way when a set goes whose rules it has just read. */
+async function readAll(lab: Lab, node: string): Promise<string> {
+  const script = commands.map((command) => `echo "## ${command}"; ${command} || exit`).join('\n')
+  for (let tries = 1; ; tries++) {
+    const { stdout, exitCode } = await lab.exec(node, ['sh', '-c', script], { check: tries === MAX_TRIES })
+    if (exitCode === 0) return stdout
+  }
 }
 
 function withoutOwn(text: string): string {
