@@ -6,7 +6,7 @@ const ANSWER_MS = 2000
 /** Where there is none that stays it is not looked for each second. */
 const AGAIN_MS = 60_000
 
-interface Session {
+export interface Session {
   /** What it says to these lines; undefined when it did not answer them all: it hangs, has ended or cannot be started. */
   ask: (lines: readonly string[]) => Promise<string | undefined>
   /** Has another one started for the next question. */
@@ -71,12 +71,18 @@ async function open(
   greetings: number,
 ): Promise<Program | undefined> {
   let heard = ''
+  let answers = 0
+  /** What may be the beginning of an end. */
+  let rest = ''
   let isOver = false
   let onNews = (): void => undefined
   // Its answers are to come at once; a line of its own need not come letter by letter.
   const buffer = end === '\n' ? '-oL' : '-o0'
   const held = await hold('stdbuf', [buffer, file, ...args], (text) => {
     heard += text
+    const fresh = rest + text
+    answers += fresh.split(end).length - 1
+    rest = fresh.slice(Math.max(0, fresh.length - end.length + 1))
     onNews()
   })
   if (!held) return undefined
@@ -85,11 +91,11 @@ async function open(
     onNews()
   })
   /** Whether as many answers have come in time. */
-  const hasAnswered = (answers: number): Promise<boolean> =>
+  const hasAnswered = (expected: number): Promise<boolean> =>
     new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), ANSWER_MS)
       onNews = () => {
-        const isThere = heard.split(end).length > answers
+        const isThere = answers >= expected
         if (!isThere && !isOver) return
         clearTimeout(timer)
         resolve(isThere)
@@ -102,7 +108,7 @@ async function open(
   }
   return {
     async ask(lines) {
-      heard = ''
+      ;[heard, rest, answers] = ['', '', 0]
       held.write(lines.map((line) => `${line}\n`).join(''))
       return (await hasAnswered(lines.length)) ? heard : undefined
     },
