@@ -94,7 +94,9 @@ function later(): void {
   isDrawing = true
   requestAnimationFrame(() => {
     isDrawing = false
-    const root = byId('picture')
+    const width = Math.floor(byId('picture').clientWidth)
+    // Before the page has its style there is no room; it is drawn when there is.
+    if (width === 0) return
     const { external = [], internal = [], node = '' } = status ?? {}
     const hidden = picture.draw({
       external,
@@ -104,7 +106,7 @@ function later(): void {
       hour,
       expanded,
       selected,
-      width: Math.floor(root.clientWidth),
+      width,
     })
     const note = byId('hidden')
     note.hidden = hidden.targets === 0
