@@ -127,12 +127,9 @@ export function canonicalMacro(name: string): string | undefined {
 
 /** The rows of a macro for one family; none when it does not exist there. Without a family: IPv4's if it has any, as upstream. */
 function macroRows(name: string, family: 4 | 6 | undefined): readonly Row[] {
-  const canonical = canonicalMacro(name)
-  if (canonical === undefined) return []
-  if (family === 6) return ROWS_V6[canonical] ?? ROWS[canonical] ?? []
-  const rows = ROWS[canonical]
-  if (rows === undefined && family === undefined) return ROWS_V6[canonical] ?? []
-  return rows ?? []
+  const canonical = canonicalMacro(name) ?? ''
+  const tables = family === 4 ? [ROWS] : family === 6 ? [ROWS_V6, ROWS] : [ROWS, ROWS_V6]
+  return tables.find((table) => table[canonical] !== undefined)?.[canonical] ?? []
 }
 
 /** A field that macro and rule both set, and set differently. */

@@ -166,7 +166,7 @@ test('closed while it starts, it does not stay, and nobody is asked', async () =
   await vi.advanceTimersByTimeAsync(0)
   members.close()
   await vi.advanceTimersByTimeAsync(1)
-  await found
+  expect(await found).toBe(false)
   expect(stop).toHaveBeenCalledTimes(1)
   expect(ran).not.toHaveBeenCalled()
 })
