@@ -60,7 +60,8 @@ export function driftSuite(backend: Backend): void {
       await node.converged()
       const holder = await holdLock(node.lab, PVEFW_LOCK)
       await node.edit(file, () => text)
-      const isWaiting = async () => (await node.sh('cat /proc/locks')).includes('-> FLOCK')
+      const child = `pgrep -x flock -P ${node.pvenat.service?.pid} || true`
+      const isWaiting = async () => (await node.sh(child)) !== ''
       await waitFor(isWaiting, { what: 'the write to wait for the lock' })
       // Those of before and of now.
       await node.sh(
