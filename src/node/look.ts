@@ -10,7 +10,7 @@ import { readNetwork } from './network.ts'
 import { readSettings } from './settings.ts'
 import { readState, type State } from './state.ts'
 import { FRESH, type Senses } from './senses.ts'
-import { readTree, Unreadable } from './tree.ts'
+import { checkMounted, readTree, Unreadable } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
 export interface Paths {
@@ -35,6 +35,8 @@ export interface Looked extends Look {
 export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH): Promise<Looked> {
   const { files } = senses
   files.next()
+  // First, so that a dead mount is not told as bad settings.
+  await checkMounted(paths.pveDir, paths.node)
   const { settings, diagnostics, texts } = await readSettings(
     [join(paths.pveDir, 'pvenat.conf'), paths.config],
     before?.settings,

@@ -83,6 +83,8 @@ const MAX_CONFIG_BYTES = 2 ** 20
 async function readConfig(file: string): Promise<{ text?: string; reason?: string }> {
   try {
     const status = await stat(file)
+    // Device 1:3 is /dev/null; systemd and administrators mask files with a link to it.
+    if (status.isCharacterDevice() && status.rdev === (await stat('/dev/null')).rdev) return { text: '' }
     if (!status.isFile()) return { reason: 'it is no file' }
     if (status.size > MAX_CONFIG_BYTES) return { reason: 'it is larger than a megabyte' }
     const text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
@@ -94,21 +96,30 @@ async function readConfig(file: string): Promise<{ text?: string; reason?: strin
   }
 }
 
-/** Line by line, so that each value knows where it stands; `ini` reads quotes, comments and blanks of a line. */
+/**
+ * `ini` reads the settings line by line: read as a whole it would tell no line numbers, take a header with a comment for a key,
+ * make sections of dots and lists of `key[]`.
+ */
 function merge(settings: Settings, file: string, text: string): Diagnostic[] {
-  let setter: Setter = (name, _, place) => [diagnose('setting-unknown', place, { key: name })]
+  let setter = noSection
   return text.split('\n').flatMap((line, index) => {
     const place = { file, span: { line: index + 1, from: 0, to: Buffer.byteLength(line) } }
-    const section = /^\s*\[([^\]]*)\]\s*$/.exec(line)?.[1]
-    if (section !== undefined) {
-      const found = setterOf(settings, section)
-      // What stands below an unknown header goes with it.
+    const content = line.trim()
+    if (content === '' || /^[;#]/.test(content)) return []
+    if (content.startsWith('[')) {
+      const section = /^\[([^\]]*)\]\s*(?:[;#]|$)/.exec(content)?.[1]
+      const found = section === undefined ? undefined : setterOf(settings, section)
+      // The settings below an unknown header are ignored with it.
       setter = found ?? (() => [])
-      return found ? [] : [diagnose('setting-unknown', place, { key: section })]
+      return found ? [] : [diagnose('setting-unknown', place, { key: section ?? content })]
     }
-    return Object.entries(parse(line)).flatMap(([name, value]) => setter(name, String(value).trim(), place))
+    const [[name, value] = [content]] = Object.entries<unknown>(parse(content, { bracketedArray: false }))
+    return setter(name, content.includes('=') ? String(value).trim() : '', place)
   })
 }
+
+/** A setting above the first header. */
+const noSection: Setter = (name, _, place) => [diagnose('setting-unknown', place, { key: name })]
 
 /** Takes one setting of a section. */
 type Setter = (name: string, value: string, place: Place) => Diagnostic[]

@@ -65,8 +65,12 @@ async function readGuests(
 }
 
 /** An unmounted /etc/pve is an empty directory; upstream tests the same link (pve-cluster Cluster.pm). */
-async function checkMounted(pveDir: string, node: string): Promise<void> {
-  const local = await lstat(join(pveDir, 'local')).catch(() => undefined)
+export async function checkMounted(pveDir: string, node: string): Promise<void> {
+  const local = await lstat(join(pveDir, 'local')).catch((error: unknown) => {
+    const code = codeOf(pveDir, error)
+    if (code !== 'ENOENT') throw new Unreadable(`cannot read ${pveDir}: ${code}`)
+    return undefined
+  })
   if (!local?.isSymbolicLink())
     throw new Unreadable(`${pveDir} is not mounted (${pveDir}/local is no symbolic link)`)
   const folder = await lstat(join(pveDir, 'nodes', node)).catch(() => undefined)

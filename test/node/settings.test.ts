@@ -1,10 +1,11 @@
 // pvenat.conf: each key, each kind of bad value with its line, both files, and what happens when one cannot be used.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
 import { word } from '../../src/diagnostic.ts'
+import { look } from '../../src/node/look.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { Unreadable } from '../../src/node/tree.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../src/settings.ts'
@@ -146,10 +147,38 @@ test.each([
   ['[nat.external]\nx = 1\n', 1, 'nat.external'],
   ['[__proto__]\nx = 1\n', 1, '__proto__'],
   ['[nat]\nconstructor = 1\n', 2, 'constructor'],
+  ['[nat]\n__proto__ = 1\n', 2, '__proto__ = 1'],
+  ['[nat]\nallow-reserved[] = yes\n', 2, 'allow-reserved[]'],
+  ['[nat]\n[guest 107\nallow-reserved = yes\n', 2, '[guest 107'],
+  ['[nat]\n[guest 107] x\nallow-reserved = yes\n', 2, '[guest 107] x'],
 ])('what is unknown is told with its line: %j', async (text, line, key) => {
   const { settings, says } = await read(text)
   expect(says).toEqual([`0.conf:${line}: warning[setting-unknown] unknown setting '${key}' is ignored`])
   expect(settings.allowReserved).toBe(false)
+})
+
+test.each(['[guest 107] ; the shop', '[guest 107]# the shop', '  [guest 107]  '])(
+  'a header may have a comment: %s',
+  async (header) => {
+    const { settings, says } = await read(`[guest 106]\nports = 80\n${header}\nports = 81\n`)
+    expect(says).toEqual([])
+    expect(guestOf(settings, 106)).toMatchObject({ ports: [[80, 80]] })
+    expect(guestOf(settings)).toMatchObject({ ports: [[81, 81]] })
+  },
+)
+
+test('a key without a value is an error, not "yes"', async () => {
+  const { settings, says } = await read('[nat]\nallow-reserved\n')
+  expect(says).toEqual([
+    "0.conf:2: error[setting-value] bad value '' for 'allow-reserved': expected yes or no; the default holds",
+  ])
+  expect(settings.allowReserved).toBe(false)
+})
+
+test('/dev/null is an empty file, also behind a link', async () => {
+  symlinkSync('/dev/null', fileOf('masked'))
+  for (const file of ['/dev/null', fileOf('masked')])
+    expect(await readSettings([file])).toMatchObject({ settings: DEFAULT_SETTINGS, diagnostics: [] })
 })
 
 test('the file of the node lies over the file of the cluster, key by key, and each bad line is told of its own file', async () => {
@@ -183,4 +212,12 @@ describe('a file that cannot be used', () => {
     expect((await readSettings([cluster, node], after.texts)).settings).toEqual(after.settings)
     await expect(readSettings([cluster, node])).rejects.toThrow(Unreadable)
   })
+})
+
+test('a mount that cannot be reached is told as such, not as bad settings', async () => {
+  writeFileSync(fileOf('pve'), '')
+  const paths = { node: 'pve1', config: fileOf('none'), stateDir: dir, runDir: dir }
+  await expect(look({ ...paths, pveDir: fileOf('pve') })).rejects.toThrow(
+    new Unreadable(`cannot read ${fileOf('pve')}: ENOTDIR`),
+  )
 })
