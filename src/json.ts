@@ -19,6 +19,11 @@ export function members(value: unknown): [string, unknown][] {
   return isObject(value) ? Object.entries(value) : []
 }
 
+/** The elements of an array; none when it is none. */
+export function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

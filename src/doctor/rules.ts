@@ -4,7 +4,7 @@ import { placeName } from '../diagnostic.ts'
 import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { forwardPolicy, linkOf } from '../facts/facts.ts'
 import { quoted } from '../facts/fixes.ts'
-import { foreignNat, mayConcern, type ForeignNat } from '../facts/foreign.ts'
+import { foreignNat, foreignPlace, mayConcern, type ForeignNat } from '../facts/foreign.ts'
 import type { Forward } from '../nat/model.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
 import { HOOKS, KERNEL_CHAINS, OWN_CHAIN } from '../ruleset/model.ts'
@@ -122,7 +122,7 @@ export const foreignForward: Check = ({ facts, translation }) => {
           id: 'foreign-forward',
           severity: isOther ? 'error' : 'warning',
           finding: `A rule that is not pvenat's forwards what ${placeName(ours.one.rule.place)} forwards, too.`,
-          restsOn: [readLine(rule)],
+          restsOn: [foreignPlace(rule)],
           fix: [remove(rule)],
           why: isOther
             ? 'It is in the other backend, and which of the two wins is not for pvenat to say.'
@@ -134,7 +134,7 @@ export const foreignForward: Check = ({ facts, translation }) => {
 
 function meets(rule: ForeignNat, { proto, ports }: Forward, destination: Range): boolean {
   return mayConcern(rule, {
-    destination,
+    destination: [destination],
     proto: proto === 'all' ? undefined : proto,
     ports: ports && [ports],
   })
@@ -146,10 +146,13 @@ export const foreignMasquerade: Check = (patient) => {
   const isOurs = (rule: ForeignNat): boolean =>
     internal.some(
       ({ network: source }) =>
-        source.family === rule.family && external.some(({ name }) => mayConcern(rule, { source, out: name })),
+        source.family === rule.family &&
+        external.some(({ name }) => mayConcern(rule, { source: [source], out: name })),
     )
   return foreignNat(patient.facts)
-    .filter((rule) => rule.kind === 'source' && rule.chain === 'POSTROUTING' && isOurs(rule))
+    .filter(
+      (rule) => rule.kind === 'source' && (rule.isNative ?? rule.chain === 'POSTROUTING') && isOurs(rule),
+    )
     .map((rule) => masqueradeFinding(patient, rule))
 }
 
@@ -158,7 +161,7 @@ function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: Forei
     ({ state, egresses }) =>
       state === 'active' &&
       egresses.some((one) => {
-        const source = one.source.ranges === 'any' ? undefined : one.source.ranges[0]
+        const source = one.source.ranges === 'any' ? undefined : one.source.ranges
         return one.exempt && one.family === rule.family && mayConcern(rule, { source })
       }),
   )
@@ -171,7 +174,7 @@ function masqueradeFinding({ facts, sdnSnat, translation }: Patient, rule: Forei
     finding: subnet
       ? `SDN masquerades the subnet ${subnet.id} by itself.`
       : "A rule that is not pvenat's translates the source of packets from an internal network.",
-    restsOn: [readLine(rule), ...(place === undefined ? [] : [place])],
+    restsOn: [foreignPlace(rule), ...(place === undefined ? [] : [place])],
     fix: subnet
       ? [
           `pvesh set /cluster/sdn/vnets/${subnet.vnet}/subnets/${subnet.id} --snat 0`,
@@ -195,14 +198,14 @@ export const twoBackends: Check = (patient) => {
   const found = [foreignForward, foreignMasquerade].flatMap((check) => check(patient) ?? [])
   const told = new Set(found.map(({ restsOn }) => restsOn[0]))
   const strangers = foreignNat(facts).filter(
-    (rule) => rule.backend !== facts.backend && !told.has(readLine(rule)),
+    (rule) => rule.backend !== facts.backend && !rule.isNative && !told.has(foreignPlace(rule)),
   )
   if (strangers.length === 0) return undefined
   return {
     id: 'two-backends',
     severity: 'warning',
     finding: `There are NAT rules in ${otherBackend(facts.backend)} tables, and pvenat and plain iptables use ${facts.backend} ones.`,
-    restsOn: strangers.slice(0, 5).map(readLine),
+    restsOn: strangers.slice(0, 5).map(foreignPlace),
     fix: strangers
       .filter(({ chain }) => KERNEL_CHAINS.includes(chain))
       .flatMap((rule) => [command({ ...rule, backend: facts.backend }, rule.line), remove(rule)]),
@@ -211,6 +214,7 @@ export const twoBackends: Check = (patient) => {
 }
 
 function remove(rule: ForeignNat): string {
+  if (rule.isNative) return `nft delete rule ${rule.line}`
   return command(rule, rule.line.replace(/^-A /, '-D '))
 }
 
@@ -220,8 +224,4 @@ function command({ backend, family }: ForeignNat, line: string): string {
     .map((word) => (word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word))
     .map(quoted)
   return `${iptables(backend, family)} -w -t nat ${words.join(' ')}`
-}
-
-function readLine({ backend, family, line }: ForeignNat): string {
-  return `${saveProgram(backend, family)}: nat ${line}`
 }

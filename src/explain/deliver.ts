@@ -173,7 +173,8 @@ function notMet(
   if (view.firewall === 'nftables') {
     const sentence =
       'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.'
-    return facts.nftGuests ? undefined : [sentence, 'nft list tables']
+    const isLoaded = facts.nftables.chains.some(({ table }) => table === 'proxmox-firewall-guests')
+    return isLoaded ? undefined : [sentence, 'nft list tables']
   }
   if (bridge === undefined)
     return [

@@ -11,7 +11,7 @@ import {
 import { BACKENDS, iptables, otherBackend, saveProgram } from '../facts/backend.ts'
 import { forwardPolicy, linkOf, routeTo } from '../facts/facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
-import { foreignNat, mayConcern } from '../facts/foreign.ts'
+import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
@@ -198,13 +198,13 @@ function untranslated(world: World, pass: Pass, out: string, exempt: string[] | 
   const { trail, flow } = pass
   const { family, source, destination } = flow
   const foreign = foreignNat(world.facts).find(
-    (one) => one.kind === 'source' && one.family === family && mayConcern(one, { source, destination, out }),
+    (one) =>
+      one.kind === 'source' &&
+      one.family === family &&
+      mayConcern(one, { source: [source], destination: [destination], out }),
   )
   if (foreign)
-    return trail.unknown(
-      'A rule that is not pvenat’s may translate its source.',
-      `${saveProgram(foreign.backend, family)}: ${foreign.line}`,
-    )
+    return trail.unknown('A rule that is not pvenat’s may translate its source.', foreignPlace(foreign))
   const said = `It leaves by ${out} with its own address ${show(source)}`
   if (exempt) return trail.pass(`${said}: that is what the exemption asks for.`, ...exempt)
   if (!isPrivate(source) || internalAt(world, source) === undefined)

@@ -3,6 +3,7 @@ import { contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { Guest, Nic } from '../guest/model.ts'
 import { FORWARDING } from '../sysctls.ts'
 import { BACKENDS, type Backend } from './backend.ts'
+import type { Nftables } from './nftables.ts'
 
 export interface Link {
   name: string
@@ -70,8 +71,8 @@ export interface NodeFacts {
   neighbours: readonly Neighbour[]
   /** What the save programs print; '' where a backend is not in use, or could not be read (see `unread`). */
   tables: Readonly<Record<Backend, Readonly<Record<Family, string>>>>
-  /** proxmox-firewall's table of guests is in the kernel. */
-  nftGuests: boolean
+  /** Tables of nft itself; none where nft is missing. */
+  nftables: Nftables
   holders: readonly PortHolder[]
   service: ServiceState
   versions: Versions

@@ -1,14 +1,15 @@
-/** NAT rules that are not pvenat's, as the save programs print them. */
-import { FAMILIES, overlap, parseRange, type Family, type Range } from '../address.ts'
+/** NAT rules that are not pvenat's, as the save programs and nft print them. */
+import { FAMILIES, intersects, parseRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import { OWN_CHAIN } from '../ruleset/model.ts'
-import { BACKENDS, type Backend } from './backend.ts'
+import { BACKENDS, saveProgram, type Backend } from './backend.ts'
 import type { NodeFacts } from './facts.ts'
+import { nftNat } from './nftables.ts'
 
 /** What a packet must have, as far as pvenat reads it. Undefined: anything. */
 interface Conditions {
-  source?: Range | undefined
-  destination?: Range | undefined
+  source?: readonly Range[] | undefined
+  destination?: readonly Range[] | undefined
   out?: string | undefined
   proto?: string | undefined
   ports?: readonly PortRange[] | undefined
@@ -19,8 +20,10 @@ export interface ForeignNat extends Conditions {
   backend: Backend
   family: Family
   chain: string
-  /** `-A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`. */
+  /** `-A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`; of a native rule its place: `ip docker nat-out handle 9`. */
   line: string
+  /** A rule of nft itself, which the iptables programs do not show. */
+  isNative?: true
   kind: 'destination' | 'source'
 }
 
@@ -33,12 +36,22 @@ const TARGETS: Readonly<Record<string, ForeignNat['kind']>> = {
 }
 
 /** Every rule of a nat table that translates and is not pvenat's, of both backends and families. */
-export function foreignNat({ tables }: Pick<NodeFacts, 'tables'>): ForeignNat[] {
-  return BACKENDS.flatMap((backend) =>
+export function foreignNat({ tables, nftables }: Pick<NodeFacts, 'tables' | 'nftables'>): ForeignNat[] {
+  const ofIptables = BACKENDS.flatMap((backend) =>
     FAMILIES.flatMap((family) =>
       natLines(tables[backend][family]).flatMap((line) => parseLine(line, backend, family)),
     ),
   )
+  const native = nftNat(nftables).map(({ table, handle, ...rule }): ForeignNat => {
+    const line = `${table} ${rule.chain} handle ${handle}`
+    return { ...rule, backend: 'nft', isNative: true, line }
+  })
+  return [...ofIptables, ...native]
+}
+
+/** `iptables-legacy-save: nat -A …`, `nft -a list ruleset: ip docker nat-out handle 9`: where a rule was read. */
+export function foreignPlace({ backend, family, line, isNative }: ForeignNat): string {
+  return isNative ? `nft -a list ruleset: ${line}` : `${saveProgram(backend, family)}: nat ${line}`
 }
 
 function natLines(text: string): string[] {
@@ -56,7 +69,10 @@ function parseLine(line: string, backend: Backend, family: Family): ForeignNat[]
     const at = words.indexOf(name)
     return at < 0 || words[at - 1] === '!' ? undefined : words[at + 1]
   }
-  const range = (name: string): Range | undefined => parseRange(value(name) ?? '')
+  const range = (name: string): Range[] | undefined => {
+    const found = parseRange(value(name) ?? '')
+    return found && [found]
+  }
   return [
     {
       backend,
@@ -83,8 +99,8 @@ export function mayConcern(rule: Conditions, packet: Conditions): boolean {
   const apart = <T>(one: T | undefined, other: T | undefined, meet: (a: T, b: T) => boolean): boolean =>
     one !== undefined && other !== undefined && !meet(one, other)
   return !(
-    apart(rule.source, packet.source, overlap) ||
-    apart(rule.destination, packet.destination, overlap) ||
+    apart(rule.source, packet.source, intersects) ||
+    apart(rule.destination, packet.destination, intersects) ||
     apart(rule.out, packet.out, isInterface) ||
     apart(rule.proto, packet.proto, (a, b) => a === b) ||
     apart(rule.ports, packet.ports, (a, b) => a.some((one) => b.some((other) => meets(one, other))))

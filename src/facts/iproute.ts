@@ -1,6 +1,6 @@
 /** What `ip -j` prints, as facts. What is missing or nothing of the kind is left out. */
 import { parseCidr, parseIp, type Family, type Range } from '../address.ts'
-import { field, parseJson, textOf } from '../json.ts'
+import { field, listOf, parseJson, textOf } from '../json.ts'
 import type { Link, Neighbour, OwnAddress, Route } from './facts.ts'
 
 /** `ip -j addr show`. */
@@ -59,8 +59,4 @@ export function hasPolicyRouting(text: string): boolean {
     const table = textOf(field(rule, 'table'))
     return !['local', 'main', 'default'].includes(table) || textOf(field(rule, 'src')) !== 'all'
   })
-}
-
-function listOf(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : []
 }

@@ -5,6 +5,7 @@ import { release } from 'node:os'
 import { FAMILIES, type Family } from '../address.ts'
 import { READ_SYSCTLS, type NodeFacts, type PortHolder } from '../facts/facts.ts'
 import { hasPolicyRouting, parseLinks, parseNeighbours, parseRoutes } from '../facts/iproute.ts'
+import { parseNftables } from '../facts/nftables.ts'
 import type { Socket } from '../nat/listeners.ts'
 import { saveProgram, type Backend } from '../facts/backend.ts'
 import { run } from './exec.ts'
@@ -22,7 +23,7 @@ export async function readFacts(
     if (code !== 0) unread.push(`${[file, ...args].join(' ')}: ${stderr.trim().split('\n')[0] ?? ''}`)
     return code === 0 ? stdout : ''
   }
-  const [addr, v4, v6, rules, neigh, legacy, nft, nftTables] = await Promise.all([
+  const [addr, v4, v6, rules, neigh, legacy, nft, nftables] = await Promise.all([
     text('ip', '-j', 'addr', 'show'),
     text('ip', '-j', '-4', 'route', 'show'),
     text('ip', '-j', '-6', 'route', 'show'),
@@ -30,7 +31,7 @@ export async function readFacts(
     text('ip', '-j', 'neigh', 'show'),
     saves('legacy', text),
     saves('nft', text),
-    run('nft', ['list', 'tables']),
+    run('nft', ['-j', 'list', 'ruleset']),
   ])
   return {
     backend,
@@ -39,7 +40,7 @@ export async function readFacts(
     policyRouting: hasPolicyRouting(rules),
     neighbours: parseNeighbours(neigh),
     tables: { legacy, nft },
-    nftGuests: nftTables.stdout.includes('table bridge proxmox-firewall-guests'),
+    nftables: parseNftables(nftables.stdout, nft),
     sysctls: await readSysctls(),
     holders: await portHolders(listeners),
     service: await serviceState(runDir),

@@ -120,7 +120,7 @@ test('foreign rules with anything in their comments are read by their conditions
     'COMMIT',
     '',
   ].join('\n')
-  const found = foreignNat({ tables: { ...FACTS.tables, legacy: { 4: save, 6: '' } } })
+  const found = foreignNat({ ...FACTS, tables: { ...FACTS.tables, legacy: { 4: save, 6: '' } } })
   expect(found.map(({ kind, chain, ports }) => ({ kind, chain, ports }))).toEqual([
     { kind: 'destination', chain: 'PREROUTING', ports: [[80, 80]] },
     { kind: 'source', chain: 'POSTROUTING', ports: undefined },

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
+import type { NftChain } from '../../src/facts/nftables.ts'
 import type { World } from '../../src/explain/world.ts'
 import { parseListeners } from '../../src/nat/listeners.ts'
 import { FACTS, worldAt } from './world.ts'
@@ -113,8 +114,13 @@ describe('with the nftables firewall of Proxmox VE', () => {
         `[OPTIONS]\nenable: 1\n[RULES]\nIN ACCEPT -dest 10.10.10.107 -p tcp -dport 22 ${options}\n`,
       ],
     ])
-  const nftables = (options: string, nftGuests = true): World => {
-    const world = worldAt(rule(options), { nftGuests })
+  const guests = (name: string): NftChain => {
+    const table = { family: 'bridge', table: 'proxmox-firewall-guests' } as const
+    return { ...table, name, type: '', hook: '', priority: 0, policy: 'accept', rules: [] }
+  }
+  const nftables = (options: string, isLoaded = true): World => {
+    const chains = isLoaded ? ['guest-107-in', 'guest-107-out'].map(guests) : []
+    const world = worldAt(rule(options), { nftables: { chains, sets: new Map() } })
     return { ...world, view: { ...world.view, firewall: 'nftables' } }
   }
   const called = 'tcp 198.51.100.7 203.0.113.2:822'

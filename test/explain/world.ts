@@ -1,4 +1,5 @@
 /** The node of the tracer as explain sees it: everything that is wanted is in force, every guest runs and has this node as its gateway. */
+import { NO_NFTABLES } from '../../src/facts/nftables.ts'
 import { parseCidr, parseIp, type Range } from '../../src/address.ts'
 import type { World } from '../../src/explain/world.ts'
 import type { NodeFacts } from '../../src/facts/facts.ts'
@@ -45,7 +46,7 @@ export const FACTS: NodeFacts = {
   policyRouting: false,
   neighbours: [],
   tables: { legacy: { 4: '', 6: '' }, nft: { 4: '', 6: '' } },
-  nftGuests: false,
+  nftables: NO_NFTABLES,
   holders: [],
   service: { running: true, enabled: 'enabled' },
   versions: {
