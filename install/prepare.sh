@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Sourced by install/demo.sh and test/run.sh, in the root of the repository: installs what they need and this machine
-# lacks (Debian 12 or 13, as root). Where nothing is missing it touches nothing and needs no network.
+# Sourced in the root of the repository by install/demo.sh and the tests. Installs the Debian packages that this machine
+# lacks (Debian 12 or 13, as root), after saying which and how large. Where nothing is missing it needs no network.
 
 die() {
   echo "$0: $*" >&2
@@ -23,7 +23,7 @@ has_node() {
 }
 
 missing=
-# want PACKAGE COMMAND...: the package, unless all commands are there.
+# want PACKAGE COMMAND...: adds the package to $missing unless all commands are there.
 want() {
   package=$1
   shift
@@ -32,44 +32,71 @@ want() {
   done
 }
 
-has_node || missing=nodejs
-want npm npm
-want iptables iptables-legacy iptables-nft ip6tables-legacy ip6tables-nft
-want ipset ipset
-want conntrack conntrack
-want nftables nft
-want iproute2 ip
-want util-linux unshare nsenter setpriv flock
-want mount mount
-want procps ps sysctl
-want inotify-tools inotifywait
-want chromium chromium
-want openssl openssl
-# For the package and the roots that it is tested in.
-want dpkg-dev dpkg-buildpackage
-want debhelper dh
-want lintian lintian
-want debootstrap debootstrap
-want shellcheck shellcheck
-want systemd systemd-analyze systemctl
-want git git
-[ -e /proc/sys/net/bridge ] || want kmod modprobe
-{ [ -s /etc/services ] && [ -s /etc/protocols ]; } || missing="$missing netbase"
-[ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d node_modules ] || missing="$missing ca-certificates"
+# The lab: a node, its guests and the internet in network namespaces.
+want_lab() {
+  has_node || missing="$missing nodejs"
+  want iptables iptables-legacy iptables-nft ip6tables-legacy ip6tables-nft
+  want ipset ipset
+  want conntrack conntrack
+  want nftables nft
+  want iproute2 ip
+  want util-linux unshare nsenter setpriv flock
+  want mount mount
+  want procps ps sysctl
+  want inotify-tools inotifywait
+  [ -e /proc/sys/net/bridge ] || want kmod modprobe
+  { [ -s /etc/services ] && [ -s /etc/protocols ]; } || missing="$missing netbase"
+}
 
-if [ -n "$missing" ]; then
-  has apt-get || die "not found, and there is no apt-get to install it:$missing"
-  echo "installing: ${missing# }"
-  export DEBIAN_FRONTEND=noninteractive
-  # shellcheck disable=SC2086 # a list of words
-  { apt-get -qq update && apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 install $missing; } \
-    </dev/null >/dev/null || die "apt-get could not install:$missing"
-  hash -r
+# npm, to build from the sources.
+want_npm() {
+  want npm npm
+  [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d node_modules ] || missing="$missing ca-certificates"
+}
+
+# A browser for the page; the package, and the Debian roots that it is tested in.
+want_tests() {
+  want chromium chromium
+  want openssl openssl
+  want dpkg-dev dpkg-buildpackage
+  want debhelper dh
+  want lintian lintian
+  want debootstrap debootstrap
+  want shellcheck shellcheck
+  want systemd systemd-analyze systemctl
+  want git git
+}
+
+# Installs what `want` found missing.
+install_missing() {
+  if [ -n "$missing" ]; then
+    has apt-get || die "not found, and there is no apt-get to install it:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update </dev/null >/dev/null || die 'apt-get update failed'
+    # shellcheck disable=SC2086 # a list of words
+    size=$(LC_ALL=C apt-get --assume-no --no-install-recommends install $missing 2>/dev/null </dev/null |
+      sed -n 's/.* \([0-9]*\) newly installed.*/\1 packages/p; s/^After this operation, \(.*\) of add.*/, \1/p' | tr -d '\n')
+    echo "installing ${missing# } with all that they need: ${size:-of unknown size}"
+    # shellcheck disable=SC2086 # a list of words
+    apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 install $missing \
+      </dev/null >/dev/null || die "apt-get could not install:$missing"
+    missing=
+    hash -r
+  fi
   has_node || die "node $(node --version 2>/dev/null) at $(command -v node) is too old: 18.19 or 20.5 is needed"
-fi
+}
+
+# The lab is like a Proxmox VE node, where bridged packets pass iptables. Loading the module would switch that on for
+# the machine's own bridges as well.
+load_bridge_filter() {
+  [ ! -e /proc/sys/net/bridge ] || return 0
+  modprobe br_netfilter || die 'this kernel has no module br_netfilter, which the lab needs'
+  for key in /proc/sys/net/bridge/bridge-nf-call-*tables; do echo 0 >"$key"; done
+}
 
 # Of Prometheus only the tool that reads metrics: to install the package would start its daemon.
-if ! has promtool; then
+fetch_promtool() {
+  ! has promtool || return 0
   echo 'fetching promtool'
   unpacked=$(mktemp -d)
   {
@@ -79,19 +106,24 @@ if ! has promtool; then
   } </dev/null >/dev/null || die 'could not fetch promtool'
   rm -rf "$unpacked"
   hash -r
-fi
-
-# The lab is like a Proxmox VE node, where bridged packets pass iptables. Loading the module would switch that on for
-# the machine's own bridges as well.
-if [ ! -e /proc/sys/net/bridge ]; then
-  modprobe br_netfilter || die 'this kernel has no module br_netfilter, which the lab needs'
-  for key in /proc/sys/net/bridge/bridge-nf-call-*tables; do echo 0 >"$key"; done
-fi
+}
 
 # npm writes the second file last, so that an install that was cut short does not count.
-installed=node_modules/.package-lock.json
-if [ ! -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ]; then
+install_modules() {
+  installed=node_modules/.package-lock.json
+  [ ! -e "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")" ] || return 0
   echo 'installing node_modules'
   npm ci --include=dev --no-audit --no-fund </dev/null >&2 || die 'npm ci failed'
   touch "$installed"
-fi
+}
+
+# All that the tests need.
+prepare_tests() {
+  want_lab
+  want_npm
+  want_tests
+  install_missing
+  fetch_promtool
+  load_bridge_filter
+  install_modules
+}

@@ -6,6 +6,7 @@
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 . install/prepare.sh
+prepare_tests
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -5,6 +5,7 @@
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/../.."
 . install/prepare.sh
+prepare_tests
 
 perl -MTime::HiRes -e1 || die 'needs all of perl; try: apt-get install perl'
 
