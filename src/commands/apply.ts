@@ -23,7 +23,7 @@ export async function applyCommand(context: Context): Promise<number> {
   if (!applied) return 1
   const { outcome, plan, sysctls, inForce } = applied
   const failed = showDiagnostics(toldOf(looked, outcome), context)
-  const rows = listRows(outcome, new Map(), paths.pveDir)
+  const rows = listRows(outcome, paths.pveDir)
   const before = await rowsInForce(inForce, paths.runDir)
   const rules = before && diffRows(before, rows)
   if (context.json) {

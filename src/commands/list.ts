@@ -1,30 +1,32 @@
 /** `list`: every NAT rule with its state and counters. */
 import { UsageError } from '../io.ts'
 import { setTimeout as delay } from 'node:timers/promises'
-import { STATES, type State } from '../nat/model.ts'
 import { lookKnowing } from '../node/recall.ts'
+import { isServiceRunning } from '../node/unit.ts'
 import { compile } from '../pipeline.ts'
-import { countersOf, listRows, renderListJson, type Row } from '../show/list.ts'
+import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
 import { renderTable } from '../show/table.ts'
 import { kernelOf, type Context } from './context.ts'
 
 const WATCH_MS = 2000
 /** What every terminal has. What goes to a program is not cut. */
 const LEAST_COLUMNS = 80
-/** Of a terminal: the header, what is left out, and the line of the cursor. */
-const OTHER_LINES = 3
+/** Of a terminal: that the service does not run, the header, the count of other rows, and the line of the cursor. */
+const OTHER_LINES = 5
 const CLEAR = '\u001b[H\u001b[2J\u001b[3J'
 
 export async function listCommand(context: Context): Promise<number> {
   const isWanted = readFilters(context)
   const { io, values } = context
+  const read = async (): Promise<string> =>
+    (await stoppedLine(context)) + render((await readRows(context)).filter(isWanted), context)
   if (values.watch !== true) {
-    io.stdout(render((await readRows(context)).filter(isWanted), context))
+    io.stdout(await read())
     return 0
   }
   for (;;) {
     const start = performance.now()
-    const text = render((await readRows(context)).filter(isWanted), context)
+    const text = await read()
     io.stdout(io.size?.() ? CLEAR + text : `${text}\n`)
     await delay(Math.max(WATCH_MS, performance.now() - start))
   }
@@ -34,7 +36,14 @@ async function readRows(context: Context): Promise<Row[]> {
   const looked = await lookKnowing(context.paths)
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
-  return listRows(outcome, countersOf(outcome.ruleset, inForce), context.paths.pveDir)
+  return installedRows(outcome, inForce, context.paths.pveDir)
+}
+
+/** First of all: that nobody follows changes. */
+async function stoppedLine({ json, paths }: Context): Promise<string> {
+  return json || (await isServiceRunning(paths.runDir))
+    ? ''
+    : 'the service does not run: systemctl start pvenat\n\n'
 }
 
 function render(rows: readonly Row[], { io, json, values }: Context): string {
@@ -53,8 +62,8 @@ function readFilters({ values: { guest, port, state } }: Context): (row: Row) =>
   const wantedPort = port === undefined ? undefined : Number(port)
   if (wantedPort !== undefined && !(Number.isInteger(wantedPort) && wantedPort >= 1 && wantedPort <= 65535))
     throw new UsageError('--port takes a port from 1 to 65535')
-  if (state !== undefined && !STATES.includes(state as State))
-    throw new UsageError(`--state takes one of ${STATES.join(', ')}`)
+  if (state !== undefined && !ROW_STATES.includes(state as RowState))
+    throw new UsageError(`--state takes one of ${ROW_STATES.join(', ')}`)
   return (row) =>
     (guest === undefined || String(row.guest?.vmid) === guest || row.guest?.name === guest) &&
     (wantedPort === undefined || hasPort(row, wantedPort)) &&

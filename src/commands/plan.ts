@@ -18,7 +18,7 @@ export async function planCommand(context: Context): Promise<number> {
   const plan = makePlan(outcome.ruleset, inForce)
   const sysctls = [...(await changedSysctls(outcome, looked, kernel)).keys()]
   showDiagnostics(toldOf(looked, outcome), context)
-  const rows = listRows(outcome, new Map(), paths.pveDir)
+  const rows = listRows(outcome, paths.pveDir)
   const before = await rowsInForce(inForce, paths.runDir)
   const rules = before && diffRows(before, rows)
   if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)

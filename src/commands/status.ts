@@ -1,4 +1,4 @@
-/** `status`: whether all is well, from the node itself and from what the service says of its work. */
+/** `status`: OK, WARNING or CRITICAL and why, from the node itself and from what the service says of its work. */
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -12,17 +12,18 @@ import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { readPublished } from '../service/publish.ts'
 import { locate } from '../show/diagnostics.ts'
 import {
-  isWell,
   NO_REPAIRS,
   nodeStatus,
   renderStatus,
   renderStatusJson,
   toStatus,
   UNKNOWN_NODE,
-  type Known,
   type NodeStatus,
   type ServiceStatus,
+  type Status,
 } from '../show/status.ts'
+import { missingRules } from '../show/installed.ts'
+import { exitCodeOf, type Seen } from '../show/verdict.ts'
 import { explainFailure } from '../node/failure.ts'
 import { toldOf, type Context } from './context.ts'
 
@@ -38,25 +39,24 @@ export async function statusCommand(context: Context): Promise<number> {
     await delay(AGAIN_MS)
     known = await readKnown(context)
   }
-  io.stdout(json ? renderStatusJson(known.status) : renderStatus(known, colour))
-  return isWell(known) ? 0 : 1
+  const { status } = known
+  io.stdout(json ? renderStatusJson(status) : renderStatus(status, known, colour))
+  return exitCodeOf(status.level)
 }
 
-async function readKnown(context: Context): Promise<Known> {
-  const { runDir } = context.paths
+async function readKnown(context: Context): Promise<Seen & { status: Status }> {
+  const { runDir, node } = context.paths
   const isHidden = await access(runDir, constants.R_OK | constants.X_OK).then(
     () => false,
     ({ code }: NodeJS.ErrnoException) => code === 'EACCES',
   )
   const isRunning = (await isServiceRunning(runDir)) || (isHidden ? undefined : false)
-  return { isRunning, ...(await readStatus(context, isRunning === true)) }
-}
-
-async function readStatus(context: Context, isRunning: boolean): Promise<Omit<Known, 'isRunning'>> {
-  const published = await readPublished(context.paths.runDir)
+  const published = await readPublished(runDir)
   const found = await lookNow(context)
   const { inStep = published?.inStep ?? false } = found
-  const now = new Date().toISOString()
+  // The service says why it cannot do its work; other users are often not allowed to look at the kernel.
+  const said = isRunning === true ? published?.degraded : undefined
+  const reason = process.getuid?.() === 0 || said === undefined ? found.reason : undefined
   const service: ServiceStatus = {
     lastApply: null,
     lastError: null,
@@ -67,16 +67,15 @@ async function readStatus(context: Context, isRunning: boolean): Promise<Omit<Kn
     lockMs: null,
     applies: 0,
     repairs: NO_REPAIRS,
-    updatedAt: now,
+    updatedAt: new Date().toISOString(),
     ...published,
     backend: found.backend ?? published?.backend ?? null,
-    // What troubled a service that has ended is over, or found here.
-    degraded: found.reason ?? (isRunning ? published?.degraded : null) ?? null,
+    degraded: reason ?? said ?? null,
     inStep,
   }
   if (published?.inStep !== inStep) service.since = null
-  const status = toStatus(context.paths.node, found.node ?? published ?? UNKNOWN_NODE, service)
-  return { status, isCompared: found.inStep !== undefined || published !== undefined }
+  const seen = { isRunning, isCompared: found.inStep !== undefined || published !== undefined }
+  return { ...seen, status: toStatus(node, found.node ?? published ?? UNKNOWN_NODE, service, seen) }
 }
 
 interface Found {
@@ -93,16 +92,17 @@ async function lookNow({ paths }: Context): Promise<Found> {
   const found: Found = {}
   try {
     const looked = await lookKnowing(paths)
-    const describe = (outcome: Outcome): NodeStatus => {
+    const describe = (outcome: Outcome, pending?: ReadonlySet<string>): NodeStatus => {
       const { diagnostics, sources } = toldOf(looked, outcome)
-      return nodeStatus(outcome, locate(diagnostics, sources, paths.pveDir), sources, paths.pveDir)
+      const located = locate(diagnostics, sources, paths.pveDir)
+      return nodeStatus(outcome, located, sources, paths.pveDir, pending)
     }
     found.node = describe(compile(looked))
     found.backend = await chooseBackend(looked.settings)
     const kernel = realKernel(found.backend, () => undefined)
     const inForce = await kernel.read()
     const outcome = compile(looked, inForce)
-    found.node = describe(outcome)
+    found.node = describe(outcome, missingRules(outcome.ruleset, inForce))
     const { ruleset } = outcome
     const sysctls = await changedSysctls(outcome, looked, kernel)
     const hasLoop = (await kernel.hasLoop(ruleset.loop)) === ruleset.loop.length > 0

@@ -1,5 +1,6 @@
 /** Every command with what it takes and what is said about it: the command line, its help, the man page and the completions are made of this. */
 import { runCommand } from '../service/run.ts'
+import { ROW_STATES } from '../show/list.ts'
 import { DEFAULT_TOP } from '../web/metrics.ts'
 import { applyCommand } from './apply.ts'
 import { checkCommand } from './check.ts'
@@ -86,7 +87,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: {
       guest: { value: 'VMID|NAME', says: 'only of this guest' },
       port: { value: 'N', says: 'only with this external or inner port' },
-      state: { value: 'STATE', says: 'only active, inactive, error, conflict or quarantined ones' },
+      state: { value: 'STATE', says: `only ones that are ${ROW_STATES.join(', ')}` },
       watch: { says: 'again every two seconds, until Ctrl-C' },
     },
     examples: [
@@ -105,7 +106,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   status: {
     run: statusCommand,
-    says: 'is all well: service, step, problems (exit 1 when not; wrong rules alone are no reason, see check)',
+    says: 'OK, WARNING (rules that do not work) or CRITICAL (service down, not in sync, nothing in force) and why; exit 0, 1, 2',
     examples: [{ line: 'pvenat status', says: 'is all well' }],
   },
   doctor: {

@@ -9,8 +9,7 @@ import type { Guest } from '../guest/model.ts'
 import type { PortRange } from '../ports.ts'
 import type { Endpoint } from './comment.ts'
 
-export const STATES = ['active', 'inactive', 'error', 'conflict', 'quarantined'] as const
-export type State = (typeof STATES)[number]
+type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
 
 /** Whose power a rule has: cluster and host rules are the administrator's, guest rules a tenant's. */
 export type Scope = { kind: 'cluster' } | { kind: 'host' } | { kind: 'guest'; guest: Guest }
@@ -21,6 +20,8 @@ export interface NatRule {
   state: State
   /** Why it is not active, in a few words; empty when it is. */
   reason: string
+  /** Whether it is meant to work on this node: it is switched on and does not name another node's address or interface. */
+  isMeant: boolean
   scope: Scope
   /** The whole line. */
   place: Place

@@ -153,7 +153,7 @@ function translateRule(
   // All named, as in forward.ts.
   // prettier-ignore
   const nat: NatRule = {
-    id, kind, state: 'active', reason: '', scope, place,
+    id, kind, state: 'active', reason: '', isMeant: rule.enable === 1, scope, place,
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
     askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),
@@ -174,7 +174,7 @@ function translateRule(
   const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))
   if (!stopper) return nat
   const state = answer !== undefined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
-  return { ...nat, state, reason: word(stopper).message }
+  return { ...nat, state, reason: word(stopper).message, isMeant: stopper.code !== 'elsewhere' }
 }
 
 /** Nothing is wrong with such a rule, but it has nothing to do here and now. */

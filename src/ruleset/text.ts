@@ -29,8 +29,7 @@ export function chainText(chain: Chain, family: Family): RuleText[] {
   if (known?.family === family) return known.texts
   let hash = shortHash(chain.name)
   const texts = chain.rules.map((rule) => {
-    const match = conditions(rule, family).map((word) => `${word} `)
-    const action = target(rule.target, family).join(' ')
+    const { match, action } = wordsOf(rule, family)
     const text = match.join('') + action
     hash = nextHash(hash, text)
     const comment = isBare(chain.name, rule, text) ? [] : [`-m comment --comment ${MARK}${hash} `]
@@ -39,6 +38,19 @@ export function chainText(chain: Chain, family: Family): RuleText[] {
   })
   textsOf.set(chain, { family, texts })
   return texts
+}
+
+/** A rule without chain and comment: the text that its hash is made of. */
+export function ruleText(rule: Rule, family: Family): string {
+  const { match, action } = wordsOf(rule, family)
+  return match.join('') + action
+}
+
+function wordsOf(rule: Rule, family: Family): { match: string[]; action: string } {
+  return {
+    match: conditions(rule, family).map((word) => `${word} `),
+    action: target(rule.target, family).join(' '),
+  }
 }
 
 /** The hash of a rule, of the one before it (of the name of the chain for the first) and its own text. */

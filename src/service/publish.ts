@@ -35,6 +35,7 @@ import {
   type ServiceStatus,
   type Status,
 } from '../show/status.ts'
+import { verdictLine } from '../show/verdict.ts'
 import { FILES } from '../web/published.ts'
 import { makeRunFolder, type RunFolder } from './runfolder.ts'
 
@@ -62,6 +63,8 @@ export interface Publisher {
   /** Returns what became of the rules since the pass before. */
   passed: (pass: Pass) => RowChange[]
   failed: (reason: string) => void
+  /** The verdict in one line, as systemd shows it. */
+  headline: () => string
   /** What was in force last was put back although nothing can be read. */
   putBack: (plan: Plan) => void
   /** Says that the service has ended. */
@@ -79,9 +82,11 @@ export function makePublisher(
   const service = firstStatus()
   let look = UNKNOWN_NODE
   let said = ''
+  const status = (): Status =>
+    toStatus(paths.node, look, service, { isRunning: service.pid !== null, isCompared: true })
   const say = (): void => {
     service.updatedAt = isoNow()
-    files.write(FILES.status, renderStatusJson(toStatus(paths.node, look, service)))
+    files.write(FILES.status, renderStatusJson(status()))
   }
   /** Says what has changed; that time has passed is said by the timer. */
   const sayIfNew = (): void => {
@@ -111,6 +116,7 @@ export function makePublisher(
       sayIfNew()
       return changes
     },
+    headline: () => verdictLine(status()),
     failed(reason) {
       turn(false, reason)
       service.lastError = reason
@@ -131,10 +137,10 @@ export function makePublisher(
   }
 }
 
-/** What the service has said last; undefined when there is nothing, or nobody may read it. */
+/** The last status of the service; undefined when there is none, it cannot be read, or another version wrote it. */
 export async function readPublished(runDir: string): Promise<Status | undefined> {
   const status = parseJson(await readFile(join(runDir, FILES.status), 'utf8').catch(() => ''))
-  return Array.isArray(field(status, 'diagnostics')) ? (status as Status) : undefined
+  return Array.isArray(field(field(status, 'rules'), 'first')) ? (status as Status) : undefined
 }
 
 /**

@@ -56,7 +56,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   }
   while (!stopping) {
     await lookOnce(memory)
-    notify(memory.voice.summary())
+    notify(memory.publisher.headline())
     await wakeup.sleep(pauseMs(memory), SETTLE_MS)
   }
   monitor.close()

@@ -21,8 +21,6 @@ const MAX_SAID = 10
 export interface Voice {
   /** Why it cannot do its work just now; '' while it can. */
   degraded: () => string
-  /** All of it in one short line, as systemd shows it. */
-  summary: () => string
   /** Something was put into force: because other rules are wanted, or because somebody else changed what was. */
   applied: (applied: Applied, changes: readonly RowChange[], isRepair: boolean, tookMs: number) => void
   /** Something was put back while nothing can be read. */
@@ -56,10 +54,6 @@ export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend
     degraded: () => degraded,
     putBack,
     repaired,
-    summary() {
-      if (degraded !== '') return degraded.split('\n', 1).join('')
-      return diagnostics.size === 0 ? 'in step' : `in step; ${diagnostics.size} to look at: pvenat check`
-    },
     applied({ plan, sysctls, endedFlows }, changes, isRepair, tookMs) {
       for (const path of sysctls) journal.info(`switched on ${dotted(path)}`)
       if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)

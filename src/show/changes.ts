@@ -23,8 +23,8 @@ export function diffTexts(before: readonly string[], after: readonly string[]): 
  * does, then by its id, then by its place, so a forward that leads elsewhere is one that moved.
  */
 export function diffRows(before: readonly Row[], after: readonly Row[]): RowChange[] {
-  const left = new Set(before.filter(({ state }) => state === 'active'))
-  const active = after.filter(({ state }) => state === 'active')
+  const left = new Set(before.filter(isInForce))
+  const active = after.filter(isInForce)
   const pairs = new Map<Row, Row>()
   const keys: ((row: Row) => string)[] = [(row) => `${row.id} ${effect(row)}`, effect, ({ id }) => id, place]
   let unpaired = active
@@ -44,6 +44,10 @@ export function diffRows(before: readonly Row[], after: readonly Row[]): RowChan
     return old.id === row.id ? [] : [{ kind: 'changed', before: old, after: row }]
   })
   return [...changes, ...[...left].map((row): RowChange => ({ kind: 'gone', before: row }))]
+}
+
+function isInForce({ state }: Row): boolean {
+  return state === 'active' || state === 'partial'
 }
 
 /** What a rule does. */

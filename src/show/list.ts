@@ -8,13 +8,32 @@ import type { PortRange } from '../ports.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { chainText } from '../ruleset/text.ts'
+import { missingRules } from './installed.ts'
 import { printable } from './diagnostics.ts'
+
+/** `partial`: some of its ports are forwarded by another rule. `pending`: the kernel does not hold it yet. */
+export const ROW_STATES = [
+  'active',
+  'partial',
+  'pending',
+  'inactive',
+  'error',
+  'conflict',
+  'quarantined',
+] as const
+export type RowState = (typeof ROW_STATES)[number]
+
+/** `pending`: ids of the NAT rules that the kernel does not hold. An active rule that lost some of its ports has a reason. */
+export function rowState({ id, state, reason }: NatRule, pending?: ReadonlySet<string>): RowState {
+  if (state !== 'active') return state
+  return pending?.has(id) ? 'pending' : reason === '' ? 'active' : 'partial'
+}
 
 /** One row; keys in this order. */
 export interface Row {
   id: string
   kind: NatRule['kind']
-  state: NatRule['state']
+  state: RowState
   reason: string
   guest: { vmid: number; name: string } | null
   proto: string[]
@@ -55,14 +74,24 @@ export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, C
   return counters
 }
 
-/** Every NAT rule as a row. */
+/** Every NAT rule as a row, as it will be when the kernel holds it. */
 export function listRows(
   { translation, view }: Pick<Outcome, 'translation' | 'view'>,
-  counters: ReadonlyMap<string, Counters>,
   pveDir: string,
 ): Row[] {
   const external = externalAddresses(view)
-  return translation.rules.map((rule) => ({ ...toRow(rule, external, pveDir), ...counters.get(rule.id) }))
+  return translation.rules.map((rule) => toRow(rule, external, pveDir))
+}
+
+/** Every NAT rule as a row, as the kernel has it, counters included. */
+export function installedRows(outcome: Outcome, inForce: InForce, pveDir: string): Row[] {
+  const counters = countersOf(outcome.ruleset, inForce)
+  const pending = missingRules(outcome.ruleset, inForce)
+  const external = externalAddresses(outcome.view)
+  return outcome.translation.rules.map((rule) => {
+    const row = { ...toRow(rule, external, pveDir), ...counters.get(rule.id), state: rowState(rule, pending) }
+    return row.state === 'pending' ? { ...row, reason: row.reason || 'the kernel does not hold it yet' } : row
+  })
 }
 
 /** The text of `list --json` and of list.json. */
@@ -122,7 +151,7 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
   return {
     id: rule.id,
     kind: rule.kind,
-    state: rule.state,
+    state: rowState(rule),
     reason: printable(rule.reason),
     guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: scope.guest.name } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),

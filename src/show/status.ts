@@ -1,13 +1,14 @@
 /** How the node is: what `pvenat status` prints and the service publishes. */
 import { formatRange } from '../address.ts'
-import { worstFirst } from '../diagnostic.ts'
-import type { State } from '../nat/model.ts'
+import { worstFirst, type Severity } from '../diagnostic.ts'
 import { isOn } from '../nat/marked.ts'
 import type { FirewallMode } from '../nat/view.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { Change } from '../ruleset/change.ts'
 import { VERSION } from '../version.ts'
 import { coloured, lineOf, plain, printable, type Located, type Paint, type Sources } from './diagnostics.ts'
+import { ROW_STATES, rowState, type RowState } from './list.ts'
+import { judge, summarizeRules, type Level, type RuleSummary, type Seen, type Verdict } from './verdict.ts'
 
 /** What one look at the node tells. */
 export interface NodeStatus {
@@ -15,9 +16,10 @@ export interface NodeStatus {
   firewall: FirewallMode | 'disabled' | null
   external: { interface: string; addresses: string[] }[]
   internal: { interface: string; network: string; address: string }[]
-  counts: Record<State, number>
+  counts: Record<RowState, number>
   /** As `check --json` has them, and the line that each points into. */
   diagnostics: (Located & { text: string })[]
+  rules: RuleSummary
 }
 
 /** What only the service knows. Times are ISO 8601. */
@@ -48,7 +50,7 @@ export type Repairs = Record<'chain' | 'hook' | 'set' | 'sysctl' | 'loop', numbe
 export const NO_REPAIRS: Repairs = { chain: 0, hook: 0, set: 0, sysctl: 0, loop: 0 }
 
 /** What `status --json` prints; `toStatus` gives the keys their order. */
-export interface Status extends NodeStatus, ServiceStatus {
+export interface Status extends NodeStatus, ServiceStatus, Verdict {
   node: string
   version: string
 }
@@ -57,19 +59,22 @@ export const UNKNOWN_NODE: NodeStatus = {
   firewall: null,
   external: [],
   internal: [],
-  counts: { active: 0, inactive: 0, error: 0, conflict: 0, quarantined: 0 },
+  counts: Object.fromEntries(ROW_STATES.map((state) => [state, 0])) as Record<RowState, number>,
   diagnostics: [],
+  rules: { asked: 0, failing: 0, first: [] },
 }
 
+/** `pending`: ids of the NAT rules that the kernel does not hold; none after an apply. */
 export function nodeStatus(
   { view, translation }: Pick<Outcome, 'view' | 'translation'>,
   located: readonly Located[],
   sources: Sources,
   pveDir: string,
+  pending?: ReadonlySet<string>,
 ): NodeStatus {
   const { cluster, now, firewall, network } = view
   const counts = { ...UNKNOWN_NODE.counts }
-  for (const { state } of translation.rules) counts[state]++
+  for (const rule of translation.rules) counts[rowState(rule, pending)]++
   return {
     firewall: isOn(cluster.options.enable, 0, now) ? firewall : 'disabled',
     external: network.external.map(({ name, addresses }) => ({
@@ -83,6 +88,7 @@ export function nodeStatus(
     })),
     counts,
     diagnostics: located.map((one) => ({ ...one, text: lineOf(one, sources, pveDir) })),
+    rules: summarizeRules(translation, located),
   }
 }
 
@@ -104,10 +110,10 @@ export function countRepairs(
   }
 }
 
-export function toStatus(node: string, look: NodeStatus, service: ServiceStatus): Status {
+export function toStatus(node: string, look: NodeStatus, service: ServiceStatus, seen: Seen): Status {
   const { inStep, backend, lastApply, lastError, degraded } = service
   const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs } = service
-  const { firewall, external, internal, counts, diagnostics } = look
+  const { firewall, external, internal, counts, diagnostics, rules } = look
   return {
     inStep,
     firewall,
@@ -129,6 +135,8 @@ export function toStatus(node: string, look: NodeStatus, service: ServiceStatus)
     lockMs,
     applies,
     repairs,
+    rules,
+    ...judge({ inStep, degraded, rules, ...seen }),
   }
 }
 
@@ -137,34 +145,17 @@ export function renderStatusJson(status: Status): string {
   return `${JSON.stringify(status, null, 1)}\n`
 }
 
-/** The status, and what is known besides. */
-export interface Known {
-  status: Status
-  /** Undefined when whoever asks may not know. */
-  isRunning: boolean | undefined
-  /** Whether somebody has compared the kernel with the rules. */
-  isCompared: boolean
-}
-
-/**
- * Whether an administrator's monitoring has nothing to say. Rules that are wrong do not count: whoever may edit one guest's
- * firewall could raise the alarm with them.
- */
-export function isWell({ status: { inStep, degraded }, isRunning }: Known): boolean {
-  return isRunning === true && inStep && degraded === null
-}
-
 const MAX_SHOWN = 8
 
+const SEVERITY: Record<Level, Severity> = { OK: 'info', WARNING: 'warning', CRITICAL: 'error' }
+
 /** The one screen for people. */
-export function renderStatus(known: Known, isColoured: boolean): string {
-  const { status, isRunning, isCompared } = known
-  const { counts, diagnostics, external, internal, firewall, backend } = status
+export function renderStatus(status: Status, { isRunning, isCompared }: Seen, isColoured: boolean): string {
+  const { counts, diagnostics, external, internal, firewall, backend, level, reasons } = status
   const paint = isColoured ? coloured : plain
-  const well = isWell(known)
   const rows: [string, string][] = [
     ['service', serviceLine(status, isRunning)],
-    ['kernel', isCompared ? stepLine(status) : 'not known whether in step with the rules'],
+    ['kernel', isCompared ? stepLine(status) : 'not known whether it is in sync with the rules'],
     ['last apply', applyLine(status)],
     ['firewall', `${firewall ?? 'not known'}, backend ${backend ?? 'not known'}`],
     ...named('external', external.map(externalLine)),
@@ -173,9 +164,9 @@ export function renderStatus(known: Known, isColoured: boolean): string {
     ['repairs', repairsLine(status.repairs)],
   ]
   return [
-    `pvenat ${status.version} on ${status.node}: ${well ? paint('info', 'all is well') : paint('error', 'not well')}`,
+    `pvenat ${status.version} on ${status.node}: ${paint(SEVERITY[level], level)}`,
+    ...reasons.map((reason) => `  ${paint(SEVERITY[level], printable(reason))}`),
     ...rows.map(([name, text]) => `  ${name.padEnd(11)} ${text}`),
-    ...actions(status, isRunning).map((line) => `  ${paint('error', line)}`),
     ...problemLines(diagnostics, paint),
     '',
   ].join('\n')
@@ -187,7 +178,7 @@ function serviceLine({ pid, startedAt }: Status, isRunning: boolean | undefined)
 }
 
 function stepLine({ inStep, since }: Status): string {
-  return `${inStep ? 'in' : 'not in'} step with the rules${since === null ? '' : ` since ${time(since)}`}`
+  return `${inStep ? 'in sync' : 'not in sync'} with the rules${since === null ? '' : ` since ${time(since)}`}`
 }
 
 function applyLine({ lastApply, applyMs, lockMs }: Status): string {
@@ -212,17 +203,6 @@ function countsLine(counts: NodeStatus['counts']): string {
 function repairsLine(repairs: Repairs): string {
   const said = Object.entries(repairs).filter(([, count]) => count > 0)
   return said.length === 0 ? 'none' : said.map(([kind, count]) => `${count} ${kind}`).join(', ')
-}
-
-/** What the administrator can do about a node that is not well. */
-function actions({ inStep, degraded }: Status, isRunning: boolean | undefined): string[] {
-  return [
-    ...(degraded === null ? [] : [`degraded: ${printable(degraded)}`]),
-    ...(isRunning !== false
-      ? []
-      : ['nothing keeps kernel and rules in step; start it: systemctl start pvenat']),
-    ...(inStep || degraded !== null ? [] : ['what differs: pvenat plan']),
-  ]
 }
 
 function problemLines(diagnostics: Status['diagnostics'], paint: Paint): string[] {

@@ -11,6 +11,8 @@ interface Column {
   /** What is left of it when there is little room; undefined when it is never cut. */
   leastColumns?: number
   isNumber?: true
+  /** Left out where there is too little room for it. */
+  isOptional?: true
 }
 
 /** Room for any IPv4 address with a port: where a forward leads to is cut last. */
@@ -25,6 +27,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'WHERE', cell: whereCell, leastColumns: 8 },
   { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true },
   { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true },
+  { title: 'COMMENT', cell: ({ comment }) => comment, leastColumns: 8, isOptional: true },
 ]
 
 /**
@@ -33,26 +36,12 @@ const COLUMNS: readonly Column[] = [
  */
 export function renderTable(rows: readonly Row[], columns: number, maxRows = Infinity): string {
   const shown = rows.slice(0, maxRows)
-  const cells = [
-    COLUMNS.map(({ title }) => title),
-    ...shown.map((row) => COLUMNS.map(({ cell }) => printable(cell(row)))),
-  ]
-  const wanted = COLUMNS.map((_, i) =>
-    cells.reduce((most, row) => Math.max(most, columnsOf(row[i] ?? '')), 0),
-  )
-  const gap = sum(wanted) + 2 * (wanted.length - 1) <= columns ? '  ' : ' '
-  const widths = fit(wanted, columns - gap.length * (wanted.length - 1))
-  const lines = cells.map((row) =>
-    COLUMNS.map(({ isNumber }, i) => {
-      const text = cut(row[i] ?? '', widths[i] ?? 0)
-      return isNumber ? padLeft(text, widths[i] ?? 0) : pad(text, widths[i] ?? 0)
-    })
-      .join(gap)
-      .trimEnd(),
-  )
+  const wide = layOut(COLUMNS, shown, columns)
+  const narrow = COLUMNS.filter(({ isOptional }) => !isOptional)
+  const { lines } = wide.columns <= columns ? wide : layOut(narrow, shown, columns)
   const reasons = shown
     .filter(({ reason }) => reason !== '')
-    .map((row) => wrap(`  ${whereCell(row)}: ${row.reason}`, columns, '      '))
+    .map((row) => wrap(`  ${whereCell(row)}: ${typed(row)}${row.reason}`, columns, '      '))
   const more = rows.length - shown.length
   return [
     ...lines,
@@ -62,17 +51,48 @@ export function renderTable(rows: readonly Row[], columns: number, maxRows = Inf
   ].join('\n')
 }
 
+/** The lines of the table, its header first, and how wide it is. */
+function layOut(
+  list: readonly Column[],
+  rows: readonly Row[],
+  columns: number,
+): { lines: string[]; columns: number } {
+  const cells = [
+    list.map(({ title }) => title),
+    ...rows.map((row) => list.map(({ cell }) => printable(cell(row)))),
+  ]
+  const wanted = list.map((_, i) => cells.reduce((most, row) => Math.max(most, columnsOf(row[i] ?? '')), 0))
+  const gap = sum(wanted) + 2 * (wanted.length - 1) <= columns ? '  ' : ' '
+  const gaps = gap.length * (wanted.length - 1)
+  const widths = fit(list, wanted, columns - gaps)
+  const lines = cells.map((row) =>
+    list
+      .map(({ isNumber }, i) => {
+        const text = cut(row[i] ?? '', widths[i] ?? 0)
+        return isNumber ? padLeft(text, widths[i] ?? 0) : pad(text, widths[i] ?? 0)
+      })
+      .join(gap)
+      .trimEnd(),
+  )
+  return { lines, columns: sum(widths) + gaps }
+}
+
 /** Takes from the widest column that may be cut until all fit. */
-function fit(widths: readonly number[], columns: number): number[] {
+function fit(list: readonly Column[], widths: readonly number[], columns: number): number[] {
   const fitted = [...widths]
   let excess = sum(fitted) - columns
   for (; excess > 0; excess--) {
-    const spare = fitted.map((width, i) => (width > (COLUMNS[i]?.leastColumns ?? Infinity) ? width : 0))
+    const spare = fitted.map((width, i) => (width > (list[i]?.leastColumns ?? Infinity) ? width : 0))
     const widest = spare.indexOf(Math.max(...spare))
     if (spare[widest] === 0) break
     fitted[widest] = (fitted[widest] ?? 0) - 1
   }
   return fitted
+}
+
+/** The comment of a rule that is wrong: the reason is about it. */
+function typed({ state, comment }: Row): string {
+  return state === 'error' ? `${printable(comment)}: ` : ''
 }
 
 function sum(widths: readonly number[]): number {
@@ -87,8 +107,15 @@ function guestCell({ guest }: Row): string {
   return guest ? `${guest.vmid} ${guest.name}` : '-'
 }
 
+/** Whether nothing is known of where it leads: its comment was not understood. */
+function isBlank({ kind, external, inner }: Row): boolean {
+  return kind === 'forward' && !external.ports && external.addresses === 'any' && inner.address === null
+}
+
 /** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
-export function externalCell({ kind, external, proto }: Row): string {
+export function externalCell(row: Row): string {
+  const { kind, external, proto } = row
+  if (isBlank(row)) return '-'
   const address = external.addresses === 'any' ? '' : external.addresses.join(',')
   if (kind !== 'forward' && !external.ports)
     return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
@@ -96,7 +123,9 @@ export function externalCell({ kind, external, proto }: Row): string {
   return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
 }
 
-export function innerCell({ kind, inner }: Row): string {
+export function innerCell(row: Row): string {
+  const { kind, inner } = row
+  if (isBlank(row)) return '-'
   if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
   return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
 }

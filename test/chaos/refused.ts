@@ -47,7 +47,7 @@ export function refusedTests(node: TestNode): void {
       await node.publishes({ inStep: true, counts: { quarantined: 1 } })
       // The commands know what the service knows.
       expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0 })
-      expect(await node.pvenat.run('status')).toMatchObject({ exitCode: 0 })
+      expect(await node.pvenat.run('status')).toMatchObject({ exitCode: 1 })
       // An edit of another file does not offer it again, and nothing is said twice.
       await node.save('nodes/pve1/host.fw', `${forward} 1023`, `${forward} 3023`)
       await node.opens(3023, { timeoutMs: 10_000 })

@@ -29,6 +29,7 @@ function ruleOf(id: number, { ports, at, source }: Wish): NatRule {
     kind: 'forward',
     state: 'active',
     reason: '',
+    isMeant: true,
     scope: { kind: 'cluster' },
     place: where,
     where,

@@ -14,7 +14,7 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     return { ...(JSON.parse(stdout) as Status), exitCode }
   }
 
-  test('all is well; the service and the command say the same', async () => {
+  test('OK: the service and the command say the same', async () => {
     const { exitCode, ...said } = await status()
     expect(exitCode).toBe(0)
     expect(said).toMatchObject({ inStep: true, firewall: 'iptables', backend, degraded: null, applies: 1 })
@@ -24,7 +24,7 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(JSON.stringify(await node.published('list.json'))).toBe(
       JSON.stringify(JSON.parse((await node.pvenat.run('list', '--json')).stdout)),
     )
-    expect((await node.pvenat.run('status')).stdout).toMatch(/^pvenat .* on pve1: all is well\n/)
+    expect((await node.pvenat.run('status')).stdout).toMatch(/^pvenat .* on pve1: OK\n/)
   })
 
   test('the folder and its files are readable for their group, and nobody else', async () => {
@@ -32,17 +32,25 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(modes.split('\n')).toEqual(['750', '640', '640', '640', '640'])
   })
 
-  test('a wrong rule is told, but is no reason to be woken at night', async () => {
+  test('a rule that does not work is a WARNING, with the reason; list shows what was typed', async () => {
     const rule = 'IN SSH(ACCEPT) # NAT 8006'
     const file = await node.text('firewall/105.fw')
     await node.edit('firewall/105.fw', (text) => `${text.trimEnd()}\n${rule}\n`)
     await waitFor(async () => (await published()).diagnostics.length === 1, { what: 'the diagnostic' })
-    const { exitCode, diagnostics, counts } = await status()
-    expect({ exitCode, text: diagnostics[0]?.text, errors: counts.error }).toEqual({
-      exitCode: 0,
+    const { exitCode, diagnostics, counts, level, reasons } = await status()
+    expect({ exitCode, level, text: diagnostics[0]?.text, errors: counts.error }).toEqual({
+      exitCode: 1,
+      level: 'WARNING',
       text: rule,
       errors: 1,
     })
+    expect(reasons).toEqual([
+      '1 of 8 NAT rules does not work',
+      expect.stringMatching(/^105\.fw:\d+: port 8006\/tcp belongs to this node/),
+    ])
+    expect(await published()).toMatchObject({ level, reasons })
+    const list = await node.pvenat.run('list', '--state', 'error')
+    expect(list.stdout).toMatch(/^STATE .*COMMENT\nerror .* NAT 8006\n/)
     expect((await node.published<Row[]>('list.json')).filter(({ state }) => state === 'error')).toHaveLength(
       1,
     )
@@ -59,12 +67,12 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(await status()).toMatchObject({ inStep: true, exitCode: 0 })
   })
 
-  test('degraded: why, since when, and exit 1; the reason is remembered when it is over', async () => {
+  test('CRITICAL: why, since when, and exit 2; the reason is remembered when it is over', async () => {
     const { since } = await published()
     const mount = await node.unmount()
     await waitFor(async () => !(await published()).inStep, { what: 'the trouble' })
     const trouble = await status()
-    expect(trouble).toMatchObject({ inStep: false, exitCode: 1, counts: { active: 7 } })
+    expect(trouble).toMatchObject({ inStep: false, exitCode: 2, level: 'CRITICAL', counts: { active: 7 } })
     expect(trouble.degraded).toMatch(/is not mounted/)
     expect(Date.parse(trouble.since ?? '')).toBeGreaterThan(Date.parse(since ?? ''))
     await mount()
@@ -85,9 +93,9 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect(await ids('--state', 'error')).toEqual([])
     expect(await node.pvenat.run('list', '--state', 'odd')).toMatchObject({ exitCode: 2 })
     const watching = node.lab.spawn('pve', [...node.pvenat.argv('list'), '--watch', '--port', '8080'])
-    await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 0 +0\n/)
+    await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 0 +0 +NAT 8080 shop\n/)
     await node.ask(8080)
-    await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 1 +60\n/)
+    await watching.says(/:8080\/tcp +10\.10\.10\.108:80 .* 1 +60 +NAT 8080 shop\n/)
     expect(watching.stdout).not.toContain('\u001b')
     await watching.stop('SIGINT')
   })
@@ -95,8 +103,39 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
   test('stopped: NAT is in force, but nobody keeps it', async () => {
     await node.pvenat.service?.stop()
     expect((await published()).pid).toBe(null)
-    expect(await status()).toMatchObject({ inStep: true, exitCode: 1 })
-    expect((await node.pvenat.run('status')).stdout).toMatch(/systemctl start pvenat/)
+    expect(await status()).toMatchObject({ inStep: true, exitCode: 2, level: 'CRITICAL' })
+    const line = 'the service does not run: systemctl start pvenat'
+    expect((await node.pvenat.run('status')).stdout.split('\n')[1]).toBe(`  ${line}`)
+    expect((await node.pvenat.run('list')).stdout.split('\n')[0]).toBe(line)
+  })
+
+  test('list shows what the kernel holds: pending, and only the rules of which something is missing', async () => {
+    const text = await node.text('firewall/105.fw')
+    const states = async () =>
+      (JSON.parse((await node.pvenat.run('list', '--json')).stdout) as Row[]).map(
+        ({ state, external, comment }) => `${state} ${external.ports?.join()} ${comment}`,
+      )
+    const before = await states()
+    await node.save('firewall/105.fw', 'IN HTTP(ACCEPT) # NAT 1021', 'IN SSH(ACCEPT) # NAT 1022')
+    expect(await states()).toEqual(['pending 1021,1021 NAT 1021', ...before])
+    expect(await status()).toMatchObject({ inStep: false, counts: { pending: 1, active: 7 } })
+    await node.sh(`iptables-${backend} -w -t nat -D PREROUTING 1`)
+    expect((await states()).filter((line) => /^active \d/.test(line))).toEqual([])
+    await node.pvenat.run('apply')
+    expect(await states()).toEqual(['active 1021,1021 NAT 1021', ...before])
+    await node.save('firewall/105.fw', 'IN ACCEPT -p tcp -dport 22,80 # NAT 1022,8080')
+    await node.serve('105:22/tcp')
+    await node.pvenat.run('apply')
+    expect((await states())[0]).toBe('partial 1022,1022,8080,8080 NAT 1022,8080')
+    expect(await node.ask(1022)).toMatchObject({ server: '105' })
+    expect(await node.ask(8080)).toMatchObject({ server: '108' })
+    expect(await status()).toMatchObject({
+      counts: { partial: 1 },
+      reasons: expect.arrayContaining(['1 of 7 NAT rules does not work']) as string[],
+    })
+    await node.edit('firewall/105.fw', () => text)
+    await node.pvenat.run('apply')
+    expect(await states()).toEqual(before)
   })
 
   test('plan tells what becomes of each rule, and touches nothing; apply tells the same', async () => {

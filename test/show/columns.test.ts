@@ -138,15 +138,34 @@ describe('the table', () => {
       }),
       row({ ...outgoing, guest: null, source: 'dc/lan', file: '/etc/pve/firewall/cluster.fw' }),
     ]
-    expect(renderTable(rows, 100).split('\n')).toEqual([
-      'STATE     EXTERNAL   INNER            GUEST     SOURCE  WHERE         CONNS  BYTES',
-      'active    :8080/tcp  10.10.10.108:80  108 shop  any     108.fw:7       1.2k    72k',
-      'inactive  :8080/tcp  10.10.10.108:80  109 商店  any     108.fw:12         0      0',
-      'active    -          masquerade       -         dc/lan  cluster.fw:7      0      0',
+    expect(renderTable(rows, 120).split('\n')).toEqual([
+      'STATE     EXTERNAL   INNER            GUEST     SOURCE  WHERE         CONNS  BYTES  COMMENT',
+      'active    :8080/tcp  10.10.10.108:80  108 shop  any     108.fw:7       1.2k    72k  NAT 8080',
+      'inactive  :8080/tcp  10.10.10.108:80  109 商店  any     108.fw:12         0      0  NAT 8080',
+      'active    -          masquerade       -         dc/lan  cluster.fw:7      0      0  NAT 8080',
       '',
       '  108.fw:12: the rule is switched off',
       '',
     ])
+  })
+
+  test('shows the comment of a rule that is not understood, also where there is no room for the column', () => {
+    const nothing = {
+      proto: [],
+      external: { addresses: 'any' as const, ports: null, interface: null },
+      inner: { address: null, ports: null },
+    }
+    const rows = [row({ ...nothing, state: 'error', reason: 'no valid endpoint', comment: 'NAT 80o ssh' })]
+    expect(renderTable(rows, 120).split('\n')).toEqual([
+      'STATE  EXTERNAL  INNER  GUEST     SOURCE  WHERE     CONNS  BYTES  COMMENT',
+      'error  -         -      108 shop  any     108.fw:7      0      0  NAT 80o ssh',
+      '',
+      '  108.fw:7: NAT 80o ssh: no valid endpoint',
+      '',
+    ])
+    const long = row({ inner: { address: '10.10.10.108, 10.10.10.109', ports: [[80, 80]] } })
+    expect(renderTable([...rows, long], 80)).not.toContain('COMMENT')
+    expect(renderTable([...rows, long], 80)).toContain('NAT 80o ssh: no valid endpoint')
   })
 
   test('fits, whatever the names and lists are', () => {

@@ -2,15 +2,15 @@
 import { expect, test } from 'vitest'
 import type { Located } from '../../src/show/diagnostics.ts'
 import {
-  isWell,
   NO_REPAIRS,
   renderStatus,
   toStatus,
   UNKNOWN_NODE,
-  type Known,
+  type Status,
   type NodeStatus,
   type ServiceStatus,
 } from '../../src/show/status.ts'
+import { exitCodeOf, verdictLine, type Level, type Seen } from '../../src/show/verdict.ts'
 
 const service: ServiceStatus = {
   inStep: true,
@@ -28,13 +28,15 @@ const service: ServiceStatus = {
   repairs: NO_REPAIRS,
 }
 
-function knownOf(
-  part: Partial<ServiceStatus> = {},
-  look: Partial<NodeStatus> = {},
-  rest: Partial<Known> = {},
-): Known {
-  const status = toStatus('pve1', { ...UNKNOWN_NODE, ...look }, { ...service, ...part })
-  return { status, isRunning: true, isCompared: true, ...rest }
+const SEEN: Seen = { isRunning: true, isCompared: true }
+
+function statusOf(part: Partial<ServiceStatus> = {}, look: Partial<NodeStatus> = {}, seen = SEEN): Status {
+  return toStatus('pve1', { ...UNKNOWN_NODE, ...look }, { ...service, ...part }, seen)
+}
+
+function failing(failing: number, asked: number): Pick<NodeStatus, 'rules'> {
+  const first = Array.from({ length: Math.min(failing, 3) }, (_, i) => `105.fw:${i + 1}: why`)
+  return { rules: { asked, failing, first } }
 }
 
 function problems(count: number, severity: Located['severity']): NodeStatus['diagnostics'] {
@@ -51,12 +53,66 @@ function problems(count: number, severity: Located['severity']): NodeStatus['dia
   }))
 }
 
-test('well is: the service runs, in step, nothing keeps it from its work; wrong rules are no reason', () => {
-  expect(isWell(knownOf({}, { diagnostics: problems(3, 'error') }))).toBe(true)
-  expect(isWell(knownOf({ inStep: false }))).toBe(false)
-  expect(isWell(knownOf({ degraded: '/etc/pve is not mounted' }))).toBe(false)
-  expect(isWell(knownOf({}, {}, { isRunning: false }))).toBe(false)
-  expect(isWell(knownOf({}, {}, { isRunning: undefined }))).toBe(false)
+test.each<[string, Status, Level, string[]]>([
+  ['nothing to say', statusOf(), 'OK', []],
+  ['all rules work', statusOf({}, failing(0, 9)), 'OK', []],
+  [
+    'some rules do not work',
+    statusOf({}, failing(5, 9)),
+    'WARNING',
+    [
+      '5 of 9 NAT rules do not work',
+      '105.fw:1: why',
+      '105.fw:2: why',
+      '105.fw:3: why',
+      'and 2 more: pvenat check',
+    ],
+  ],
+  [
+    'no rule works',
+    statusOf({}, failing(1, 1)),
+    'CRITICAL',
+    ['no NAT rule is in force', '1 of 1 NAT rules does not work', '105.fw:1: why'],
+  ],
+  [
+    'not in sync',
+    statusOf({ inStep: false }),
+    'CRITICAL',
+    ['the kernel does not hold what the rules ask for: pvenat plan'],
+  ],
+  [
+    'nothing can be read',
+    statusOf({ inStep: false, degraded: '/etc/pve is not mounted' }),
+    'CRITICAL',
+    ['/etc/pve is not mounted'],
+  ],
+  [
+    'one file cannot be read',
+    statusOf({ degraded: 'cannot read 105.fw' }),
+    'WARNING',
+    ['cannot read 105.fw'],
+  ],
+  [
+    'the service is down',
+    statusOf({}, failing(1, 9), { ...SEEN, isRunning: false }),
+    'CRITICAL',
+    ['the service does not run: systemctl start pvenat', '1 of 9 NAT rules does not work', '105.fw:1: why'],
+  ],
+  [
+    'a user may not know',
+    statusOf({ inStep: false }, {}, { isRunning: undefined, isCompared: false }),
+    'WARNING',
+    [
+      'only root can see whether the service runs',
+      'it is not known whether the kernel is in sync with the rules',
+    ],
+  ],
+])('%s', (_, status, level, reasons) => {
+  expect(status).toMatchObject({ level, reasons })
+  expect(exitCodeOf(status.level)).toBe(['OK', 'WARNING', 'CRITICAL'].indexOf(level))
+  expect(renderStatus(status, SEEN, false)).toMatch(new RegExp(`^pvenat .* on pve1: ${level}\n`))
+  for (const reason of reasons) expect(renderStatus(status, SEEN, false)).toContain(reason)
+  expect(verdictLine(status)).toBe([level, reasons.join('; ')].filter((text) => text !== '').join(': '))
 })
 
 test('a screen holds it, errors first, however many problems, addresses and networks there are', () => {
@@ -66,7 +122,7 @@ test('a screen holds it, errors first, however many problems, addresses and netw
   }))
   const internal = external.map((one) => ({ ...one, network: '10.0.0.0/24', address: '10.0.0.1' }))
   const diagnostics = [...problems(500, 'warning'), ...problems(2, 'error')]
-  const lines = renderStatus(knownOf({}, { external, internal, diagnostics }), false).split('\n')
+  const lines = renderStatus(statusOf({}, { external, internal, diagnostics }), SEEN, false).split('\n')
   expect(lines.length).toBeLessThan(50)
   expect(lines.findIndex((line) => line.includes('error 0'))).toBeLessThan(
     lines.findIndex((line) => line.includes('warning 0')),
@@ -76,17 +132,15 @@ test('a screen holds it, errors first, however many problems, addresses and netw
 })
 
 test('what nobody may know is not claimed', () => {
-  const text = renderStatus(
-    knownOf({ inStep: false }, {}, { isRunning: undefined, isCompared: false }),
-    false,
-  )
+  const seen = { isRunning: undefined, isCompared: false }
+  const text = renderStatus(statusOf({ inStep: false }, {}, seen), seen, false)
   expect(text).toContain('not known; ask as root')
-  expect(text).toContain('not known whether in step')
+  expect(text).toContain('not known whether it is in sync')
   expect(text).not.toMatch(/systemctl start|does not run/)
 })
 
 test('the keys stand in their order, additions at the end', () => {
-  expect(Object.keys(knownOf().status)).toEqual([
+  expect(Object.keys(statusOf())).toEqual([
     'inStep',
     'firewall',
     'backend',
@@ -107,5 +161,8 @@ test('the keys stand in their order, additions at the end', () => {
     'lockMs',
     'applies',
     'repairs',
+    'rules',
+    'level',
+    'reasons',
   ])
 })

@@ -3,6 +3,7 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Row } from '../../src/show/list.ts'
+import { judge } from '../../src/show/verdict.ts'
 import type { Status } from '../../src/show/status.ts'
 import type { Problem } from '../../src/web/published.ts'
 
@@ -19,6 +20,12 @@ export function told(count: number, badEvery = 0): Told {
   const rows = Array.from({ length: count }, (_, i) => rowOf(i, count, badEvery))
   const now = new Date().toISOString()
   const tally = (state: Row['state']): number => rows.filter((row) => row.state === state).length
+  const bad = rows.filter(({ state }) => state === 'error' || state === 'conflict')
+  const rules = {
+    asked: rows.length - tally('inactive'),
+    failing: bad.length,
+    first: bad.slice(0, 3).map(({ line, reason }) => `105.fw:${line}: ${reason}`),
+  }
   const status: Status = {
     inStep: true,
     firewall: 'iptables',
@@ -37,8 +44,10 @@ export function told(count: number, badEvery = 0): Told {
       error: tally('error'),
       conflict: tally('conflict'),
       quarantined: 0,
+      partial: 0,
+      pending: 0,
     },
-    diagnostics: rows.filter(({ state }) => state === 'error' || state === 'conflict').map(problemOf),
+    diagnostics: bad.map(problemOf),
     since: now,
     node: 'pve1',
     version: '0.1.0',
@@ -49,9 +58,11 @@ export function told(count: number, badEvery = 0): Told {
     lockMs: 12.25,
     applies: 3,
     repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0 },
+    rules,
+    ...judge({ inStep: true, degraded: null, rules, isRunning: true, isCompared: true }),
   }
-  const rules = rows.map(({ id, packets, bytes }): [string, [number, number]] => [id, [packets, bytes]])
-  return { status, rows, counters: { at: now, rules: Object.fromEntries(rules) } }
+  const counts = rows.map(({ id, packets, bytes }): [string, [number, number]] => [id, [packets, bytes]])
+  return { status, rows, counters: { at: now, rules: Object.fromEntries(counts) } }
 }
 
 function rowOf(i: number, count: number, badEvery: number): Row {

@@ -47,8 +47,7 @@ function judge(status: PageStatus, isConnected: boolean, now: number): [Mood, st
   const silence = now - Date.parse(status.updatedAt)
   if (silence > SILENT_MS)
     return ['unsure', 'Service silent', `for ${span(silence)}; what was in force stays`]
-  if (status.degraded !== null) return ['bad', 'What is in force stays', status.degraded]
-  if (!status.inStep) return ['bad', 'Not in step', status.lastError ?? '']
-  const since = status.since === null ? '' : `for ${span(now - Date.parse(status.since))}`
-  return ['good', 'In step', since]
+  const since = status.since === null ? '' : `in sync for ${span(now - Date.parse(status.since))}`
+  if (status.level === 'OK') return ['good', status.level, since]
+  return [status.level === 'WARNING' ? 'unsure' : 'bad', status.level, status.reasons.join('; ')]
 }

@@ -6,7 +6,15 @@ export type State = PageRow['state']
 export type Kind = PageRow['kind']
 
 /** In this order in the list: what is wrong comes first. */
-export const STATES: readonly State[] = ['error', 'quarantined', 'conflict', 'active', 'inactive']
+export const STATES: readonly State[] = [
+  'error',
+  'quarantined',
+  'conflict',
+  'partial',
+  'pending',
+  'active',
+  'inactive',
+]
 export const KINDS: readonly Kind[] = ['forward', 'egress', 'exempt', 'block']
 
 export const KIND_NAMES: Readonly<Record<Kind, string>> = {

@@ -24,6 +24,8 @@ interface Calls {
 /** A sign of the state, beside its colour: a path around 0 0, and the text for who does not see it. */
 const SIGNS: Record<Line['state'], string> = {
   active: '',
+  partial: 'M0 -4.5V1M0 3.6V4.4',
+  pending: '',
   inactive: 'M-3.5 -4V4M3.5 -4V4',
   error: 'M-4 -4L4 4M4 -4L-4 4',
   quarantined: 'M-4 -4L4 4M4 -4L-4 4',

@@ -1,0 +1,88 @@
+/** Whether the node needs attention: the one judgement that `status`, the page's header and systemd's status line show. */
+import { fileName, placeName } from '../diagnostic.ts'
+import type { Translation } from '../nat/translate.ts'
+import type { Located } from './diagnostics.ts'
+
+export const LEVELS = ['OK', 'WARNING', 'CRITICAL'] as const
+export type Level = (typeof LEVELS)[number]
+
+/** The marked rules that are meant to work on this node: all but those that are switched off or meant for another node. */
+export interface RuleSummary {
+  asked: number
+  failing: number
+  /** `105.fw:8: why`, of the first failing rules. */
+  first: string[]
+}
+
+export interface Verdict {
+  level: Level
+  reasons: string[]
+}
+
+/** As much of the node as the user may see. */
+export interface Seen {
+  /** Undefined when the user may not know whether the service runs. */
+  isRunning: boolean | undefined
+  /** Whether the kernel was compared with the rules, by the service or by this user. */
+  isCompared: boolean
+}
+
+interface Judged extends Seen {
+  inStep: boolean
+  degraded: string | null
+  rules: RuleSummary
+}
+
+const MAX_REASONS = 3
+
+/** CRITICAL: NAT is not what the rules ask for, or nobody keeps it so. WARNING: some rules do not work. */
+export function judge({ inStep, degraded, rules, isRunning, isCompared }: Judged): Verdict {
+  const { asked, failing, first } = rules
+  const isOut = isCompared && !inStep
+  const critical = [
+    ...(isRunning === false ? ['the service does not run: systemctl start pvenat'] : []),
+    ...(!isOut ? [] : [degraded ?? 'the kernel does not hold what the rules ask for: pvenat plan']),
+    ...(asked > 0 && failing === asked ? ['no NAT rule is in force'] : []),
+  ]
+  const warnings = [
+    ...(isRunning === undefined ? ['only root can see whether the service runs'] : []),
+    ...(isCompared ? [] : ['it is not known whether the kernel is in sync with the rules']),
+    ...(isOut || degraded === null ? [] : [degraded]),
+    ...(failing > 0 ? [failingLine(asked, failing), ...first] : []),
+    ...(failing > first.length ? [`and ${failing - first.length} more: pvenat check`] : []),
+  ]
+  const level = critical.length > 0 ? 'CRITICAL' : warnings.length > 0 ? 'WARNING' : 'OK'
+  return { level, reasons: [...critical, ...warnings] }
+}
+
+function failingLine(asked: number, failing: number): string {
+  return `${failing} of ${asked} NAT rules ${failing === 1 ? 'does' : 'do'} not work`
+}
+
+/** `WARNING: 2 of 9 NAT rules do not work; 105.fw:8: port 8006/tcp belongs to this node`. */
+export function verdictLine({ level, reasons }: Verdict): string {
+  return reasons.length === 0 ? level : `${level}: ${reasons.join('; ')}`
+}
+
+/** Exit code of `status`, as monitoring programs read it. */
+export function exitCodeOf(level: Level): number {
+  return LEVELS.indexOf(level)
+}
+
+/** Lines that pve-firewall skips are rules that do not work, too. */
+export function summarizeRules(
+  { rules }: Pick<Translation, 'rules'>,
+  located: readonly Located[],
+): RuleSummary {
+  const meant = rules.filter(({ isMeant }) => isMeant)
+  const failing = [
+    ...meant
+      .filter(({ state, reason }) => state !== 'active' || reason !== '')
+      .map(({ place, reason }) => `${placeName(place)}: ${reason}`),
+    ...located
+      .filter(({ code }) => code === 'line-skipped')
+      .map(({ file, line, message }) => `${fileName(file)}:${line}: ${message}`),
+  ]
+  const skipped = located.filter(({ code }) => code === 'line-skipped').length
+  return { asked: meant.length + skipped, failing: failing.length, first: failing.slice(0, MAX_REASONS) }
+}
