@@ -3,7 +3,7 @@ import { fileName, placeName } from '../diagnostic.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { Located } from './diagnostics.ts'
 
-export const LEVELS = ['OK', 'WARNING', 'CRITICAL'] as const
+const LEVELS = ['OK', 'WARNING', 'CRITICAL'] as const
 export type Level = (typeof LEVELS)[number]
 
 /** The marked rules that are meant to work on this node: all but those that are switched off or meant for another node. */
