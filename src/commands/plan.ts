@@ -6,7 +6,9 @@ import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
+import { locate } from '../show/diagnostics.ts'
 import { renderPlan } from '../show/plan.ts'
+import { lookedAtLine, summarizeRules } from '../show/verdict.ts'
 import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 
 export async function planCommand(context: Context): Promise<number> {
@@ -17,11 +19,15 @@ export async function planCommand(context: Context): Promise<number> {
   const outcome = compile(looked, inForce)
   const plan = makePlan(outcome.ruleset, inForce)
   const sysctls = [...(await changedSysctls(outcome, looked, kernel)).keys()]
-  showDiagnostics(toldOf(looked, outcome), context)
+  const told = toldOf(looked, outcome)
+  showDiagnostics(told, context)
   const rows = listRows(outcome, paths.pveDir)
   const before = await rowsInForce(inForce, paths.runDir)
   const rules = before && diffRows(before, rows)
   if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)
-  else io.stdout(renderPlan({ plan, sysctls, rules }, values.verbose === true))
+  else {
+    const summary = summarizeRules(outcome.translation, locate(told.diagnostics, told.sources, paths.pveDir))
+    io.stdout(`${renderPlan({ plan, sysctls, rules }, values.verbose === true)}${lookedAtLine(summary)}\n`)
+  }
   return isEmpty(plan) && sysctls.length === 0 ? 0 : 3
 }

@@ -1,5 +1,6 @@
 /** What a command says when it cannot go on. */
 import { CommandFailed } from './exec.ts'
+import { systemReason } from './system-error.ts'
 import { Unreadable } from './tree.ts'
 
 const MAX_SHOWN_LINES = 40
@@ -8,7 +9,17 @@ const MAX_SHOWN_LINES = 40
 export function explainFailure(error: unknown): string {
   if (error instanceof Unreadable) return `pvenat: ${error.message}; what is in force stays\n`
   if (error instanceof CommandFailed) return `pvenat: ${error.message}\n${numbered(error)}`
+  const reason = systemReason(error)
+  if (reason !== undefined) return `pvenat: ${[...objectOf(error), reason].join(': ')}\n`
   return `pvenat: ${error instanceof Error ? error.message : String(error)}\n`
+}
+
+/** The file or address that a system error is about. */
+function objectOf(error: unknown): string[] {
+  const { path, address, port } = error as { path?: string; address?: string; port?: number }
+  return [path ?? address, path === undefined ? port : undefined].flatMap((part) =>
+    part === undefined ? [] : [String(part)],
+  )
 }
 
 function numbered({ input, finished }: CommandFailed): string {

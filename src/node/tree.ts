@@ -6,6 +6,7 @@ import { field, members, parseJson } from '../json.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import type { StaleFile, Tree } from '../read.ts'
 import { EVERY_TIME, type Files } from './files.ts'
+import { systemReason } from './system-error.ts'
 
 /** /etc/pve is not in a state to be believed. Whatever is in force must stay. */
 export class Unreadable extends Error {}
@@ -68,9 +69,11 @@ async function readGuests(
 export async function checkMounted(pveDir: string, node: string): Promise<void> {
   const local = await lstat(join(pveDir, 'local')).catch((error: unknown) => {
     const code = codeOf(pveDir, error)
-    if (code !== 'ENOENT') throw new Unreadable(`cannot read ${pveDir}: ${code}`)
+    if (code !== 'ENOENT') throw new Unreadable(`cannot read ${pveDir}: ${systemReason(error)}`)
     return undefined
   })
+  if (!local && !(await lstat(pveDir).catch(() => undefined)))
+    throw new Unreadable(`${pveDir} is not mounted: there is no such folder; is this a node of Proxmox VE?`)
   if (!local?.isSymbolicLink())
     throw new Unreadable(`${pveDir} is not mounted (${pveDir}/local is no symbolic link)`)
   const folder = await lstat(join(pveDir, 'nodes', node)).catch(() => undefined)
@@ -127,7 +130,7 @@ function missing(pveDir: string, file: string, error: unknown): undefined {
   if (error instanceof Unreadable) throw error
   const { code } = error as NodeJS.ErrnoException
   if (code === 'ENOENT') return undefined
-  const message = `cannot read ${join(pveDir, file)}: ${code}`
+  const message = `cannot read ${join(pveDir, file)}: ${systemReason(error)}`
   throw OF_THE_FILE.includes(code) ? new FileUnreadable(message) : new Unreadable(message)
 }
 

@@ -64,6 +64,13 @@ export function verdictLine({ level, reasons }: Verdict): string {
   return reasons.length === 0 ? level : `${level}: ${reasons.join('; ')}`
 }
 
+/** `9 NAT rules looked at, 2 of them cannot be applied`: the last line of `check` and `plan`. */
+export function lookedAtLine({ asked, failing }: RuleSummary): string {
+  const rules = `${asked} NAT rule${asked === 1 ? '' : 's'} looked at`
+  if (failing === 0) return `${rules}${asked === 0 ? '' : ', all can be applied'}`
+  return `${rules}, ${failing} of them cannot be applied`
+}
+
 /** Exit code of `status`, as monitoring programs read it. */
 export function exitCodeOf(level: Level): number {
   return LEVELS.indexOf(level)

@@ -158,7 +158,10 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     }[]
     expect(json.at(-1)).toMatchObject({ kind: 'rule-added', what: '105.fw:8', removed: [] })
     expect((await node.pvenat.run('apply')).stdout).toContain(told.join('\n'))
-    expect(await node.pvenat.run('plan')).toMatchObject({ exitCode: 0, stdout: 'everything is in force' })
+    expect(await node.pvenat.run('plan')).toMatchObject({
+      exitCode: 0,
+      stdout: 'everything is in force\n8 NAT rules looked at, all can be applied',
+    })
     await node.sh(`iptables-${backend} -w -t nat -F PVENAT-DNAT`)
     expect((await node.pvenat.run('plan')).stdout).toMatch(
       /^no NAT rule changes; .*\nin the kernel: 1 chain /,
