@@ -218,6 +218,6 @@ test('a mount that cannot be reached is told as such, not as bad settings', asyn
   writeFileSync(fileOf('pve'), '')
   const paths = { node: 'pve1', config: fileOf('none'), stateDir: dir, runDir: dir }
   await expect(look({ ...paths, pveDir: fileOf('pve') })).rejects.toThrow(
-    new Unreadable(`cannot read ${fileOf('pve')}: ENOTDIR`),
+    new Unreadable(`cannot read ${fileOf('pve')}: a part of the path is no folder (ENOTDIR)`),
   )
 })

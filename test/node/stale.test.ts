@@ -61,5 +61,5 @@ test.each(['firewall/cluster.fw', 'nodes/pve1/host.fw', '.vmlist'])('%s concerns
   const before = await readTree(dir, 'pve1')
   await rm(join(dir, file), { force: true })
   await mkdir(join(dir, file))
-  await expect(readTree(dir, 'pve1', before)).rejects.toThrow(`${file}: EISDIR`)
+  await expect(readTree(dir, 'pve1', before)).rejects.toThrow(`${file}: it is a folder`)
 })
