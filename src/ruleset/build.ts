@@ -6,7 +6,7 @@ import type { View } from '../nat/view.ts'
 import { dnatChains, jumpRules, type Jump } from './dnat.ts'
 import { filterRules } from './filter.ts'
 import { byAddress, joined } from './flat.ts'
-import { loopRules, NO_LOOP } from './loop.ts'
+import { loopParties, loopRules, NO_LOOP } from './loop.ts'
 import type { Chain, Rule, Ruleset, Table } from './model.ts'
 import { passRules } from './pass.ts'
 import { hairpin, innerSource, sourceTranslation } from './source.ts'
@@ -64,8 +64,14 @@ function buildFamily(
 ): { chains: Chain[]; loops: boolean } {
   const internal = view.network.internal.filter(({ network }) => network.family === family)
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
-  const { chains, jumps } = dnatChains(dispatch, view, sizes)
-  const loop = loopRules(dispatch, jumps, family, view, sizes)
+  const parties = loopParties(dispatch, family, view)
+  const { chains, jumps } = dnatChains(
+    dispatch,
+    view,
+    sizes,
+    (full) => parties.find(({ forwards: [only] }) => only === full)?.target,
+  )
+  const loop = loopRules(parties, jumps, family, sizes)
   const make = (
     table: Table,
     name: string,

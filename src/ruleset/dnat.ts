@@ -7,13 +7,13 @@ import { innerPorts } from '../nat/pieces.ts'
 import type { View } from '../nat/view.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
-import { byPort } from './flat.ts'
+import { byPort, joined } from './flat.ts'
 import type { Chain, Rule, Target } from './model.ts'
-import type { Sizes } from './tree.ts'
+import type { Sizes, Spread } from './tree.ts'
 
 interface Dnat {
   chains: Chain[]
-  /** Which chains a packet to an external address goes through; in this order, for claims never overlap but full=1 takes what is left. */
+  /** The chains that a packet to an external address goes through, in this order: full=1 takes what all others leave. */
   jumps: Jump[]
 }
 
@@ -29,31 +29,75 @@ export function isHairpin({ hairpin }: Forward, { settings }: View): boolean {
   return hairpin && settings.hairpin !== 'no'
 }
 
-export function dnatChains(dispatch: Dispatch, view: View, sizes: Sizes): Dnat {
+export function dnatChains(
+  dispatch: Dispatch,
+  view: View,
+  sizes: Sizes,
+  selfTarget: (full: Forward) => Range | undefined,
+): Dnat {
   const result: Dnat = { chains: [], jumps: [] }
-  const add = (chain: string, forwards: readonly Forward[], addresses: Range[], outside: boolean): void => {
-    const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
-    if (own.length === 0 || addresses.length === 0) return
-    const all = own.length < sizes.plain ? own : collapse(own)
-    const { rules, chains } = byPort('nat', chain, all.map(dnat), sizes)
-    result.chains.push(
-      { table: 'nat', name: chain, rules: [...own.flatMap(exceptions), ...rules] },
-      ...chains,
-    )
-    result.jumps.push({ chain, addresses, outside })
-  }
-  const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
-  add('PVENAT-DNAT', dispatch.common, everywhere, false)
-  add('PVENAT-DNAT-X', dispatch.common, everywhere, true)
-  for (const full of [false, true]) {
-    for (const { address, special } of dispatch.addresses) {
-      const own = special.filter((forward) => forward.full === full)
-      const name = `${addressChain(address)}${full ? '-ALL' : ''}`
-      add(name, own, [address], false)
-      add(`${name}-X`, own, [address], true)
+  const add = (
+    name: string,
+    forwards: readonly Forward[],
+    addresses: Range[],
+    make: (name: string, own: readonly Forward[], outside: boolean) => Spread,
+  ): void => {
+    for (const outside of [false, true]) {
+      const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
+      if (own.length === 0 || addresses.length === 0) continue
+      const chain = outside ? `${name}-X` : name
+      const { rules, chains } = make(chain, own, outside)
+      result.chains.push({ table: 'nat', name: chain, rules }, ...chains)
+      result.jumps.push({ chain, addresses, outside })
     }
   }
+  const plain = (name: string, own: readonly Forward[]): Spread =>
+    byPort('nat', name, (own.length < sizes.plain ? own : collapse(own)).map(dnat), sizes)
+  const isPlain = ({ full }: Forward): boolean => !full
+  const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
+  add('PVENAT-DNAT', dispatch.common.filter(isPlain), everywhere, plain)
+  for (const { address, special } of dispatch.addresses)
+    add(addressChain(address), special.filter(isPlain), [address], plain)
+  for (const { address, special, common } of dispatch.addresses) {
+    const here = common ? [...dispatch.common, ...special] : special
+    const closed = here.filter((forward) => isPlain(forward) && !isHairpin(forward, view))
+    const fulls = here.filter(({ full }) => full)
+    add(`${addressChain(address)}-ALL`, fulls, [address], (name, own, outside) =>
+      joined([
+        // hairpin=0 closes its ports to the inside; full=1 does not open them.
+        { rules: outside ? [] : closed.map(left), chains: [] },
+        ...own.map((full) => fullRules(name, full, outside ? undefined : selfTarget(full))),
+      ]),
+    )
+  }
   return result
+}
+
+/** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (loop.ts). */
+function fullRules(name: string, full: Forward, self: Range | undefined): Spread {
+  const { source, inner, rule, except } = full
+  const rules = [
+    ...except.map((one) => left({ ...one, rule })),
+    ...(self ? [{ ...matches({ ranges: [inner] }, ANY), target: { kind: 'dnat', to: self } } as const] : []),
+    dnat(full),
+  ]
+  if (source.ranges === 'any' || except.length === 0) return { rules, chains: [] }
+  // Its exceptions are not those of other clients' full=1.
+  const chain = `PVENAT-${shortHash(`${name} ${rule.id}`)}`
+  return {
+    rules: [{ ...matches(source, ANY), target: { kind: 'goto', chain } }],
+    chains: [{ table: 'nat', name: chain, rules }],
+  }
+}
+
+/** Packets that full=1 leaves alone. Its chains are the last of a packet, so no forward is passed over. */
+function left(one: Pick<Forward, 'proto' | 'ports' | 'source' | 'rule'>): Rule {
+  return {
+    ...packets(one),
+    ...matches(one.source, ANY),
+    target: { kind: 'return' },
+    serves: one.rule.id,
+  }
 }
 
 /**
@@ -114,16 +158,6 @@ export function jumpRules(jumps: readonly Jump[], view: View): Rule[] {
 /** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */
 function addressChain({ family, lo }: Range): string {
   return family === 4 ? `PVENAT-${formatIp(4, lo)}` : `PVENAT-${shortHash(formatIp(6, lo))}`
-}
-
-/** What full=1 leaves to the node. These chains are a packet's last, so nothing of ours is passed over. */
-function exceptions({ except, rule }: Forward): Rule[] {
-  return except.map((one) => ({
-    ...packets(one),
-    ...matches(one.source, ANY),
-    target: { kind: 'return' },
-    serves: rule.id,
-  }))
 }
 
 /** The same rule for the same forward: most stay from look to look, and so do chains of the very same rules. */

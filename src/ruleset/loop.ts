@@ -46,24 +46,21 @@ export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forwar
 
 /** The rules of the loop for one family; none when no guest can want it. */
 export function loopRules(
-  dispatch: Dispatch,
+  parties: readonly Party[],
   jumps: readonly Jump[],
   family: Family,
-  view: View,
   sizes: Sizes,
 ): Loop {
-  if (view.settings.hairpin !== 'yes') return NO_LOOP
-  const parts = parties(dispatch, view).slice(0, MAX_TARGETS)
-  const passes = parts.map((party, i): Passes => {
-    const { forwards, addresses, shared } = party
-    const lo = FIRST_TARGET[family] + BigInt(i)
-    const target = { family, lo, hi: lo }
+  const passes = parties.map((party, i): Passes => {
+    const { forwards, addresses, kind, target } = party
     const set = selfSet(forwards, i, family)
-    const back = shared ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnatFor(forward, ANY))
+    const back =
+      kind === 'shared' ? jumpsAt(jumps, addresses) : forwards.map((forward) => dnatFor(forward, ANY))
     return {
       party,
       second: back.map((rule) => secondPass(rule, target)),
-      first: addresses.flatMap((address) => firstPass(forwards, address, target, set)),
+      // full=1 leads into the loop at its end of the chains (dnat.ts): other forwards come first.
+      first: kind === 'full' ? [] : addresses.flatMap((address) => firstPass(forwards, address, target, set)),
     }
   })
   if (passes.length === 0) return NO_LOOP
@@ -114,15 +111,18 @@ function arranged(
 interface Party {
   addresses: Range[]
   forwards: Forward[]
-  /** What comes back goes through the chains of all forwards; else only those of this one guest. */
-  shared: boolean
+  /** `shared`: what comes back goes through the chains of all forwards; else only those of this one guest. `full`: of one full=1. */
+  kind: 'shared' | 'single' | 'full'
+  /** The loop address. */
+  target: Range
 }
 
 /**
  * External addresses that differ in nothing are one party. On the second pass the client is no longer to be told, so a guest
  * whose forwards are for some clients only is one by itself, lest another guest's call end at it.
  */
-function parties({ common, addresses }: Dispatch, view: View): Party[] {
+export function loopParties({ common, addresses }: Dispatch, family: Family, view: View): Party[] {
+  if (view.settings.hairpin !== 'yes') return []
   const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
   const groups = [
     { addresses: plain, forwards: common },
@@ -133,17 +133,30 @@ function parties({ common, addresses }: Dispatch, view: View): Party[] {
         forwards: [...one.special, ...(one.common ? common : [])],
       })),
   ]
-  const split = groups.flatMap(({ addresses: at, forwards }): Party[] => {
-    const own = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))
+  const split = groups.flatMap(({ addresses: at, forwards }): Omit<Party, 'target'>[] => {
+    const all = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))
+    const own = all.filter(({ full }) => !full)
     const restricted = own.filter(({ source }) => source.ranges !== 'any')
     const guests = new Map(
       restricted.map(({ inner }) => [inner.lo, restricted.filter((one) => one.inner.lo === inner.lo)]),
     )
     const open = own.filter(({ source }) => source.ranges === 'any')
-    return [open, ...guests.values()].map((list, i) => ({ addresses: at, forwards: list, shared: i === 0 }))
+    const fulls = all.filter(({ full }) => full)
+    return [
+      { addresses: at, forwards: open, kind: 'shared' },
+      ...[...guests.values()].map((list) => ({ addresses: at, forwards: list, kind: 'single' as const })),
+      ...fulls.map((full) => ({ addresses: at, forwards: [full], kind: 'full' as const })),
+    ]
   })
   const wanted = split.filter((party) => party.addresses.length > 0 && party.forwards.length > 0)
-  return [...wanted.filter(({ shared }) => shared), ...wanted.filter(({ shared }) => !shared)]
+  return (['shared', 'full', 'single'] as const)
+    .flatMap((kind) => wanted.filter((party) => party.kind === kind))
+    .slice(0, MAX_TARGETS)
+    .map((party, i) => ({ ...party, target: host(family, FIRST_TARGET[family] + BigInt(i)) }))
+}
+
+function host(family: Family, lo: bigint): Range {
+  return { family, lo, hi: lo }
 }
 
 function jumpsAt(jumps: readonly Jump[], [address]: readonly Range[]): Rule[] {

@@ -1,11 +1,11 @@
 /** PVENAT-POSTROUTING: who is seen as whom. */
-import type { Family } from '../address.ts'
-import type { Dispatch, Egress } from '../nat/model.ts'
+import { sameRange, type Family, type Range } from '../address.ts'
+import type { Dispatch, Egress, Forward } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
 import type { InternalNetwork } from '../network.ts'
 import { matches, packets } from './conditions.ts'
-import { byAddress, inChain } from './flat.ts'
-import type { Rule, Target } from './model.ts'
+import { byAddress, inChain, joined } from './flat.ts'
+import type { Chain, Rule, Target } from './model.ts'
 import type { Sizes, Spread } from './tree.ts'
 
 /** Guests of one network that call each other by the external address: the answer must come back through this node. */
@@ -28,21 +28,34 @@ export function hairpin(
 
 /** snat=1: the guest sees the node's inner address, of the very clients and ports that were granted to the forward. */
 export function innerSource({ common, addresses }: Dispatch, family: Family, sizes: Sizes): Spread {
-  const rules = addresses.flatMap(({ address, special, common: shares }) =>
-    [...special, ...(shares ? common : [])]
-      .filter(({ snat }) => snat)
-      .map(({ inner, source, proto, ports, rule }): Rule => ({
-        ...(proto === 'all' ? {} : { proto }),
-        ...matches(source, { ranges: [inner] }),
-        state: 'DNAT',
-        originalDestination: address,
-        ...(ports ? { originalPorts: ports } : {}),
-        target: { kind: 'masquerade' },
-        serves: rule.id,
-      })),
-  )
+  const translated = ({ inner, source, proto, ports, snat, rule }: Forward, address: Range): Rule => ({
+    ...(proto === 'all' ? {} : { proto }),
+    ...matches(source, { ranges: [inner] }),
+    state: 'DNAT',
+    originalDestination: address,
+    ...(ports ? { originalPorts: ports } : {}),
+    target: { kind: snat ? 'masquerade' : 'return' },
+    serves: rule.id,
+  })
+  const rules: Rule[] = []
+  const fulls: Rule[] = []
+  for (const { address, special, common: shares } of addresses) {
+    const here = [...special, ...(shares ? common : [])]
+    rules.push(...here.filter(({ snat, full }) => snat && !full).map((one) => translated(one, address)))
+    for (const full of here.filter(({ snat, full: is }) => snat && is)) {
+      // Other forwards to the guest come first, as they do on the way in.
+      const others = here.filter((one) => !one.full && !one.snat && sameRange(one.inner, full.inner))
+      fulls.push(...[...others, full].map((one) => translated(one, address)))
+    }
+  }
   const tree = { table: 'nat', tag: 'SN', family, side: 'destination', anyOrder: true } as const
-  return inChain('nat', 'PVENAT-SNAT', byAddress(rules, tree, sizes))
+  const all: Chain = { table: 'nat', name: 'PVENAT-SNAT-ALL', rules: fulls }
+  return joined([
+    inChain('nat', 'PVENAT-SNAT', byAddress(rules, tree, sizes)),
+    fulls.length > 0
+      ? { rules: [{ target: { kind: 'jump', chain: all.name } }], chains: [all] }
+      : { rules: [], chains: [] },
+  ])
 }
 
 /**

@@ -22,7 +22,9 @@ const ip = (text: string): Range => parseIp(text) as Range
 function wrong(world: World, packet: Packet): string {
   // Answers, and what no bridge would route, are not asked about.
   const isNeighbour = route(packet.destination) === packet.in
-  if (packet.state !== 'NEW' || isNeighbour) return ''
+  // It cannot know of a host of one uplink that calls by another.
+  const isAstray = packet.in !== undefined && route(packet.source) !== packet.in
+  if (packet.state !== 'NEW' || isNeighbour || isAstray) return ''
   const { verdict, to, port, seenAs } = trace(world.ruleset, packet, SURROUNDINGS)
   const { gets, steps } = explain(world, {
     family: ip(packet.source).family,

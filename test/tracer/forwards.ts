@@ -1,10 +1,10 @@
 /** Which forward holds an external address and port, and where it leads. */
 import type { Family } from './ip.ts'
 import { ofKind, type Scoped } from './scope.ts'
-import { inside, width, type Forward, type Hole, type Pair, type Spec } from './spec.ts'
+import { inside, width, type Forward, type Full, type Hole, type Pair, type Spec } from './spec.ts'
 import { anybody, holds, meet, sourcesOr, without, type Sources } from './sources.ts'
 import type { Packet } from './tracer.ts'
-import { familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
+import { bare, familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
 
 export interface Forwarded {
   to: string
@@ -15,15 +15,17 @@ export interface Forwarded {
 }
 
 export function forwarded(rules: readonly Scoped[], spec: Spec, packet: Packet): Forwarded | undefined {
-  const holder = holders(rules, spec, packet).find(({ source }) => holds(source, packet.source))
-  if (!holder) return undefined
+  const holder = [...holders(rules, spec, packet), ...fullHolders(rules, spec, packet)].find(({ source }) =>
+    holds(source, packet.source),
+  )
+  // hairpin=0 closes its ports to the inside; full=1 does not open them.
+  if (!holder || (!isOutside(packet) && !holder.rule.hairpin)) return undefined
   const { inner, port, rule } = holder
-  if (!isOutside(packet) && !rule.hairpin) return undefined
   const network = networkOf(inner)
   const isNeighbour = network !== undefined && !network.external && networkOf(packet.source) === network
   const isHidden = rule.snat || isNeighbour
   const seenAs = isHidden ? nodeAddress(route(inner), familyOf(inner)) : packet.source
-  return { to: inner, port, seenAs, mustAccept: rule.accept }
+  return { to: inner, port, seenAs, mustAccept: rule.kind === 'forward' && rule.accept }
 }
 
 function isOutside({ in: by }: Packet): boolean {
@@ -31,7 +33,7 @@ function isOutside({ in: by }: Packet): boolean {
 }
 
 interface Holder {
-  rule: Forward
+  rule: Forward | Full
   inner: string
   port: number
   source: Sources
@@ -43,15 +45,13 @@ interface Holder {
  */
 function holders(rules: readonly Scoped[], spec: Spec, { destination, proto, dport }: Packet): Holder[] {
   const family = familyOf(destination)
-  const forwards = ofKind(rules, 'forward').filter((one) => isAllowed(one))
-  const byPriority = [
-    ...forwards.filter(({ scope }) => typeof scope === 'string'),
-    ...forwards.filter(({ scope }) => typeof scope !== 'string'),
-  ]
+  const byPriority = inwards(rules)
+  const fulls = fullsOf(rules, spec, family).filter(({ one }) => one.rule.address === destination)
   const holes = ofKind(rules, 'hole').filter((one) => isAllowed(one))
   const result: Holder[] = []
   for (const one of byPriority) {
     const { rule } = one
+    if (rule.kind === 'full') continue
     const pair = rule.pairs.find(({ protos, external }) => protos.includes(proto) && inside(external, dport))
     const inner = innerOf(one, family)
     if (!pair || inner === undefined || !isClaimedAt(rule, destination)) continue
@@ -61,19 +61,77 @@ function holders(rules: readonly Scoped[], spec: Spec, { destination, proto, dpo
       .map((hole) => sourcesOr(anybody(family), hole.rule.source, hole, spec, family))
     const source = kept.reduce(without, sourcesOr(anybody(family), rule.source, one, spec, family))
     if (result.some((winner) => meet(winner.source, source))) continue
+    const before = fulls.filter((full) => byPriority.indexOf(full.one) < byPriority.indexOf(one))
+    if (before.some((full) => meet(full.source, source))) continue
     result.push({ rule, inner, port, source })
   }
   return result
 }
 
+/** Forwards that count, the administrator's before those of guests. */
+function inwards(rules: readonly Scoped[]): Scoped<Forward | Full>[] {
+  const all = rules.filter(
+    (one): one is Scoped<Forward | Full> =>
+      (one.rule.kind === 'forward' || one.rule.kind === 'full') && isAllowed(one as Scoped<Forward | Full>),
+  )
+  return [
+    ...all.filter(({ scope }) => typeof scope === 'string'),
+    ...all.filter(({ scope }) => typeof scope !== 'string'),
+  ]
+}
+
+interface FullHolder {
+  one: Scoped<Full>
+  inner: string
+  source: Sources
+}
+
+/** Those of full=1 that are in force: two of them with a client in common cannot have the same address. */
+export function fullsOf(rules: readonly Scoped[], spec: Spec, family: Family): FullHolder[] {
+  const result: FullHolder[] = []
+  for (const one of inwards(rules)) {
+    const { rule } = one
+    if (rule.kind !== 'full' || familyOf(rule.address) !== family) continue
+    const inner = innerOf({ ...one, rule }, family)
+    const source = sourcesOr(anybody(family), rule.source, one, spec, family)
+    if (inner === undefined || !meet(source, source)) continue
+    const rivals = result.filter((other) => other.one.rule.address === rule.address)
+    if (rivals.some((other) => meet(other.source, source))) continue
+    result.push({ one: one as Scoped<Full>, inner, source })
+  }
+  return result
+}
+
+/** What full=1 takes behind all other forwards, without its guest's exemptions. */
+function fullHolders(rules: readonly Scoped[], spec: Spec, { destination, proto, dport }: Packet): Holder[] {
+  const family = familyOf(destination)
+  const holes = ofKind(rules, 'hole').filter((one) => isAllowed(one))
+  return fullsOf(rules, spec, family)
+    .filter(({ one }) => one.rule.address === destination)
+    .map(({ one, inner, source }) => {
+      const kept = holes
+        .filter((hole) => innerOf(hole, family) === inner && isHole(hole.rule, proto, dport))
+        .map((hole) => sourcesOr(anybody(family), hole.rule.source, hole, spec, family))
+      return { rule: one.rule, inner, port: dport, source: kept.reduce(without, source) }
+    })
+}
+
+/** The first address of an interface is the node's own. */
+function isMain(address: string): boolean {
+  return INTERFACES.some(({ addresses }) => {
+    const own = addresses.map(bare).filter((one) => familyOf(one) === familyOf(address))
+    return own[0] === address
+  })
+}
+
 /** What guests may not do, and what nobody may, makes a whole rule void. */
-function isAllowed({ rule, scope }: Scoped<Forward | Hole>): boolean {
-  if (rule.kind === 'forward' && rule.address !== undefined && !isCarried(rule.address, rule.iface))
-    return false
+function isAllowed({ rule, scope }: Scoped<Forward | Full | Hole>): boolean {
+  if (rule.kind === 'full' && isMain(rule.address)) return false
+  if (rule.kind !== 'hole' && rule.address !== undefined && !isCarried(rule.address, rule.iface)) return false
   if (typeof scope === 'string')
-    return rule.inner !== undefined && (rule.kind === 'hole' || !claimsAny(rule.pairs, NEVER))
+    return rule.inner !== undefined && (rule.kind !== 'forward' || !claimsAny(rule.pairs, NEVER))
   if (rule.inner && !scope.addresses.includes(rule.inner.address)) return false
-  return rule.kind === 'hole' || !claimsAny(rule.pairs, RESERVED)
+  return rule.kind !== 'forward' || !claimsAny(rule.pairs, RESERVED)
 }
 
 /** Of the reserved ports, those that generated rules can name. */
@@ -97,7 +155,7 @@ function isClaimedAt({ address, iface }: Forward, destination: string): boolean 
   return (address === undefined || address === destination) && isCarried(destination, iface)
 }
 
-function innerOf({ rule, scope }: Scoped<Forward | Hole>, family: Family): string | undefined {
+function innerOf({ rule, scope }: Scoped<Forward | Full | Hole>, family: Family): string | undefined {
   const all = rule.inner ? [rule.inner.address] : typeof scope === 'string' ? [] : scope.addresses
   return all.find((address) => familyOf(address) === family)
 }

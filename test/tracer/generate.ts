@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { anyShape, externals, holeShape, proto } from './shapes.ts'
 import { anySource, names, type Owner } from './somewhere.ts'
-import { lineText, type Block, type Egress, type Entry, type Forward, type Hole } from './spec.ts'
+import { lineText, type Block, type Egress, type Entry, type Forward, type Full, type Hole } from './spec.ts'
 import type { Line, Rule, Spec } from './spec.ts'
 import { EXTERNAL, INNER, OWNERS } from './world.ts'
 
@@ -56,6 +56,20 @@ const forward = (owner: Owner): fc.Arbitrary<Forward> =>
       }),
     })
     .map(({ shape, rest }) => ({ ...given(rest), ...shape, kind: 'forward' }))
+
+/** Of an address that the node can spare. */
+const full = (owner: Owner): fc.Arbitrary<Full> =>
+  fc
+    .record({
+      off: rarely,
+      source: anySource(owner),
+      address: fc.constantFrom(...EXTERNAL),
+      iface: ifaceOf(owner),
+      inner: innerOf(owner),
+      hairpin: rarely.map((is) => !is),
+      snat: rarely,
+    })
+    .map((rest) => ({ ...given(rest), kind: 'full' }))
 
 const hole = (owner: Owner): fc.Arbitrary<Hole> =>
   fc
@@ -139,6 +153,7 @@ const block: fc.Arbitrary<Block> = fc
 const rule = (owner: Owner): fc.Arbitrary<Rule> =>
   fc.oneof(
     { weight: 8, arbitrary: forward(owner) },
+    { weight: 2, arbitrary: full(owner) },
     { weight: 1, arbitrary: hole(owner) },
     { weight: 3, arbitrary: egress(owner) },
     { weight: owner ? 0 : 2, arbitrary: block },

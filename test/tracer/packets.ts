@@ -75,6 +75,13 @@ function aimOf({ rule, port, to }: Question, spec: Spec): Aim {
   const { line, inner } = pick(all, rule)
   if (line.kind === 'egress') return { ...flowAim(line), targets: HOSTS, isEgress: true }
   if (line.kind === 'block') return { ...flowAim(line), targets: [...HOSTS, ...INNER] }
+  if (line.kind === 'group') return {}
+  if (line.kind === 'full') {
+    const own = line.inner?.address ?? inner
+    const isAsker = INNER.includes(own ?? '') && port % 3 === 0
+    // In, or out of the guest.
+    return isAsker ? { targets: HOSTS, isEgress: true } : { targets: [line.address], ...innerAim(own) }
+  }
   if (line.kind !== 'forward') return {}
   const pair = pick(line.pairs, port)
   const own = line.inner?.address ?? inner
@@ -83,8 +90,7 @@ function aimOf({ rule, port, to }: Question, spec: Spec): Aim {
     proto: pick(pair.protos, to),
     targets: line.address === undefined ? EXTERNAL : [line.address],
   }
-  if (own !== undefined) Object.assign(aim, { inner: own, family: familyOf(own) })
-  return aim
+  return { ...aim, ...innerAim(own) }
 }
 
 function owned(spec: Spec): { lines: Line[]; inner: string | undefined }[] {
@@ -92,6 +98,10 @@ function owned(spec: Spec): { lines: Line[]; inner: string | undefined }[] {
     lines,
     inner: INNER.find((address) => address.endsWith(vmid)),
   }))
+}
+
+function innerAim(own: string | undefined): Aim {
+  return own === undefined ? {} : { inner: own, family: familyOf(own) }
 }
 
 function flowAim({ proto, ports }: { proto?: Proto; ports?: Ports[] }): Aim {

@@ -2,7 +2,7 @@
  * The plain reading of the rules: what a person who knows the words of the manual would say becomes of a packet. It knows nothing
  * of chains, of src, or of how anything is rendered, and asks one packet at a time.
  */
-import { forwarded, isCarried, type Forwarded } from './forwards.ts'
+import { forwarded, fullsOf, isCarried, type Forwarded } from './forwards.ts'
 import { inOrder, ofKind, type Scoped } from './scope.ts'
 import { anybody, holds, networks, sourcesOr, type Sources } from './sources.ts'
 import { inside, type Block, type Egress, type Flows, type Spec } from './spec.ts'
@@ -38,10 +38,21 @@ export function read(spec: Spec, packet: Packet): Reading | undefined {
 }
 
 function leavesAs(rules: readonly Scoped[], spec: Spec, packet: Packet, out: string): string | undefined {
-  const found = ofKind(rules, 'egress').filter((one) => isTranslated(one, spec, packet, out))
-  const first = found.find(({ rule }) => !rule.none)
-  if (!first || found.some(({ rule }) => rule.none)) return undefined
-  return first.rule.to ?? nodeAddress(out, familyOf(packet.destination))
+  const family = familyOf(packet.destination)
+  const fulls = fullsOf(rules, spec, family).filter(
+    ({ one, inner }) => inner === packet.source && isCarried(one.rule.address, { name: out, word: 'if' }),
+  )
+  const egresses = ofKind(rules, 'egress').filter((one) => isTranslated(one, spec, packet, out))
+  if (egresses.some(({ rule }) => rule.none)) return undefined
+  const first = [...fulls.map(({ one }) => one), ...egresses].sort(
+    (a, b) => indexIn(rules, a) - indexIn(rules, b),
+  )[0]
+  if (!first) return undefined
+  return first.rule.kind === 'full' ? first.rule.address : (first.rule.to ?? nodeAddress(out, family))
+}
+
+function indexIn(rules: readonly Scoped[], one: Scoped): number {
+  return rules.findIndex(({ rule, scope }) => rule === one.rule && scope === one.scope)
 }
 
 function isTranslated(one: Scoped<Egress>, spec: Spec, packet: Packet, out: string): boolean {

@@ -48,6 +48,12 @@ export interface Forward extends Shape {
   snat: boolean
 }
 
+/** 1:1 NAT: everything that arrives at the address and that no other forward takes. */
+export interface Full extends Pick<Forward, 'off' | 'source' | 'iface' | 'inner' | 'hairpin' | 'snat'> {
+  kind: 'full'
+  address: string
+}
+
 /** Inner ports that are not forwarded. */
 export interface Hole extends Shape {
   kind: 'hole'
@@ -83,7 +89,7 @@ export interface Block extends Flows {
   iface?: Forward['iface']
 }
 
-export type Rule = Forward | Hole | Egress | Block
+export type Rule = Forward | Full | Hole | Egress | Block
 export type Line = Rule | { kind: 'group'; off: boolean; name: string }
 
 export interface Entry {
@@ -154,6 +160,8 @@ function words(line: Line): string[] {
       return ['GROUP', line.name]
     case 'forward':
       return forwardWords(line)
+    case 'full':
+      return forwardWords({ ...line, action: 'ACCEPT', options: '', endpoint: '' }, 'full=1')
     case 'hole':
       return [
         'IN',
@@ -185,7 +193,9 @@ function words(line: Line): string[] {
   }
 }
 
-function forwardWords(rule: Forward): string[] {
+type Inward = Omit<Forward, 'kind' | 'pairs' | 'accept'>
+
+function forwardWords(rule: Inward, more = ''): string[] {
   const { action, options, source, address, endpoint, iface, inner, hairpin, snat } = rule
   const host = address?.includes(':') && endpoint !== '' ? `[${address}]` : (address ?? '')
   return [
@@ -201,6 +211,7 @@ function forwardWords(rule: Forward): string[] {
     to(inner),
     hairpin ? '' : 'hairpin=0',
     snat ? 'snat=1' : '',
+    more,
   ]
 }
 
