@@ -1,6 +1,6 @@
 /** `apply`: one pass. */
 import { UsageError } from '../io.ts'
-import { apply } from '../node/apply.ts'
+import { apply, endFlows } from '../node/apply.ts'
 import { steadyLook } from '../node/steady.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
@@ -21,6 +21,7 @@ export async function applyCommand(context: Context): Promise<number> {
       ? await apply(looked, kernel, paths.stateDir, warn)
       : await applyUnlessUnconfirmed(looked, kernel, seconds, context, warn)
   if (!applied) return 1
+  await endFlows(applied, kernel, paths.stateDir, warn)
   const { outcome, plan, sysctls, inForce } = applied
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, paths.pveDir)

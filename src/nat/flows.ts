@@ -1,11 +1,12 @@
 /**
- * Flows that conntrack keeps on an old way. A client that goes on sending UDP keeps its entry for ever, untranslated or towards a
- * former target; such entries must go, right ones must stay. TCP ends by itself.
+ * Stale flows: entries of conntrack that still go a former way. A client that goes on sending UDP keeps its entry for ever,
+ * untranslated or towards a former target. Such entries must go, right ones must stay. TCP ends by itself.
  */
-import { FAMILIES, formatRange, overlap, parseIp, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, overlap, parseIp, toNetworks, type Family, type Range } from '../address.ts'
+import type { PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './model.ts'
 
-/** One line of `conntrack -L`: what the client asked for, and who answers. */
+/** One line of `conntrack -L`: the client's first packet, and the source of the answers. */
 export interface Flow {
   proto: string
   source: Range
@@ -16,85 +17,228 @@ export interface Flow {
   replySport: number
 }
 
-export function parseFlows(text: string): Flow[] {
-  return text.split('\n').flatMap((line) => {
-    const [, proto = '', words = ''] = /^(\w+)\s+\d+\s+(.*)$/.exec(line) ?? []
-    const [source, replySource] = all(words, 'src').map(parseIp)
-    const [destination] = all(words, 'dst').map(parseIp)
-    const [sport = 0, replySport = 0] = all(words, 'sport').map(Number)
-    const [dport = 0] = all(words, 'dport').map(Number)
-    if (!source || !destination || !replySource) return []
-    return [{ proto, source, destination, sport, dport, replySource, replySport }]
+/**
+ * The flows to `addresses` among lines of `conntrack -L`. Only those of zone 0: translation happens there alone. The firewall
+ * bridges have a zone of their own (ruleset/build.ts), in which the same packet has a second entry, rightly untranslated.
+ */
+export function parseFlows(lines: readonly string[], addresses: ReadonlySet<string>): Flow[] {
+  return lines.flatMap((line) => {
+    const [proto = '', ...words] = line.split(' ')
+    const first = new Map<string, string>()
+    const last = new Map<string, string>()
+    for (const word of words) {
+      const equals = word.indexOf('=')
+      const [key, value] = [word.slice(0, equals), word.slice(equals + 1)]
+      if (key.startsWith('zone')) return []
+      if (!first.has(key)) first.set(key, value)
+      last.set(key, value)
+    }
+    const [source, destination, replySource] = [first.get('src'), first.get('dst'), last.get('src')].map(
+      (text) => parseIp(text ?? ''),
+    )
+    if (!source || !destination || !replySource || !addresses.has(formatRange(destination))) return []
+    const [sport, dport, replySport] = [first.get('sport'), first.get('dport'), last.get('sport')].map(Number)
+    return [{ proto, source, destination, replySource, sport, dport, replySport } as Flow]
   })
 }
 
-function all(words: string, name: string): string[] {
-  return [...words.matchAll(new RegExp(`(?:^| )${name}=(\\S+)`, 'g'))].map(([, value = '']) => value)
-}
+const ALL_PORTS: PortRange = [0, 65_535]
+/** Protocols of which stale flows can be told by their ports. */
+const FULL_PROTOCOLS = ['udp', 'tcp']
 
-/** Lines `FAMILY PROTOCOL ADDRESS LO-HI`, one for each external endpoint of ours; what the state remembers. */
+/** Lines `FAMILY PROTOCOL ADDRESS LO-HI`, one for each external endpoint of ours, for the state to remember. */
 export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
   const lines = FAMILIES.flatMap((family) =>
     dispatch[family].addresses.flatMap(({ address, special, common }) =>
-      [...special, ...(common ? dispatch[family].common : [])].flatMap(({ proto, ports }) =>
-        ports ? [`${family} ${proto} ${formatRange(address)} ${ports[0]}-${ports[1]}`] : [],
-      ),
+      [...special, ...(common ? dispatch[family].common : [])].flatMap(({ proto, ports, full }) => {
+        const [lo, hi] = full ? ALL_PORTS : (ports ?? [])
+        const protocols = full ? FULL_PROTOCOLS : [proto]
+        return lo === undefined
+          ? []
+          : protocols.map((name) => `${family} ${name} ${formatRange(address)} ${lo}-${hi}`)
+      }),
     ),
   )
   return [...new Set(lines)]
 }
 
-/**
- * The flows to end: those to an endpoint that is or was ours whose answers do not come from where they should.
- * `loop` are the addresses by which a guest reaches itself.
- */
-export function staleFlows(
-  flows: readonly Flow[],
-  dispatch: Record<Family, Dispatch>,
-  endpoints: ReadonlySet<string>,
-  loop: readonly Range[],
-): Flow[] {
-  const ours = endpointIndex(endpoints)
-  return flows.filter((flow) => {
-    const { proto, destination, dport, replySource, replySport } = flow
-    const ranges = ours.get(`${destination.family} ${proto} ${formatRange(destination)}`)
-    if (!ranges?.some(([lo, hi]) => lo <= dport && dport <= hi)) return false
-    if (loop.some((range) => overlap(range, replySource))) return false
-    const target = targetOf(flow, dispatch[destination.family])
-    const wanted = target ?? { address: destination, port: dport }
-    return replySource.lo !== wanted.address.lo || replySport !== wanted.port
-  })
-}
+/** Endpoints by `FAMILY PROTOCOL ADDRESS`: port ranges in order that neither meet nor overlap. */
+export type Endpoints = ReadonlyMap<string, readonly PortRange[]>
 
-function endpointIndex(endpoints: ReadonlySet<string>): Map<string, [number, number][]> {
-  const index = new Map<string, [number, number][]>()
-  for (const line of endpoints) {
+export function readEndpoints(lines: Iterable<string>): Endpoints {
+  const found = new Map<string, PortRange[]>()
+  for (const line of lines) {
     const [family, proto, address, ports = ''] = line.split(' ')
     const [lo = 0, hi = 0] = ports.split('-').map(Number)
     const key = `${family} ${proto} ${address}`
-    index.set(key, [...(index.get(key) ?? []), [lo, hi]])
+    found.set(key, [...(found.get(key) ?? []), [lo, hi]])
   }
-  return index
+  for (const [key, ranges] of found) {
+    const merged: [number, number][] = []
+    for (const [lo, hi] of ranges.sort(([a], [b]) => a - b)) {
+      const before = merged.at(-1)
+      if (before && lo <= before[1] + 1) before[1] = Math.max(before[1], hi)
+      else merged.push([lo, hi])
+    }
+    found.set(key, merged)
+  }
+  return found
 }
 
-function targetOf(
-  { proto, source, destination, dport }: Flow,
-  dispatch: Dispatch,
-): { address: Range; port: number } | undefined {
-  const at = dispatch.addresses.find(({ address }) => address.lo === destination.lo)
-  const granted = at ? [...at.special, ...(at.common ? dispatch.common : [])] : []
-  const forward = granted.find((one) => matches(one, proto, dport, source))
-  if (!forward) return undefined
-  const { inner, ports, innerPort = dport, single } = forward
-  return { address: inner, port: single || !ports ? innerPort : innerPort + dport - ports[0] }
+function holds(ranges: readonly PortRange[], port: number): boolean {
+  let [from, to] = [0, ranges.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    const [lo, hi] = ranges[middle] as PortRange
+    if (port < lo) to = middle
+    else if (port > hi) from = middle + 1
+    else return true
+  }
+  return false
 }
 
-function matches(
-  { proto, ports, source, full }: Forward,
-  asked: string,
-  dport: number,
-  client: Range,
-): boolean {
-  const isPort = full || (proto === asked && ports !== undefined && ports[0] <= dport && dport <= ports[1])
-  return isPort && (source.ranges === 'any' || source.ranges.some((range) => overlap(range, client)))
+/** What is in force, as far as it decides over flows. */
+export interface Ways {
+  dispatch: Record<Family, Dispatch>
+  /** Networks from which forwards without hairpin are not reached. */
+  inside: readonly Range[]
+  /** Whether no forward is reached from inside. */
+  noHairpin: boolean
+  /** Addresses by which a guest reaches itself. */
+  loop: readonly Range[]
+}
+
+/** Tells whether a flow is stale: it leads to an endpoint that is or was ours, and its answers come from elsewhere than they should. */
+export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boolean {
+  const { dispatch, loop, inside, noHairpin } = ways
+  const tables = new Map<string, readonly (readonly Forward[])[]>()
+  /** The forwards at an address: for each 256 ports those that may match, of full=1 the last. */
+  const tableOf = ({ proto, destination }: Flow, at: string): readonly (readonly Forward[])[] => {
+    const known = tables.get(at)
+    if (known) return known
+    const { addresses, common } = dispatch[destination.family]
+    const place = addresses.find(({ address }) => address.lo === destination.lo)
+    const all = place ? [...place.special, ...(place.common ? common : [])] : []
+    const table = Array.from({ length: 256 }, (): Forward[] => [])
+    for (const forward of all) {
+      if (forward.proto !== proto || !forward.ports) continue
+      const [lo, hi] = forward.ports
+      for (let part = lo >> 8; part <= hi >> 8; part++) table[part]?.push(forward)
+    }
+    for (const forward of all) if (forward.full) for (const part of table) part.push(forward)
+    tables.set(at, table)
+    return table
+  }
+  return (flow) => {
+    const { proto, source, destination, dport, replySource, replySport } = flow
+    const at = `${destination.family} ${proto} ${formatRange(destination)}`
+    if (!holds(endpoints.get(at) ?? [], dport)) return false
+    if (loop.some((range) => overlap(range, replySource))) return false
+    const answers = (address: Range, port: number): boolean =>
+      replySource.lo === address.lo && replySport === port
+    const forward = tableOf(flow, at)[dport >> 8]?.find((one) => isFor(one, flow))
+    const isUntranslated = answers(destination, dport)
+    if (!forward || isKept(forward, flow)) return !isUntranslated
+    const isInside = [...inside, destination].some((range) => overlap(range, source))
+    if ((noHairpin || !forward.hairpin) && isInside && isUntranslated) return false
+    const { inner, ports, innerPort = dport, single } = forward
+    return !answers(inner, single || !ports ? innerPort : innerPort + dport - ports[0])
+  }
+}
+
+function isFor({ ports, source, sport }: Pick<Forward, 'ports' | 'source' | 'sport'>, flow: Flow): boolean {
+  const isSource = source.ranges === 'any' || source.ranges.some((range) => overlap(range, flow.source))
+  return isSource && isIn(ports, flow.dport) && isIn(sport, flow.sport)
+}
+
+function isIn(ports: PortRange | undefined, port: number): boolean {
+  return !ports || (ports[0] <= port && port <= ports[1])
+}
+
+/** What full=1 leaves to the node. */
+function isKept({ except }: Forward, flow: Flow): boolean {
+  return except.some((one) => (one.proto === flow.proto || one.proto === 'all') && isFor(one, flow))
+}
+
+/** What `conntrack -D` is told: every flow of zone 0 of which all this is true goes. */
+export interface FlowFilter {
+  proto: string
+  destination: Range
+  replySource: Range
+  dport?: number
+  replySport?: number
+  source?: Range
+  sport?: number
+}
+
+/**
+ * The fewest deletions that end all stale flows and no right one: conntrack goes through its whole table for each. By
+ * address and answering address where all such flows are stale, else by ports, else by networks of clients, else one by one.
+ */
+export function deletions(stale: readonly Flow[], right: readonly Flow[]): FlowFilter[] {
+  return split(stale, right, byAnswer).flatMap(([wide, all, kept]) =>
+    kept.length === 0
+      ? [wide]
+      : split(all, kept, byPorts).flatMap(([narrow, some, others]) =>
+          others.length === 0 ? [narrow] : byClients(narrow, some, others),
+        ),
+  )
+}
+
+const byAnswer = ({ proto, destination, replySource }: Flow): FlowFilter => ({
+  proto,
+  destination,
+  replySource,
+})
+const byPorts = (flow: Flow): FlowFilter => ({
+  ...byAnswer(flow),
+  dport: flow.dport,
+  replySport: flow.replySport,
+})
+
+/** Each filter with the stale and the right flows that it lets go. */
+function split(
+  stale: readonly Flow[],
+  right: readonly Flow[],
+  filterOf: (flow: Flow) => FlowFilter,
+): [FlowFilter, Flow[], Flow[]][] {
+  const groups = new Map<string, [FlowFilter, Flow[], Flow[]]>()
+  const keyOf = ({ proto, destination, replySource, dport, replySport }: FlowFilter): string =>
+    [proto, destination.family, destination.lo, replySource.lo, dport, replySport].join(' ')
+  for (const flow of stale) {
+    const filter = filterOf(flow)
+    const key = keyOf(filter)
+    const group = groups.get(key) ?? [filter, [], []]
+    groups.set(key, group)
+    group[1].push(flow)
+  }
+  for (const flow of right) groups.get(keyOf(filterOf(flow)))?.[2].push(flow)
+  return [...groups.values()]
+}
+
+/** By networks that hold clients of stale flows only. */
+function byClients(filter: FlowFilter, stale: readonly Flow[], right: readonly Flow[]): FlowFilter[] {
+  const kept = right.map(({ source }) => source.lo).sort(inOrder)
+  const sorted = [...stale].sort((a, b) => inOrder(a.source.lo, b.source.lo))
+  const runs: Flow[][] = []
+  let next = 0
+  let last = -1n
+  for (const flow of sorted) {
+    const { lo } = flow.source
+    while (next < kept.length && (kept[next] as bigint) < lo) last = kept[next++] as bigint
+    const run = runs.at(-1)
+    if (run && last < (run[0] as Flow).source.lo && kept[next] !== lo) run.push(flow)
+    else runs.push([flow])
+  }
+  return runs.flatMap((run) => {
+    const [first, end] = [run[0] as Flow, run.at(-1) as Flow]
+    const networks = toNetworks({ ...first.source, hi: end.source.hi })
+    return networks.length < run.length
+      ? networks.map((source) => ({ ...filter, source }))
+      : run.map(({ source, sport }) => ({ ...filter, source, sport }))
+  })
+}
+
+function inOrder(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }

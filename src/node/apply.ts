@@ -1,4 +1,4 @@
-/** Puts a ruleset into force: tried first, only what differs, read back afterwards, stale flows ended. */
+/** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
 import { claimLines } from '../nat/incumbents.ts'
@@ -9,7 +9,7 @@ import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { inWordsOf, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { wantedSysctls } from '../sysctls.ts'
-import { endStaleFlows } from './conntrack.ts'
+import { endAllStaleFlows, type FlowWork } from './conntrack.ts'
 import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { stillTakes, withoutRefused, type Refused } from './quarantine.ts'
@@ -21,12 +21,9 @@ export interface Applied {
   plan: Plan
   /** Sysctls that were switched, by path below /proc/sys. */
   sysctls: string[]
-  /** Flows that were ended because they went an old way. */
-  endedFlows: number
-  /**
-   * Whether they are to be looked at in the next pass: because they could not be, to see that those that were ended are gone, or
-   * because nothing could be remembered.
-   */
+  /** What is to be done about stale flows, after the pass: there may be hundreds of thousands. */
+  flows: FlowWork | undefined
+  /** Whether the next pass is to ask for that again, because nothing could be remembered. */
   flowsDue: boolean
   /** NAT rules that the kernel refuses, old and new. */
   quarantined: Refused
@@ -54,13 +51,16 @@ export class NotInForce extends Error {
 
 /** What a pass does beyond what changed. */
 export interface Due {
-  /** Look for stale flows in any case: whoever wrote last may have been killed before that. */
-  flows: boolean
+  /**
+   * `due`: there may be stale flows in any case, for the process that wrote last may have been killed before it ended them;
+   * `ended`: there are none any more, and endpoints of before may be forgotten; `waiting`: neither.
+   */
+  flows: 'due' | 'ended' | 'waiting'
   /** Offer the rules once more that the kernel refused. */
   quarantined: boolean
 }
 
-const ALL_DUE: Due = { flows: true, quarantined: true }
+const ALL_DUE: Due = { flows: 'due', quarantined: true }
 
 /** What the pass before found out, so that this one need not. */
 interface Spared {
@@ -91,7 +91,7 @@ export async function apply(
 }
 
 const NO_PLAN: Plan = { sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [] }
-const NOTHING_DONE = { sysctls: [], endedFlows: 0, flowsDue: false, madeLoop: false, lockMs: 0 }
+const NOTHING_DONE = { sysctls: [], flows: undefined, flowsDue: false, madeLoop: false, lockMs: 0 }
 
 async function pass(
   look: Look,
@@ -104,10 +104,11 @@ async function pass(
   const { before, stands } = spared
   const inForce = before && stands ? before.inForce : await kernel.read(before?.inForce)
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
-  if (plan === NO_PLAN && !due.flows)
+  const isWaiting = due.flows === 'waiting'
+  if (plan === NO_PLAN && isWaiting)
     return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
   const sysctls = await changedSysctls(outcome, look, kernel)
-  if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && !due.flows) {
+  if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // What the state remembers stands as well.
     const done = await write(outcome, plan, kernel, inForce)
     const readBack = inWordsOf(outcome.ruleset, inForce, before?.inForce)
@@ -119,13 +120,12 @@ async function pass(
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
   const written = await write(outcome, plan, kernel, inForce)
   for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
-  const hasNoFlows = !due.flows && isSame(state.endpoints, next.endpoints) && isEmpty(plan)
-  const endedFlows = hasNoFlows
-    ? 0
-    : await endFlows(look, outcome, union(state.endpoints, next.endpoints), kernel, warn)
-  const flowsDue = endedFlows === undefined || (endedFlows > 0 && !due.flows)
-  // The next pass must still know those that are gone.
-  if (flowsDue) next.endpoints = union(state.endpoints, next.endpoints)
+  const known = new Set(state.endpoints)
+  const isNew = !isEmpty(plan) || next.endpoints.some((line) => !known.has(line))
+  const flows = isNew || due.flows === 'due' ? flowWork(look, outcome, state.endpoints) : undefined
+  // As long as flows to them may be stale, those that are gone are remembered.
+  if (flows) next.endpoints = [...flows.endpoints]
+  else if (isWaiting) next.endpoints = state.endpoints
   const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
   const isSaved = isKnown || (await save(stateDir, next, warn))
   const { readBack = inForce, ...done } = written
@@ -137,8 +137,8 @@ async function pass(
     inForce,
     ...done,
     readBack: inWordsOf(outcome.ruleset, readBack, before?.inForce),
-    endedFlows: endedFlows ?? 0,
-    flowsDue: flowsDue || !isSaved,
+    flows,
+    flowsDue: !isSaved,
   }
 }
 
@@ -202,24 +202,41 @@ async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Pro
   }
 }
 
-/** Undefined when conntrack does not tell: NAT works, but who was already sending stays on the old way until it does. */
-async function endFlows(
-  { settings }: Look,
-  { translation }: Outcome,
-  endpoints: readonly string[],
-  kernel: Kernel,
-  warn: (message: string) => void,
-): Promise<number | undefined> {
-  try {
-    return await endStaleFlows(kernel, translation.dispatch, new Set(endpoints), settings.cutRemoved)
-  } catch (error) {
-    warn(`flows that go an old way are not ended: ${(error as Error).message}`)
-    return undefined
+function flowWork(
+  { network, settings }: Look,
+  { translation: { dispatch } }: Outcome,
+  before: readonly string[],
+): FlowWork {
+  return {
+    dispatch,
+    endpoints: [...new Set([...before, ...endpointLines(dispatch)])],
+    inside: network.internal.map((one) => one.network),
+    noHairpin: settings.hairpin === 'no',
+    alsoTcp: settings.cutRemoved,
   }
 }
 
-function union(a: readonly string[], b: readonly string[]): string[] {
-  return [...new Set([...a, ...b])]
+/** After that the flows that are left wait for the next pass. */
+const FLOWS_MS = 10_000
+
+/** Ends stale flows after the pass of a command, which does not wait for ever. */
+export async function endFlows(
+  { flows, outcome }: Applied,
+  kernel: Kernel,
+  stateDir: string,
+  warn: (message: string) => void,
+): Promise<void> {
+  if (!flows) return
+  const until = performance.now() + FLOWS_MS
+  try {
+    await endAllStaleFlows(kernel, flows, () => performance.now() < until)
+    if (performance.now() > until) return
+    const endpoints = endpointLines(outcome.translation.dispatch)
+    await save(stateDir, { ...(await readState(stateDir, warn)), endpoints }, warn)
+  } catch (error) {
+    // NAT works, but a client that was already sending stays on its old way.
+    warn(`stale flows are not ended: ${(error as Error).message}`)
+  }
 }
 
 type Changes = Map<string, { old: string; value: string }>

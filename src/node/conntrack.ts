@@ -1,33 +1,113 @@
-/** Ends flows that conntrack would keep on an old way; which ones they are is nat/flows.ts. */
-import { FAMILIES, parseCidr, type Family } from '../address.ts'
-import { parseFlows, staleFlows, type Flow } from '../nat/flows.ts'
-import type { Dispatch } from '../nat/model.ts'
+/** Ends stale flows, many at a time and within a budget; which flows are stale is nat/flows.ts. */
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { FAMILIES, formatRange, parseCidr } from '../address.ts'
+import {
+  deletions,
+  parseFlows,
+  readEndpoints,
+  staleness,
+  type Flow,
+  type FlowFilter,
+  type Ways,
+} from '../nat/flows.ts'
 import { LOOP_NETWORKS } from '../ruleset/loop.ts'
-import type { Kernel } from './kernel.ts'
+import { must, run } from './exec.ts'
 
-/** How many are ended side by side. */
-const BATCH = 16
+/** conntrack, as far as it is needed here. */
+export interface Conntrack {
+  /** The flows of a protocol, as `conntrack -L` prints them. */
+  flows: (family: 4 | 6, proto: string) => Promise<string>
+  /** Ends all flows of zone 0 that a filter names; tells how many. */
+  endFlows: (filter: FlowFilter) => Promise<number>
+}
 
-/**
- * Ends stale UDP flows, and with `alsoTcp` TCP connections of forwards that are gone or lead elsewhere. `endpoints` are all that
- * are or were ours. Returns how many; throws when conntrack does not tell.
- */
+export const realConntrack: Conntrack = {
+  flows: (family, proto) => must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto]),
+  async endFlows({ proto, destination, replySource, dport, replySport, source, sport }) {
+    const ask = (option: string, value: string | number | undefined): string[] =>
+      value === undefined ? [] : [option, String(value)]
+    const zone0 = ['-f', `ipv${destination.family}`, '-p', proto, '-w', '0']
+    const { stderr } = await run('conntrack', [
+      '-D',
+      ...zone0,
+      ...ask('--orig-src', source && formatRange(source)),
+      ...ask('--orig-dst', formatRange(destination)),
+      ...ask('--reply-src', formatRange(replySource)),
+      ...ask('--sport', sport),
+      ...ask('--dport', dport),
+      ...ask('--reply-port-src', replySport),
+    ])
+    // That there is no such flow any more makes it fail.
+    return Number(/(\d+) flow entries have been deleted/.exec(stderr)?.[1] ?? 0)
+  },
+}
+
+/** What a pass leaves to be done: flows to these endpoints may be stale. */
+export interface FlowWork extends Omit<Ways, 'loop'> {
+  /** As `endpointLines` has them, those of before included. */
+  endpoints: readonly string[]
+  /** TCP too: connections of forwards that are gone or lead elsewhere. */
+  alsoTcp: boolean
+}
+
+/** Lines that are read without giving others their turn: a few milliseconds. */
+const LINES_AT_ONCE = 2000
+/** After this long no further deletion begins; the next round goes on. */
+const ROUND_MS = 2000
+
+const LOOP = FAMILIES.flatMap((family) => parseCidr(LOOP_NETWORKS[family].targets) ?? [])
+
+/** One round. Returns how many stale flows there were, and how many ended. Throws when conntrack does not answer. */
 export async function endStaleFlows(
-  kernel: Kernel,
-  dispatch: Record<Family, Dispatch>,
-  endpoints: ReadonlySet<string>,
-  alsoTcp: boolean,
-): Promise<number> {
-  const stale: Flow[] = []
+  { flows, endFlows }: Conntrack,
+  { endpoints, alsoTcp, ...ways }: FlowWork,
+): Promise<{ found: number; ended: number }> {
+  const index = readEndpoints(endpoints)
+  const isStale = staleness({ ...ways, loop: LOOP }, index)
+  const until = performance.now() + ROUND_MS
+  let [found, ended] = [0, 0]
   for (const family of FAMILIES) {
     for (const proto of alsoTcp ? ['udp', 'tcp'] : ['udp']) {
-      if (![...endpoints].some((line) => line.startsWith(`${family} ${proto} `))) continue
-      const flows = parseFlows(await kernel.flows(family, proto))
-      const loop = parseCidr(LOOP_NETWORKS[family].targets)
-      stale.push(...staleFlows(flows, dispatch, endpoints, loop ? [loop] : []))
+      const prefix = `${family} ${proto} `
+      const keys = [...index.keys()].filter((key) => key.startsWith(prefix))
+      if (keys.length === 0) continue
+      const addresses = new Set(keys.map((key) => key.slice(prefix.length)))
+      const [stale, right]: [Flow[], Flow[]] = [[], []]
+      const lines = (await flows(family, proto)).split('\n')
+      for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
+        for (const flow of parseFlows(lines.slice(at, at + LINES_AT_ONCE), addresses))
+          (isStale(flow) ? stale : right).push(flow)
+        await turn()
+      }
+      found += stale.length
+      for (const filter of deletions(stale, right))
+        if (performance.now() < until) ended += await endFlows(filter)
     }
   }
-  for (let i = 0; i < stale.length; i += BATCH)
-    await Promise.all(stale.slice(i, i + BATCH).map((flow) => kernel.endFlow(flow)))
-  return stale.length
+  return { found, ended }
+}
+
+/** Flows that come back, or cannot be ended, are not chased for ever. */
+const MAX_VAIN = 5
+/** Between rounds, or as long as the last one took: conntrack gets half of one core at most. */
+const PAUSE_MS = 500
+
+/** Rounds until one finds nothing. `goesOn` is asked before each; returns how many flows ended. */
+export async function endAllStaleFlows(
+  conntrack: Conntrack,
+  work: FlowWork,
+  goesOn: () => boolean,
+): Promise<number> {
+  let [total, least, vain] = [0, Infinity, 0]
+  while (goesOn()) {
+    const start = performance.now()
+    const { found, ended } = await endStaleFlows(conntrack, work)
+    total += ended
+    if (found === 0) break
+    vain = found < least ? 0 : vain + 1
+    least = Math.min(least, found)
+    if (vain === MAX_VAIN) throw new Error(`conntrack does not end ${found} of them`)
+    await delay(Math.max(PAUSE_MS, performance.now() - start))
+  }
+  return total
 }

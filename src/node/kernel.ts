@@ -1,12 +1,12 @@
 /** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
 import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { FAMILIES, formatRange, type Family } from '../address.ts'
-import type { Flow } from '../nat/flows.ts'
+import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import { OWN_SET, type Ruleset } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
+import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
 import { preflight, type Verdict } from './preflight.ts'
@@ -16,7 +16,7 @@ const PVEFW_LOCK = '/run/lock/pvefw.lck'
 const LOCK_WAIT_SECONDS = 3
 const LOCK_TIMEOUT_CODE = 75
 
-export interface Kernel {
+export interface Kernel extends Conntrack {
   /** `before`: what was read last, of which most still stands. */
   read: (before?: InForce) => Promise<InForce>
   /** Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. */
@@ -30,10 +30,6 @@ export interface Kernel {
   hasLoop: (families: readonly Family[]) => Promise<boolean>
   /** Makes the loop for these families; with none it is taken away. */
   setLoop: (families: readonly Family[]) => Promise<void>
-  /** The flows of a protocol that conntrack knows, as `conntrack -L` prints them. */
-  flows: (family: Family, proto: string) => Promise<string>
-  /** Ends one, if it is still there. */
-  endFlow: (flow: Flow) => Promise<void>
 }
 
 /** The same, for who goes on looking. */
@@ -53,8 +49,7 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
     hasLoop,
     setLoop,
-    flows: listFlows,
-    endFlow,
+    ...realConntrack,
   }
 }
 
@@ -149,16 +144,4 @@ function readSysctl(path: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/** As `conntrack -L` prints them. */
-function listFlows(family: Family, proto: string): Promise<string> {
-  return must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto])
-}
-
-/** A flow that is gone by now makes conntrack fail, and is just as well. */
-async function endFlow({ proto, source, destination, sport, dport }: Flow): Promise<void> {
-  const tuple = ['--orig-src', formatRange(source), '--orig-dst', formatRange(destination)]
-  const ports = ['--orig-port-src', String(sport), '--orig-port-dst', String(dport)]
-  await run('conntrack', ['-D', '-f', `ipv${source.family}`, '-p', proto, ...tuple, ...ports])
 }

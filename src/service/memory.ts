@@ -14,6 +14,7 @@ import type { Kept } from './kept.ts'
 import { makePublisher, readList, type Publisher } from './publish.ts'
 import { makeQuarantine, type Quarantine } from './quarantine.ts'
 import { makeRest } from './rest.ts'
+import { makeStaleFlows, type StaleFlows } from './stale-flows.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
 import { makeVoice, type Voice } from './voice.ts'
 
@@ -30,8 +31,7 @@ export interface Memory {
   /** What was seen of the guests' addresses. */
   sightings: readonly Sighting[]
   quarantine: Quarantine
-  /** Whether flows that go an old way are still to be ended. */
-  flowsDue: boolean
+  staleFlows: StaleFlows
   /** Guests that are missing from .vmlist, and since when (milliseconds). */
   missing: Map<number, number>
   backend: Backend | undefined
@@ -61,7 +61,7 @@ export async function makeMemory(paths: Paths, journal: Journal, hint: () => voi
     tree: undefined,
     sightings: (await recall(paths.runDir)).remembered,
     quarantine: makeQuarantine(now),
-    flowsDue: true,
+    staleFlows: makeStaleFlows(journal),
     missing: new Map(),
     backend: undefined,
     drift: undefined,

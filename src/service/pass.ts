@@ -29,13 +29,12 @@ export async function applyLook(looked: Looked, memory: Memory): Promise<void> {
   const backend = await chooseBackend(looked.settings)
   const { paths, drift, troubles, quarantine } = memory
   const kernel = kernelOf(backend, memory)
-  const due = { flows: memory.flowsDue, quarantined: quarantine.isDue() }
-  memory.flowsDue = true // unless this pass comes to its end
+  const due = { flows: memory.staleFlows.ask(), quarantined: quarantine.isDue() }
   const start = performance.now()
   const stands = memory.backend === backend && drift?.isSure() === true
   const spared = { memo: memory.memo, before: memory.kept, stands }
   const applied = await apply(looked, kernel, paths.stateDir, troubles.warn, due, spared)
-  memory.flowsDue = applied.flowsDue
+  memory.staleFlows.passed(kernel, applied.flows, applied.flowsDue)
   const tookMs = performance.now() - start
   if (backend !== memory.backend) await follow(backend, memory)
   const isRepair = await keep(looked, applied, kernel, memory, backend)

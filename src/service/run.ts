@@ -63,6 +63,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   memory.drift?.close()
   memory.members.close()
   memory.senses.close()
+  memory.staleFlows.close()
   await watch.close()
   await memory.publisher.close()
   journal.info('stopped; what is in force stays')

@@ -54,9 +54,8 @@ export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend
     degraded: () => degraded,
     putBack,
     repaired,
-    applied({ plan, sysctls, endedFlows }, changes, isRepair, tookMs) {
+    applied({ plan, sysctls }, changes, isRepair, tookMs) {
       for (const path of sysctls) journal.info(`switched on ${dotted(path)}`)
-      if (endedFlows > 0) journal.info(`ended ${endedFlows} flows that went an old way`)
       if (isEmpty(plan)) return
       if (isRepair) return putBack(plan)
       journal.info(`in force: ${count(changes)} (${describe(plan)}) in ${Math.round(tookMs)} ms`)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, expect } from 'vitest'
 import { makeMemo, type Memo } from '../../src/memo.ts'
 import { apply, type Due } from '../../src/node/apply.ts'
+import { endStaleFlows } from '../../src/node/conntrack.ts'
 import { readState } from '../../src/node/state.ts'
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
@@ -40,7 +41,7 @@ export function withOthers(): InjectedKernel {
   return new InjectedKernel(fake)
 }
 
-/** One pass; tells whether flows are to be looked at in the next one. */
+/** One pass and one round of stale flows; tells whether flows are to be looked at in the next one. */
 export async function applyTo(
   kernel: InjectedKernel,
   one: Look,
@@ -49,8 +50,12 @@ export async function applyTo(
   memo: Memo = makeMemo(),
 ): Promise<boolean> {
   const death = kernel.died.then((error) => Promise.reject(error))
-  const pass = apply(one, kernel, stateDir, () => undefined, due, { memo })
-  return (await Promise.race([pass, death])).flowsDue
+  const pass = async (): Promise<boolean> => {
+    const { flows, flowsDue } = await apply(one, kernel, stateDir, () => undefined, due, { memo })
+    const { found, ended } = flows ? await endStaleFlows(kernel, flows) : { found: 0, ended: 0 }
+    return flowsDue || ended < found
+  }
+  return Promise.race([pass(), death])
 }
 
 /** As `applyTo`, of which something does not work; then flows are due. */
@@ -90,7 +95,7 @@ export async function everyCall(start: Start): Promise<End> {
   const memo = makeMemo()
   const stateDir = stateDirLike(start.stateDir)
   const clean = copyWith(start.kernel)
-  await applyTo(clean, look, stateDir, { flows: flowsDue, quarantined: true }, memo)
+  await applyTo(clean, look, stateDir, dueOf(flowsDue), memo)
   const theirs = foreign(start.kernel.fake)
   const may = [...start.fared, fatesIn(clean.fake)]
   const { sysctls } = await remembered(stateDir)
@@ -99,12 +104,12 @@ export async function everyCall(start: Start): Promise<End> {
   for (let at = 0; at < clean.calls.length; at++) {
     const kernel = copyWith(start.kernel, at, mode(at))
     stateDirLike(start.stateDir, dir)
-    const isDue = await failing(kernel, look, dir, { flows: flowsDue, quarantined: true }, memo)
+    const isDue = await failing(kernel, look, dir, dueOf(flowsDue), memo)
     const where = `call ${at} that ${mode(at)} (${clean.calls[at]})`
     wrong.push(...strange(start.packets, fatesIn(kernel.fake), may).map((line) => `${where}: ${line}`))
     expect(foreign(kernel.fake), where).toEqual(theirs)
     const again = copyWith(kernel)
-    const due = mode(at) === 'dies' ? undefined : { flows: isDue || flowsDue, quarantined: true }
+    const due = mode(at) === 'dies' ? undefined : dueOf(isDue || flowsDue)
     await applyTo(again, look, dir, due, memo)
     const inForce = again.fake.read()
     const { ruleset } = compile(look, inForce, memo)
@@ -117,6 +122,10 @@ export async function everyCall(start: Start): Promise<End> {
     expect(foreign(again.fake), then).toEqual(theirs)
   }
   return { kernel: clean, stateDir, calls: clean.calls, wrong }
+}
+
+function dueOf(areFlowsDue: boolean): Due {
+  return { flows: areFlowsDue ? 'due' : 'waiting', quarantined: true }
 }
 
 function strange(

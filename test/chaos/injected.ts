@@ -1,6 +1,6 @@
 /** The strict fake kernel behind the port that `apply` uses, with a failure at one chosen call, once or from then on. */
 import { formatRange, type Family } from '../../src/address.ts'
-import type { Flow } from '../../src/nat/flows.ts'
+import type { FlowFilter } from '../../src/nat/flows.ts'
 import type { Kernel } from '../../src/node/kernel.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
@@ -72,12 +72,15 @@ export class InjectedKernel implements Kernel {
         .join('\n'),
     )
 
-  /** As the real one: it says nothing of a flow that cannot be ended. */
-  endFlow = ({ proto, source, sport, dport }: Flow): Promise<void> =>
-    this.call(`end the flow to ${proto} ${dport}`, () => {
-      const tuple = new RegExp(`^${proto} .*? src=${formatRange(source)} .*? sport=${sport} dport=${dport} `)
-      this.flowLines = this.flowLines.filter((line) => !tuple.test(line))
-    }).catch(() => undefined)
+  /** As the real one: it says nothing of flows that cannot be ended. */
+  endFlows = ({ proto, destination, replySource, dport }: FlowFilter): Promise<number> =>
+    this.call(`end the flows to ${proto} ${dport ?? 'any port'}`, () => {
+      const to = ` dst=${formatRange(destination)} sport=\\d+ dport=${dport ?? '\\d+'}`
+      const chosen = new RegExp(`^${proto} .*${to} src=${formatRange(replySource)} `)
+      const before = this.flowLines.length
+      this.flowLines = this.flowLines.filter((line) => !chosen.test(line))
+      return before - this.flowLines.length
+    }).catch(() => 0)
 
   private call<T>(what: string, work: () => T): Promise<T> {
     const at = this.calls.push(what) - 1

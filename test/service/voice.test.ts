@@ -32,7 +32,7 @@ const chain = (name: string): Change => ({
 
 function appliedOf(changes: Change[]): Applied {
   const plan: Plan = { sets: '', tables: { 4: '*nat', 6: '' }, staleSets: [], changes }
-  return { plan, sysctls: [], endedFlows: 0 } as unknown as Applied
+  return { plan, sysctls: [] } as unknown as Applied
 }
 
 function forward(port: number, part: Partial<Row> = {}): Row {

@@ -1,0 +1,49 @@
+/** Ends stale flows beside the passes: repair does not wait for it, however many there are. */
+import type { Due } from '../node/apply.ts'
+import { endAllStaleFlows, type Conntrack, type FlowWork } from '../node/conntrack.ts'
+import type { Journal } from './journal.ts'
+
+export interface StaleFlows {
+  /** For the pass that begins. Unless it comes to its end, the next one hears `due`. */
+  ask: () => Due['flows']
+  /** The pass has come to its end, with this to be done. Newer work ends what goes on: it holds all endpoints of before. */
+  passed: (conntrack: Conntrack, work: FlowWork | undefined, isDue: boolean) => void
+  close: () => void
+}
+
+export function makeStaleFlows({ info, warning }: Journal): StaleFlows {
+  let [isDue, hasEnded] = [true, false]
+  let asked: Due['flows'] = 'due'
+  let current: FlowWork | undefined
+  let trouble = ''
+  const begin = async (conntrack: Conntrack, work: FlowWork): Promise<void> => {
+    ;[current, hasEnded] = [work, false]
+    const isCurrent = (): boolean => current === work
+    try {
+      const count = await endAllStaleFlows(conntrack, work, isCurrent)
+      if (count > 0) info(`ended ${count} stale flows`)
+      if (!isCurrent()) return
+      if (trouble !== '') info(`over: ${trouble}`)
+      ;[trouble, hasEnded] = ['', true]
+    } catch (error) {
+      const message = `stale flows are not ended: ${(error as Error).message}`
+      if (message !== trouble) warning(message)
+      trouble = message
+    }
+  }
+  return {
+    ask() {
+      asked = isDue || trouble !== '' ? 'due' : hasEnded ? 'ended' : 'waiting'
+      isDue = true
+      return asked
+    },
+    passed(conntrack, work, isStillDue) {
+      isDue = isStillDue
+      if (asked === 'ended') hasEnded = false
+      if (work) void begin(conntrack, work)
+    },
+    close() {
+      current = undefined
+    },
+  }
+}
