@@ -63,7 +63,7 @@ export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
 }
 
 /** Endpoints by `FAMILY PROTOCOL ADDRESS`: port ranges in order that neither meet nor overlap. */
-export type Endpoints = ReadonlyMap<string, readonly PortRange[]>
+type Endpoints = ReadonlyMap<string, readonly PortRange[]>
 
 export function readEndpoints(lines: Iterable<string>): Endpoints {
   const found = new Map<string, PortRange[]>()
