@@ -13,7 +13,9 @@ await build({
   target: 'node18.19',
   format: 'esm',
   // Packages in CommonJS form ask for Node's own modules by require.
-  banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
+  banner: {
+    js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)",
+  },
   preserveSymlinks: true,
   logLevel: 'warning',
 })

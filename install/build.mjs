@@ -1,9 +1,9 @@
 // Makes dist/pvenat.cjs, one file with all dependencies inside, for Debian's Node.js of PVE 8 and 9; and beside it
-// man pages, completions and the licenses of all that is in it.
+// man pages, completions, the licenses of all that is in it, and a bill of materials.
 import { execFileSync } from 'node:child_process'
 import { build } from 'esbuild'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
-import { copyrightOf } from './copyright.mjs'
+import { billOf, copyrightOf } from './copyright.mjs'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
 
@@ -36,7 +36,9 @@ const { metafile } = await build({
   logLevel: 'warning',
 })
 chmodSync('dist/pvenat.cjs', 0o755)
+const date = Number(process.env.SOURCE_DATE_EPOCH ?? Math.floor(Date.now() / 1000))
 writeFileSync('dist/copyright', copyrightOf(Object.keys(metafile.inputs)))
+writeFileSync('dist/pvenat.spdx.json', billOf(Object.keys(metafile.inputs), version, date))
 
 // Man pages and completions, made of the same table of commands as the command line.
 await build({
@@ -48,5 +50,4 @@ await build({
   format: 'esm',
   logLevel: 'warning',
 })
-const date = process.env.SOURCE_DATE_EPOCH ?? Math.floor(Date.now() / 1000)
 execFileSync(process.execPath, ['dist/pages/pages.mjs', version, String(date)], { stdio: 'inherit' })

@@ -1,9 +1,6 @@
-// CHANGELOG.md, of which the package's changelog and the check before a release are made.
+// CHANGELOG.md, of which the package's changelog and the notes of a release are made.
+import { MAINTAINER } from './project.mjs'
 
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-const MAINTAINER = 'the pvenat authors <maintainers@pvenat.invalid>'
 const WIDTH = 76
 
 /** The sections `## VERSION (DATE)`, newest first; a date that is no date, such as "unreleased", is undefined. */
@@ -34,7 +31,7 @@ export function sectionOf(changelog, version) {
 export function debianChangelog(changelog, seconds) {
   return sections(changelog)
     .map(({ version, date, items }) => {
-      const day = new Date(date === undefined ? seconds * 1000 : `${date}T12:00:00Z`)
+      const day = new Date(date === undefined ? seconds * 1000 : `${date}T00:00:00Z`)
       const said = items.map((item) => `  * ${wrap(item)}\n`).join('')
       const written = day.toUTCString().replace('GMT', '+0000')
       return `pvenat (${version}) unstable; urgency=medium\n\n${said}\n -- ${MAINTAINER}  ${written}\n`
@@ -44,14 +41,4 @@ export function debianChangelog(changelog, seconds) {
 
 function wrap(text) {
   return text.replace(new RegExp(`(.{1,${WIDTH}})(?: |$)`, 'g'), '$1\n    ').trimEnd()
-}
-
-// node changelog.mjs VERSION: prints the date of a version, or an empty line; fails when nothing is said of it.
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    process.stdout.write(`${sectionOf(readFileSync('CHANGELOG.md', 'utf8'), process.argv[2]).date ?? ''}\n`)
-  } catch (error) {
-    process.stderr.write(`release: ${error.message}\n`)
-    process.exitCode = 1
-  }
 }

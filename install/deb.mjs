@@ -30,10 +30,10 @@ const name = `pvenat_${version}_all.deb`
 copyFileSync(`dist/deb/${name}`, `dist/${name}`)
 process.stdout.write(`dist/${name}\n`)
 
-/** Noon of the day on which the CHANGELOG says that the version came out. */
+/** Midnight (UTC) before the day on which the CHANGELOG says that the version came out. */
 function releaseSeconds() {
   const { date } = sectionOf(changelog, version)
-  return date === undefined ? undefined : Date.parse(`${date}T12:00:00Z`) / 1000
+  return date === undefined ? undefined : Date.parse(`${date}T00:00:00Z`) / 1000
 }
 
 function commitSeconds() {

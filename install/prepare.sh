@@ -58,6 +58,7 @@ want_npm() {
 want_tests() {
   want chromium chromium
   want openssl openssl
+  want gnupg gpg gpgconf
   want dpkg-dev dpkg-buildpackage
   want debhelper dh
   want lintian lintian
