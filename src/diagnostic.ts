@@ -28,8 +28,30 @@ export function fileName(path: string): string {
   return path.replace(/^.*\//, '')
 }
 
-/** Message, and a help line that can be typed as it is where there is one. */
-type Words = [message: string, help?: string | undefined]
+/** Message, a help line where there is one, and apart from it what can be typed as it is: comments, commands, settings. */
+type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
+
+/** What was perhaps meant, and how to say that it is text. Both are whole comments. */
+interface Advice {
+  meant?: string | undefined
+  asText?: string | undefined
+}
+
+/** Help line and proposals of an advice. */
+function advise({ meant, asText }: Advice): [help: string | undefined, proposals: (string | undefined)[]] {
+  const text = asText === undefined ? undefined : `${meant === undefined ? 'if' : 'If'} it is text: ${asText}`
+  const help = [meant === undefined ? undefined : `did you mean ${meant}?`, text]
+  return [help.filter((part) => part !== undefined).join(' ') || undefined, [meant, asText]]
+}
+
+/** `a free port: NAT 8008`. */
+function propose(
+  label: string,
+  proposal: string | undefined,
+  otherwise?: string,
+): [help: string | undefined, proposals: string[]] {
+  return proposal === undefined ? [otherwise, []] : [`${label}: ${proposal}`, [proposal]]
+}
 
 interface Wording<F> {
   severity: Severity
@@ -72,29 +94,55 @@ const WORDINGS = {
     'put DROP and REJECT rules that are marked NAT into the node or datacenter firewall',
   ]),
   // The comment.
-  'endpoint-invalid': error<{ word: string; why: string; help: string }>(({ word, why, help }) => [
+  'endpoint-invalid': error<{ word: string; why: string } & Advice>(({ word, why, ...advice }) => [
     `'${clip(word, 60)}' is no valid endpoint: ${why}`,
-    help,
+    ...advise(advice),
   ]),
-  'endpoint-direction': error<{ word: string; help: string }>(({ word, help }) => [
-    `an OUT rule takes an address or 'none', not ports: '${word}'`,
-    help,
+  'endpoint-any': error<{ word: string; meant: string }>(({ word, meant }) => [
+    `'${word}' names no address of this node; a comment without an address means each of them`,
+    ...advise({ meant }),
   ]),
-  'endpoint-late': error<{ word: string }>(({ word }) => [
-    `'${word}' stands behind an option; ports and addresses come first`,
-    `NAT ${word} OPTION=VALUE`,
+  'endpoint-direction': error<{ word: string; meant: string }>(({ word, meant }) => [
+    `an OUT rule takes an address or 'none', not ports: '${clip(word, 60)}'`,
+    ...advise({ meant }),
   ]),
-  'option-unknown': warning<{ word: string }>(({ word }) => [
-    `unknown option '${word}' is ignored`,
-    `put ' - ' before the free text if it belongs to it, as in: NAT 822 - ${word}`,
+  'endpoint-late': error<{ word: string } & Advice>(({ word, ...advice }) => [
+    `'${clip(word, 60)}' stands behind an option; ports and addresses come first`,
+    ...advise(advice),
   ]),
-  'option-in-text': warning<{ word: string }>(({ word }) => [
-    `'${word}' stands in the free text and does nothing`,
-    'move the option before the text',
+  'text-grammar': error<{ text: string; would: string } & Advice>(({ text, would, ...advice }) => [
+    `'${clip(text, 60)}' is free text here; without it this rule would ${would}`,
+    ...advise(advice),
   ]),
-  'option-value': error<{ word: string; expected: string }>(({ word, expected }) => [
-    `bad value in '${word}': expected ${expected}`,
+  'text-against': error<{ text: string } & Advice>(({ text, ...advice }) => [
+    `'${clip(text, 60)}' is free text here, and says another thing than the words before it`,
+    ...advise(advice),
   ]),
+  'text-ignored': warning<{ text: string } & Advice>(({ text, ...advice }) => [
+    `'${clip(text, 60)}' is free text here and does nothing`,
+    ...advise(advice),
+  ]),
+  'near-miss': info<{ word: string; meant: string }>(({ word, meant }) => [
+    `'${clip(word, 60)}' does not begin with NAT and a blank, so it is no NAT`,
+    `if NAT is meant: ${meant}${meant.startsWith('NAT - ') ? '; behind a lone - all is text' : ''}`,
+    [meant],
+  ]),
+  asked: info<{ would: string }>(({ would }) => [`nothing is in force by '?'; NAT alone ${would}`]),
+  'option-unknown': warning<{ word: string } & Advice>(({ word, ...advice }) => [
+    `unknown option '${clip(word, 60)}' is ignored`,
+    ...advise(advice),
+  ]),
+  'option-in-text': warning<{ word: string; meant: string | undefined }>(({ word, meant }) => [
+    `'${clip(word, 60)}' stands in the free text and does nothing`,
+    meant === undefined ? 'move the option before the text' : `move the option before the text: ${meant}`,
+    [meant],
+  ]),
+  'option-value': error<{ word: string; expected: string; meant: string | undefined }>(
+    ({ word, expected, meant }) => [
+      `bad value in '${clip(word, 60)}': expected ${expected}`,
+      ...advise({ meant }),
+    ],
+  ),
   'option-twice': error<{ option: string }>(({ option }) => [`option '${option}' is given twice`]),
   'option-direction': error<{ option: string; direction: string }>(({ option, direction }) => [
     `option '${option}' has no meaning in ${direction} rules`,
@@ -109,6 +157,10 @@ const WORDINGS = {
   'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [
     `the external ports are named twice and differ: ${comment} in the comment, ${sport} as source port`,
     'clear the source port of the rule',
+  ]),
+  'ports-docker': error<{ text: string; count: number } & Advice>(({ text, count, meant }) => [
+    `${text} is a range of ${count} ports; the inner port is not named here, it is the rule's destination port`,
+    ...propose('for one port write', meant),
   ]),
   'ports-unpaired': error<{ external: string; inner: string }>(({ external, inner }) => [
     `external ports ${external} do not pair with inner ports ${inner}`,
@@ -184,10 +236,12 @@ const WORDINGS = {
     `${address} is not an address of ${name}`,
   ]),
   // Who may do what.
-  'port-reserved': error<{ port: string; holder: string; help: string }>(({ port, holder, help }) => [
-    `port ${port} belongs to this node (${holder})`,
-    help,
-  ]),
+  'port-reserved': error<{ port: string; holder: string; help?: string; proposal?: string }>(
+    ({ port, holder, help, proposal }) => [
+      `port ${port} belongs to this node (${holder})`,
+      ...propose('a free port', proposal, help),
+    ],
+  ),
   'port-forbidden': error<{ ports: string; guest: string; allowed: string }>(({ ports, guest, allowed }) => [
     `guest ${guest} may not use external port ${ports}`,
     `pick a port from ${allowed}`,
@@ -249,15 +303,25 @@ export function diagnose<C extends Code>(code: C, place: Place, facts: Facts<C>)
   return { code, place, facts }
 }
 
-/** Severity, sentence and help line of a diagnostic. */
-export function word(diagnostic: Diagnostic): {
+/** A diagnostic as words. */
+interface Worded {
   severity: Severity
   message: string
   help: string | undefined
-} {
+  /** What of the help can be typed as it is, the likeliest first. */
+  proposals: string[]
+}
+
+export function word(diagnostic: Diagnostic): Worded {
   const wording = WORDINGS[diagnostic.code] as Wording<unknown>
-  const [message, help] = wording.say(diagnostic.facts)
-  return { severity: wording.severity, message: clip(message), help: help === undefined ? help : clip(help) }
+  const [message, help, proposals = []] = wording.say(diagnostic.facts)
+  return {
+    severity: wording.severity,
+    message: clip(message),
+    help: help === undefined ? help : clip(help),
+    // A part of a proposal is none.
+    proposals: proposals.filter((one) => one !== undefined && one.length <= MAX_SAID_CHARS) as string[],
+  }
 }
 
 /** A word may be as long as its file. */

@@ -30,6 +30,7 @@ const PURE_FILES = [
   'hash',
   'json',
   'memo',
+  'nearest',
   'network',
   'pipeline',
   'ports',

@@ -5,7 +5,7 @@ import { isError, type Diagnostic } from '../diagnostic.ts'
 import { parseProtocols, parseServices } from '../fw/etc.ts'
 import type { ReadContext } from '../fw/model.ts'
 import { readFw } from '../fw/read.ts'
-import { isMarked } from '../nat/comment.ts'
+import { isMarked } from '../nat/words.ts'
 import { readingProblems } from '../nat/translate.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import type { Looked, Paths } from '../node/look.ts'
@@ -147,7 +147,7 @@ async function checkText(path: string, text: string, why: string, pveDir: string
   const beside = await clusterBeside(path, pveDir)
   const context = kind === 'cluster' ? names : { ...names, cluster: readFw(beside, 'cluster', names) }
   const fw = readFw(text, kind, context)
-  const diagnostics = readingProblems(fw, path)
+  const diagnostics = readingProblems(fw, path, names.services)
   const groups = [...fw.groups.values()].flatMap((group) => group.rules)
   const asked = [...fw.rules, ...groups].filter(
     ({ comment, enable }) => enable === 1 && isMarked(comment),

@@ -1,18 +1,25 @@
 /**
  * The comment language: NAT[:] [ENDPOINT] [option=value ...] [-] [free text].
- * It never guesses: a first word that looks like an endpoint and is none is an error, not text.
+ * It never guesses: a first word that looks like an endpoint and is none is an error, and so is text in place of an endpoint that looks
+ * like grammar (text.ts).
  */
 import { formatRange, parseIp, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { PortRange } from '../ports.ts'
+import { nearest } from '../nearest.ts'
+import { formatPorts } from '../ports.ts'
+import { parseEndpoint, spelledPlainly, type Endpoint } from './endpoint.ts'
+import {
+  findSigns,
+  isTelling,
+  meantComment,
+  renderComment,
+  type Found,
+  type IsInterface,
+  type Parts,
+} from './text.ts'
+import { placeOf, readWords, type Word } from './words.ts'
 
-export type Direction = 'in' | 'out'
-
-export interface Endpoint {
-  none: boolean
-  address?: Range
-  ports?: PortRange[]
-}
+type Direction = 'in' | 'out'
 
 type OptionName = 'if' | 'to' | 'full' | 'snat' | 'hairpin'
 
@@ -25,23 +32,21 @@ export interface NatComment {
   hairpin: boolean
   /** Where words stand, for diagnostics about what they ask for. `all` is the word NAT. */
   places: { all: Place } & Partial<Record<'endpoint' | 'ports' | 'address' | OptionName, Place>>
+  /** The words that are options, as typed. */
+  options: string[]
   /** A comment with errors is not translated. */
   problems: Diagnostic[]
 }
 
-interface Word {
-  text: string
-  /** Offset in the comment, in characters. */
-  at: number
+/** The rule that a comment stands in, as far as its meaning depends on it. */
+export interface Around {
+  direction: Direction
+  /** The rule's inner ports as text, '' when it has none. Asked only when there is something to say. */
+  inner: () => string
+  isInterface: IsInterface
 }
 
-const TRIGGER = /^NAT(?![\p{L}\p{N}_])/u
-const PORTS = /^\d+(?:[-:]\d+)?(?:,\d+(?:[-:]\d+)?)*$/
 const OPTION = /^([\p{L}_][\p{L}\p{N}_-]*)=(.*)$/u
-/** Nobody needs more; a comment of a megabyte shall cost no more than its line. Text behind it is free text. */
-const MAX_COMMENT_CHARS = 2048
-/** Of ports in one comment; pve-firewall itself takes no more than 15 numbers. */
-const MAX_RANGES = 100
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
 
 interface Option {
@@ -73,8 +78,8 @@ const OPTIONS: Record<OptionName, Option> = {
 
 function flag(name: 'full' | 'snat' | 'hairpin'): Option {
   const set = (comment: NatComment, value: string): boolean => {
-    comment[name] = value === '1'
-    return value === '0' || value === '1'
+    comment[name] = /^(?:1|yes)$/i.test(value)
+    return /^(?:0|1|yes|no)$/i.test(value)
   }
   return { directions: ['in'], expected: '0 or 1', set }
 }
@@ -83,59 +88,74 @@ function isOption(name: string): name is OptionName {
   return Object.hasOwn(OPTIONS, name)
 }
 
-/** Whether a rule's comment (as pve-firewall decodes and trims it) makes it a NAT rule. */
-export function isMarked(comment: string | undefined): comment is string {
-  return comment !== undefined && TRIGGER.test(comment)
+/** A comment that is being read. */
+interface Reading {
+  comment: string
+  around: Around
+  result: NatComment
+  at: (word: Word, from?: number, to?: number) => Place
+  /** Whether to say what may be meant: not while it is found out whether that would do. */
+  advises: boolean
 }
 
-/** Reads a marked comment. `place` is where the comment stands; `direction` is the rule's. Never fails: see `problems`. */
-export function parseComment(comment: string, place: Place, direction: Direction): NatComment {
-  const at = (word: Word, from = 0, to = word.text.length): Place =>
-    placeOf(place, comment, word.at + from, word.at + to)
+/** Reads a marked comment. `place` is where the comment stands. Never fails: see `problems`. */
+export function parseComment(comment: string, place: Place, around: Around): NatComment {
+  return parse(comment, place, around, true)
+}
+
+function parse(comment: string, place: Place, around: Around, advises: boolean): NatComment {
+  const { at: start, words } = readWords(comment)
   const result: NatComment = {
     full: false,
     snat: false,
     hairpin: true,
-    places: { all: placeOf(place, comment, 0, 3) },
+    places: { all: placeOf(place, comment, start, start + 3) },
+    options: [],
     problems: [],
   }
-  const words = split(comment, comment.startsWith('NAT:') ? 4 : 3)
-  let rest = takeEndpoint(result, words, direction, at)
-  while (rest.length > 0) {
-    const word = rest[0] as Word
-    const option = OPTION.exec(word.text)
+  const at = (word: Word, from = 0, to = word.text.length): Place =>
+    placeOf(place, comment, word.at + from, word.at + to)
+  const reading: Reading = { comment, around, result, at, advises }
+  let rest = takeEndpoint(reading, words)
+  const unknown: Word[] = []
+  for (; rest[0]; rest = rest.slice(1)) {
+    const option = OPTION.exec(rest[0].text)
     if (!option) break
-    takeOption(result, option[1] as string, option[2] as string, word, direction, at)
-    rest = rest.slice(1)
+    if (!takeOption(reading, option[1] as string, option[2] as string, rest[0])) unknown.push(rest[0])
   }
-  checkText(result, rest, at)
+  if (result.problems.every(({ code }) => code === 'option-unknown')) checkText(reading, unknown, rest)
+  checkOptionsInText(reading, rest)
   return result
 }
 
-type At = (word: Word, from?: number, to?: number) => Place
+function report({ result }: Reading, problem: Diagnostic): void {
+  result.problems.push(problem)
+}
 
-function takeEndpoint(result: NatComment, words: Word[], direction: Direction, at: At): Word[] {
+function takeEndpoint(reading: Reading, words: Word[]): Word[] {
+  const { around, result, at } = reading
   const first = words[0]
   if (!first) return words
   const endpoint = parseEndpoint(first.text)
   if (typeof endpoint === 'string') {
-    const facts = {
-      word: first.text,
-      why: endpoint,
-      help: direction === 'in' ? 'NAT 822' : 'NAT 203.0.113.7',
-    }
-    result.problems.push(diagnose('endpoint-invalid', at(first), facts))
-    return words.slice(1)
+    const advice = adviseOn(reading, words, findSigns(spelledPlainly(words), around.isInterface, true))
+    report(reading, diagnose('endpoint-invalid', at(first), { word: first.text, why: endpoint, ...advice }))
+    return []
   }
   if (!endpoint) return words
-  if (direction === 'out' && endpoint.ports) {
-    const help = endpoint.address ? `NAT ${formatRange(endpoint.address)}` : 'NAT'
-    result.problems.push(diagnose('endpoint-direction', at(first), { word: first.text, help }))
-    return words.slice(1)
+  const { address, ports } = endpoint
+  if (around.direction === 'out' && ports) {
+    const meant = renderComment({ address: address && formatRange(address), options: [] })
+    report(reading, diagnose('endpoint-direction', at(first), { word: first.text, meant }))
+    return []
+  }
+  if (address?.lo === 0n) {
+    const meant = renderComment({ ports: ports && formatPorts(ports), options: [] })
+    report(reading, diagnose('endpoint-any', at(first), { word: first.text, meant }))
+    return []
   }
   result.endpoint = endpoint
   result.places.endpoint = at(first)
-  const { address, ports } = endpoint
   const colon = first.text.startsWith('[') ? first.text.indexOf(']') + 1 : first.text.indexOf(':')
   const split = address && ports ? colon : undefined
   if (ports) result.places.ports = at(first, split === undefined ? 0 : split + 1)
@@ -143,85 +163,138 @@ function takeEndpoint(result: NatComment, words: Word[], direction: Direction, a
   return words.slice(1)
 }
 
-/** The endpoint in a word; undefined when it is none and does not look like one; the reason when it looks like one. */
-function parseEndpoint(text: string): Endpoint | undefined | string {
-  if (text === 'none') return { none: true }
-  if (PORTS.test(text)) return withPorts(text, {})
-  const address = parseIp(text)
-  if (address) return { none: false, address }
-  const pair = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::(.*))?$/.exec(text)
-  if (pair) {
-    const ip = parseIp(pair[1] ?? pair[2] ?? '')
-    if (!ip || (pair[1] !== undefined && ip.family !== 6)) return `'${pair[1] ?? pair[2]}' is not an address`
-    if (pair[3] === undefined) return { none: false, address: ip }
-    if (!PORTS.test(pair[3])) return `'${pair[3]}' is not a list of ports`
-    return withPorts(pair[3], { address: ip })
-  }
-  if (/^[\d[:]/.test(text)) return 'it is neither ports, nor an address, nor ADDRESS:PORTS'
-  return undefined
-}
-
-function withPorts(text: string, rest: { address?: Range }): Endpoint | string {
-  const ports: PortRange[] = []
-  for (const item of text.split(',')) {
-    const [lo, hi = lo] = item.split(/[-:]/).map(Number) as [number, number?]
-    if (lo < 1 || hi > 65535) return `port ${item} is not between 1 and 65535`
-    if (lo > hi) return `the range ${item} runs backwards`
-    if (ports.some(([l, h]) => lo <= h && l <= hi)) return `port ${item} is named twice`
-    if (ports.length === MAX_RANGES) return `it names more than ${MAX_RANGES} ranges of ports`
-    ports.push([lo, hi])
-  }
-  return { none: false, ...rest, ports: ports.slice() }
-}
-
-function takeOption(
-  result: NatComment,
-  name: string,
-  value: string,
-  word: Word,
-  direction: Direction,
-  at: At,
-): void {
+/** Returns whether it is an option. */
+function takeOption(reading: Reading, name: string, value: string, word: Word): boolean {
+  const { comment, result, around, at } = reading
   const place = at(word)
-  const report = (problem: Diagnostic): void => void result.problems.push(problem)
-  if (!isOption(name)) return report(diagnose('option-unknown', place, { word: word.text }))
+  if (!isOption(name)) {
+    const near = nearest(name, Object.keys(OPTIONS))
+    const [head, rest] = [headOf(reading), comment.slice(word.at).trimEnd()]
+    const meant = near && `${head} ${near}${rest.slice(name.length)}`
+    report(
+      reading,
+      diagnose('option-unknown', place, { word: word.text, meant, asText: `${head} - ${rest}` }),
+    )
+    return false
+  }
   const { directions, expected, set } = OPTIONS[name]
-  if (!directions.includes(direction))
-    return report(diagnose('option-direction', place, { option: name, direction: direction.toUpperCase() }))
-  if (result.places[name]) return report(diagnose('option-twice', place, { option: name }))
+  if (!directions.includes(around.direction))
+    report(
+      reading,
+      diagnose('option-direction', place, { option: name, direction: around.direction.toUpperCase() }),
+    )
+  else if (result.places[name]) report(reading, diagnose('option-twice', place, { option: name }))
+  else if (!set(result, value)) {
+    const signs = findSigns([{ ...word, text: value }], around.isInterface)
+    const inside: Found[] = name === 'to' ? [{ kind: 'inside', index: 0 }, ...signs] : []
+    const meant = name === 'to' && signs.length > 0 ? checked(reading, inside) : undefined
+    report(reading, diagnose('option-value', place, { word: word.text, expected, meant }))
+  } else result.options.push(word.text)
   result.places[name] = place
-  if (!set(result, value)) report(diagnose('option-value', place, { word: word.text, expected }))
+  return true
 }
 
-/** Warns of options in the free text, and of an endpoint that stands behind an option. */
-function checkText(result: NatComment, text: Word[], at: At): void {
-  const first = text[0]
-  if (!first || first.text === '-') return
-  if (!result.endpoint && result.problems.length === 0) {
-    const endpoint = parseEndpoint(first.text)
-    if (typeof endpoint === 'object')
-      result.problems.push(diagnose('endpoint-late', at(first), { word: first.text }))
+/** What was understood so far, as it was typed. */
+function knownParts({ result: { endpoint, options } }: Reading): Parts {
+  const { address, ports, kind } = endpoint ?? {}
+  return {
+    address: address && formatRange(address),
+    ports: ports && formatPorts(ports),
+    none: kind === 'none',
+    options,
   }
-  for (const word of text) {
-    const option = OPTION.exec(word.text)
-    if (option && isOption(option[1] as string)) {
-      result.problems.push(diagnose('option-in-text', at(word), { word: word.text }))
+}
+
+function headOf(reading: Reading): string {
+  return renderComment(knownParts(reading))
+}
+
+/** The comment that these signs would make, where it would be a good one. */
+function checked(reading: Reading, signs: readonly Found[]): string | undefined {
+  const { around, advises, result } = reading
+  if (!advises) return undefined
+  const meant = meantComment(knownParts(reading), signs, around.direction)
+  if (meant === undefined || meant === 'NAT') return undefined
+  return parse(meant, result.places.all, around, false).problems.length === 0 ? meant : undefined
+}
+
+/** What was meant by these words, and how to say that they are text. */
+function adviseOn(
+  reading: Reading,
+  words: readonly Word[],
+  signs: readonly Found[],
+): { meant: string | undefined; asText: string } {
+  const text = words.map((word) => word.text).join(' ')
+  return { meant: checked(reading, signs), asText: `${headOf(reading)} - ${text}` }
+}
+
+/**
+ * Tells text that looks like grammar. Without ports in the comment every word of it counts, and the rule is an error; else the
+ * next word alone, which is an error where it turns round what the endpoint says.
+ */
+function checkText(reading: Reading, unknown: readonly Word[], rest: readonly Word[]): void {
+  const { around, result, at } = reading
+  const dash = rest.findIndex(({ text }) => text === '-')
+  const text = dash < 0 ? rest : rest.slice(0, dash)
+  if (text[0] && !result.endpoint) {
+    const late = parseEndpoint(text[0].text)
+    if (typeof late === 'object' && result.problems.length === 0) {
+      const meant = checked(reading, findSigns(text.slice(0, 1), around.isInterface))
+      return report(reading, diagnose('endpoint-late', at(text[0]), { word: text[0].text, meant }))
     }
   }
+  const words = isComplete(reading) ? nextWords(text) : [...unknown, ...text]
+  const signs = findSigns(words, around.isInterface)
+  const told = signs.find(isTelling)
+  const word = told && words[told.index]
+  if (!word) return
+  const place = at(word)
+  const said = words.slice(0, told.index + 1).map((one) => one.text)
+  const advice = adviseOn(reading, [...unknown, ...rest], signs)
+  if (!isComplete(reading)) {
+    result.problems = result.problems.filter(({ code }) => code !== 'option-unknown')
+    const inner = around.inner()
+    const would = around.direction === 'out' ? 'let it out' : inner === '' ? 'forward' : `forward ${inner}`
+    return report(reading, diagnose('text-grammar', place, { text: said.join(' '), would, ...advice }))
+  }
+  const isTurned = turnsRound(signs, around)
+  report(
+    reading,
+    diagnose(isTurned ? 'text-against' : 'text-ignored', place, { text: said.join(' '), ...advice }),
+  )
 }
 
-function split(text: string, from: number): Word[] {
-  return [...text.slice(from, MAX_COMMENT_CHARS).matchAll(/[^ \t]+/g)].map((match) => ({
-    text: match[0],
-    at: from + match.index,
-  }))
+/** Whether the comment says at which ports or as which address. */
+function isComplete({ around, result: { endpoint, full } }: Reading): boolean {
+  if (!endpoint) return false
+  return endpoint.kind !== 'value' || endpoint.ports !== undefined || full || around.direction === 'out'
 }
 
-/** Characters [from, to) of a decoded comment as a place in its line, which is counted in bytes. */
-function placeOf(place: Place, comment: string, from: number, to: number): Place {
-  const bytes = (end: number): number => new TextEncoder().encode(comment.slice(0, end)).length
-  const { line, from: start, to: end } = place.span
-  // A byte that is no UTF-8 counts as the three of U+FFFD.
-  const at = (chars: number): number => Math.min(start + bytes(chars), end)
-  return { file: place.file, span: { line, from: at(from), to: at(to) } }
+/** The next word, with the one behind it when it is `to`, an arrow or other punctuation. */
+function nextWords(text: readonly Word[]): Word[] {
+  const isLink = /^(?:to|[^\p{L}\p{N}]+)$/iu.test(text[0]?.text ?? '')
+  return text.slice(0, isLink ? 2 : 1)
+}
+
+/** A place (an address, an interface) or `none` says another thing than the endpoint, and so does another inner port. */
+function turnsRound(signs: readonly Found[], around: Around): boolean {
+  return signs.some(
+    (sign, i) =>
+      ['address', 'interface', 'none'].includes(sign.kind) ||
+      (sign.kind === 'port' && signs[i - 1]?.kind === 'inside' && sign.text !== around.inner()),
+  )
+}
+
+/** Options that are too late to be options. */
+function checkOptionsInText(reading: Reading, text: readonly Word[]): void {
+  const { result, at } = reading
+  if (text[0]?.text === '-' || result.problems.some(({ code }) => code === 'text-grammar')) return
+  for (const word of text) {
+    const option = OPTION.exec(word.text)
+    if (!option || !isOption(option[1] as string)) continue
+    const { endpoint } = result
+    const meant =
+      endpoint && checked({ ...reading, result: { ...result, options: [...result.options, word.text] } }, [])
+    report(reading, diagnose('option-in-text', at(word), { word: word.text, meant }))
+  }
 }

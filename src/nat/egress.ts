@@ -45,7 +45,7 @@ export function translateEgress(order: Order): Diagnostic[] {
   for (const flow of flows) {
     const out = outInterfaces(external, flow.family)
     if (out.length === 0 || (to && to.family !== flow.family)) continue
-    const egress = { ...flow, exempt: comment.endpoint?.none ?? false, out, rule: nat }
+    const egress = { ...flow, exempt: comment.endpoint?.kind === 'none', out, rule: nat }
     nat.egresses.push(to ? { ...egress, to } : egress)
   }
   if (nat.egresses.length > 0) return []

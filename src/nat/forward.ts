@@ -11,6 +11,7 @@ import type { Forward } from './model.ts'
 import type { Order } from './order.ts'
 import { describeInner, pairPorts, type PortPair } from './pairing.ts'
 import { grantedOf } from './policy.ts'
+import { renderComment } from './text.ts'
 import { ICMP, ports, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
 
 /**
@@ -113,6 +114,8 @@ function addForwards(order: Order, common: Common, all: readonly Template[]): Di
     return [...said, diagnose('ports-zero', fieldPlace(marked, 'dport'), {})]
   if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
     return [...said, diagnose('ports-missing', comment.places.all, {})]
+  const docker = outerAndInner(order, withPorts)
+  if (docker) return [...said, docker]
   const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
   if (!pairs) {
     const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
@@ -120,6 +123,27 @@ function addForwards(order: Order, common: Common, all: readonly Template[]): Di
   }
   nat.forwards.push(...pairs.map((pair) => toForward(base, pair)))
   return said
+}
+
+/** `9000:9443` on a rule for port 9443: an outer and an inner port to docker, a range of 444 ports here. */
+function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnostic | undefined {
+  const { address, ports, colons = [] } = comment.endpoint ?? {}
+  const ranges = inner.flatMap(({ dports }) => dports)
+  const odd = colons.find(
+    ([lo, hi]) =>
+      lo < hi &&
+      ranges.some(([from, to]) => from === hi && to === hi) &&
+      ranges.every(([from, to]) => to - from !== hi - lo),
+  )
+  if (!odd || !ports) return undefined
+  const outer = ports.map((range): PortRange => (range.join() === odd.join() ? [odd[0], odd[0]] : range))
+  const parts = {
+    address: address && formatRange(address),
+    ports: formatPorts(outer),
+    options: comment.options,
+  }
+  const facts = { text: odd.join(':'), count: odd[1] - odd[0] + 1, meant: renderComment(parts) }
+  return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
 }
 
 /** The accept that cures a -sport rule has no effect on the bridge table of proxmox-firewall. */

@@ -1,10 +1,12 @@
 /** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwGroup, FwRule, RuleField } from '../fw/model.ts'
-import { isMarked } from './comment.ts'
 import { maxRules, tooManyRules } from './limits.ts'
 import type { Scope } from './model.ts'
+import { nearMiss } from './nearmiss.ts'
+import { aroundOf } from './pairing.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './view.ts'
+import { isMarked } from './words.ts'
 
 export interface Marked {
   rule: FwRule & { comment: string }
@@ -43,9 +45,9 @@ export interface Collected {
   skipped: Diagnostic[]
 }
 
-export function collectMarked(source: Source, groups: FwFile['groups']): Collected {
+export function collectMarked(source: Source, view: View): Collected {
   const diagnostics: Diagnostic[] = []
-  const marked = collectSome(groups, source, (one) => diagnostics.push(one))
+  const marked = collectSome(view, source, (one) => diagnostics.push(one))
   const first =
     source.off === '' ? undefined : marked.find(({ rule, off }) => rule.enable && off === source.off)
   const what = source.off.replace(/ is off$/, '')
@@ -97,16 +99,12 @@ export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: 
 }
 
 /** As many as the limit allows; the line that goes beyond it is told. */
-function collectSome(
-  groups: FwFile['groups'],
-  source: Source,
-  report: (diagnostic: Diagnostic) => void,
-): Marked[] {
+function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
   const { scope, fw, file } = source
   const found: Marked[] = []
   for (const rule of fw.rules) {
     const place = { file, span: rule.span }
-    const more = collectRule(groups, source, rule, place, report)
+    const more = collectRule(view, source, rule, place, report)
     const room = maxRules(scope) - found.length
     found.push(...more.slice(0, room))
     if (more.length <= room) continue
@@ -117,15 +115,18 @@ function collectSome(
 }
 
 function collectRule(
-  groups: FwFile['groups'],
+  view: View,
   source: Source,
   rule: FwRule,
   place: Place,
   report: (diagnostic: Diagnostic) => void,
 ): Marked[] {
   const { scope, fw, off } = source
-  if (rule.type === 'group' && !rule.errors) return collectGroup(groups, source, rule, place, report)
-  if (!hasMark(rule)) return []
+  if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
+  if (!hasMark(rule)) {
+    reportMiss(rule, place.file, view, source.off === '' ? report : undefined)
+    return []
+  }
   const why = rule.enable ? off : 'the rule is switched off'
   const marked: Marked =
     scope.kind === 'guest' ? { rule, place, scope, off: why, own: fw } : { rule, place, scope, off: why }
@@ -134,7 +135,7 @@ function collectRule(
 }
 
 function collectGroup(
-  groups: FwFile['groups'],
+  view: View,
   source: Source,
   pull: FwRule,
   place: Place,
@@ -142,12 +143,14 @@ function collectGroup(
 ): Marked[] {
   if (isMarked(pull.comment)) report(diagnose('group-marked', place, {}))
   if (!pull.enable) return []
-  const group = groups.get(pull.action)
+  const group = view.cluster.groups.get(pull.action)
   if (!group) {
     if (source.off === '') report(diagnose('group-missing', place, { group: pull.action }))
     return []
   }
-  return markedRules(group).map((rule) => {
+  const { marked, missed } = rulesOf(group)
+  for (const rule of missed) reportMiss(rule, CLUSTER_FW, view, source.off === '' ? report : undefined)
+  return marked.map((rule) => {
     const off = rule.enable ? source.off : 'the rule is switched off'
     const marked: Marked = { rule, place: { file: CLUSTER_FW, span: rule.span }, scope: source.scope, off }
     if (pull.iface !== undefined) marked.iface = pull.iface
@@ -155,15 +158,35 @@ function collectGroup(
   })
 }
 
-const markedOf = new WeakMap<FwGroup, (FwRule & { comment: string })[]>()
+/** Of a rule that is in force. */
+function reportMiss(
+  rule: FwRule,
+  file: string,
+  { network, services }: View,
+  report: ((diagnostic: Diagnostic) => void) | undefined,
+): void {
+  if (!report || !rule.enable || rule.type === 'group') return
+  const place = { file, span: rule.spans.comment ?? rule.span }
+  const problem = nearMiss(rule.comment, place, aroundOf(rule, network, services))
+  if (problem) report(problem)
+}
+
+interface GroupRules {
+  marked: (FwRule & { comment: string })[]
+  /** Rules that are not marked but have a comment. */
+  missed: FwRule[]
+}
+
+const rulesOfGroup = new WeakMap<FwGroup, GroupRules>()
 
 /** A group is pulled in by many; its rules are looked through once. */
-function markedRules(group: FwGroup): (FwRule & { comment: string })[] {
-  const known = markedOf.get(group)
+function rulesOf(group: FwGroup): GroupRules {
+  const known = rulesOfGroup.get(group)
   if (known) return known
   const marked = group.rules.filter(hasMark)
-  markedOf.set(group, marked)
-  return marked
+  const missed = group.rules.filter((rule) => rule.comment !== undefined && !hasMark(rule))
+  rulesOfGroup.set(group, { marked, missed })
+  return { marked, missed }
 }
 
 function hasMark(rule: FwRule): rule is FwRule & { comment: string } {

@@ -7,7 +7,7 @@ import type { Family, Range } from '../address.ts'
 import type { Place } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
 import type { PortRange } from '../ports.ts'
-import type { Endpoint } from './comment.ts'
+import type { Endpoint } from './endpoint.ts'
 
 type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
 

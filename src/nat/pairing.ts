@@ -1,6 +1,10 @@
 /** Which external port leads to which inner port. */
+import { FAMILIES } from '../address.ts'
+import type { FwRule } from '../fw/model.ts'
+import type { Network } from '../network.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
-import { type Template } from './template.ts'
+import type { Around } from './comment.ts'
+import { templates, type Template } from './template.ts'
 
 export interface PortPair {
   proto: string
@@ -44,6 +48,23 @@ export function pairPorts(
 /** The inner ports as a person would write them. */
 export function describeInner(templates: readonly Template[]): string {
   return formatPorts(innerItems(templates).map(({ range }) => range))
+}
+
+/** The rule around a comment, on a node with these networks. */
+export function aroundOf(
+  rule: FwRule,
+  { external, internal, links }: Pick<Network, 'external' | 'internal' | 'links'>,
+  services: ReadonlyMap<string, number>,
+): Around {
+  return {
+    direction: rule.type === 'out' ? 'out' : 'in',
+    inner: () => describeInner(FAMILIES.flatMap((family) => templates(rule, family, services))),
+    isInterface: (name) =>
+      name !== 'lo' &&
+      (links?.has(name) === true ||
+        external.some((one) => one.name === name) ||
+        internal.some(({ bridge }) => bridge === name)),
+  }
 }
 
 function innerItems(templates: readonly Template[]): Item[] {

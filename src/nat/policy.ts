@@ -122,8 +122,8 @@ function reservedPort(
   if (!reserved && !socket) return undefined
   const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
   const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
-  const help = `pick a free port, for example: NAT ${freePort(port)}`
-  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, help })
+  const proposal = `NAT ${freePort(port)}`
+  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, proposal })
 }
 
 /**

@@ -4,8 +4,9 @@ import { diagnose, isError, word, type Code, type Diagnostic, type Place } from 
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
+import { answer } from './ask.ts'
 import { reportLosses, resolveClaims } from './claims.ts'
-import { isMarked, parseComment, type Direction, type NatComment } from './comment.ts'
+import { parseComment, type NatComment } from './comment.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { translateForward } from './forward.ts'
 import {
@@ -20,9 +21,12 @@ import {
 import type { Incumbents } from './incumbents.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { Dispatch, NatRule } from './model.ts'
+import { nearMiss } from './nearmiss.ts'
 import type { Order } from './order.ts'
+import { aroundOf } from './pairing.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
+import { isMarked } from './words.ts'
 
 export interface Translation {
   /** Every marked rule, in the order of evaluation. */
@@ -105,7 +109,7 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
   ]
   const node = [firewall, view.listeners, view.services, view.quarantined]
   return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
-    const collected = collectMarked(source, cluster.groups)
+    const collected = collectMarked(source, view)
     const ids = new Map<string, number>()
     const accounts = openAccounts()
     const diagnostics: Diagnostic[] = []
@@ -147,7 +151,11 @@ function translateRule(
   diagnostics: Diagnostic[],
 ): NatRule {
   const { rule, place, scope, off } = marked
-  const comment = parseComment(rule.comment, fieldPlace(marked, 'comment'), directionOf(rule))
+  const comment = parseComment(
+    rule.comment,
+    fieldPlace(marked, 'comment'),
+    aroundOf(rule, view.network, view.services),
+  )
   const inner = rule.spans.dest ? 'dest' : rule.type === 'out' && rule.spans.source ? 'source' : undefined
   const kind = kindOf(marked, comment)
   // All named, as in forward.ts.
@@ -178,11 +186,11 @@ function translateRule(
 }
 
 /** Nothing is wrong with such a rule, but it has nothing to do here and now. */
-const IDLE: readonly Code[] = ['external-none', 'elsewhere', 'set-empty']
+const IDLE: readonly Code[] = ['asked', 'external-none', 'elsewhere', 'set-empty']
 
 function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
   if (rule.action === 'DROP' || rule.action === 'REJECT') return 'block'
-  if (comment.endpoint?.none) return 'exempt'
+  if (comment.endpoint?.kind === 'none') return 'exempt'
   return rule.type === 'out' ? 'egress' : 'forward'
 }
 
@@ -197,25 +205,24 @@ function ruleProblems(rule: FwRule, place: Place, comment: NatComment): Diagnost
 }
 
 /** What can be said of a file without knowing the node that it is for. */
-export function readingProblems(fw: FwFile, file: string): Diagnostic[] {
+export function readingProblems(
+  fw: FwFile,
+  file: string,
+  services: ReadonlyMap<string, number>,
+): Diagnostic[] {
   const rules = [...fw.rules, ...[...fw.groups.values()].flatMap((group) => group.rules)]
   return [
     ...skippedMarked(fw, file),
     ...rules.flatMap((rule) => {
-      if (!isMarked(rule.comment)) return []
-      const comment = parseComment(
-        rule.comment,
-        { file, span: rule.spans.comment ?? rule.span },
-        directionOf(rule),
-      )
-      return ruleProblems(rule, { file, span: rule.span }, comment)
+      const place = { file, span: rule.spans.comment ?? rule.span }
+      const around = aroundOf(rule, NO_NETWORK, services)
+      if (!isMarked(rule.comment)) return nearMiss(rule.comment, place, around) ?? []
+      return ruleProblems(rule, { file, span: rule.span }, parseComment(rule.comment, place, around))
     }),
   ]
 }
 
-function directionOf({ type }: FwRule): Direction {
-  return type === 'out' ? 'out' : 'in'
-}
+const NO_NETWORK = { external: [], internal: [] }
 
 /** Adds to `nat` what the rule comes to; returns what there is to say. */
 function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Diagnostic[] {
@@ -226,6 +233,7 @@ function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Di
   const names = { cluster: view.cluster, sdnSets: view.sdnSets, own, vmid }
   const order = { nat, marked, comment, names, view }
   if (nat.kind === 'block') return [...problems, ...block(order)]
+  if (comment.endpoint?.kind === 'ask') return [...problems, answer(order)]
   const said = rule.type === 'out' ? translateEgress(order) : translateForward(order)
   const problem = forbidden(nat, view)
   return [...problems, ...said, ...(problem ? [problem] : [])]

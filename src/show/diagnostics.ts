@@ -16,6 +16,8 @@ export interface Located {
   code: string
   message: string
   help: string | undefined
+  /** What of the help can be typed as it is, the likeliest first. */
+  proposals: string[]
 }
 
 /** Makes what a user typed harmless on a terminal: control characters, also those of bidirectional text, become visible. */
@@ -34,7 +36,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
     const { file, span } = diagnostic.place
     const line = lines.get(file)?.[span.line - 1] ?? ''
     const column = decode(line.slice(0, span.from)).length
-    const { severity, message, help } = word(diagnostic)
+    const { severity, message, help, proposals } = word(diagnostic)
     return {
       file: isAbsolute(file) ? file : join(pveDir, file),
       line: span.line,
@@ -44,6 +46,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
       code: diagnostic.code,
       message: printable(message),
       help: help === undefined ? undefined : printable(help),
+      proposals: proposals.map(printable),
     }
   })
   return located.sort(

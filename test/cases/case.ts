@@ -40,17 +40,12 @@ function pathOf(name: string): string {
   return `${NODE}/${QEMU.has(vmid) ? 'qemu-server' : 'lxc'}/${vmid}.conf`
 }
 
-export function loadCases(): Case[] {
-  const names = readdirSync(casesDir).filter((name) => name.endsWith('.case'))
-  return names.sort().map((name) => loadCase(name.replace(/\.case$/, '')))
-}
-
-function loadCase(name: string): Case {
-  const [proves = '', ...parts] = readFileSync(fileOf(name), 'latin1').split(/^=== /m)
-  const result: Case = {
-    name,
-    proves: decode(proves).trim(),
-    files: new Map(),
+/** A case of nothing but these files, for who has no file of it. */
+export function caseOf(files: Case['files']): Case {
+  return {
+    name: '',
+    proves: '',
+    files,
     before: new Map(),
     network: undefined,
     listening: '',
@@ -59,6 +54,16 @@ function loadCase(name: string): Case {
     diagnostics: '',
     packets: [],
   }
+}
+
+export function loadCases(): Case[] {
+  const names = readdirSync(casesDir).filter((name) => name.endsWith('.case'))
+  return names.sort().map((name) => loadCase(name.replace(/\.case$/, '')))
+}
+
+function loadCase(name: string): Case {
+  const [proves = '', ...parts] = readFileSync(fileOf(name), 'latin1').split(/^=== /m)
+  const result: Case = { ...caseOf(new Map()), name, proves: decode(proves).trim() }
   for (const part of parts) {
     const end = part.indexOf('\n')
     const title = part.slice(0, end).trim()

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import type { Case } from '../cases/case.ts'
+import { caseOf } from '../cases/case.ts'
 import { showDiagnostics } from '../cases/show.ts'
 import { worldOf } from '../cases/world.ts'
 
@@ -18,18 +18,7 @@ test.each(rows.map(([, rule = '', file = 'firewall/108.fw']) => [rule, file]))('
   const path = file === 'host.fw' ? 'nodes/pve1/host.fw' : `firewall/${file.replace('firewall/', '')}`
   const files = new Map([['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[ALIASES]\nlan 10.10.10.0/24\n']])
   files.set(path, `${files.get(path) ?? '[OPTIONS]\nenable: 1\n'}[RULES]\n${rule}\n`)
-  const one: Case = {
-    name: '',
-    proves: '',
-    files,
-    before: new Map(),
-    listening: '',
-    network: NETWORK,
-    filter: '',
-    rules: '',
-    diagnostics: '',
-    packets: [],
-  }
+  const one = { ...caseOf(files), network: NETWORK }
   const { look, sources } = await worldOf(one)
   const { translation } = compile(look)
   expect(showDiagnostics(translation.diagnostics, sources)).toBe('')

@@ -3,12 +3,14 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
 import { isError, word as worded } from '../../src/diagnostic.ts'
-import { isMarked, parseComment, type NatComment } from '../../src/nat/comment.ts'
+import { parseComment, type Around, type NatComment } from '../../src/nat/comment.ts'
+import { isMarked } from '../../src/nat/words.ts'
 
 const place = { file: 'firewall/107.fw', span: { line: 3, from: 20, to: 999 } }
 
 function parse(text: string, direction: 'in' | 'out' = 'in'): NatComment {
-  return parseComment(text, place, direction)
+  const around: Around = { direction, inner: () => '80', isInterface: (name) => name === 'uplink' }
+  return parseComment(text, place, around)
 }
 
 /** The part of the line that a place marks; comments here are ASCII unless a test says otherwise. */
@@ -49,7 +51,7 @@ test.each([
   ['NAT [2001:db8::7]:80', 'NAT 2001:db8::7'],
 ])('an OUT rule that says %s is told to say %s', (text, help) => {
   const [problem] = parse(text, 'out').problems
-  expect(problem && worded(problem)).toMatchObject({ help })
+  expect(problem && worded(problem).proposals).toEqual([help])
 })
 
 test('ports are kept in the order of the list, as closed ranges', () => {
@@ -68,10 +70,9 @@ test('an address may be IPv6 with or without brackets', () => {
   }
 })
 
-test('`none` is a word of its own', () => {
-  expect(parse('NAT none').endpoint?.none).toBe(true)
+test('`none` and `off` are words of their own, in any case', () => {
+  for (const word of ['none', 'None', 'off', 'OFF']) expect(parse(`NAT ${word}`).endpoint?.kind).toBe('none')
   expect(parse('NAT nonesuch').endpoint).toBeUndefined()
-  expect(parse('NAT None').endpoint).toBeUndefined()
 })
 
 test('a comment of a megabyte costs no more than its line', () => {
@@ -120,10 +121,36 @@ test('a first word that looks like an endpoint is one or an error, never text', 
   )
 })
 
-test('the mark is NAT in capitals, alone or before anything but letters, digits and _', () => {
-  for (const text of ['NAT', 'NAT 822', 'NAT:822', 'NAT-x', 'NAT"'])
-    expect([text, isMarked(text)]).toEqual([text, true])
-  for (const text of ['', 'nat', 'Nat 1', 'NATIVE', 'NAT1', 'NAT_', 'NATé', 'NAT١', ' NAT'])
-    expect([text, isMarked(text)]).toEqual([text, false])
+test('the mark is NAT in capitals, alone or before a blank or a colon', () => {
+  const marked = [
+    'NAT',
+    'NAT 822',
+    'NAT:822',
+    'NAT\u00a0822',
+    'NAT\u2003',
+    '\u00a0NAT',
+    'NAT\t',
+    'NAT\u200b822',
+    'NAT\ufffd',
+  ]
+  for (const text of marked) expect([text, isMarked(text)]).toEqual([text, true])
+  const others = [
+    '',
+    'nat',
+    'Nat 1',
+    'NATIVE',
+    'NAT1',
+    'NAT_',
+    'NATé',
+    'NAT١',
+    'NAT-T',
+    'NAT"',
+    'NAT.',
+    'NAT=1',
+    'NAT,',
+    'NAT/STUN',
+    'NAT?',
+  ]
+  for (const text of others) expect([text, isMarked(text)]).toEqual([text, false])
   expect(isMarked(undefined)).toBe(false)
 })

@@ -66,6 +66,7 @@ function problem(line: number, part: Partial<Located> = {}): Located {
     code: 'port-reserved',
     message: `port 22 of line ${line}`,
     help: 'pick another',
+    proposals: [],
     ...part,
   }
 }

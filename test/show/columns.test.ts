@@ -40,6 +40,7 @@ function located(text: string, word: string, file = '/etc/pve/firewall/107.fw'):
     code: 'port-reserved',
     message: 'port 8006/tcp belongs to this node (pveproxy)',
     help: undefined,
+    proposals: [],
   }
 }
 

@@ -49,6 +49,7 @@ function problems(count: number, severity: Located['severity']): NodeStatus['dia
     code: 'x',
     message: `${severity} ${line}`,
     help: 'do this',
+    proposals: [],
     text: '',
   }))
 }

@@ -1,7 +1,7 @@
 // What the page makes of the rules, without a browser: texts, filters, order, and where the picture puts them.
 import { expect, test } from 'vitest'
 import { layOut } from '../../src/web/page/layout.ts'
-import { filterItems, sortItems, span, toItem, typed, type Filter } from '../../src/web/page/model.ts'
+import { filterItems, sortItems, span, toItem, type Filter } from '../../src/web/page/model.ts'
 import { makeScene } from '../../src/web/page/scene.ts'
 import { pageRows } from '../../src/web/view.ts'
 import { told } from './published.ts'
@@ -62,15 +62,6 @@ test('what is wrong comes first', () => {
   expect(sortItems(items, { key: 'hour', down: false }, (id) => (id === items[5]?.id ? 9 : 0))[0]).toBe(
     items[5],
   )
-})
-
-test('of a help line what can be typed is picked out', () => {
-  expect(typed('pick a free port, for example: NAT 18006')).toBe('NAT 18006')
-  expect(typed('add snat=1, for example: NAT 822 snat=1')).toBe('NAT 822 snat=1')
-  expect(
-    typed('to hand over the whole address, write into pvenat.conf: [guest 5] addresses = 203.0.113.7'),
-  ).toBe('[guest 5] addresses = 203.0.113.7')
-  expect(typed('clear the ports in the comment')).toBe('clear the ports in the comment')
 })
 
 test('times are said in one unit', () => {

@@ -118,6 +118,7 @@ function problemOf({ file, line, state }: Row): Problem {
         text,
         message: 'port 8006/tcp belongs to this node (pveproxy)',
         help: 'pick a free port, for example: NAT 18006',
+        proposals: [],
       }
     : {
         file,
@@ -129,6 +130,7 @@ function problemOf({ file, line, state }: Row): Problem {
         text,
         message: 'external port 8006 is already forwarded by /etc/pve/firewall/101.fw:5',
         help: 'pick another port, or switch one of the two rules off',
+        proposals: [],
       }
 }
 

@@ -153,8 +153,3 @@ export function short(count: number): string {
   if (count < 10_000) return String(count)
   return count < 1e6 ? `${(count / 1e3).toFixed(1)} k` : `${(count / 1e6).toFixed(1)} M`
 }
-
-/** What of a help line can be typed as it is: a comment that begins with NAT, a setting, or else all of it. */
-export function typed(help: string): string {
-  return /(?<=: |^)(NAT\b.*|\[guest \d+\] .*)$/.exec(help)?.[0] ?? help
-}

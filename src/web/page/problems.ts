@@ -1,7 +1,6 @@
 /** What is wrong, first of all: the line, the caret under the word, and what to type instead. */
 import type { Problem } from '../published.ts'
 import { h } from './dom.ts'
-import { typed } from './model.ts'
 
 const STEP = 4
 /** As much of a line as is seen without scrolling, on a phone and elsewhere. */
@@ -70,14 +69,14 @@ function announcement(before: ReadonlyMap<string, Problem>, now: ReadonlyMap<str
 }
 
 function cardOf(problem: Problem): HTMLElement {
-  const { file, line, severity, code, message, help } = problem
+  const { file, line, severity, code, message, help, proposals } = problem
   return h(
     'li',
     { class: `problem ${severity}` },
     h('h3', {}, h('span', { class: `badge ${severity}` }, severity), ' ', message),
     h('p', { class: 'place' }, `${file}:${line}`, ' ', h('span', { class: 'code' }, code)),
     sourceOf(problem),
-    help !== undefined && helpOf(help),
+    help !== undefined && h('p', { class: 'help' }, help, ...proposals.flatMap(copyable)),
   )
 }
 
@@ -101,13 +100,12 @@ function sourceOf({ text, line, column, endColumn }: Problem): HTMLElement {
   )
 }
 
-function helpOf(help: string): HTMLElement {
-  const text = typed(help)
+/** What can be typed, with a button that copies it. */
+function copyable(text: string): HTMLElement[] {
   const button = h('button', { type: 'button', class: 'quiet', 'aria-label': `Copy: ${text}` }, 'Copy')
   const code = h('code', {}, text)
   button.addEventListener('click', () => void copy(text, code, button))
-  const before = help.slice(0, help.length - text.length)
-  return h('p', { class: 'help' }, before, code, button)
+  return [code, button]
 }
 
 /** Where the browser has no clipboard for the page (plain HTTP of another name), the text is selected instead. */

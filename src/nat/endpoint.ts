@@ -1,0 +1,70 @@
+/** Endpoints: ports, addresses and the words that stand in their place. */
+import { parseIp, type Range } from '../address.ts'
+import type { PortRange } from '../ports.ts'
+import { plain } from './text.ts'
+import type { Word } from './words.ts'
+
+export interface Endpoint {
+  /** `none`: exempt. `ask`: `?`, nothing is forwarded, and the answer says what could be. */
+  kind: 'value' | 'none' | 'ask'
+  address?: Range
+  ports?: PortRange[]
+  /** Those of `ports` that were written with a colon, as docker writes something else. */
+  colons?: PortRange[]
+}
+
+const PORTS = /^\d+(?:[-:]\d+)?(?:,\d+(?:[-:]\d+)?)*$/
+/** Of ports in one comment; pve-firewall itself takes no more than 15 numbers. */
+const MAX_RANGES = 100
+
+/** The endpoint in a word; undefined when it is none and does not look like one; the reason when it looks like one. */
+export function parseEndpoint(text: string): Endpoint | undefined | string {
+  const word = text.toLowerCase()
+  if (word === 'none' || word === 'off') return { kind: 'none' }
+  if (word === '?') return { kind: 'ask' }
+  if (word === 'auto') return 'this version has no blocks of ports to take one from'
+  if (word === 'no') return "for no NAT at all the word is 'none'"
+  if (PORTS.test(text)) return withPorts(text, {})
+  const address = parseIp(text)
+  if (address) return { kind: 'value', address }
+  const pair = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::(.*))?$/.exec(text)
+  if (pair) {
+    const ip = parseIp(pair[1] ?? pair[2] ?? '')
+    if (!ip || (pair[1] !== undefined && ip.family !== 6)) return `'${pair[1] ?? pair[2]}' is not an address`
+    if (pair[3] === undefined) return { kind: 'value', address: ip }
+    if (!PORTS.test(pair[3])) return `'${pair[3]}' is not a list of ports`
+    return withPorts(pair[3], { address: ip })
+  }
+  if (/^[\d[:]/.test(text)) return 'it is neither ports, nor an address, nor ADDRESS:PORTS'
+  if (/^[\p{Nd}[:]/u.test(plain(text))) return 'digits, colons and brackets are those of ASCII'
+  return undefined
+}
+
+function withPorts(text: string, rest: { address?: Range }): Endpoint | string {
+  const ports: PortRange[] = []
+  const colons: PortRange[] = []
+  for (const item of text.split(',')) {
+    const [lo, hi = lo] = item.split(/[-:]/).map(Number) as [number, number?]
+    if (lo < 1 || hi < 1 || lo > 65535 || hi > 65535) return `port ${item} is not between 1 and 65535`
+    if (lo > hi)
+      return item.includes(':')
+        ? `the range ${item} runs backwards, and the inner port is not named here: it is the rule's destination port`
+        : `the range ${item} runs backwards`
+    if (ports.some(([l, h]) => lo <= h && l <= hi)) return `port ${item} is named twice`
+    if (ports.length === MAX_RANGES) return `it names more than ${MAX_RANGES} ranges of ports`
+    ports.push([lo, hi])
+    if (item.includes(':')) colons.push([lo, hi])
+  }
+  const endpoint: Endpoint = { kind: 'value', ...rest, ports: ports.slice() }
+  return colons.length > 0 ? { ...endpoint, colons } : endpoint
+}
+
+/** What docker and ssh users mean: `8443:443` names an outer and an inner port, `no` is none. */
+export function spelledPlainly([first, ...others]: readonly Word[]): Word[] {
+  if (!first) return []
+  if (first.text.toLowerCase() === 'no') return [{ ...first, text: 'none' }]
+  const backwards = /^(\d+)-(\d+)$/.exec(first.text)
+  if (backwards) return [{ ...first, text: `${backwards[2]}-${backwards[1]}` }, ...others]
+  const text = plain(first.text).replace(/(?<=^|[:\]])(\d+):(\d+)(\/\w+)?$/, '$1>$2')
+  return [{ ...first, text }, ...others]
+}
