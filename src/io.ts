@@ -1,4 +1,4 @@
-/** Between a command and whoever gives it. */
+/** Between a command and the program's standard streams. */
 
 export interface Io {
   stdout: (text: string) => void
@@ -7,6 +7,8 @@ export interface Io {
   isTerminal: boolean
   /** The terminal that stdout is; undefined when it is none. */
   size?: () => { columns: number; rows: number } | undefined
+  /** Hears the lines that a person types, until the returned function is called; undefined when nobody can type. */
+  listen?: (onLine: (line: string) => void) => () => void
 }
 
 /** The command line makes no sense: exit code 2, one line. */

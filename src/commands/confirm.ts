@@ -1,18 +1,23 @@
-/** `apply --confirm` and `confirm`: a change from afar that takes itself back unless somebody can still say that it is well. */
-import { rm, stat } from 'node:fs/promises'
+/** `apply --confirm` and `confirm`: a change from afar that is taken back unless somebody says in time that all is well. */
+import { readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Io } from '../io.ts'
 import { apply, type Applied } from '../node/apply.ts'
 import type { Kernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
-import { writeWhole } from '../node/state.ts'
+import { STATE_FILES, writeWhole } from '../node/state.ts'
+import { CONFIRMATION, removeUnconfirmed, unconfirmedPid, writeUnconfirmed } from '../node/unconfirmed.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { makeUndo } from '../ruleset/plan.ts'
 import type { Context } from './context.ts'
 
-const LOOK_MS = 100
+type Answer = 'kept' | 'not wanted' | 'no answer' | 'stopped'
 
-/** Applies, waits for `pvenat confirm`, and puts back what was in force if it does not come. Returns undefined then. */
+/**
+ * Applies, asks, and takes the change back unless the answer is yes: from the terminal or by `pvenat confirm`. Returns undefined
+ * when it was taken back. A signal, or an apply that fails, takes it back, too.
+ */
 export async function applyUnlessUnconfirmed(
   looked: Looked,
   kernel: Kernel,
@@ -20,14 +25,49 @@ export async function applyUnlessUnconfirmed(
   { io, paths }: Context,
   warn: (message: string) => void,
 ): Promise<Applied | undefined> {
-  if (await isServiceRunning(paths.runDir)) {
+  if (await isServiceRunning(paths.runDir))
     throw new Error('the service applies every change by itself; stop it first: systemctl stop pvenat')
-  }
+  if ((await unconfirmedPid(paths.runDir)) !== undefined)
+    throw new Error('another apply --confirm waits for its answer')
+  const stopped = new Promise<Answer>((resolve) => {
+    process.on('SIGINT', () => resolve('stopped')).on('SIGTERM', () => resolve('stopped'))
+  })
   // The terminal may be the first thing that the change takes away.
   process.on('SIGHUP', () => undefined)
-  await rm(confirmation(paths), { force: true })
+  const { watched, takeBack } = await rememberBefore(kernel, paths)
+  let answer: Answer
+  try {
+    const applied = await apply(looked, watched, paths.stateDir, warn)
+    answer = await askWithin(seconds, io, paths.runDir, stopped)
+    if (answer === 'kept') return applied
+  } catch (error) {
+    await takeBack()
+    io.stderr('the change failed; what was in force before is in force again\n')
+    throw error
+  }
+  // It has applied the same change by now, and would do so again.
+  if (await isServiceRunning(paths.runDir))
+    io.stderr(`${answer}, but the service runs and keeps the change in force\n`)
+  else {
+    await takeBack()
+    io.stderr(`${answer}; what was in force before is in force again\n`)
+  }
+  return undefined
+}
+
+/** What takes back all that goes through `watched`, and what the state folder then holds. */
+async function rememberBefore(
+  kernel: Kernel,
+  { stateDir }: Paths,
+): Promise<{ watched: Kernel; takeBack: () => Promise<void> }> {
   const before = await kernel.read()
   const hadLoop = await kernel.hasLoop([])
+  const files = await Promise.all(
+    STATE_FILES.map(async (name) => ({
+      name,
+      text: await readFile(join(stateDir, name), 'utf8').catch(() => undefined),
+    })),
+  )
   const olds = new Map<string, string>()
   const watched: Kernel = {
     ...kernel,
@@ -36,32 +76,68 @@ export async function applyUnlessUnconfirmed(
       await kernel.setSysctl(path, value)
     },
   }
-  const applied = await apply(looked, watched, paths.stateDir, warn)
-  io.stderr(`in force for ${seconds} s; to keep it run: pvenat confirm\n`)
-  if (await isConfirmed(paths, seconds)) return applied
-  await kernel.write(makeUndo(before, await kernel.read()))
-  if (!hadLoop) await kernel.setLoop([])
-  for (const [path, value] of olds) await kernel.setSysctl(path, value)
-  io.stderr('not confirmed; what was in force before is in force again\n')
-  return undefined
+  const takeBack = async (): Promise<void> => {
+    await kernel.write(makeUndo(before, await kernel.read()))
+    if (!hadLoop) await kernel.setLoop([])
+    for (const [path, value] of olds) await kernel.setSysctl(path, value)
+    for (const { name, text } of files)
+      await (text === undefined
+        ? rm(join(stateDir, name), { force: true })
+        : writeWhole(stateDir, name, text))
+    // Only if it was made for the change.
+    if (files.every(({ text }) => text === undefined)) await rmdir(stateDir).catch(() => undefined)
+  }
+  return { watched, takeBack }
 }
 
+async function askWithin(seconds: number, io: Io, runDir: string, stopped: Promise<Answer>): Promise<Answer> {
+  const end = performance.now() + seconds * 1000
+  const ask = (): void => {
+    const left = Math.max(0, Math.ceil((end - performance.now()) / 1000))
+    io.stderr(`\rkeep it? y or n, or pvenat confirm elsewhere; it is taken back in ${left} s: `)
+  }
+  let timers: NodeJS.Timeout[] = []
+  let hangUp = (): void => undefined
+  const answered = new Promise<Answer>((resolve) => {
+    process.once(CONFIRMATION, () => resolve('kept'))
+    timers = [setTimeout(() => resolve('no answer'), seconds * 1000)]
+    if (!io.listen) {
+      io.stderr(`in force; it is taken back in ${seconds} s unless you run: pvenat confirm\n`)
+      return
+    }
+    hangUp = io.listen((line) => {
+      const word = line.trim().toLowerCase()
+      if (['y', 'yes'].includes(word)) resolve('kept')
+      else if (['n', 'no'].includes(word)) resolve('not wanted')
+      else ask()
+    })
+    ask()
+    timers.push(setInterval(ask, 1000))
+  })
+  await writeUnconfirmed(runDir)
+  try {
+    return await Promise.race([answered, stopped])
+  } finally {
+    for (const timer of timers) clearTimeout(timer)
+    if (io.listen) io.stderr('\n')
+    hangUp()
+    await removeUnconfirmed(runDir)
+  }
+}
+
+const TAKEN_MS = 10_000
+const LOOK_MS = 20
+
+/** Tells the `apply --confirm` that waits, and waits until it has heard. */
 export async function confirmCommand({ io, paths }: Context): Promise<number> {
-  await writeWhole(paths.runDir, 'confirmed', '')
+  const pid = await unconfirmedPid(paths.runDir)
+  if (pid === undefined) {
+    io.stderr('pvenat: no change waits for a confirmation\n')
+    return 1
+  }
+  process.kill(pid, CONFIRMATION)
+  const deadline = Date.now() + TAKEN_MS
+  while ((await unconfirmedPid(paths.runDir)) === pid && Date.now() < deadline) await delay(LOOK_MS)
   io.stdout('confirmed\n')
   return 0
-}
-
-const confirmation = ({ runDir }: Paths): string => join(runDir, 'confirmed')
-
-async function isConfirmed(paths: Paths, seconds: number): Promise<boolean> {
-  const deadline = Date.now() + seconds * 1000
-  while (Date.now() < deadline) {
-    if (await stat(confirmation(paths)).catch(() => undefined)) {
-      await rm(confirmation(paths), { force: true })
-      return true
-    }
-    await delay(LOOK_MS)
-  }
-  return false
 }

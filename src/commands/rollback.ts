@@ -1,10 +1,12 @@
 /** `rollback`: removes every trace. Needs neither a readable /etc/pve nor settings that make sense. */
-import { rm } from 'node:fs/promises'
 import { currentBackend } from '../node/backend.ts'
+import { explainFailure } from '../node/failure.ts'
 import { hasLoop, setLoop } from '../node/loop.ts'
+import { removeFolder } from '../node/folders.ts'
 import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
-import { removeState } from '../node/state.ts'
-import { stopService } from '../node/unit.ts'
+import { STATE_FILES } from '../node/state.ts'
+import { isServiceRunning, stopService } from '../node/unit.ts'
+import { RUN_FILES } from '../service/runfolder.ts'
 import { renderChanges } from '../show/plan.ts'
 import { dotted } from '../sysctls.ts'
 import type { Context } from './context.ts'
@@ -12,25 +14,46 @@ import type { Context } from './context.ts'
 export async function rollbackCommand({ io, paths, values }: Context): Promise<number> {
   const dryRun = values['dry-run'] === true
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
-  if (!dryRun) await stopService(paths.runDir, values['keep-unit'] === true ? 'stop' : 'disable', warn)
-  const current = await currentBackend()
   let failed = false
+  /** One step; the others are taken although it fails. */
+  const attempt = async (step: () => Promise<unknown>): Promise<void> => {
+    await step().catch((error: unknown) => {
+      io.stderr(explainFailure(error))
+      failed = true
+    })
+  }
+  const removed = dryRun ? 'would remove' : 'removed'
+  const said: string[] = []
+
+  if (dryRun && (await isServiceRunning(paths.runDir))) said.push('would stop the service\n')
+  if (!dryRun)
+    await attempt(() => stopService(paths.runDir, values['keep-unit'] === true ? 'stop' : 'disable', warn))
+  const current = await currentBackend()
   const removals = await planRollback(current, (backend, { message }) => {
     warn(`cannot see what is in force in the ${backend} backend: ${message}`)
     failed ||= backend === current
   })
-  const loop = await hasLoop([])
-  const text = removals.map(({ backend, plan }) => `${backend}:\n${renderChanges(plan.changes)}`).join('')
-  if (!dryRun) await rollbackKernel(removals, warn)
-  if (!dryRun && loop) await setLoop([])
-  const sysctls = await restoreSysctls(paths.stateDir, dryRun)
-  const switched = [...sysctls].map(([path, value]) => `${dotted(path)} = ${value}\n`).join('')
-  // What sysctls were is still needed when the rest can be removed, too.
-  if (!dryRun && !failed) {
-    await removeState(paths.stateDir)
-    await rm(paths.runDir, { recursive: true, force: true })
+  for (const { backend, plan } of removals) said.push(`${backend}:\n${renderChanges(plan.changes, removed)}`)
+  if (!dryRun) await attempt(() => rollbackKernel(removals, warn))
+  if (await hasLoop([])) {
+    said.push(`${removed} interfaces pvenat0 and pvenat1\n`)
+    if (!dryRun) await attempt(() => setLoop([]))
   }
-  const said = text + (loop ? 'removed interfaces pvenat0 and pvenat1\n' : '') + switched
-  io.stdout(said === '' && !failed ? 'nothing of pvenat is in force\n' : said)
+  await attempt(() =>
+    restoreSysctls(paths.stateDir, dryRun, (path, value) => {
+      said.push(`${dryRun ? 'would set' : 'set'} ${dotted(path)} = ${value}\n`)
+    }),
+  )
+  // The old values of sysctls are still needed when the rest can be removed, too.
+  if (!failed)
+    for (const [folder, files] of [
+      [paths.stateDir, STATE_FILES],
+      [paths.runDir, RUN_FILES],
+    ] as const)
+      await attempt(() =>
+        removeFolder(folder, files, dryRun, (path) => void said.push(`${removed} ${path}\n`), warn),
+      )
+  const text = said.join('')
+  io.stdout(text === '' && !failed ? 'nothing of pvenat is in force\n' : text)
   return failed ? 1 : 0
 }

@@ -26,27 +26,38 @@ export async function planRollback(
   return removals
 }
 
-/** Takes it away, rules of both backends first: they may use the same sets and interfaces. */
+/** Takes it away, rules of both backends first: they may use the same sets and interfaces. Throws at the end if something stays. */
 export async function rollbackKernel(
   removals: readonly Removal[],
   warn: (message: string) => void,
 ): Promise<void> {
-  for (const { backend, plan } of removals) await realKernel(backend, warn).write({ ...plan, staleSets: [] })
-  const [last] = removals
-  if (last) await realKernel(last.backend, warn).write({ ...last.plan, tables: { 4: '', 6: '' } })
+  const last = removals.at(-1)
+  const steps = removals.map(({ backend, plan }): Removal => ({ backend, plan: { ...plan, staleSets: [] } }))
+  if (last) steps.push({ backend: last.backend, plan: { ...last.plan, tables: { 4: '', 6: '' } } })
+  await tryAll(steps, ({ backend, plan }) => realKernel(backend, warn).write(plan))
 }
 
-/** Puts sysctls back that still have the value that pvenat gave them. Returns what was set, by path. */
-export async function restoreSysctls(stateDir: string, dryRun: boolean): Promise<Map<string, string>> {
+/** Puts sysctls back that still have the value that pvenat gave them; `told` hears each. Throws at the end if one stays. */
+export async function restoreSysctls(
+  stateDir: string,
+  dryRun: boolean,
+  told: (path: string, value: string) => void,
+): Promise<void> {
   const kernel = realKernel('legacy', () => undefined)
-  const restored = new Map<string, string>()
-  for (const [path, old] of Object.entries((await readState(stateDir)).sysctls).reverse()) {
-    if (!/^net\/ipv[46]\/[\w./-]+$/.test(path) || path.includes('..')) continue
+  const { sysctls } = await readState(stateDir)
+  await tryAll(Object.entries(sysctls).reverse(), async ([path, old]) => {
+    if (!/^net\/ipv[46]\/[\w./-]+$/.test(path) || path.includes('..')) return
     const now = await kernel.sysctl(path)
     const given = path.endsWith('/accept_ra') ? '2' : '1'
-    if (now !== given || now === old) continue
-    restored.set(path, old)
+    if (now !== given || now === old) return
     if (!dryRun) await kernel.setSysctl(path, old)
-  }
-  return restored
+    told(path, old)
+  })
+}
+
+/** Takes every step, one after the other, also when one fails; throws the first failure. */
+async function tryAll<T>(steps: readonly T[], take: (step: T) => Promise<unknown>): Promise<void> {
+  const failures: unknown[] = []
+  for (const step of steps) await take(step).catch((error: unknown) => failures.push(error))
+  if (failures.length > 0) throw failures[0] as Error
 }

@@ -1,5 +1,5 @@
 /** What must survive a restart: sysctls as they were before pvenat switched them, and who had which port. Written by rename, root's alone. */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf } from './tree.ts'
 
@@ -59,9 +59,8 @@ export async function writeState(dir: string, state: State): Promise<void> {
   await writeWhole(dir, 'state.json', JSON.stringify(state, null, 1) + '\n')
 }
 
-export async function removeState(dir: string): Promise<void> {
-  await rm(dir, { recursive: true, force: true })
-}
+/** Every file that pvenat keeps in the state folder. */
+export const STATE_FILES: readonly string[] = ['state.json', 'inforce.json']
 
 /** Who may read a file of ours and look into its folder: root alone, or also the group of the folder. */
 type Readers = 'root' | 'group'

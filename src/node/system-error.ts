@@ -9,6 +9,7 @@ const WORDS: Readonly<Record<string, string>> = {
   EPERM: 'this user may not do that',
   EROFS: 'the file system is read-only',
   ENOSPC: 'the disk is full',
+  EBUSY: 'it is in use, as a mount point is',
   EADDRINUSE: 'another program listens there',
 }
 

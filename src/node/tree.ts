@@ -110,7 +110,7 @@ async function readOwn(pveDir: string, file: string, encoding: BufferEncoding): 
   if (!handle) return undefined
   try {
     const status = await handle.stat()
-    const odd = status.isDirectory() ? 'EISDIR' : status.isFile() ? undefined : 'it is no plain file'
+    const odd = status.isDirectory() ? 'it is a folder' : status.isFile() ? undefined : 'it is no plain file'
     const reason = odd ?? (status.size > MAX_FILE_BYTES ? 'it is too large' : undefined)
     if (reason !== undefined) throw new FileUnreadable(`cannot read ${join(pveDir, file)}: ${reason}`)
     return await handle.readFile(encoding)

@@ -31,7 +31,7 @@ export async function stopService(
   if (pid === undefined) return
   process.kill(pid, 'SIGTERM')
   const deadline = Date.now() + STOP_TIMEOUT_MS
-  while (await isService(pid)) {
+  while (await isPvenat(pid, 'run')) {
     if (Date.now() > deadline) {
       warn(`process ${pid} does not end; killing it`)
       process.kill(pid, 'SIGKILL')
@@ -56,11 +56,11 @@ export async function isServiceRunning(runDir: string): Promise<boolean> {
 
 async function servicePid(runDir: string): Promise<number | undefined> {
   const pid = Number(await readFile(join(runDir, 'pid'), 'utf8').catch(() => ''))
-  return pid > 1 && (await isService(pid)) ? pid : undefined
+  return pid > 1 && (await isPvenat(pid, 'run')) ? pid : undefined
 }
 
-/** Whether a process is `pvenat run` and not somebody who got its number later. */
-async function isService(pid: number): Promise<boolean> {
+/** Whether a process is this command of pvenat and not another program that got its number later. */
+export async function isPvenat(pid: number, command: string): Promise<boolean> {
   const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
-  return words.some((word) => /(^|\/)pvenat(\.cjs)?$/.test(word)) && words.includes('run')
+  return words.some((word) => /(^|\/)pvenat(\.cjs)?$/.test(word)) && words.includes(command)
 }

@@ -38,25 +38,26 @@ function counted(changes: readonly Change[]): string {
     .join(', ')
 }
 
-const VERBS = { add: 'new', replace: 'changed', remove: 'removed' }
+const VERBS = { add: 'new', replace: 'changed' }
 
-function headline({ kind, what, family, removed, added }: Change): string {
-  if (kind !== 'hook') return `${VERBS[kind]} ${what} (IPv${family})`
-  const verb = added.length === 0 ? 'removed' : removed.length === 0 ? 'new' : 'moved'
+function headline({ kind, what, family, removed, added }: Change, gone: string): string {
+  if (kind !== 'hook') return `${kind === 'remove' ? gone : VERBS[kind]} ${what} (IPv${family})`
+  const verb = added.length === 0 ? gone : removed.length === 0 ? 'new' : 'moved'
   return `${verb} jump from ${what} (IPv${family})`
 }
 
-export function renderChanges(changes: readonly Change[]): string {
+/** `gone`: the verb for a chain, set or jump that goes. */
+export function renderChanges(changes: readonly Change[], gone = 'removed'): string {
   return changes
     .map((change) => {
       const { removed, added } = change
-      const gone = removed.map(withoutMark)
-      const come = added.map(withoutMark)
+      const before = removed.map(withoutMark)
+      const after = added.map(withoutMark)
       const lines = [
-        ...gone.filter((line) => !come.includes(line)).map((line) => `  - ${line}`),
-        ...come.filter((line) => !gone.includes(line)).map((line) => `  + ${line}`),
+        ...before.filter((line) => !after.includes(line)).map((line) => `  - ${line}`),
+        ...after.filter((line) => !before.includes(line)).map((line) => `  + ${line}`),
       ]
-      return [headline(change), ...lines, ''].join('\n')
+      return [headline(change, gone), ...lines, ''].join('\n')
     })
     .join('')
 }

@@ -16,7 +16,7 @@ const ELSEWHERE = /^(sh|npm) /
 const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl) /
 /** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
 const STAND_INS: Record<string, string> = {
-  systemctl: `for unit; do case $unit in
+  systemctl: `echo "$*" >>"$0.log"; for unit; do case $unit in
     pvenat | pvenat.service) test -e ${resolve('debian')}/pvenat.service ;;
     pvenat*.*) test -e ${resolve('debian')}/pvenat."$unit" ;;
     pvenat*) test -e ${resolve('debian')}/pvenat."$unit".service ;;
@@ -118,11 +118,27 @@ pvenat list`
   test('what changes everything, last: apply --confirm, confirm, rollback', async () => {
     const all = documents.flatMap(commandsOf)
     await service.stop()
-    const applying = all.find((line) => line.startsWith('pvenat apply --confirm')) as string
-    const apply = node.lab.spawn('pve', ['sh', '-c', applying], { env: { PATH: `${bin}:${searchPath}` } })
-    await apply.says(/pvenat confirm/)
+    const recipe =
+      blocksOf('README.md').find(({ text }) => text.includes('pvenat apply --confirm'))?.text ?? ''
+    // Pasted as a whole into a shell that reads what it is to do line by line.
+    const paste = (): Running =>
+      node.lab.spawn('pve', ['sh', '-c', `sh <<'END'\n${recipe}END`], {
+        env: { PATH: `${bin}:${searchPath}` },
+      })
+    const log = (): string[] => readFileSync(join(bin, 'systemctl.log'), 'utf8').trim().split('\n')
+    const before = log().length
+    const started = (): string[] => log().slice(before)
+    const kept = paste()
+    await kept.says(/unless you run: pvenat confirm/)
     expect(await type('pvenat confirm')).toMatchObject({ exitCode: 0 })
-    expect(await apply.ended).toMatchObject({ exitCode: 0 })
+    expect(await kept.ended).toMatchObject({ exitCode: 0 })
+    expect(started()).toEqual(['stop pvenat', 'start pvenat'])
+    await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2223')
+    const stopped = paste()
+    await stopped.says(/unless you run: pvenat confirm/)
+    await node.sh('kill -INT $(cat /run/pvenat/unconfirmed)')
+    expect(await stopped.ended).not.toMatchObject({ exitCode: 0 })
+    expect(started()).toEqual(['stop pvenat', 'start pvenat', 'stop pvenat'])
     for (const line of ['pvenat rollback --dry-run', 'pvenat rollback']) {
       expect(all).toContain(line)
       expect(await type(line)).toMatchObject({ exitCode: 0 })
