@@ -41,7 +41,7 @@ export function parseIp(text: string): Range | undefined {
 
 /** `::ffff:10.0.0.1` → `::ffff:a00:1`: the form that ip-cidr reads right. */
 function hexTail(text: string): string {
-  const tail = text.includes(':') ? /\d+\.\d+\.\d+\.\d+$/.exec(text)?.[0] : undefined
+  const tail = text.includes(':') ? /(?<=:)\d+\.\d+\.\d+\.\d+$/.exec(text)?.[0] : undefined
   const ip = tail === undefined ? undefined : parseIp(tail)
   if (tail === undefined || !ip) return text
   return `${text.slice(0, -tail.length)}${(ip.lo >> 16n).toString(16)}:${(ip.lo & 0xffffn).toString(16)}`

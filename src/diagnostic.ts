@@ -191,6 +191,10 @@ const WORDINGS = {
   'set-empty': warning<{ name: string }>(({ name }) => [
     `ipset '${name}' is empty, so this rule matches nothing`,
   ]),
+  'set-exception': error<{ name: string; entry: string; reason: string }>(({ name, entry, reason }) => [
+    `ipset '${name}' has an exception '${entry}' that cannot be honoured: ${reason}`,
+    'correct or delete that entry; without it the rule would match more than the set says',
+  ]),
   'dest-missing': error<object>(() => [
     'where to? the rule names no destination',
     'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',

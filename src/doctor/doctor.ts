@@ -10,6 +10,7 @@ import {
   rpFilterOff,
   rpFilterStrict,
 } from './kernel.ts'
+import { cycleFails, groupDies, sportElsewhere } from './pvefirewall.ts'
 import {
   foreignForward,
   foreignMasquerade,
@@ -36,6 +37,9 @@ const CHECKS: readonly Check[] = [
   rpFilterOff,
   rpFilterStrict,
   bridgesUnfiltered,
+  cycleFails,
+  groupDies,
+  sportElsewhere,
   notInForce,
   loopMissing,
   ownLeftovers,

@@ -1,7 +1,8 @@
 /** The values of `-source` and `-dest`, and the addresses of aliases and ipsets. */
 import { splitList } from './bytes.ts'
 import { aliasReference, MAX_ALIAS_NAME, MAX_SET_NAME } from './names.ts'
-import { lastOfPrefix, parseAddress, parseLiteral } from './netip.ts'
+import { parseIp } from '../address.ts'
+import { parseLiteral } from './netip.ts'
 
 /** The family that literals fix; a reference fixes none here. */
 type AddressList = { version?: 4 | 6 } | { error: string }
@@ -32,36 +33,20 @@ export function judgeAddressList(text: string): AddressList {
   return version === undefined ? {} : { version }
 }
 
-const QUAD = /^(?:25[0-5]|(?:2[0-4]|1\d|[1-9])?\d)$/
-
-/** Stricter than Net::IP: four decimal numbers without leading zeros, in the dotted end of an IPv6 address, too. */
-function isPlainAddress(ip: string): boolean {
-  const dotted = ip.includes(':') ? ip.slice(ip.lastIndexOf(':') + 1) : ip
-  if (ip.includes(':') && !dotted.includes('.')) return true
-  const quads = dotted.split('.', 5)
-  return quads.length === 4 && quads.every((quad) => QUAD.test(quad))
-}
-
 type Cidr = { cidr: string; version: 4 | 6 } | { error: string }
 
 const NO_ADDRESS = { error: 'value does not look like a valid IP address or CIDR network' }
 
 /**
  * Reads an address or network of an alias or ipset (Firewall.pm, `parse_ip_or_cidr`): as typed, but without `/32` or `/128`.
- * Bits behind the prefix may be set, except behind `/0`. No ranges, no lists.
+ * Any number may follow the slash; Net::IP's checks are for rules only. No ranges, no lists.
  */
 export function parseCidr(text: string): Cidr {
   const slash = text.indexOf('/')
   const ip = slash < 0 ? text : text.slice(0, slash)
-  const length = slash < 0 ? undefined : text.slice(slash + 1)
-  if (!isPlainAddress(ip) || (length !== undefined && !/^\d+$/.test(length))) return NO_ADDRESS
-  const address = parseAddress(ip)
-  if ('error' in address) return NO_ADDRESS
-  const { version, parts } = address
-  if (length === undefined) return { cidr: text, version }
-  // Upstream masks the address before it checks the length, but takes `0` for "no length".
-  const last = lastOfPrefix(length === '0' ? parts : parts.map(() => 0), length)
-  if ('error' in last) return last
+  const address = parseIp(ip)
+  if (!address || (slash >= 0 && !/^\d+$/.test(text.slice(slash + 1)))) return NO_ADDRESS
+  const { family: version } = address
   const whole = version === 4 ? '/32' : '/128'
   return { cidr: text.endsWith(whole) ? ip : text, version }
 }

@@ -74,7 +74,7 @@ function expand6(ip: string): number[] | { error: string } {
 }
 
 /** One address without prefix. */
-export function parseAddress(ip: string): { version: 4 | 6; parts: number[] } | { error: string } {
+function parseAddress(ip: string): { version: 4 | 6; parts: number[] } | { error: string } {
   const version = ip.includes(':') ? 6 : 4
   const error = version === 4 ? versionError4(ip) : versionError6(ip)
   if (error !== undefined) return { error }
@@ -88,7 +88,7 @@ function bits(parts: Parts): string {
 }
 
 /** The last address of a network, or what is wrong with its length: too long, or bits set behind it. */
-export function lastOfPrefix(first: Parts, length: string): Parts | { error: string } {
+function lastOfPrefix(first: Parts, length: string): Parts | { error: string } {
   const width = first.length === 4 ? 8 : 16
   const total = width * first.length
   const fixed = Number(length)
@@ -110,13 +110,34 @@ function format(parts: Parts): string {
   return parts.map((part) => part.toString(16).padStart(4, '0')).join(':')
 }
 
+function expandEnd4(ip: string): { text: string } | { error: string } {
+  const quads = expand4(ip)
+  return 'error' in quads ? quads : { text: format(quads) }
+}
+
+/** The end of a range may have one `::` too many groups for an address by itself: `fd00:1:2:3:4:5:6::`, `fd00::2:`. */
+function expandEnd6(ip: string): { text: string } | { error: string } {
+  const marked = ip.replaceAll('::', ':!:')
+  if (marked.split('!').length > 2) return { error: 'Too many :: in ip' }
+  const octets = marked.replace(/:+$/, '').split(':')
+  const expanded = octets.map((octet) => {
+    if (octet === '!' || !octet.includes('.')) return octet.padStart(4, '0')
+    const quads = expand4(octet)
+    return 'error' in quads ? octet : format(groups(octet)).slice(-9)
+  })
+  const at = octets.indexOf('!')
+  const missing = 9 - expanded.join(':').split(':').length
+  if (at >= 0) expanded[at] = Array<string>(Math.max(missing, 0)).fill('0000').join(':')
+  return { text: expanded.join(':') }
+}
+
 function parseRange(from: string, to: string): LiteralResult {
   const first = parseAddress(from)
   if ('error' in first) return first
   // The end is expanded in the family of the beginning, and only then judged by itself.
-  const expanded = first.version === 4 ? expand4(to) : undefined
-  if (expanded !== undefined && 'error' in expanded) return expanded
-  const last = parseAddress(expanded === undefined ? to : format(expanded))
+  const expanded = first.version === 4 ? expandEnd4(to) : expandEnd6(to)
+  if ('error' in expanded) return expanded
+  const last = parseAddress(expanded.text)
   if ('error' in last) return last
   if (last.version !== first.version) return { error: `Invalid number of octets ${to}` }
   if (isAfter(first.parts, last.parts))

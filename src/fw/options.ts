@@ -28,6 +28,23 @@ const helpers: ReadValue = (value) =>
   value.split(',').every((helper) => HELPERS.includes(asciiLower(helper))) ? asciiLower(value) : undefined
 const queues: ReadValue = (value) => (/^\d+(?::\d+)?$/.test(value) ? value : undefined)
 
+/**
+ * Whether pve-firewall can read a value of log_ratelimit: `[enable=]BOOLEAN[,burst=N][,rate=N/UNIT]`. It takes any word when it reads the
+ * file, and fails as a whole when it makes rules of it (Firewall.pm, `log_ratelimit`; JSONSchema.pm, `parse_property_string`).
+ */
+export function isRateLimit(value: string): boolean {
+  const parts = value.split(',').map((part) => (part.includes('=') ? part : `enable=${part}`))
+  const keys = parts.map((part) => part.slice(0, part.indexOf('=')))
+  return (
+    keys.includes('enable') &&
+    new Set(keys).size === keys.length &&
+    parts.every((part) => RATE_LIMIT.test(part))
+  )
+}
+
+const RATE_LIMIT =
+  /^(?:enable=(?:1|on|yes|true|0|off|no|false)|burst=\d+|rate=[1-9]\d*\/(?:second|minute|hour|day))$/i
+
 function table(...rows: [read: ReadValue, ...keys: string[]][]): ReadonlyMap<string, ReadValue> {
   return new Map(rows.flatMap(([read, ...keys]) => keys.map((key) => [key, read] as const)))
 }

@@ -108,10 +108,10 @@ function addForwards(order: Order, common: Common, all: readonly Template[]): Di
     const facts = { proto: bare[0]?.proto ?? '' }
     return [...said, diagnose('proto-ports', comment.places.ports ?? place, facts)]
   }
+  if (usable.some(({ dports }) => dports.some(([lo]) => lo === 0)))
+    return [...said, diagnose('ports-zero', fieldPlace(marked, 'dport'), {})]
   nat.forwards.push(...bare.map(({ proto }) => ({ ...base, proto, single: false })))
   if (withPorts.length === 0) return said
-  if (withPorts.some(({ dports }) => dports.some(([lo]) => lo === 0)))
-    return [...said, diagnose('ports-zero', fieldPlace(marked, 'dport'), {})]
   if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
     return [...said, diagnose('ports-missing', comment.places.all, {})]
   const docker = outerAndInner(order, withPorts)

@@ -44,6 +44,9 @@ export function resolveAddresses(
   const alias = aliasReference(text)
   if (alias) {
     const range = parseCidr(findAlias(alias, names)?.cidr ?? '')
+    const cidr = findAlias(alias, names)?.cidr
+    if (cidr !== undefined && !range)
+      return diagnose('address-unsupported', place, { text: cidr, help: helpFor(cidr) })
     if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias.scope) })
     return { [range.family]: matchOf([range], 'list') }
   }
@@ -95,14 +98,21 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   if (set.entries.length > SET_MEMBERS)
     return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
   const owner = inGuest ? vmid : inCluster ? 0 : 'sdn'
-  const matches = setMatches(set, name, owner, inGuest ? names : { cluster }, !inGuest)
+  const { matches, unusable } = setMatches(set, name, owner, inGuest ? names : { cluster }, !inGuest)
+  if (unusable) return diagnose('set-exception', place, { name, ...unusable })
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
 /** Read anew when it or an alias changes, a set always matches the same (read.ts); many rules may name it. */
-const matchesOf = new WeakMap<FwSet, Matches>()
+const matchesOf = new WeakMap<FwSet, SetMatches>()
 
-function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): Matches {
+interface SetMatches {
+  matches: Matches
+  /** An exception without which the set would match more than it says. */
+  unusable: { entry: string; reason: string } | undefined
+}
+
+function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): SetMatches {
   const known = matchesOf.get(set)
   if (known) return known
   const matches = Object.fromEntries(
@@ -112,8 +122,22 @@ function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, is
       return match.ranges.length > 0 ? [[family, match] as const] : []
     }),
   )
-  matchesOf.set(set, matches)
-  return matches
+  const read = { matches, unusable: unusableException(set, names) }
+  matchesOf.set(set, read)
+  return read
+}
+
+/** An entry with `!` that pve-firewall rejects or that names no network. The same exception twice does no harm. */
+function unusableException({ entries }: FwSet, names: NameScope): SetMatches['unusable'] {
+  const usable = new Set<string>()
+  for (const { cidr, nomatch, errors } of entries) {
+    if (nomatch !== 1 || usable.has(cidr)) continue
+    const range = parseCidr(entryCidr(cidr, names) ?? '')
+    if (errors?.cidr !== undefined) return { entry: `!${cidr}`, reason: errors.cidr }
+    if (!range) return { entry: `!${cidr}`, reason: 'it is no address or network' }
+    usable.add(cidr)
+  }
+  return undefined
 }
 
 function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names: NameScope): Match {

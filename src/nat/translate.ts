@@ -2,6 +2,7 @@
 import { FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
+import { label } from '../guest/model.ts'
 import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
@@ -23,6 +24,7 @@ import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { Dispatch, NatRule } from './model.ts'
 import { nearMiss } from './nearmiss.ts'
 import type { Order } from './order.ts'
+import { chooseNics } from './own.ts'
 import { aroundOf } from './pairing.ts'
 import { forbidden } from './policy.ts'
 import type { View } from './view.ts'
@@ -234,9 +236,18 @@ function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Di
   const order = { nat, marked, comment, names, view }
   if (nat.kind === 'block') return [...problems, ...block(order)]
   if (comment.endpoint?.kind === 'ask') return [...problems, answer(order)]
+  const nic = missingNic(order)
+  if (nic) return [...problems, nic]
   const said = rule.type === 'out' ? translateEgress(order) : translateForward(order)
   const problem = forbidden(nat, view)
   return [...problems, ...said, ...(problem ? [problem] : [])]
+}
+
+/** pve-firewall applies such a rule to no NIC. */
+function missingNic({ marked: { scope, iface, place } }: Order): Diagnostic | undefined {
+  if (scope.kind !== 'guest' || iface === undefined || chooseNics(scope.guest, iface).length > 0)
+    return undefined
+  return diagnose('guest-nic', place, { guest: label(scope.guest), nic: iface })
 }
 
 function block(order: Order): Diagnostic[] {

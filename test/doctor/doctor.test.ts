@@ -1,5 +1,5 @@
 // Findings that no namespace can bring about: versions, modules, a full table, what systemd says.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseIp, type Range } from '../../src/address.ts'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { Finding, Patient } from '../../src/doctor/finding.ts'
@@ -143,4 +143,74 @@ test('an option goes before the free text', () => {
   expect(withOption('NAT 822 ssh in', 'snat=1')).toBe('NAT 822 snat=1 ssh in')
   expect(withOption('NAT: [2001:db8::7]:443 shop', 'snat=1')).toBe('NAT: [2001:db8::7]:443 snat=1 shop')
   expect(withOption('NAT ssh 22', 'snat=1')).toBe('NAT snat=1 ssh 22')
+})
+
+describe('what pve-firewall cannot load', () => {
+  const RULE = 'IN ACCEPT -p tcp -dport 80 -sport 8080 # NAT\n'
+  const found = (cluster: string, guest = '', facts: Partial<Patient['facts']> = {}) => {
+    const files = new Map([
+      ['firewall/cluster.fw', `[OPTIONS]\nenable: 1\n${cluster}`],
+      ['firewall/107.fw', `[OPTIONS]\nenable: 1\n${guest}`],
+    ])
+    const world = worldAt(files, facts)
+    return examine({ ...world, sdnSnat: [], differs: [], errors: 0 })
+  }
+
+  test.each([
+    ['loud', false],
+    ['burst=3', false],
+    ['1,burst=3,burst=4', false],
+    ['enable=1,rate=0/second', false],
+    ['1', true],
+    ['enable=0,burst=10,rate=1/minute', true],
+  ])('log_ratelimit: %s', (value, isFine) => {
+    const findings = found(`log_ratelimit: ${value}\n`)
+    expect(ids(findings)).toEqual(isFine ? [] : ['error cycle-fails'])
+    if (!isFine)
+      expect(findings[0]?.fix).toEqual(['pvesh set /cluster/firewall/options --delete log_ratelimit'])
+  })
+
+  test.each([
+    ['IN ACCEPT -p sctp -dport ssh', ['pvesh set /nodes/pve1/qemu/107/firewall/rules/0 --dport 22']],
+    ['IN ACCEPT -p 132 -sport ssh,80', ['pvesh set /nodes/pve1/qemu/107/firewall/rules/0 --sport 22,80']],
+    ['|IN ACCEPT -p sctp -dport ssh', undefined],
+    ['IN ACCEPT -p sctp -dport 22', undefined],
+    ['IN ACCEPT -p tcp -dport ssh', undefined],
+  ])('%s', (line, fix) => {
+    const findings = found('', `[RULES]\n${line}\n`).filter(({ id }) => id === 'cycle-fails')
+    expect(findings.map((one) => one.fix)).toEqual(fix ? [fix] : [])
+  })
+
+  test.each([
+    ['[ALIASES]\nlong 1.2.3.4/33\n', ['error cycle-fails']],
+    ['[IPSET long]\nfd00::/129\n', ['error cycle-fails']],
+    ['[IPSET fine]\nfd00::/128\n10.0.0.1/8\n', []],
+  ])('%j', (cluster, expected) => {
+    expect(ids(found(cluster))).toEqual(expected)
+  })
+
+  test('a group that names what the datacenter lacks', () => {
+    const group = (source: string) =>
+      `[ALIASES]\noffice 198.51.100.7\n[group web]\nIN ACCEPT -source ${source}\n`
+    const pull = '[RULES]\nGROUP web\n'
+    const [finding, ...more] = found(group('guest/office'), pull)
+    expect(more).toEqual([])
+    expect(finding).toMatchObject({
+      id: 'group-dies',
+      restsOn: ['cluster.fw:6', '107.fw: GROUP web'],
+      fix: ['pvesh set /cluster/firewall/groups/web/0 --source dc/office'],
+    })
+    expect(ids(found(group('dc/office'), pull))).toEqual([])
+    expect(ids(found(group('guest/office'), '[RULES]\n|GROUP web\n'))).toEqual([])
+  })
+
+  test('a source port while pve-firewall uses the other backend', () => {
+    const chain = { 4: '*filter\n:PVEFW-FORWARD - [0:0]\n', 6: '' }
+    const none = { 4: '', 6: '' }
+    const rules = `[RULES]\n${RULE}`
+    expect(ids(found('', rules, { tables: { legacy: none, nft: chain } }))).toEqual(['error sport-backend'])
+    expect(ids(found('', rules, { tables: { legacy: chain, nft: none } }))).toEqual([])
+    const plain = rules.replace('-sport 8080 # NAT', '# NAT 8080')
+    expect(ids(found('', plain, { tables: { legacy: none, nft: chain } }))).toEqual([])
+  })
 })

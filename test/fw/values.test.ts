@@ -35,6 +35,7 @@ describe('addresses', () => {
   test.each([
     ['1:2:3:4:5:6:7:8', 6], ['::', 6], ['1::', 6], ['1:2:3:4:5:6::8', 6], ['::1.2.3.4', 6], ['1:2:3:4:5:6:1.2.3.4', 6], ['1:2:3:4:5:6::1.2.3.4', 6], ['::/0', 6], ['fe80::/10', 6],
     ['255.255.255.255', 4], ['1.2.3', 4], ['1.2.3.4/255.0.0.0', 4], ['10.0.0.0-10.0.0.0', 4], ['128.0.0.0/1', 4],
+    ['fd00::1-fd00:1:2:3:4:5:6::', 6], ['fd00::1-fd00::2:', 6], ['::1-::1.2.3.4', 6],
     ['+anything,goes', undefined], ['ab', undefined],
   ])('%s passes', (text, version) => {
     expect(judgeAddressList(text)).toEqual(version === undefined ? {} : { version })
@@ -44,7 +45,7 @@ describe('addresses', () => {
     '1.2.3.4.5', '1..2', '.1', '1.', '256', '1.2.3.0000', '10.0.0.1-10.0.0.300', '10.0.0.1-', '-1', '10.0.0.1-::1',
     '::1-10.0.0.1', ':1', '1:', '1:::2', '1::2::3', '1:2:3', '1:2:3:4:5:6:7:8:9', '::12345', '1:2:3:4:5:6:7:1.2.3.4',
     '::ffff:1.2.3.4:1', 'fe80::1/10', '::/129', '64.0.0.0/1', ',1.1.1.1', '1.1.1.1,,1.1.1.1', '10.0.0.1 ',
-    '1.1.1.1,ab', 'sdn/ab', `a${'b'.repeat(64)}`, `dc/${'b'.repeat(62)}`, `+${'b'.repeat(65)}`,
+    'fd00:1:2:3:4:5:6::', 'fd00::1-12345::', 'fd00::2-:fd00::1', '1.1.1.1,ab', 'sdn/ab', `a${'b'.repeat(64)}`, `dc/${'b'.repeat(62)}`, `+${'b'.repeat(65)}`,
   ])('%s is an error', (text) => {
     expect(judgeAddressList(text)).toEqual({ error: expect.any(String) as string })
   }) // prettier-ignore
@@ -54,6 +55,8 @@ describe('addresses', () => {
     ['10.0.0.1-10.0.0.0300', 'Not a valid IPv4 address 10.0.0.0300'],
     ['010.0.0.9-10.0.0.1', 'Begin address is greater than End address 10.0.0.9 - 10.0.0.1'],
     ['1:2:3', 'Invalid number of octets 1:2:3'],
+    ['fd00::1-fd00::1::2', 'Too many :: in ip'],
+    ['fd00::1-fd00:1:2', 'Invalid number of octets fd00:0001:0002'],
     ['::1.2.3.0000', 'Bad IP address ::1.2.3.0000'],
   ])('%s is refused in the words of Net::IP', (text, message) => {
     expect(judgeAddressList(text)).toEqual({ error: `invalid IP address: ${message}` })

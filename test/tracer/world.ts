@@ -137,7 +137,7 @@ export const NODE = 'pve1'
 const SERVICES = 'ssh 22/tcp\n'
 const PROTOCOLS = fixture('protocols')
   .split('\n')
-  .filter((line) => /^(tcp|udp)\s/.test(line))
+  .filter((line) => /^(tcp|udp|sctp)\s/.test(line))
   .join('\n')
 
 const NETWORK: Network = {
