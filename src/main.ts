@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import { createInterface } from 'node:readline'
 import { cli } from './cli.ts'
+import { READER_COMMAND, runReader } from './node/reader.ts'
 
 const rollback = basename(process.argv[1] ?? '').startsWith('pvenat-rollback') ? ['rollback'] : []
 
@@ -19,10 +20,14 @@ function listen(onLine: (line: string) => void): () => void {
   }
 }
 
-void cli([...rollback, ...process.argv.slice(2)], {
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
-  isTerminal: process.stderr.isTTY && process.stdout.isTTY,
-  size: () => (process.stdout.isTTY ? process.stdout : undefined),
-  ...(process.stdin.isTTY && process.stderr.isTTY ? { listen } : {}),
-}).then((code) => (process.exitCode = code))
+const [command, ...words] = process.argv.slice(2)
+
+if (command === READER_COMMAND) void runReader(words)
+else
+  void cli([...rollback, ...process.argv.slice(2)], {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    isTerminal: process.stderr.isTTY && process.stdout.isTTY,
+    size: () => (process.stdout.isTTY ? process.stdout : undefined),
+    ...(process.stdin.isTTY && process.stderr.isTTY ? { listen } : {}),
+  }).then((code) => (process.exitCode = code))

@@ -1,7 +1,7 @@
 /** `apply`: one pass. */
 import { UsageError } from '../io.ts'
 import { apply, endFlows } from '../node/apply.ts'
-import { steadyLook } from '../node/steady.ts'
+import { lookOnce } from '../node/look.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
@@ -13,7 +13,7 @@ import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
   const seconds = confirmSeconds(context)
-  const looked = await steadyLook(paths)
+  const looked = await lookOnce(paths)
   const kernel = await kernelOf(looked, context)
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   const applied =

@@ -2,14 +2,14 @@
 import { FAMILIES } from '../address.ts'
 import { restoreProgram } from '../facts/backend.ts'
 import { chooseBackend } from '../node/backend.ts'
-import { look } from '../node/look.ts'
+import { lookOnce } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
 import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import { makePlan } from '../ruleset/plan.ts'
 import { showDiagnostics, toldOf, type Context } from './context.ts'
 
 export async function compileCommand(context: Context): Promise<number> {
-  const looked = await look(context.paths)
+  const looked = await lookOnce(context.paths)
   const backend = await chooseBackend(looked.settings)
   const outcome = compile(looked)
   const plan = makePlan(outcome.ruleset, NOTHING_IN_FORCE)

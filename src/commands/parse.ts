@@ -2,13 +2,13 @@
 import { fileToJson } from '../fw/json.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
-import { look } from '../node/look.ts'
+import { lookOnce } from '../node/look.ts'
 import { readView } from '../read.ts'
 import { printable } from '../show/diagnostics.ts'
 import type { Context } from './context.ts'
 
 export async function parseCommand({ io, json, paths }: Context): Promise<number> {
-  const view = readView(await look(paths))
+  const view = readView(await lookOnce(paths))
   const guests = view.guests.map(({ guest, fw }) => [guest.vmid, fw] as const)
   if (json) {
     const all = Object.fromEntries(guests.map(([vmid, fw]) => [vmid, fileToJson(fw)]))

@@ -1,14 +1,17 @@
-/** `restore`: what the service put into force last, at boot, before the cluster's files are there. */
-import { restoreSaved } from '../node/saved.ts'
+/** `restore`: the ruleset that was in force last, at boot, before the cluster's files are there. */
+import { realKernel } from '../node/kernel.ts'
+import { isNothing, putBack, readSaved } from '../node/saved.ts'
 import type { Context } from './context.ts'
 
 export async function restoreCommand({ io, paths }: Context): Promise<number> {
-  const restored = await restoreSaved(paths.stateDir, (message) => io.stderr(`pvenat: ${message}\n`))
-  const said = {
-    restored: 'what was in force last is in force again',
-    'in force': 'NAT is in force; nothing was touched',
-    'nothing saved': 'nothing was in force last',
+  const saved = await readSaved(paths.stateDir)
+  if (!saved) io.stdout('nothing was in force last\n')
+  else {
+    const kernel = realKernel(saved.backend, (message) => io.stderr(`pvenat: ${message}\n`))
+    const isInForce = isNothing(await putBack(saved, kernel, paths.stateDir))
+    io.stdout(
+      isInForce ? 'NAT is in force; nothing was touched\n' : 'NAT is in force again, as it was last\n',
+    )
   }
-  io.stdout(`${said[restored]}\n`)
   return 0
 }

@@ -105,8 +105,9 @@ export async function hold(
   file: string,
   args: readonly string[],
   onOutput: (text: string) => void = () => undefined,
+  env: Record<string, string> = {},
 ): Promise<Held | undefined> {
-  const child = spawnHeld(file, args)
+  const child = spawnHeld(file, args, env)
   if (!child) return undefined
   const ended = new Promise<void>((resolve) => child.on('error', () => resolve()).on('exit', () => resolve()))
   remember(child.pid)
@@ -120,16 +121,23 @@ export async function hold(
     pid,
     ended,
     write: (text) => void child.stdin.write(text),
-    stop: () => void child.kill('SIGKILL'),
+    stop() {
+      child.kill('SIGKILL')
+      // One that waits for a file system that does not answer cannot end before it does.
+      child.stdin.destroy()
+      child.stdout.destroy()
+      child.unref()
+    },
   }
 }
 
 function spawnHeld(
   file: string,
   args: readonly string[],
+  env: Record<string, string>,
 ): ChildProcessByStdio<Writable, Readable, null> | undefined {
   try {
-    return spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'], env: ENVIRONMENT })
+    return spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'], env: { ...ENVIRONMENT, ...env } })
   } catch {
     return undefined // no memory for it
   }

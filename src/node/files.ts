@@ -1,20 +1,11 @@
 /** Reads files, and reads again only those that may have changed since. */
-import { lstatSync } from 'node:fs'
+import { lstatSync, type Stats } from 'node:fs'
 
 export interface Files {
-  /** The text that `read` found at `path`, or what it finds now. What it throws is never remembered. */
+  /** What `read` found at `path` last, or what it finds now. What it throws is never remembered. */
   read: <T>(path: string, read: () => Promise<T>) => Promise<T>
-  /** What `make` made of the files that it read, as long as `key` is the same and all of them are trusted to be as they were. */
-  all: <T>(name: string, key: string, make: (files: Files) => Promise<T>) => Promise<T>
-  /** Begins a look: files that the one before did not ask for are forgotten. */
+  /** Begins a look: files that the look before did not ask for are forgotten. */
   next: () => void
-}
-
-/** For whoever looks once. */
-export const EVERY_TIME: Files = {
-  read: (_, read) => read(),
-  all: (_, __, make) => make(EVERY_TIME),
-  next: () => undefined,
 }
 
 /**
@@ -22,110 +13,54 @@ export const EVERY_TIME: Files = {
  * was read this long after the file first looked as it does.
  */
 const SETTLED_MS = 3000
-/** In case that something is changed without a trace after all. */
+/** In case that a file is changed without a trace after all. */
 const MAX_TRUST_MS = 600_000
 
-/** What tells one state of a file from another. */
-interface Stamp {
-  ino: number
-  size: number
-  mtimeMs: number
-  ctimeMs: number
-  mode: number
-}
-
 interface Seen {
-  stamp: Stamp
+  /** Tells one state of the file from another. */
+  stamp: string
   /** When the file first looked so, and when it was read last. */
   since: number
   readAt: number
   value: unknown
 }
 
-interface Group {
-  files: TrustedFiles
-  made?: { key: string; value: unknown }
-}
+/** A plain file's state, that of a missing file, or undefined for a path that is to be read, and refused, each time. */
+type Stat = (path: string) => Promise<Stats | undefined> | Stats | undefined
 
-interface TrustedFiles extends Files {
-  /** Whether each file that this look asked for is trusted to be as it was. */
-  areTrusted: () => boolean
-}
+const statNow: Stat = (path) => lstatSync(path, { throwIfNoEntry: false })
 
-export function makeFiles(now: () => number = () => performance.now()): TrustedFiles {
+export function makeFiles(now: () => number = () => performance.now(), stat: Stat = statNow): Files {
   let before = new Map<string, Seen>()
   let seen = new Map<string, Seen>()
-  /** Files that can never be trusted were asked for. */
-  let isOpen = false
-  const groups = new Map<string, Group>()
-  const isTrusted = ({ since, readAt }: Seen): boolean =>
-    readAt - since >= SETTLED_MS && now() - readAt < MAX_TRUST_MS
   return {
     async read<T>(path: string, read: () => Promise<T>): Promise<T> {
       const known = seen.get(path) ?? before.get(path)
-      const stamp = stampOf(path)
-      const isKnown = known !== undefined && stamp !== undefined && isSame(known.stamp, stamp)
-      if (isKnown && isTrusted(known)) {
+      const stamp = await stampOf(path, stat)
+      const isSame = known !== undefined && known.stamp === stamp
+      if (isSame && known.readAt - known.since >= SETTLED_MS && now() - known.readAt < MAX_TRUST_MS) {
         seen.set(path, known)
         return known.value as T
       }
       const readAt = now()
-      isOpen ||= stamp === undefined
-      const value = await read().catch((error: unknown) => {
-        isOpen = true
-        throw error
-      })
-      if (stamp) {
-        const { ino, size, mtimeMs, ctimeMs, mode } = stamp
-        const since = isKnown ? known.since : readAt
-        seen.set(path, { stamp: { ino, size, mtimeMs, ctimeMs, mode }, since, readAt, value })
-      }
+      const value = await read()
+      if (stamp !== undefined) seen.set(path, { stamp, since: isSame ? known.since : readAt, readAt, value })
       return value
-    },
-    async all<T>(name: string, key: string, make: (files: Files) => Promise<T>): Promise<T> {
-      const { files, made } = groups.get(name) ?? { files: makeFiles(now) }
-      if (made?.key === key && files.areTrusted()) return made.value as T
-      files.next()
-      groups.set(name, { files })
-      const value = await make(files)
-      groups.set(name, { files, made: { key, value } })
-      return value
-    },
-    areTrusted() {
-      if (isOpen) return false
-      for (const [path, known] of seen) {
-        const stamp = stampOf(path)
-        if (!stamp || !isSame(known.stamp, stamp) || !isTrusted(known)) return false
-      }
-      return true
     },
     next() {
       before = seen
       seen = new Map()
-      isOpen = false
     },
   }
 }
 
-/** One that is not there has a state, too. */
-const MISSING: Stamp = { ino: 0, size: 0, mtimeMs: 0, ctimeMs: 0, mode: 0 }
-
-/** Of a plain file; undefined for anything else, also for what cannot be looked at: that is to be read, and refused, each time. */
-function stampOf(path: string): Stamp | undefined {
+async function stampOf(path: string, stat: Stat): Promise<string | undefined> {
   try {
-    const stats = lstatSync(path, { throwIfNoEntry: false })
-    return stats === undefined ? MISSING : (stats.mode & 0o170000) === 0o100000 ? stats : undefined
+    const stats = await stat(path)
+    if (stats === undefined) return 'missing'
+    const { ino, size, mtimeMs, ctimeMs, mode } = stats
+    return stats.isFile() ? `${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}` : undefined
   } catch {
     return undefined
   }
-}
-
-function isSame(a: Stamp, b: Stamp): boolean {
-  return (
-    a.ino === b.ino &&
-    a.size === b.size &&
-    a.mtimeMs === b.mtimeMs &&
-    a.ctimeMs === b.ctimeMs &&
-    a.mode === b.mode
-  )
 }

@@ -3,8 +3,10 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LearntTexts } from '../guest/learnt.ts'
-import { FRESH, type Senses } from './senses.ts'
-import { codeOf } from './tree.ts'
+import { NO_ANSWERS, type Answers } from './answers.ts'
+import { run } from './exec.ts'
+import { SDN_FILES } from './rounds.ts'
+import { codeOf, type PveFiles } from './tree.ts'
 
 /** The folders outside the pve directory. */
 export interface LearntFolders {
@@ -21,33 +23,35 @@ const REWRITE_MS = 20
 const NEIGHBOURS_AGE_MS = 900
 
 export async function readLearnt(
-  pveDir: string,
+  pve: PveFiles,
   { dnsmasq, leases }: LearntFolders = LEARNT_FOLDERS,
-  { files, ask, neighbours }: Senses = FRESH,
+  { files, ask }: Answers = NO_ANSWERS,
 ): Promise<LearntTexts> {
   const read = (file: string): Promise<string | undefined> => files.read(file, () => readText(file))
-  const [sdn, ipam, macCache, ethers, lease, neighbour] = await Promise.all([
-    read(join(pveDir, 'sdn/.running-config')),
-    readIpam(pveDir, read),
-    read(join(pveDir, 'sdn/mac-cache.json')),
+  const text = (file: string): string | undefined => {
+    const found = pve.get(file)
+    return typeof found === 'string' ? found : undefined
+  }
+  const [ethers, lease, neighbour] = await Promise.all([
     readAll(dnsmasq, /^[^.]/, (zone) => read(join(dnsmasq, zone, 'ethers'))),
     readAll(leases, /^dnsmasq(\..+)?\.leases$/, (name) => readLeases(join(leases, name))),
-    ask('neighbours', NEIGHBOURS_AGE_MS, neighbours),
+    ask('neighbours', NEIGHBOURS_AGE_MS, readNeighbours),
   ])
   return {
-    sdn,
+    sdn: text(SDN_FILES.running),
     ethers,
     lease,
-    ipam: listOf(ipam),
-    'mac-cache': listOf(macCache),
+    // The older file counts only while the newer does not exist (pve-network PVEPlugin.pm).
+    ipam: listOf(text(SDN_FILES.ipam) ?? text(SDN_FILES.oldIpam)),
+    'mac-cache': listOf(text(SDN_FILES.macCache)),
     neighbour: listOf(neighbour),
   }
 }
 
-/** The older file counts only while the newer does not exist (pve-network PVEPlugin.pm). */
-async function readIpam(pveDir: string, read: typeof readText): Promise<string | undefined> {
-  const text = await read(join(pveDir, 'sdn/pve-ipam-state.json'))
-  return text ?? (await read(join(pveDir, 'priv/ipam.db')))
+/** The neighbour table, as `ip -j` has it; undefined when it does not tell. */
+async function readNeighbours(): Promise<string | undefined> {
+  const { code, stdout } = await run('ip', ['-j', 'neigh', 'show'])
+  return code === 0 ? stdout : undefined
 }
 
 /** dnsmasq truncates the file and writes it anew: what looks torn is read once more. */

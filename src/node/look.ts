@@ -4,13 +4,15 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
 import type { Look, Tree } from '../read.ts'
+import { NO_ANSWERS, type Answers } from './answers.ts'
+import { run, TOO_LATE } from './exec.ts'
 import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
-import { readSettings } from './settings.ts'
+import { readPve } from './rounds.ts'
+import { configOf, readConfig, readSettings } from './settings.ts'
 import { readState, type State } from './state.ts'
-import { FRESH, type Senses } from './senses.ts'
-import { checkMounted, readTree, Unreadable } from './tree.ts'
+import { CLUSTER_CONF, treeOf, Unreadable, VMLIST, type PveFiles } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
 export interface Paths {
@@ -28,33 +30,40 @@ export interface Looked extends Look {
   settingsTexts: Map<string, string>
 }
 
+/** /etc/pve as it was read, by the reader or by this process. */
+export interface PveLook {
+  files: PveFiles
+  tree: Tree
+}
+
 /**
- * `before` is the tree of an earlier look: what it says stands for a file that can no longer be read and concerns one guest, or
- * the settings, alone. `senses` spare what cannot have changed since. Throws Unreadable when /etc/pve cannot be believed, CommandFailed when the kernel does not tell its addresses.
+ * A look at the rest of the node. `settings` are the texts of an earlier look: they stand for files of settings that cannot be read
+ * any more. Throws Unreadable, and CommandFailed when the kernel does not tell its addresses.
  */
-export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH): Promise<Looked> {
-  const { files } = senses
+export async function look(
+  paths: Paths,
+  { files: pve, tree }: PveLook,
+  answers: Answers = NO_ANSWERS,
+  before?: Tree['settings'],
+): Promise<Looked> {
+  const { files } = answers
   files.next()
-  // First, so that a dead mount is not told as bad settings.
-  await checkMounted(paths.pveDir, paths.node)
-  const { settings, diagnostics, texts } = await readSettings(
-    [join(paths.pveDir, 'pvenat.conf'), paths.config],
-    before?.settings,
+  const clusterConf = join(paths.pveDir, CLUSTER_CONF)
+  const { settings, diagnostics, texts } = await readSettings([clusterConf, paths.config], before, (file) =>
+    file === clusterConf ? configOf(pve.get(CLUSTER_CONF)) : readConfig(file),
   )
   const [learnt, network, listeners, state, services, protocols] = await Promise.all([
-    readLearnt(paths.pveDir, undefined, senses),
-    readNetwork(settings, senses),
+    readLearnt(pve, undefined, answers),
+    readNetwork(settings, answers),
     readListeners(),
     files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir)),
     files.read('/etc/services', () => readNames('/etc/services')),
     files.read('/etc/protocols', () => readNames('/etc/protocols')),
   ])
-  // Last: that it can be read vouches for what was read below the same mount before.
-  const tree = { ...(await readTree(paths.pveDir, paths.node, before, files)), settings: texts }
   const now = Math.floor(Date.now() / 1000)
   return {
     node: paths.node,
-    tree,
+    tree: { ...tree, settings: texts },
     network,
     learnt,
     listeners,
@@ -68,6 +77,18 @@ export async function look(paths: Paths, before?: Tree, senses: Senses = FRESH):
     settingsTexts: texts,
   }
 }
+
+/** A whole look by a command. Throws Unreadable when /etc/pve does not answer in time. */
+export async function lookOnce(paths: Paths): Promise<Looked> {
+  const { pveDir, node } = paths
+  // A process that waits for a mount which does not answer cannot be ended, so another one asks first.
+  const { code } = await run('cat', [join(pveDir, VMLIST)], '', { timeoutMs: PROBE_MS })
+  if (code === TOO_LATE) throw new Unreadable(`${pveDir} does not answer`)
+  const files = await readPve(pveDir, node)
+  return look(paths, { files, tree: treeOf(files, pveDir, node) })
+}
+
+const PROBE_MS = 2000
 
 const incumbents = new WeakMap<State, ReadonlySet<string>>()
 

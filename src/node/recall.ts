@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { formatRange, parseIp } from '../address.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import { field, members, parseJson } from '../json.ts'
-import { look, type Looked, type Paths } from './look.ts'
+import { lookOnce, type Looked, type Paths } from './look.ts'
 import type { Refused } from './quarantine.ts'
 
 export const RECALL_FILE = 'recall.json'
@@ -23,7 +23,7 @@ export function renderRecall({ remembered, quarantined }: Recalled): string {
 
 /** A look that knows what the service knows, so that both come to the same. Without a service it is a look. */
 export async function lookKnowing(paths: Paths): Promise<Looked> {
-  return { ...(await look(paths)), ...(await recall(paths.runDir)) }
+  return { ...(await lookOnce(paths)), ...(await recall(paths.runDir)) }
 }
 
 /** Nothing when there is nothing, or nobody may read it. */

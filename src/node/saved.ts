@@ -1,16 +1,17 @@
-/** What the service put into force last, so that it can be put back at boot, before anybody can read the cluster's files. */
+/** The ruleset that the service put into force last. It is put back at boot, and whenever the cluster's files cannot be read. */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FAMILIES, type Family } from '../address.ts'
-import type { Ruleset } from '../ruleset/model.ts'
-import { isEmpty, planText, toText, type TextRuleset } from '../ruleset/plan.ts'
+import type { Family } from '../address.ts'
 import type { Backend } from '../facts/backend.ts'
-import { realKernel } from './kernel.ts'
+import { shortHash } from '../hash.ts'
+import { isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
+import type { Ruleset } from '../ruleset/model.ts'
+import type { Kernel } from './kernel.ts'
 import { readState, writeState, writeWhole } from './state.ts'
 
 const FILE = 'inforce.json'
 
-interface Saved {
+export interface Saved {
   version: 1
   backend: Backend
   ruleset: TextRuleset
@@ -19,43 +20,27 @@ interface Saved {
   sysctls: [string, string][]
 }
 
-/** Saves it whole, for root alone. */
-export async function saveInForce(
-  stateDir: string,
-  backend: Backend,
-  ruleset: Ruleset,
-  sysctls: ReadonlyMap<string, string>,
-): Promise<void> {
-  const saved: Saved = {
-    version: 1,
-    backend,
-    loop: ruleset.loop,
-    ruleset: toText(ruleset),
-    sysctls: [...sysctls],
-  }
+export function toSaved(backend: Backend, ruleset: Ruleset, sysctls: ReadonlyMap<string, string>): Saved {
+  return { version: 1, backend, loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
+}
+
+/** The same for what asks for the same: the hash of a chain's last rule rests on all rules before it. */
+export function fingerprint({ ruleset: { chains, sets }, ...rest }: Saved): string {
+  const rules = [...chains[4], ...chains[6]].map(({ table, name, rules: all }) => [
+    table,
+    name,
+    all.at(-1)?.hash,
+  ])
+  return shortHash(JSON.stringify([rules, sets, rest]))
+}
+
+/** Whole, for root alone. */
+export async function writeSaved(stateDir: string, saved: Saved): Promise<void> {
   await writeWhole(stateDir, FILE, JSON.stringify(saved))
 }
 
-type Restored = 'restored' | 'in force' | 'nothing saved'
-
-/**
- * Puts into force what was saved, unless rules of ours are in force. What only root can have written is taken as it is: it was
- * in force before. Throws when it makes no sense, or the kernel does not take it.
- */
-export async function restoreSaved(stateDir: string, warn: (message: string) => void): Promise<Restored> {
-  const saved = await readSaved(stateDir)
-  if (!saved || FAMILIES.every((family) => saved.ruleset.chains[family].length === 0)) return 'nothing saved'
-  const kernel = realKernel(saved.backend, warn)
-  const inForce = await kernel.read()
-  if (FAMILIES.some((family) => inForce.chains[family].own.size > 0)) return 'in force'
-  if (saved.loop.length > 0 && !(await kernel.hasLoop(saved.loop))) await kernel.setLoop(saved.loop)
-  const plan = planText(saved.ruleset, inForce)
-  if (!isEmpty(plan)) await kernel.write(plan)
-  await switchOn(saved.sysctls, stateDir)
-  return 'restored'
-}
-
-async function readSaved(stateDir: string): Promise<Saved | undefined> {
+/** What only root can have written is taken as it is: it was in force before. Throws when it makes no sense. */
+export async function readSaved(stateDir: string): Promise<Saved | undefined> {
   const file = join(stateDir, FILE)
   const status = await stat(file).catch(() => undefined)
   if (!status) return undefined
@@ -64,6 +49,26 @@ async function readSaved(stateDir: string): Promise<Saved | undefined> {
   const saved = parse(await readFile(file, 'utf8'))
   if (saved?.version !== 1) throw new Error(`${file} makes no sense; it is not used`)
   return saved
+}
+
+/** What had to be written for a saved ruleset to be in force. */
+interface PutBack {
+  plan: Plan
+  madeLoop: boolean
+  sysctls: string[]
+}
+
+/** Puts into force what of it is not. Throws when the kernel does not take or tell it. */
+export async function putBack(saved: Saved, kernel: Kernel, stateDir: string): Promise<PutBack> {
+  const plan = planText(saved.ruleset, await kernel.read())
+  const madeLoop = saved.loop.length > 0 && !(await kernel.hasLoop(saved.loop))
+  if (madeLoop) await kernel.setLoop(saved.loop)
+  if (!isEmpty(plan)) await kernel.write(plan)
+  return { plan, madeLoop, sysctls: await switchOn(saved.sysctls, kernel, stateDir) }
+}
+
+export function isNothing({ plan, madeLoop, sysctls }: PutBack): boolean {
+  return isEmpty(plan) && !madeLoop && sysctls.length === 0
 }
 
 function parse(text: string): Saved | undefined {
@@ -75,16 +80,17 @@ function parse(text: string): Saved | undefined {
 }
 
 /** Remembers what they were, for rollback, unless that is known from before. */
-async function switchOn(sysctls: Saved['sysctls'], stateDir: string): Promise<void> {
-  const kernel = realKernel('legacy', () => undefined)
+async function switchOn(sysctls: Saved['sysctls'], kernel: Kernel, stateDir: string): Promise<string[]> {
   const changed = new Map<string, { old: string; value: string }>()
   for (const [path, value] of sysctls) {
     const old = await kernel.sysctl(path)
     const isChosen = path.endsWith('/accept_ra') && old === '0'
     if (old !== undefined && old !== value && !isChosen) changed.set(path, { old, value })
   }
+  if (changed.size === 0) return []
   const state = await readState(stateDir)
   const olds = Object.fromEntries([...changed].map(([path, { old }]) => [path, old]))
-  if (changed.size > 0) await writeState(stateDir, { ...state, sysctls: { ...olds, ...state.sysctls } })
+  await writeState(stateDir, { ...state, sysctls: { ...olds, ...state.sysctls } })
   for (const [path, { value }] of changed) await kernel.setSysctl(path, value)
+  return [...changed.keys()]
 }

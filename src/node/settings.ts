@@ -5,7 +5,7 @@ import { parseCidr, parseIp } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { PortRange } from '../ports.ts'
 import { DEFAULT_SETTINGS, type GuestSettings, type ReservedPort, type Settings } from '../settings.ts'
-import { Unreadable } from './tree.ts'
+import { Unreadable, type Unread } from './tree.ts'
 
 interface Key<T> {
   expected: string
@@ -60,12 +60,13 @@ interface SettingsRead {
 export async function readSettings(
   files: readonly string[],
   before?: ReadonlyMap<string, string>,
+  read: (file: string) => ConfigText | Promise<ConfigText> = readConfig,
 ): Promise<SettingsRead> {
   const settings: Settings = { ...DEFAULT_SETTINGS, guests: new Map() }
   let diagnostics: Diagnostic[] = []
   const texts = new Map<string, string>()
   for (const file of files) {
-    const { text, reason } = await readConfig(file)
+    const { text, reason } = await read(file)
     const last = reason === undefined ? text : before?.get(file)
     if (reason !== undefined) {
       if (!before) throw new Unreadable(`cannot use the settings in ${file}: ${reason}`)
@@ -80,19 +81,39 @@ export async function readSettings(
 
 const MAX_CONFIG_BYTES = 2 ** 20
 
-async function readConfig(file: string): Promise<{ text?: string; reason?: string }> {
+/** Neither for a file that is missing. */
+interface ConfigText {
+  text?: string
+  /** Why it cannot be used. */
+  reason?: string
+}
+
+/** The cluster's file, as the reader found it. */
+export function configOf(found: string | Unread | undefined): ConfigText {
+  if (found === undefined) return {}
+  return typeof found === 'string' ? decode(Buffer.from(found, 'latin1')) : { reason: found.reason }
+}
+
+function decode(bytes: Uint8Array): ConfigText {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return text.includes('\0') ? { reason: 'it is no text' } : { text }
+  } catch {
+    return { reason: 'it is no text' }
+  }
+}
+
+export async function readConfig(file: string): Promise<ConfigText> {
   try {
     const status = await stat(file)
     // Device 1:3 is /dev/null; systemd and administrators mask files with a link to it.
     if (status.isCharacterDevice() && status.rdev === (await stat('/dev/null')).rdev) return { text: '' }
     if (!status.isFile()) return { reason: 'it is no file' }
     if (status.size > MAX_CONFIG_BYTES) return { reason: 'it is larger than a megabyte' }
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
-    return text.includes('\0') ? { reason: 'it is no text' } : { text }
+    return decode(await readFile(file))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return {}
-    return { reason: code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'it is no text' : String(code) }
+    return code === 'ENOENT' ? {} : { reason: String(code) }
   }
 }
 

@@ -3,7 +3,7 @@ import type { Refused } from '../node/quarantine.ts'
 
 const AGAIN_MS = 60_000
 
-export interface Quarantine {
+interface Quarantine {
   rules: () => Refused
   /** Whether this look is to offer them once more; it is taken to do so. */
   isDue: () => boolean

@@ -1,124 +1,56 @@
 /**
- * `run`: the service. Events only say "look again", a timer says the same; every look reads the whole truth and puts into force
- * what differs. Whatever cannot be read leaves everything as it is.
+ * `run`: the service. Events and the clock raise flags; each turn of the loop compares the whole of what is desired with the
+ * kernel and writes what differs. It never touches /etc/pve: a process of its own does (node/reader.ts).
  */
 import type { Io } from '../io.ts'
-import { NotInForce } from '../node/apply.ts'
-import type { Looked, Paths } from '../node/look.ts'
+import { makeLink } from '../node/link.ts'
+import type { Paths } from '../node/look.ts'
 import { monitorNetwork } from '../node/monitor.ts'
-import { restoreSaved } from '../node/saved.ts'
-import { steadyLook } from '../node/steady.ts'
+import { recall } from '../node/recall.ts'
 import { writePid } from '../node/unit.ts'
-import { isEmpty } from '../ruleset/plan.ts'
+import { makeFlags } from './flags.ts'
 import { makeJournal } from './journal.ts'
-import { keepInForce } from './kept.ts'
-import { makeMemory, type Memory } from './memory.ts'
 import { makeNotify } from './notify.ts'
-import { applyLook, passing } from './pass.ts'
-import { makeWakeup } from './wakeup.ts'
+import { readList } from './publish.ts'
+import { Reconciler } from './reconcile.ts'
 import { watchFiles } from './watch.ts'
-
-/** A guest that is missing from .vmlist may be between two nodes; only after this long it counts as gone. */
-const CONFIRM_MS = 500
-
-/** Between a hint and the look: long enough for the two steps of a save by rename. */
-const SETTLE_MS = 20
-
-/** While something keeps the service from working it looks more often: /etc/pve may be mounted any moment. Not so while others undo what it does. */
-const DEGRADED_MS = 1000
 
 export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promise<number> {
   const journal = makeJournal(io.stdout, process.env.JOURNAL_STREAM !== undefined)
-  const wakeup = makeWakeup()
-  let stopping = false
+  const flags = makeFlags()
+  let isStopping = false
+  let reload = (): void => undefined
+  const look = (): void => flags.raise('look')
   const stop = (): void => {
-    stopping = true
-    wakeup.call()
+    isStopping = true
+    look()
   }
-  let reload = wakeup.call
   process
     .on('SIGTERM', stop)
     .on('SIGINT', stop)
     .on('SIGHUP', () => reload())
-  // Whoever reads it may send signals.
-  await writePid(paths.runDir)
-  const watch = watchFiles(paths, wakeup.call)
+  // After the handlers: whoever reads it may send signals.
+  await writePid(paths.runDir).catch(({ message }: Error) =>
+    journal.warning(`cannot write into ${paths.runDir}: ${message}`),
+  )
+  const link = makeLink(paths, look)
   const notify = makeNotify(process.env)
-  const memory = await makeMemory(paths, journal, wakeup.call)
-  const monitor = monitorNetwork(() => {
-    memory.senses.forget()
-    memory.drift?.touch()
-    wakeup.call()
-  })
-  reload = () => {
-    memory.quarantine.release()
-    wakeup.call()
+  const [rows, { remembered }] = await Promise.all([readList(paths.runDir), recall(paths.runDir)])
+  const reconciler = new Reconciler(paths, journal, flags, link, rows, remembered)
+  await reconciler.begin()
+  const watch = watchFiles(paths.config, look)
+  const monitor = monitorNetwork(() => reconciler.networkChanged())
+  reload = () => reconciler.reload()
+  while (!isStopping) {
+    await reconciler.turn()
+    notify.turned(reconciler.summary())
+    await flags.wait(() => (isStopping ? 0 : reconciler.due()))
   }
-  while (!stopping) {
-    await lookOnce(memory)
-    notify(memory.publisher.headline())
-    await wakeup.sleep(pauseMs(memory), SETTLE_MS)
-  }
+  notify.close()
+  link.close()
   monitor.close()
-  memory.drift?.close()
-  memory.members.close()
-  memory.senses.close()
-  memory.staleFlows.close()
   await watch.close()
-  await memory.publisher.close()
+  await reconciler.close()
   journal.info('stopped; what is in force stays')
   return 0
-}
-
-function pauseMs({ missing, voice, fight, intervalMs }: Memory): number {
-  if (missing.size > 0) return CONFIRM_MS
-  return voice.degraded() === '' ? intervalMs : Math.min(Math.max(DEGRADED_MS, fight.pauseMs()), intervalMs)
-}
-
-async function lookOnce(memory: Memory): Promise<void> {
-  try {
-    const looked = {
-      ...(await steadyLook(memory.paths, memory.tree, memory.senses)),
-      remembered: memory.sightings,
-      quarantined: memory.quarantine.rules(),
-    }
-    memory.intervalMs = looked.settings.intervalSeconds * 1000
-    if (isUnconfirmed(looked, memory)) return
-    await passing(memory, () => applyLook(looked, memory))
-    memory.tree = looked.tree
-    memory.troubles.settle(true)
-  } catch (error) {
-    memory.publisher.failed(memory.voice.failed(error))
-    if (error instanceof NotInForce) {
-      // Somebody changed it between the write and the look at it.
-      memory.voice.repaired(error.left)
-      memory.fight.later(memory.hint)
-    }
-    memory.troubles.settle(false)
-    await keepLast(memory).catch(() => undefined)
-  }
-}
-
-/** While the files cannot be read, what they asked for last is still to be in force. */
-async function keepLast(memory: Memory): Promise<void> {
-  const { kept, drift, voice, publisher, paths, journal } = memory
-  if (!kept) {
-    const restored = await restoreSaved(paths.stateDir, journal.warning)
-    if (restored === 'restored') journal.info('put back what was in force last')
-    return
-  }
-  if (drift?.isSure()) return
-  const plan = await passing(memory, () => keepInForce(kept))
-  if (isEmpty(plan)) return
-  voice.putBack(plan)
-  publisher.putBack(plan)
-}
-
-/** Whether a guest of ours has only just vanished from .vmlist: migration drops it and adds it again in two steps. */
-function isUnconfirmed({ tree }: Looked, memory: Memory): boolean {
-  const now = Date.now()
-  const before = memory.tree?.guests.map(({ vmid }) => vmid) ?? []
-  const missing = before.filter((vmid) => !tree.owners.has(vmid))
-  memory.missing = new Map(missing.map((vmid) => [vmid, memory.missing.get(vmid) ?? now]))
-  return [...memory.missing.values()].some((since) => now - since < CONFIRM_MS)
 }

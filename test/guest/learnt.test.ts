@@ -1,5 +1,6 @@
 // Each source in its own format, from its file to sightings; and whatever the bytes, nothing throws.
 import fc from 'fast-check'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +19,8 @@ import {
   type Sighting,
 } from '../../src/guest/learnt.ts'
 import { readLearnt } from '../../src/node/learnt.ts'
+import { SDN_FILES } from '../../src/node/rounds.ts'
+import type { PveFiles } from '../../src/node/tree.ts'
 import { fixture, folders, NOW, pveDir } from './fixtures.ts'
 
 /** `01:07=10.10.10.57`: the end of the MAC, or `vm102`, and what else is told. */
@@ -147,6 +150,12 @@ test('no text throws, and every sighting says of whom', () => {
   expect(told).toBeGreaterThan(100)
 })
 
+/** What the reader sends of a folder. */
+function sdnFiles(dir: string): PveFiles {
+  const there = Object.values(SDN_FILES).filter((name) => existsSync(join(dir, name)))
+  return new Map(there.map((name) => [name, readFileSync(join(dir, name), 'utf8')]))
+}
+
 describe('reading', () => {
   let empty: string
   beforeAll(async () => {
@@ -155,7 +164,7 @@ describe('reading', () => {
   })
 
   test('every file there is', async () => {
-    expect(await readLearnt(pveDir, folders)).toMatchObject({
+    expect(await readLearnt(sdnFiles(pveDir), folders)).toMatchObject({
       ipam: [fixture('sdn/pve-ipam-state.json')],
       'mac-cache': [fixture('sdn/mac-cache.json')],
       ethers: [fixture('dnsmasq.d/simple/ethers')],
@@ -165,19 +174,19 @@ describe('reading', () => {
 
   test('what is missing says nothing and was not consulted', async () => {
     const gone = join(empty, 'gone')
-    const texts = { ...(await readLearnt(gone, { dnsmasq: gone, leases: gone })), neighbour: [] }
+    const texts = { ...(await readLearnt(sdnFiles(gone), { dnsmasq: gone, leases: gone })), neighbour: [] }
     expect(parseLearnt(texts, NOW)).toEqual({ sightings: [], consulted: [] })
   })
 
   test('the older ipam.db counts while there is no newer file', async () => {
     const older = fileURLToPath(new URL('../../fixtures/learnt/older', import.meta.url))
-    expect((await readLearnt(older, folders)).ipam).toEqual([fixture('older/priv/ipam.db')])
+    expect((await readLearnt(sdnFiles(older), folders)).ipam).toEqual([fixture('older/priv/ipam.db')])
   })
 
   test('a lease file caught between truncating and writing is read again', { retry: 3 }, async () => {
     const file = join(empty, 'dnsmasq.leases')
     await writeFile(file, '')
-    const reading = readLearnt(pveDir, { dnsmasq: empty, leases: empty })
+    const reading = readLearnt(sdnFiles(pveDir), { dnsmasq: empty, leases: empty })
     await delay(5)
     await writeFile(file, fixture('misc/dnsmasq.leases'))
     expect((await reading).lease).toEqual([fixture('misc/dnsmasq.leases')])

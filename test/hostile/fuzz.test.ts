@@ -9,7 +9,8 @@ import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import type { Diagnostic } from '../../src/diagnostic.ts'
 import { readSettings } from '../../src/node/settings.ts'
-import { readTree, Unreadable } from '../../src/node/tree.ts'
+import { readPve } from '../../src/node/rounds.ts'
+import { treeOf, Unreadable } from '../../src/node/tree.ts'
 import { strangeLines } from './grammar.ts'
 import { run, shown } from './node.ts'
 import { hostileSettings } from './settings.ts'
@@ -104,7 +105,9 @@ test('a hostile .vmlist is either believed or unreadable', async () => {
   await fc.assert(
     fc.asyncProperty(list, async (text) => {
       await writeFile(join(dir, '.vmlist'), text)
-      const tree = await readTree(dir, 'pve1').catch((error: unknown) => error)
+      const tree = await readPve(dir, 'pve1')
+        .then((files) => treeOf(files, dir, 'pve1'))
+        .catch((error: unknown) => error)
       if (tree instanceof Error && !(tree instanceof Unreadable)) throw tree
     }),
     { numRuns: Math.ceil(numRuns / 10) },

@@ -1,7 +1,6 @@
 // Files are read again when they may have changed, and only then.
 import {
   chmodSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -13,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, expect, test } from 'vitest'
 import { makeFiles } from '../../src/node/files.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pvenat-files-'))
@@ -110,55 +109,4 @@ test('nothing is trusted for ever, and what nobody asks for is forgotten', async
   files.next()
   await read()
   expect(reads).toBe(before + 2)
-})
-
-describe('of several files together', () => {
-  const other = join(scratch, '106.fw')
-  let made = 0
-  const all = (key = ''): Promise<(string | undefined)[]> =>
-    files.all('both', key, async (some) => {
-      made++
-      const readAt = (path: string) => (): Promise<string | undefined> =>
-        Promise.resolve().then(() => (existsSync(path) ? readFileSync(path, 'utf8') : undefined))
-      const text = (path: string): Promise<string | undefined> =>
-        some.read(path, readAt(path)).catch(() => 'unreadable')
-      return [await text(file), await text(other)]
-    })
-
-  beforeEach(async () => {
-    save('one')
-    rmSync(other, { recursive: true, force: true })
-    for (now = 0; now <= 8000; now += 4000) await all()
-    made = 0
-  })
-
-  test('nothing is made again while all of them are trusted, one that is missing, too', async () => {
-    const first = await all()
-    expect(first).toEqual(['one', undefined])
-    expect(await all()).toBe(first)
-    expect(made).toBe(0)
-  })
-
-  test.each<[string, () => void]>([
-    ['one of them changes', () => save('two')],
-    ['the missing one appears', () => writeFileSync(other, 'new')],
-    ['one goes', () => rmSync(file)],
-    ['one becomes a folder', () => mkdirSync(other)],
-    ['they have been trusted for long', () => (now += 700_000)],
-  ])('it is when %s', async (_, change) => {
-    change()
-    await all()
-    expect(made).toBe(1)
-  })
-
-  test('it is when something else is asked for', async () => {
-    expect(await all('other')).toEqual(['one', undefined])
-    expect(made).toBe(1)
-  })
-
-  test('it is each time while one of them cannot be read', async () => {
-    mkdirSync(other)
-    for (let i = 0; i < 3; i++, now += 4000) expect(await all()).toEqual(['one', 'unreadable'])
-    expect(made).toBe(3)
-  })
 })

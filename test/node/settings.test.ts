@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
 import { word } from '../../src/diagnostic.ts'
-import { look } from '../../src/node/look.ts'
+import { lookOnce } from '../../src/node/look.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { Unreadable } from '../../src/node/tree.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../src/settings.ts'
@@ -217,7 +217,7 @@ describe('a file that cannot be used', () => {
 test('a mount that cannot be reached is told as such, not as bad settings', async () => {
   writeFileSync(fileOf('pve'), '')
   const paths = { node: 'pve1', config: fileOf('none'), stateDir: dir, runDir: dir }
-  await expect(look({ ...paths, pveDir: fileOf('pve') })).rejects.toThrow(
+  await expect(lookOnce({ ...paths, pveDir: fileOf('pve') })).rejects.toThrow(
     new Unreadable(`cannot read ${fileOf('pve')}: a part of the path is no folder (ENOTDIR)`),
   )
 })

@@ -3,11 +3,16 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { readTree } from '../../src/node/tree.ts'
+import { readPve } from '../../src/node/rounds.ts'
+import { treeOf } from '../../src/node/tree.ts'
+import type { Tree } from '../../src/read.ts'
 import { copyTree, node1Tree, removeTree } from '../lab/tree.ts'
 
 const FW = 'firewall/108.fw'
 const CONF = 'nodes/pve1/lxc/108.conf'
+
+const readTree = async (pveDir: string, node: string, before?: Tree): Promise<Tree> =>
+  treeOf(await readPve(pveDir, node), pveDir, node, before)
 
 let dir: string
 beforeEach(async () => (dir = await copyTree(node1Tree)))

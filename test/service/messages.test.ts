@@ -6,18 +6,18 @@ import type { Plan } from '../../src/ruleset/plan.ts'
 import { diffRows } from '../../src/show/changes.ts'
 import type { Located } from '../../src/show/diagnostics.ts'
 import type { Row } from '../../src/show/list.ts'
-import { makeFight } from '../../src/service/fight.ts'
+import { makeRepairBackoff } from '../../src/service/repair-backoff.ts'
 import { makeJournal } from '../../src/service/journal.ts'
-import { makeVoice, type Voice } from '../../src/service/voice.ts'
+import { makeMessages, type Messages } from '../../src/service/messages.ts'
 
 let said: string[]
-let voice: Voice
+let messages: Messages
 beforeEach(() => {
   said = []
   const journal = makeJournal((text) => said.push(...text.trimEnd().split('\n')), true)
-  voice = makeVoice(
+  messages = makeMessages(
     journal,
-    makeFight(() => 0),
+    makeRepairBackoff(() => 0),
     () => 'legacy',
   )
 })
@@ -75,7 +75,7 @@ test('what changed, for which guest, by which rule', () => {
   const moved = { inner: { address: '10.10.10.106', ports: [[22, 22]] as [number, number][] } }
   const before = [forward(2222), forward(3333)]
   const after = [forward(2222, moved), forward(4444, { guest: { vmid: 105, name: 'w\n<3>\u001b[2Jb' } })]
-  voice.applied(
+  messages.applied(
     appliedOf([chain('DNAT')]),
     diffRows(before, after.slice(0, 1).concat(after[1]!, forward(3333))),
     false,
@@ -91,16 +91,16 @@ test('what changed, for which guest, by which rule', () => {
 test('a thousand at once are the first few and counts', () => {
   const rows = Array.from({ length: 1000 }, (_, i) => forward(2000 + i))
   const chains = Array.from({ length: 50 }, (_, i) => chain(String(i)))
-  voice.applied(appliedOf(chains), diffRows([], rows), false, 40)
+  messages.applied(appliedOf(chains), diffRows([], rows), false, 40)
   expect(said).toHaveLength(12)
   expect(said[0]).toMatch(/^<6>in force: 1000 rules added \(replace chain PVENAT-0, .*, 40 more\) in 40 ms$/)
   expect(said.at(-1)).toBe('<6>and 990 more rules: pvenat list')
 })
 
 test('diagnostics: once when they come, once when they are gone, silent when lines move', () => {
-  voice.passed([problem(7), problem(9, { severity: 'warning', help: undefined })], [])
-  voice.passed([problem(8, { message: 'port 22 of line 7' }), problem(9, { severity: 'warning' })], [])
-  voice.passed([], [])
+  messages.passed([problem(7), problem(9, { severity: 'warning', help: undefined })], [])
+  messages.passed([problem(8, { message: 'port 22 of line 7' }), problem(9, { severity: 'warning' })], [])
+  messages.passed([], [])
   expect(said).toEqual([
     '<3>/etc/pve/firewall/105.fw:7: error[port-reserved]: port 22 of line 7 (pick another)',
     '<4>/etc/pve/firewall/105.fw:9: warning[port-reserved]: port 22 of line 9',
@@ -110,20 +110,20 @@ test('diagnostics: once when they come, once when they are gone, silent when lin
 })
 
 test('three thousand errors do not drown the log', () => {
-  voice.passed(
+  messages.passed(
     Array.from({ length: 3000 }, (_, i) => problem(i)),
     [],
   )
-  voice.passed([], [])
+  messages.passed([], [])
   expect(said).toHaveLength(42)
   expect(said[20]).toBe('<4>and 2980 more to look at: pvenat check')
   expect(said.at(-1)).toBe('<6>and 2980 more are mended')
 })
 
 test('a trouble is told once, each of its lines with a priority, and its end', () => {
-  for (let i = 0; i < 3; i++) voice.failed(new Error('cannot read\n/etc/pve\u0007'))
-  voice.passed([], [{ file: 'firewall/105.fw', reason: 'cannot read 105.fw' }])
-  voice.passed([], [])
+  for (let i = 0; i < 3; i++) messages.failed(new Error('cannot read\n/etc/pve\u0007'))
+  messages.passed([], [{ file: 'firewall/105.fw', reason: 'cannot read 105.fw' }])
+  messages.passed([], [])
   expect(said).toEqual([
     '<3>cannot read',
     '<3>  /etc/pve\ufffd',

@@ -1,4 +1,4 @@
-/** What the service says in the journal: each event in one line, once when it comes and once when it is over. */
+/** The messages of the service in the journal: each event in one line, once when it comes and once when it is over. */
 import { explainFailure } from '../node/failure.ts'
 import type { Applied } from '../node/apply.ts'
 import type { Backend } from '../facts/backend.ts'
@@ -10,36 +10,36 @@ import type { Located } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
 import { whereCell } from '../show/table.ts'
 import { dotted } from '../sysctls.ts'
-import type { Fight } from './fight.ts'
 import { sayDiagnostics, type Journal } from './journal.ts'
+import type { RepairBackoff } from './repair-backoff.ts'
 
-/** Who fights us writes again within this time. */
+/** A program that keeps undoing repairs writes again within this time. */
 const WRITER_MS = 2000
-/** So many of a kind are read; what more there is, commands tell. */
+/** So many of a kind are read; commands tell the rest. */
 const MAX_SAID = 10
 
-export interface Voice {
-  /** Why it cannot do its work just now; '' while it can. */
-  degraded: () => string
+export interface Messages {
   /** Something was put into force: because other rules are wanted, or because somebody else changed what was. */
   applied: (applied: Applied, changes: readonly RowChange[], isRepair: boolean, tookMs: number) => void
   /** Something was put back while nothing can be read. */
   putBack: (plan: Plan) => void
+  /** At the start: the saved ruleset was not in force. */
+  restored: (plan: Plan, tookMs: number) => void
   /** At the end of a look that went well. */
   passed: (diagnostics: readonly Located[], stale: readonly StaleFile[]) => void
   /** A look did not go to its end; returns why. */
   failed: (error: unknown) => string
-  /** `plan` had to be put back: is that a fight? */
+  /** `plan` had to be put back; tells the other program when that goes on. */
   repaired: (plan: Plan) => void
 }
 
-export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend): Voice {
+export function makeMessages(journal: Journal, backoff: RepairBackoff, backend: () => Backend): Messages {
   let degraded = ''
   let diagnostics = new Map<string, Located>()
   let stale = new Map<string, string>()
   const repaired = ({ changes }: Plan): void => {
     const what = list(changes.map(({ kind, what: name }) => (kind === 'hook' ? `the hook of ${name}` : name)))
-    if (!fight.repaired(what)) return
+    if (!backoff.repaired(what)) return
     void findWriter(backend(), WRITER_MS).then((writer) =>
       journal.warning(
         `another program${writer === undefined ? '' : ` (${writer})`} keeps changing ${what}; it is repaired less and less often`,
@@ -51,9 +51,10 @@ export function makeVoice(journal: Journal, fight: Fight, backend: () => Backend
     repaired(plan)
   }
   return {
-    degraded: () => degraded,
     putBack,
     repaired,
+    restored: (plan, tookMs) =>
+      journal.info(`in force: the saved ruleset (${describe(plan)}) in ${Math.round(tookMs)} ms`),
     applied({ plan, sysctls }, changes, isRepair, tookMs) {
       for (const path of sysctls) journal.info(`switched on ${dotted(path)}`)
       if (isEmpty(plan)) return

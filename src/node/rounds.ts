@@ -1,0 +1,274 @@
+/** Reads /etc/pve round after round and tells what changed. A file that does not answer in time is unreadable and holds up no other. */
+import { constants, type Stats } from 'node:fs'
+import { lstat, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { shortHash } from '../hash.ts'
+import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
+import { Late, makeDeadlines, type AskInTime } from './deadlines.ts'
+import { makeFiles, type Files } from './files.ts'
+import {
+  CLUSTER_CONF,
+  codeOf,
+  guestConfig,
+  parseVmlist,
+  Unreadable,
+  VMLIST,
+  type PveFiles,
+  type Unread,
+} from './tree.ts'
+
+/** pmxcfs answers within a few milliseconds, or hangs. */
+const LATE_MS = 1000
+/** Files that are asked for side by side; fewer than the reader has threads. */
+const LANES = 8
+/** What is new must read the same twice: a file may be caught half-written. */
+const CONFIRM_MS = 20
+/** Truncating and writing are two steps; Proxmox VE itself deletes a file rather than leave it empty. */
+const CONFIRM_EMPTY_MS = 500
+/** Of a file that is written all the time the last text counts. */
+const MAX_ROUNDS = 10
+/** pmxcfs keeps no file above one MiB. */
+const MAX_FILE_BYTES = 4 * 2 ** 20
+/** `.vmlist` tells of changed guest configs (their versions), inotify of local edits; this is for what both missed. */
+const CONFIGS_MS = 10_000
+
+export const SDN_FILES = {
+  running: 'sdn/.running-config',
+  ipam: 'sdn/pve-ipam-state.json',
+  oldIpam: 'priv/ipam.db',
+  macCache: 'sdn/mac-cache.json',
+}
+
+/** A file's state in a change; null for a file that is gone. */
+export type FileChange = [path: string, state: string | Unread | null]
+
+export interface PveChange {
+  files: FileChange[]
+  /** Why nothing of /etc/pve can be believed just now. */
+  unreadable?: string
+  /** Without quorum pmxcfs takes all write bits away. */
+  hasQuorum: boolean
+}
+
+export class Rounds {
+  private readonly inTime: AskInTime
+  private readonly files: Files
+  /** Apart, since configs are not asked for in each round. */
+  private readonly configs: Files
+  /** Hashes of the states that were told, and that the last round found; '' for a missing file. */
+  private told = new Map<string, string>()
+  private last = this.told
+  /** States that were read and not told yet. */
+  private readonly fresh = new Map<string, string | Unread>()
+  private lastList: string | undefined
+  private configsAt = -Infinity
+
+  /**
+   * `isCareful`: stat has a deadline, too. It costs 20 us of CPU a file instead of 2 us, since each question goes through a thread,
+   * so a reader begins without it: that a stat does not return is noticed by the service.
+   */
+  constructor(
+    private readonly pveDir: string,
+    private readonly node: string,
+    isCareful: boolean,
+    onAnswer: () => void,
+  ) {
+    this.inTime = makeDeadlines(LATE_MS, onAnswer)
+    const stat = isCareful ? (path: string) => this.stat(path) : undefined
+    this.files = makeFiles(undefined, stat)
+    this.configs = makeFiles(undefined, stat)
+  }
+
+  /** What changed since the last call. `isHinted`: any file may have changed. */
+  async next(isHinted: boolean): Promise<PveChange> {
+    try {
+      const hasQuorum = await this.readUntilSteady(isHinted)
+      const { told, last, fresh } = this
+      const changed = [...last].filter(([path, hash]) => hash !== (told.get(path) ?? ''))
+      const gone = [...told.keys()].filter((path) => !last.has(path))
+      const files = [...changed.map(([path]) => path), ...gone].map((path): FileChange => {
+        const state = last.get(path) ? fresh.get(path) : null
+        if (state === undefined) throw new Error(`${path} changed without being read`)
+        return [path, state]
+      })
+      this.told = last
+      fresh.clear()
+      return { files, hasQuorum }
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error
+      return { files: [], unreadable: error.message, hasQuorum: true }
+    }
+  }
+
+  private async readUntilSteady(isHinted: boolean): Promise<boolean> {
+    const { told } = this
+    for (let rounds = 1; ; rounds++) {
+      const { round, hasQuorum } = await this.readAll(isHinted)
+      const isSteady = isSame(round, told) || (rounds > 1 && isSame(round, this.last))
+      this.last = round
+      if (isSteady || rounds === MAX_ROUNDS) return hasQuorum
+      const isEmptied = [...round].some(
+        ([path, hash]) => hash === EMPTY && (told.get(path) ?? EMPTY) !== EMPTY,
+      )
+      await delay(isEmptied ? CONFIRM_EMPTY_MS : CONFIRM_MS)
+    }
+  }
+
+  private async readAll(isHinted: boolean): Promise<{ round: Map<string, string>; hasQuorum: boolean }> {
+    await this.checkMounted()
+    const list = await this.readList()
+    const isDue = isHinted || list !== this.lastList || performance.now() - this.configsAt > CONFIGS_MS
+    const round = new Map([[VMLIST, this.note(VMLIST, list)]])
+    this.files.next()
+    if (isDue) this.configs.next()
+    await this.refreshAll(this.filesOf(list, isDue, round), round)
+    if (isDue) [this.lastList, this.configsAt] = [list, performance.now()]
+    // Once more: a mount may go away in between.
+    return { round, hasQuorum: await this.checkMounted() }
+  }
+
+  /** The files to ask for; configs that need not be asked for are in `round` already. */
+  private filesOf(
+    list: string | undefined,
+    areConfigsDue: boolean,
+    round: Map<string, string>,
+  ): Map<string, Files> {
+    const { pveDir, node, files, configs, last } = this
+    const common = [CLUSTER_CONF, CLUSTER_FW, hostFw(node), ...Object.values(SDN_FILES)]
+    const wanted = new Map(common.map((path) => [path, files]))
+    for (const [vmid, guest] of parseVmlist(list, pveDir)) {
+      if (guest.node !== node) continue
+      wanted.set(guestFw(vmid), files)
+      const config = guestConfig(vmid, guest)
+      const known = areConfigsDue ? undefined : last.get(config)
+      if (known === undefined) wanted.set(config, configs)
+      else round.set(config, known)
+    }
+    return wanted
+  }
+
+  private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<void> {
+    const left = wanted.entries()
+    let failure: unknown
+    const lane = async (): Promise<void> => {
+      for (const [path, files] of left) {
+        if (failure !== undefined) return
+        const state = this.refresh(path, files).then((hash) => round.set(path, hash))
+        await state.catch((error: unknown) => (failure = error))
+      }
+    }
+    await Promise.all(Array.from({ length: LANES }, lane))
+    if (failure instanceof Error) throw failure
+  }
+
+  /** The hash of a file's state. */
+  private async refresh(path: string, files: Files): Promise<string> {
+    const full = join(this.pveDir, path)
+    try {
+      return await files.read(full, async () =>
+        this.note(path, await this.inTime(full, () => readOwn(full, path))),
+      )
+    } catch (error) {
+      if (!(error instanceof Late)) return this.note(path, unreadOf(full, error))
+      // Whether it is this file alone.
+      await this.readList()
+      return this.note(path, { reason: `cannot read ${full}: it does not answer`, isOfFile: true })
+    }
+  }
+
+  private note(path: string, state: string | Unread | undefined): string {
+    if (state === undefined) return ''
+    this.fresh.set(path, state)
+    return shortHash(JSON.stringify(state))
+  }
+
+  /** pmxcfs makes the list up at each read, so its answer also tells that the mount answers at all. */
+  private async readList(): Promise<string | undefined> {
+    const full = join(this.pveDir, VMLIST)
+    try {
+      return await this.inTime(full, () => readOwn(full, VMLIST))
+    } catch (error) {
+      throw new Unreadable(
+        error instanceof Late ? `${this.pveDir} does not answer` : unreadOf(full, error).reason,
+      )
+    }
+  }
+
+  /** Whether there is quorum. An unmounted /etc/pve is an empty directory; upstream tests the same link (pve-cluster Cluster.pm). */
+  private async checkMounted(): Promise<boolean> {
+    const { pveDir, node } = this
+    const ask = (path: string): Promise<Stats | undefined> =>
+      this.stat(path).catch((error: unknown) => {
+        if (error instanceof Late) throw new Unreadable(`${pveDir} does not answer`)
+        throw new Unreadable(`cannot read ${pveDir}: ${codeOf(pveDir, error)}`)
+      })
+    const [local, folder] = await Promise.all([ask(join(pveDir, 'local')), ask(join(pveDir, 'nodes', node))])
+    if (!local?.isSymbolicLink())
+      throw new Unreadable(`${pveDir} is not mounted (${pveDir}/local is no symbolic link)`)
+    if (!folder?.isDirectory())
+      throw new Unreadable(`${join(pveDir, 'nodes', node)} is missing; is '${node}' the name of this node?`)
+    return (local.mode & 0o200) !== 0
+  }
+
+  /** Undefined for a missing file. */
+  private async stat(path: string): Promise<Stats | undefined> {
+    try {
+      return await this.inTime(path, () => lstat(path))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  }
+}
+
+/** All files, read by this process. Throws Unreadable. */
+export async function readPve(pveDir: string, node: string): Promise<PveFiles> {
+  const { files, unreadable } = await new Rounds(pveDir, node, true, () => undefined).next(true)
+  if (unreadable !== undefined) throw new Unreadable(unreadable)
+  return new Map(files.flatMap(([path, state]) => (state === null ? [] : [[path, state] as const])))
+}
+
+const EMPTY = shortHash('""')
+
+function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([path, hash]) => b.get(path) === hash)
+}
+
+/** .fw files and settings are bytes until they are shown. */
+function encodingOf(path: string): BufferEncoding {
+  return /\.fw$/.test(path) || path === CLUSTER_CONF ? 'latin1' : 'utf8'
+}
+
+/**
+ * A file in one read, opened and closed at once (an open file makes pmxcfs leave .fuse_hidden files); only a plain file of a
+ * size that pmxcfs can have: a link might lead to anything, a pipe never end. Undefined when missing.
+ */
+async function readOwn(full: string, path: string): Promise<string | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const handle = await open(full, flags).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  })
+  if (!handle) return undefined
+  try {
+    const status = await handle.stat()
+    const odd = status.isDirectory() ? 'EISDIR' : status.isFile() ? undefined : 'it is no plain file'
+    const reason = odd ?? (status.size > MAX_FILE_BYTES ? 'it is too large' : undefined)
+    if (reason !== undefined) throw new OddFile(reason)
+    return await handle.readFile(encodingOf(path))
+  } finally {
+    await handle.close()
+  }
+}
+
+class OddFile extends Error {}
+
+/** Codes for a link, a folder, or a mode: they concern one file, not the mount. */
+const OF_THE_FILE = ['ELOOP', 'EISDIR', 'EACCES', 'EPERM']
+
+function unreadOf(full: string, error: unknown): Unread {
+  if (error instanceof OddFile) return { reason: `cannot read ${full}: ${error.message}`, isOfFile: true }
+  const code = codeOf(full, error)
+  return { reason: `cannot read ${full}: ${code}`, isOfFile: OF_THE_FILE.includes(code) }
+}

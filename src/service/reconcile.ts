@@ -1,0 +1,304 @@
+/** One turn of the loop: look at the node, read the kernel, write what differs, read it back, tell it. */
+import type { Backend } from '../facts/backend.ts'
+import type { Sighting } from '../guest/learnt.ts'
+import { makeMemo } from '../memo.ts'
+import { makeAnswers } from '../node/answers.ts'
+import { apply, NotInForce, type Applied } from '../node/apply.ts'
+import { chooseBackend } from '../node/backend.ts'
+import { realKernel } from '../node/kernel.ts'
+import type { Link } from '../node/link.ts'
+import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/look.ts'
+import { makeMembersCheck } from '../node/members.ts'
+import { monitorRules, type Monitor } from '../node/monitor.ts'
+import { fingerprint, isNothing, putBack, readSaved, toSaved, writeSaved, type Saved } from '../node/saved.ts'
+import { treeOf, Unreadable } from '../node/tree.ts'
+import type { Tree } from '../read.ts'
+import type { InForce } from '../ruleset/inforce.ts'
+import type { Ruleset } from '../ruleset/model.ts'
+import { locate } from '../show/diagnostics.ts'
+import type { Row } from '../show/list.ts'
+import { wantedSysctls } from '../sysctls.ts'
+import type { Flags } from './flags.ts'
+import type { Journal } from './journal.ts'
+import { makeMessages, type Messages } from './messages.ts'
+import { makePublisher, type Publisher } from './publish.ts'
+import { makeQuarantine } from './quarantine.ts'
+import { makeRepairBackoff } from './repair-backoff.ts'
+import { makeStaleFlows, type StaleFlows } from './stale-flows.ts'
+import { sweepOther } from './sweep.ts'
+import { makeTroubles, type Troubles } from './troubles.ts'
+
+/** Between an event and the turn: one change seldom comes alone. */
+const SETTLE_MS = 20
+/** Sysctls and sets, which have no events, are looked at this often. */
+const TICK_MS = 1000
+/** While the service cannot do its work it tries this often. */
+const RETRY_MS = 1000
+/** A guest that is missing from .vmlist may be between two nodes: migration drops it and adds it again in two steps. */
+const CONFIRM_MS = 500
+/** The kernel is read at most in a tenth of the time, but a repair does not wait longer than this for it. */
+const READ_PAUSE_FACTOR = 9
+const MAX_READ_PAUSE_MS = 700
+/** Interval between full comparisons without an event: 500 x the duration of the last one, clamped to 5 s to 5 min. */
+const FULL_FACTOR = 500
+const [FULL_MIN_MS, FULL_MAX_MS] = [5000, 300_000]
+
+const NO_QUORUM =
+  'no quorum: the cluster takes no edits until this node sees most of its nodes again; what is in force stays'
+
+export class Reconciler {
+  private readonly backoff = makeRepairBackoff()
+  private readonly troubles: Troubles
+  private readonly messages: Messages
+  private readonly publisher: Publisher
+  private readonly quarantine = makeQuarantine(now)
+  private readonly answers = makeAnswers()
+  private readonly memo = makeMemo()
+  private readonly areMembersOther = makeMembersCheck()
+  /** What is to be in force; before the first turn, the ruleset of the last run. */
+  private saved: Saved | undefined
+  /** The last ruleset that was put into force, and what the kernel showed then. */
+  private installed: { ruleset: Ruleset; inForce: InForce } | undefined
+  private lastTree: Tree | undefined
+  private pve: PveLook | undefined
+  private monitor: (Monitor & { backend: Backend }) | undefined
+  /** Guests that are missing from .vmlist, and since when. */
+  private missing = new Map<number, number>()
+  private readonly staleFlows: StaleFlows
+  private nextTurn = 0
+  private turnEnd = -Infinity
+  /** The last reading of the whole kernel; the next one is due at `fullAt`. */
+  private readAt = -Infinity
+  private readMs = 0
+  private fullAt = -Infinity
+
+  /** `rows` and `sightings`: of the last run. */
+  constructor(
+    private readonly paths: Paths,
+    private readonly journal: Journal,
+    private readonly flags: Flags,
+    private readonly link: Link,
+    rows: readonly Row[] | undefined,
+    private sightings: readonly Sighting[],
+  ) {
+    this.troubles = makeTroubles(journal)
+    this.messages = makeMessages(journal, this.backoff, () => this.saved?.backend ?? 'legacy')
+    this.publisher = makePublisher(paths, rows, journal.warning)
+    this.staleFlows = makeStaleFlows(journal)
+  }
+
+  /** Puts into force what was saved, before anything is asked of /etc/pve. */
+  async begin(): Promise<void> {
+    const { paths, troubles, journal, messages } = this
+    try {
+      this.saved = await readSaved(paths.stateDir)
+      if (!this.saved) return
+      const start = now()
+      const done = await putBack(this.saved, realKernel(this.saved.backend, troubles.warn), paths.stateDir)
+      if (!isNothing(done)) messages.restored(done.plan, now() - start)
+    } catch (error) {
+      journal.warning(`cannot put back what was in force last: ${(error as Error).message}`)
+    }
+  }
+
+  /** When the next turn is due. */
+  due(): number {
+    const { flags, readAt, readMs } = this
+    const [look, kernel] = [flags.raisedAt('look'), flags.raisedAt('kernel')]
+    const times = [Math.min(this.nextTurn, this.turnEnd + TICK_MS)]
+    if (look !== undefined) times.push(look + SETTLE_MS)
+    if (kernel !== undefined) {
+      const pauseMs = Math.max(SETTLE_MS, this.backoff.pauseMs())
+      times.push(Math.max(kernel + pauseMs, readAt + Math.min(MAX_READ_PAUSE_MS, readMs * READ_PAUSE_FACTOR)))
+    }
+    return Math.min(...times)
+  }
+
+  async turn(): Promise<void> {
+    const { flags } = this
+    const isTick = flags.raisedAt('look') === undefined && flags.raisedAt('kernel') === undefined
+    if (isTick && (await this.areOthersDrifted().catch(() => false))) flags.raise('kernel')
+    if (!isTick || now() >= this.nextTurn) {
+      flags.lower('look')
+      if (flags.raisedAt('kernel') !== undefined) this.fullAt = -Infinity
+      flags.lower('kernel')
+      await this.lookAndApply().catch((error: unknown) => this.fail(error))
+    }
+    this.turnEnd = now()
+  }
+
+  /** All in one line, as systemd shows it. */
+  summary(): string {
+    return this.publisher.headline()
+  }
+
+  /** Asks for everything again, and offers the kernel what it refused. */
+  reload(): void {
+    this.quarantine.release()
+    this.link.ask()
+    this.flags.raise('look')
+  }
+
+  /** The kernel told that its networks changed; interfaces of ours may be gone. */
+  networkChanged(): void {
+    this.answers.forget()
+    this.flags.raise('kernel')
+    this.flags.raise('look')
+  }
+
+  async close(): Promise<void> {
+    this.monitor?.close()
+    this.staleFlows.close()
+    await this.publisher.close()
+  }
+
+  private async lookAndApply(): Promise<void> {
+    const { paths, answers, lastTree, quarantine } = this
+    const looked = {
+      ...(await look(paths, this.readPve(), answers, lastTree?.settings)),
+      remembered: this.sightings,
+      quarantined: quarantine.rules(),
+    }
+    this.nextTurn = now() + looked.settings.intervalSeconds * 1000
+    if (this.isUnconfirmed(looked.tree)) {
+      this.nextTurn = now() + CONFIRM_MS
+      return this.keep()
+    }
+    await this.applyLook(looked)
+    this.lastTree = looked.tree
+    this.troubles.settle(true)
+  }
+
+  private async fail(error: unknown): Promise<void> {
+    const { publisher, messages, troubles, flags } = this
+    this.nextTurn = now() + Math.max(RETRY_MS, this.backoff.pauseMs())
+    if (!(error instanceof NotReadYet)) publisher.failed(messages.failed(error))
+    if (error instanceof NotInForce) {
+      // Somebody changed it between the write and the look at it.
+      messages.repaired(error.left)
+      flags.raise('kernel')
+    }
+    troubles.settle(false)
+    await this.keep().catch(() => undefined)
+  }
+
+  /** While nothing can be read, what was put into force last is still to be in force. */
+  private async keep(): Promise<void> {
+    const { saved, paths, troubles, messages, publisher } = this
+    if (!saved) return
+    this.monitorKernel(saved.backend)
+    if (!this.isKernelDue()) return
+    const kernel = realKernel(saved.backend, troubles.warn)
+    const done = await this.reading(() => putBack(saved, kernel, paths.stateDir))
+    if (isNothing(done)) return
+    messages.putBack(done.plan)
+    publisher.putBack(done.plan)
+  }
+
+  /** What the reader found, understood once. */
+  private readPve(): PveLook {
+    const { paths, link, troubles } = this
+    const { unreadable, files, hasQuorum } = link.state()
+    if (unreadable !== undefined) throw new Unreadable(unreadable)
+    if (!files) throw new NotReadYet()
+    if (this.pve?.files !== files)
+      this.pve = { files, tree: treeOf(files, paths.pveDir, paths.node, this.lastTree) }
+    if (!hasQuorum) troubles.warn(NO_QUORUM)
+    return this.pve
+  }
+
+  private isUnconfirmed({ owners }: Tree): boolean {
+    const before = this.lastTree?.guests.map(({ vmid }) => vmid) ?? []
+    const gone = before.filter((vmid) => !owners.has(vmid))
+    this.missing = new Map(gone.map((vmid) => [vmid, this.missing.get(vmid) ?? now()]))
+    return [...this.missing.values()].some((since) => now() - since < CONFIRM_MS)
+  }
+
+  private async applyLook(looked: Looked): Promise<void> {
+    const { paths, journal, troubles, quarantine, staleFlows, memo, installed } = this
+    const backend = await chooseBackend(looked.settings)
+    const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
+    const stands = !isOther && !this.isKernelDue()
+    const due = { flows: staleFlows.ask(), quarantined: quarantine.isDue() }
+    const kernel = realKernel(backend, troubles.warn)
+    const start = now()
+    const pass = (): Promise<Applied> =>
+      apply(looked, kernel, paths.stateDir, troubles.warn, due, { memo, before: installed, stands })
+    const applied = await (stands ? pass() : this.reading(pass))
+    staleFlows.passed(kernel, applied.flows, applied.flowsDue)
+    const tookMs = now() - start
+    if (isOther) await sweepOther(backend, troubles.warn, journal)
+    this.monitorKernel(backend)
+    const isRepair = await this.save(looked, applied, backend)
+    this.installed = { ruleset: applied.outcome.ruleset, inForce: applied.readBack }
+    quarantine.note(applied.quarantined)
+    this.sightings = applied.outcome.view.sightings
+    this.tell(looked, applied, { backend, tookMs, isRepair })
+  }
+
+  /** Returns whether the same was in force before, so that all that was written was a repair. */
+  private async save({ network }: Looked, { outcome }: Applied, backend: Backend): Promise<boolean> {
+    const { ruleset } = outcome
+    const { saved, installed, paths, journal } = this
+    if (installed?.ruleset === ruleset && saved?.backend === backend) return true
+    const names = network.external.map(({ name }) => name)
+    const next = toSaved(backend, ruleset, wantedSysctls(ruleset, names))
+    this.saved = next
+    if (saved && fingerprint(saved) === fingerprint(next)) return installed !== undefined
+    await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
+      journal.warning(`cannot save what is in force for the next boot: ${message}`),
+    )
+    return false
+  }
+
+  private tell(
+    looked: Looked,
+    applied: Applied,
+    facts: { backend: Backend; tookMs: number; isRepair: boolean },
+  ): void {
+    const { paths, publisher, messages } = this
+    const sources = sourcesOf(looked)
+    const all = [...looked.settingsDiagnostics, ...applied.outcome.translation.diagnostics]
+    const located = locate(all, sources, paths.pveDir)
+    const stale = looked.tree.stale ?? []
+    const hindered = this.link.state().hasQuorum ? stale : [...stale, { file: '', reason: NO_QUORUM }]
+    const changes = publisher.passed({ applied, located, sources, stale: hindered, ...facts })
+    messages.applied(applied, changes, facts.isRepair, facts.tookMs)
+    messages.passed(located, stale)
+  }
+
+  private monitorKernel(backend: Backend): void {
+    if (this.monitor?.backend === backend) return
+    this.monitor?.close()
+    this.monitor = { ...monitorRules(backend, () => this.flags.raise('kernel')), backend }
+  }
+
+  /** Whether the kernel must be read: others may have changed it, or nothing would have told so. */
+  private isKernelDue(): boolean {
+    return this.monitor?.isAlive() !== true || now() >= this.fullAt
+  }
+
+  /** Runs work that reads the whole kernel, and notes how long it took. */
+  private async reading<T>(read: () => Promise<T>): Promise<T> {
+    const start = now()
+    this.fullAt = -Infinity // unless it comes to its end
+    const result = await read()
+    this.readAt = now()
+    this.readMs = this.readAt - start
+    this.fullAt = this.readAt + Math.min(FULL_MAX_MS, Math.max(FULL_MIN_MS, this.readMs * FULL_FACTOR))
+    return result
+  }
+
+  private async areOthersDrifted(): Promise<boolean> {
+    const { saved, installed, troubles } = this
+    const kernel = realKernel(saved?.backend ?? 'legacy', troubles.warn)
+    for (const [path, value] of saved?.sysctls ?? [])
+      if (!path.endsWith('/accept_ra') && (await kernel.sysctl(path)) !== value) return true
+    return installed !== undefined && this.areMembersOther(installed.inForce.sets)
+  }
+}
+
+/** The reader has told nothing so far, which is no trouble yet. */
+class NotReadYet extends Error {}
+
+const now = (): number => performance.now()
