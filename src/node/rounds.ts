@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { shortHash } from '../hash.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import { Late, makeDeadlines, type AskInTime } from './deadlines.ts'
+import { systemReason } from './system-error.ts'
 import { makeFiles, type Files } from './files.ts'
 import {
   CLUSTER_CONF,
@@ -201,9 +202,12 @@ export class Rounds {
     const ask = (path: string): Promise<Stats | undefined> =>
       this.stat(path).catch((error: unknown) => {
         if (error instanceof Late) throw new Unreadable(`${pveDir} does not answer`)
-        throw new Unreadable(`cannot read ${pveDir}: ${codeOf(pveDir, error)}`)
+        codeOf(pveDir, error)
+        throw new Unreadable(`cannot read ${pveDir}: ${systemReason(error)}`)
       })
     const [local, folder] = await Promise.all([ask(join(pveDir, 'local')), ask(join(pveDir, 'nodes', node))])
+    if (!local && !(await ask(pveDir)))
+      throw new Unreadable(`${pveDir} is not mounted: there is no such folder; is this a node of Proxmox VE?`)
     if (!local?.isSymbolicLink())
       throw new Unreadable(`${pveDir} is not mounted (${pveDir}/local is no symbolic link)`)
     if (!folder?.isDirectory())
@@ -253,7 +257,7 @@ async function readOwn(full: string, path: string): Promise<string | undefined> 
   if (!handle) return undefined
   try {
     const status = await handle.stat()
-    const odd = status.isDirectory() ? 'EISDIR' : status.isFile() ? undefined : 'it is no plain file'
+    const odd = status.isDirectory() ? 'it is a folder' : status.isFile() ? undefined : 'it is no plain file'
     const reason = odd ?? (status.size > MAX_FILE_BYTES ? 'it is too large' : undefined)
     if (reason !== undefined) throw new OddFile(reason)
     return await handle.readFile(encodingOf(path))
@@ -270,5 +274,5 @@ const OF_THE_FILE = ['ELOOP', 'EISDIR', 'EACCES', 'EPERM']
 function unreadOf(full: string, error: unknown): Unread {
   if (error instanceof OddFile) return { reason: `cannot read ${full}: ${error.message}`, isOfFile: true }
   const code = codeOf(full, error)
-  return { reason: `cannot read ${full}: ${code}`, isOfFile: OF_THE_FILE.includes(code) }
+  return { reason: `cannot read ${full}: ${systemReason(error)}`, isOfFile: OF_THE_FILE.includes(code) }
 }
