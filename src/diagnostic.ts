@@ -271,7 +271,7 @@ const WORDINGS = {
     `with the nftables firewall a source port in the rule keeps clients out`,
     `clear the source port and write it into the comment: NAT ${sport} with destination port ${dport}`,
   ]),
-  unsupported: error<{ what: string }>(({ what }) => [`not translated: ${what}`]),
+  unsupported: error<{ what: string; help?: string }>(({ what, help }) => [`not translated: ${what}`, help]),
   limit: error<{ what: string; limit: number }>(({ what, limit }) => [
     `too many ${what}: only the first ${limit} are used; neither this line nor those after it are in force`,
   ]),

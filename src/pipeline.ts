@@ -37,11 +37,11 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
   return memo.nest('outcome', [tree.fw, tree.guests, ...Object.values(others), ...asked], (inner) => {
     const view = readView(seen, inner)
     const translation = translate(view, inner)
-    const { network, settings } = view
+    const { network, settings, quarantined } = view
     return {
       view,
       translation,
-      ruleset: inner.nest('ruleset', [translation, network, settings, ...asked], (own) =>
+      ruleset: inner.nest('ruleset', [translation, network, settings, quarantined, ...asked], (own) =>
         keepChains(buildRuleset(translation, view, situation), own),
       ),
     }

@@ -27,6 +27,11 @@ export function icmpFamily(proto: string | undefined): 4 | 6 | undefined {
   return proto === 'icmpv6' || proto === 'ipv6-icmp' ? 6 : undefined
 }
 
+/** The names of one family. iptables of both backends knows each of them (test/packets/words.test.ts). */
+export function icmpTypeNames(family: 4 | 6): string[] {
+  return [...(family === 4 ? V4 : V6)]
+}
+
 /** True of an icmp type's name, in one family or, without one, in either. Case counts. */
 export function isIcmpTypeName(name: string, family?: 4 | 6): boolean {
   return (family !== 6 && V4.has(name)) || (family !== 4 && V6.has(name))

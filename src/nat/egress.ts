@@ -10,11 +10,8 @@ import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Ow
 import type { Block, Match } from './model.ts'
 import type { Order } from './order.ts'
 import { addressUnknown, inExternalNetwork, ownAddresses } from './own.ts'
-import { ICMP, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
+import { MATCHES_PORTS, PROTOCOLS, templates, type Template } from './template.ts'
 import type { View } from './view.ts'
-
-/** Protocols whose packets can be told by iptables without further ado. */
-const KNOWN = new Set([...WITH_PORTS, ...WITHOUT_PORTS, ...ICMP, 'udplite', 'dccp'])
 
 interface Ends {
   family: Family
@@ -86,17 +83,38 @@ function resolveFlows({ marked, names, view }: Order): Flow[] | Diagnostic {
   const all = asked.flatMap((one) => one.all)
   if (all.some(({ dports, sports }) => [...dports, ...sports].some(([lo]) => lo === 0)))
     return diagnose('ports-zero', place, {})
-  const odd = all.find(({ icmpType }) => icmpType !== undefined && !isIcmpTypeName(icmpType))
-  if (odd) return diagnose('unsupported', place, { what: `icmp type '${odd.icmpType}'` })
-  const foreign = all.find(({ proto }) => proto !== '' && !KNOWN.has(proto))
-  if (foreign)
-    return diagnose('unsupported', fieldPlace(marked, 'proto'), { what: `protocol ${foreign.proto}` })
+  const odd = asked.map((one) => unknownToIptables(one, marked)).find((one) => one)
+  if (odd) return odd
   return asked.flatMap(({ family, all: ofFamily }) => {
     const from = sources[family]
     const to = destination[family]
     if (!from || !to) return []
     return ofFamily.flatMap(elements).map((rest) => ({ family, source: from, destination: to, ...rest }))
   })
+}
+
+/** The first template that no rule of iptables can match. */
+function unknownToIptables(
+  { family, all }: { family: Family; all: readonly Template[] },
+  marked: Marked,
+): Diagnostic | undefined {
+  for (const { proto, dports, sports, icmpType } of all) {
+    if (icmpType !== undefined && !isIcmpTypeName(icmpType, family)) {
+      const place = fieldPlace(marked, marked.rule.dport === undefined ? 'icmp-type' : 'dport')
+      const help = 'choose a type of that protocol by its name, for example: echo-request'
+      return diagnose('unsupported', place, { what: `${proto} type '${icmpType}'`, help })
+    }
+    const place = fieldPlace(marked, 'proto')
+    if (proto !== '' && !PROTOCOLS.has(proto)) {
+      const help = 'clear the protocol: the rule then translates all of them'
+      return diagnose('unsupported', place, { what: `protocol ${proto}`, help })
+    }
+    if (dports.length + sports.length > 0 && !MATCHES_PORTS.has(proto)) {
+      const help = 'clear the ports: the rule then translates the whole protocol'
+      return diagnose('unsupported', place, { what: `ports of protocol ${proto}`, help })
+    }
+  }
+  return undefined
 }
 
 /** Guests with public addresses of their own are bridged past this node; a source of "anybody" must not mean them. */

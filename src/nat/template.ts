@@ -18,22 +18,33 @@ export interface Template {
 export const WITH_PORTS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp'])
 export const WITHOUT_PORTS: ReadonlySet<string> = new Set(['esp', 'ah', 'gre', '4', '94', '41'])
 export const ICMP: ReadonlySet<string> = new Set(['icmp', 'icmpv6'])
+/** Protocols whose ports iptables can match; dccp cannot be forwarded, but it can go out. */
+export const MATCHES_PORTS: ReadonlySet<string> = new Set([...WITH_PORTS, 'dccp'])
+/** All protocols that rules of ours may name. Both backends and families load each of them (test/packets/words.test.ts). */
+export const PROTOCOLS: ReadonlySet<string> = new Set([
+  ...MATCHES_PORTS,
+  ...WITHOUT_PORTS,
+  ...ICMP,
+  'udplite',
+])
 
 /** The word for a protocol that is used in rules. */
 export function protocolName(text: string): string {
-  return PROTOCOLS[text] ?? text
+  return NAMES[text] ?? text
 }
 
 /** Numbers and aliases of /etc/protocols → the word that is used in rules. IPIP is 94 to PVE's macro, 4 to most of the world. */
-const PROTOCOLS: Readonly<Record<string, string>> = {
+const NAMES: Readonly<Record<string, string>> = {
   '1': 'icmp',
   '6': 'tcp',
   '17': 'udp',
+  '33': 'dccp',
   '47': 'gre',
   '50': 'esp',
   '51': 'ah',
   '58': 'icmpv6',
   '132': 'sctp',
+  '136': 'udplite',
   ipencap: '4',
   ipip: '94',
   ipv6: '41',

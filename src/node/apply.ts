@@ -5,14 +5,16 @@ import { claimLines } from '../nat/incumbents.ts'
 import type { Memo } from '../memo.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
-import type { InForce } from '../ruleset/inforce.ts'
+import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { inWordsOf, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
+import { SELF_HAIRPIN } from '../ruleset/loop.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { endAllStaleFlows, type FlowWork } from './conntrack.ts'
 import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
-import { stillTakes, withoutRefused, type Refused } from './quarantine.ts'
+import { isMissing, tryPlan } from './preflight.ts'
+import { findRefused, type Refused } from './quarantine.ts'
 import { readState, writeState, type State } from './state.ts'
 
 export interface Applied {
@@ -104,6 +106,8 @@ async function pass(
   const { before, stands } = spared
   const inForce = before && stands ? before.inForce : await kernel.read(before?.inForce)
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
+  const noPairs = quarantined.get(SELF_HAIRPIN)
+  if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
   const isWaiting = due.flows === 'waiting'
   if (plan === NO_PLAN && isWaiting)
     return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
@@ -155,13 +159,24 @@ async function settle(
   // The very same ruleset, of which it is known that it is in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: NO_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)
-  const verdict = isEmpty(plan) ? 'taken' : await kernel.preflight(outcome.ruleset, plan)
-  if (verdict === 'taken' || verdict === 'untried') return { outcome, plan, quarantined }
-  if (before && !(await stillTakes(before.ruleset, kernel))) throw verdict
-  const refused = await withoutRefused(look, inForce, kernel, verdict)
-  if (!refused) return { outcome, plan, quarantined }
-  const reduced = compile({ ...look, quarantined: refused }, inForce)
-  return { outcome: reduced, plan: makePlan(reduced.ruleset, inForce), quarantined: refused }
+  const refusal = isEmpty(plan) ? undefined : await tryPlan(kernel.openTrial, outcome.ruleset, plan)
+  if (!refusal) return { outcome, plan, quarantined }
+  const tryWhole = (one: Ruleset): Promise<CommandFailed | undefined> =>
+    tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_IN_FORCE))
+  // What was taken before and is not any more says nothing about rules: a program or a module is missing, and what is in force stays.
+  if (before && !isMissing(refusal) && (await tryWhole(before.ruleset))) throw refusal
+  const trial = await kernel.openTrial()
+  if (!trial) return { outcome, plan, quarantined }
+  try {
+    const all = compile({ ...look, quarantined: new Map() }, inForce)
+    const refused = await findRefused(trial, all.ruleset)
+    const reduced = compile({ ...look, quarantined: refused }, inForce)
+    const rest = await tryWhole(reduced.ruleset)
+    if (rest) throw rest
+    return { outcome: reduced, plan: makePlan(reduced.ruleset, inForce), quarantined: refused }
+  } finally {
+    trial.end()
+  }
 }
 
 /** Interfaces of the loop come before the rules that use them and go after them. */

@@ -3,13 +3,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
-import { OWN_SET, type Ruleset } from '../ruleset/model.ts'
+import { OWN_SET } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
 import { realConntrack, type Conntrack } from './conntrack.ts'
-import { CommandFailed, must, run } from './exec.ts'
+import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
-import { preflight, type Verdict } from './preflight.ts'
+import { openTrial, type Trial } from './preflight.ts'
 
 /** pve-firewall's own lock: held by us too, its restores (which do not wait for xtables.lock) cannot fail because of ours. */
 const PVEFW_LOCK = '/run/lock/pvefw.lck'
@@ -21,8 +21,8 @@ export interface Kernel extends Conntrack {
   read: (before?: InForce) => Promise<InForce>
   /** Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. */
   write: (plan: Plan) => Promise<number>
-  /** Whether the kernel would take what a plan changes. */
-  preflight: (ruleset: Ruleset, plan: Plan) => Promise<Verdict>
+  /** A place to try whether the kernel takes rules; undefined where this system has none. */
+  openTrial: () => Promise<Trial | undefined>
   /** The value of a sysctl by its path below /proc/sys, undefined when it does not exist. */
   sysctl: (path: string) => Promise<string | undefined>
   setSysctl: (path: string, value: string) => Promise<void>
@@ -44,7 +44,7 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
     read: (before) => readKernel(backend, before),
     glance: () => glance(backend),
     write: (plan) => writeKernel(backend, plan, warn),
-    preflight: (ruleset, plan) => preflight(backend, ruleset, plan),
+    openTrial: () => openTrial(backend),
     sysctl: (path) => Promise.resolve(readSysctl(path)),
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
     hasLoop,
@@ -75,7 +75,11 @@ async function glance(backend: Backend): Promise<Record<Family, string>> {
  * Own sets by name: to save them all would keep pve-firewall from swapping its own for that long (EBUSY), and its update would fail.
  */
 async function saveSets(): Promise<string> {
-  const names = (await must('ipset', ['list', '-n'])).split('\n').filter((name) => OWN_SET.test(name))
+  const listed = await run('ipset', ['list', '-n'])
+  // Without ipset there are no sets; rules that need one are then left out (quarantine.ts).
+  if (listed.code === NOT_STARTED) return ''
+  if (listed.code !== 0) throw new CommandFailed('ipset list -n', listed, '')
+  const names = listed.stdout.split('\n').filter((name) => OWN_SET.test(name))
   return names.length === 0 ? '' : must('ipset', ['restore'], names.map((name) => `save ${name}\n`).join(''))
 }
 

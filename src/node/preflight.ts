@@ -1,12 +1,12 @@
-/** Loads rules into a namespace that nobody uses, to see whether the kernel takes them before anything is touched. */
+/** Loads text into a namespace that nobody uses, to see whether the kernel takes it before anything is touched. */
 import { readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { FAMILIES } from '../address.ts'
+import { FAMILIES, type Family } from '../address.ts'
+import { restoreProgram, type Backend } from '../facts/backend.ts'
 import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import type { Chain, Ruleset } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
-import { restoreProgram, type Backend } from '../facts/backend.ts'
 
 /**
  * The lock of iptables-legacy belongs to the machine, not to the namespace. A trial that held it would make pve-firewall's update
@@ -17,38 +17,72 @@ const TRIAL_MS = 30_000
 const MAX_TRIES = 200
 const TRY_MS = 5
 
-/** `untried`: this system lets us make no such namespace. */
-export type Verdict = 'taken' | 'untried' | CommandFailed
+/** A program that reads a part of a ruleset: the sets, or the rules of a family. */
+export type Part = 'ipset' | Family
+
+/** A namespace that nobody uses. */
+export interface Trial {
+  /**
+   * What a restore program answers to a text; undefined when it takes it, or when this namespace is the reason why not. A set that
+   * is there already is taken.
+   */
+  restore: (part: Part, text: string) => Promise<CommandFailed | undefined>
+  end: () => void
+}
+
+/** Undefined: this system lets us make no such namespace. */
+export async function openTrial(backend: Backend): Promise<Trial | undefined> {
+  const space = await holdNamespace()
+  if (!space) return undefined
+  const { holder, enter } = space
+  return {
+    async restore(part, text) {
+      if (text === '') return undefined
+      const [file, ...args] =
+        part === 'ipset'
+          ? ['ipset', '-exist', 'restore']
+          : [restoreProgram(backend, part), '--noflush', '--wait=5']
+      const inside = ['--target', String(holder.pid), ...enter, '--', file, ...args]
+      const finished = await run('nsenter', inside, text, { env: OWN_LOCK, timeoutMs: TRIAL_MS })
+      return failureOf(file, finished, text)
+    },
+    end: () => holder.stop(),
+  }
+}
+
+/** Inside a user namespace a long message for nftables finds no room; that says nothing about the rules. */
+function failureOf(file: string, finished: Finished, text: string): CommandFailed | undefined {
+  const isTaken =
+    finished.code === 0 || /Message too long|Operation not permitted/.test(finished.stderr.slice(0, 1000))
+  return isTaken ? undefined : new CommandFailed(file, finished, text)
+}
 
 /**
- * Tries the part of a ruleset that `plan` would change: chains that stay as they are, and members of sets that stay, are left
- * empty. `--test` of iptables-restore would not do: much is refused by the kernel only.
+ * Tries the part of a ruleset that a plan would change: chains that stay as they are, and members of sets that stay, are left
+ * empty. `--test` of iptables-restore would not do: much is refused by the kernel only. Returns the refusal. Throws when a program
+ * could not be started or did not end, which says nothing about rules; a missing ipset says that sets are refused.
  */
-export async function preflight(backend: Backend, ruleset: Ruleset, plan: Plan): Promise<Verdict> {
-  const trial = makePlan(changedPart(ruleset, plan), NOTHING_IN_FORCE)
-  const space = await holdNamespace()
-  if (!space) return 'untried'
-  const inside = (file: string, args: readonly string[], input: string): ReturnType<typeof run> =>
-    run('nsenter', ['--target', String(space.holder.pid), ...space.enter, '--', file, ...args], input, {
-      env: OWN_LOCK,
-      timeoutMs: TRIAL_MS,
-    })
+export async function tryPlan(
+  open: () => Promise<Trial | undefined>,
+  ruleset: Ruleset,
+  plan: Plan,
+): Promise<CommandFailed | undefined> {
+  const { sets, tables } = makePlan(changedPart(ruleset, plan), NOTHING_IN_FORCE)
+  const trial = await open()
   try {
-    if (trial.sets !== '') {
-      const verdict = verdictOf('ipset restore', await inside('ipset', ['restore'], trial.sets), trial.sets)
-      if (verdict) return verdict
-    }
-    for (const family of FAMILIES) {
-      if (trial.tables[family] === '') continue
-      const file = restoreProgram(backend, family)
-      const finished = await inside(file, ['--noflush', '--wait=5'], trial.tables[family])
-      const verdict = verdictOf(file, finished, trial.tables[family])
-      if (verdict) return verdict
-    }
-    return 'taken'
+    let failure = await trial?.restore('ipset', sets)
+    for (const family of FAMILIES) failure ??= await trial?.restore(family, tables[family])
+    if (failure && (isMissing(failure) ? failure.command !== 'ipset' : failure.finished.code === TOO_LATE))
+      throw failure
+    return failure
   } finally {
-    space.holder.stop()
+    trial?.end()
   }
+}
+
+/** Whether a program is not there: nsenter says so by the same code as a shell. */
+export function isMissing({ finished }: CommandFailed): boolean {
+  return finished.code === NOT_STARTED
 }
 
 interface Space {
@@ -89,22 +123,9 @@ async function isApart(pid: number, names: readonly string[]): Promise<boolean> 
   return false
 }
 
-/**
- * Inside a user namespace a long message for nftables finds no room; that says nothing about the rules. Throws when the program
- * could not be started or did not end, which says nothing about them either.
- */
-function verdictOf(file: string, finished: Finished, input: string): Verdict | undefined {
-  if (finished.code === 0) return undefined
-  if (finished.code === NOT_STARTED || finished.code === TOO_LATE)
-    throw new CommandFailed(file, finished, input)
-  return /Message too long|Operation not permitted/.test(finished.stderr)
-    ? 'untried'
-    : new CommandFailed(file, finished, input)
-}
-
 function changedPart({ chains, sets, loop }: Ruleset, { changes }: Plan): Ruleset {
   const changed = new Map(changes.map((change) => [`${change.what} ${change.family}`, change]))
-  const reduce = (family: 4 | 6): Chain[] =>
+  const reduce = (family: Family): Chain[] =>
     chains[family].map((chain) =>
       changed.has(`chain ${chain.name} ${family}`) ? chain : { ...chain, rules: [] },
     )

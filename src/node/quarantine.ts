@@ -1,72 +1,195 @@
-/** Finds the NAT rules that the kernel refuses, so that the others can be in force. */
-import { compile } from '../pipeline.ts'
-import type { Look } from '../read.ts'
-import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
-import type { Ruleset } from '../ruleset/model.ts'
-import { makePlan } from '../ruleset/plan.ts'
-import { CommandFailed } from './exec.ts'
-import type { Kernel } from './kernel.ts'
+/**
+ * Finds the NAT rules that the kernel refuses, so that the others can be in force.
+ *
+ * A restore program stops at the first line that is refused, names it, and keeps every table that it has committed before. So
+ * suspects are tried in one go, a table each; the line leads to the suspect, and what follows it is tried in the next go. That takes
+ * as many goes as suspects are refused, and one. Suspects are
+ * 1. kinds: a protocol, a type of set. A missing module costs all rules of its kind and no other, in a few goes;
+ * 2. the sets, then the rules, of each scope. What is refused of a scope costs single rules up to MAX_SINGLE, else the scope.
+ * All in all that takes K + (MAX_SINGLE + 2) x S + 6 goes for K refused kinds and S refused scopes (a scope counts for its sets
+ * and for each family), however many rules are refused.
+ */
+import { FAMILIES, type Family } from '../address.ts'
+import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
+import { SELF_HAIRPIN } from '../ruleset/loop.ts'
+import type { Rule, Ruleset, Table } from '../ruleset/model.ts'
+import { makePlan, NOTHING } from '../ruleset/plan.ts'
+import { chainText } from '../ruleset/text.ts'
+import type { CommandFailed } from './exec.ts'
+import { isMissing, type Part, type Trial } from './preflight.ts'
 
-/** A hostile file may hold many; more than these at once is a fault of another kind. */
-const MAX_REFUSED = 16
+const MAX_SINGLE = 8
 
 /** Ids of NAT rules that the kernel refuses, each with its answer in a few words. */
 export type Refused = ReadonlyMap<string, string>
 
-/**
- * The rules to leave out, those of `look` that are still refused among them. Halves the list of rules until the refused one is
- * found, and again for the next. Undefined when even no rules at all are refused: then the trial says nothing about rules.
- * Throws the kernel's answer when there are too many.
- */
-export async function withoutRefused(
-  look: Look,
-  inForce: InForce,
-  kernel: Kernel,
-  answer: CommandFailed,
-): Promise<Refused | undefined> {
-  let said = answer
-  const takes = async (left: Iterable<string>): Promise<boolean> => {
-    const quarantined = new Map([...left].map((id) => [id, '']))
-    const { ruleset } = compile({ ...look, quarantined }, inForce)
-    const verdict = await kernel.preflight(ruleset, makePlan(ruleset, inForce))
-    if (verdict instanceof CommandFailed) said = verdict
-    return verdict === 'taken'
-  }
-  const active = compile({ ...look, quarantined: new Map() }, inForce)
-    .translation.rules.filter(({ state }) => state === 'active')
-    .map(({ id }) => id)
-  if (!(await takes(active))) return undefined
-  const refused = new Map([...(look.quarantined ?? [])].filter(([id]) => active.includes(id)))
-  while (!(await takes(refused.keys()))) {
-    if (refused.size >= MAX_REFUSED) throw answer
-    const others = active.filter((id) => !refused.has(id))
-    const id = await findRefused(others, refused, takes)
-    refused.set(id, words(said))
+/** Text that a program takes or refuses as a whole, and the rules that cannot be without it. */
+interface Suspect {
+  part: Part
+  text: string
+  ids: readonly string[]
+}
+
+/** The rules of a ruleset that are refused. Throws the answer when it names no line of a rule. */
+export async function findRefused(trial: Trial, ruleset: Ruleset): Promise<Refused> {
+  const refused = new Map<string, string>()
+  const note = ({ ids }: Suspect, answer: string): void =>
+    ids.forEach((id) => refused.set(id, refused.get(id) ?? answer))
+  const rules = FAMILIES.flatMap((family) =>
+    ruleset.chains[family].flatMap(({ table, rules: own }) =>
+      own.map((rule): Placed => ({ family, table, rule })),
+    ),
+  )
+  const isLeft = ({ ids }: Suspect): boolean => ids.some((id) => !refused.has(id))
+  for (const [suspect, answer] of await refusedOf(trial, kinds(ruleset, rules))) note(suspect, answer)
+  for (const groups of [setsByOwner(ruleset, rules), rulesByScope(rules)]) {
+    const members = new Map(groups.map((one) => one.filter(isLeft)).map((one) => [whole(one), one]))
+    for (const [scope, answer] of await refusedOf(trial, [...members.keys()])) {
+      const single = await refusedOf(trial, members.get(scope) ?? [], MAX_SINGLE + 1)
+      if (single.size === 0 || single.size > MAX_SINGLE) note(scope, answer)
+      else for (const [one, reason] of single) note(one, reason)
+    }
   }
   return refused
 }
 
-/** The first rule of a list with which the kernel refuses, given that it takes none of them. */
-async function findRefused(
-  ids: readonly string[],
-  refused: Refused,
-  takes: (left: Iterable<string>) => Promise<boolean>,
-): Promise<string> {
-  let [lo, hi] = [0, ids.length]
-  while (hi - lo > 1) {
-    const middle = (lo + hi) >> 1
-    if (await takes([...refused.keys(), ...ids.slice(middle)])) lo = middle
-    else hi = middle
+/** Which suspects are refused, each with the answer; no more than `most` are looked for. */
+async function refusedOf(
+  trial: Trial,
+  suspects: readonly Suspect[],
+  most = Infinity,
+): Promise<Map<Suspect, string>> {
+  const refused = new Map<Suspect, string>()
+  for (const part of ['ipset', ...FAMILIES] as const) {
+    let rest = suspects.filter((one) => one.part === part && one.text !== '')
+    while (rest.length > 0 && refused.size < most) {
+      const failure = await trial.restore(part, rest.map(({ text }) => text).join(''))
+      if (!failure) break
+      const at = isMissing(failure) ? 0 : indexOf(rest, lineOf(failure))
+      const suspect = rest[at]
+      if (!suspect || (isMissing(failure) && part !== 'ipset')) throw failure
+      refused.set(suspect, words(failure))
+      rest = rest.slice(at + 1)
+    }
   }
-  return ids[lo] ?? ''
+  return refused
 }
 
-/**
- * Whether the kernel takes what it took before. If it does not, a trial says nothing about rules: a program or a module is missing,
- * and what is in force must stay.
- */
-export async function stillTakes(before: Ruleset, kernel: Kernel): Promise<boolean> {
-  return (await kernel.preflight(before, makePlan(before, NOTHING_IN_FORCE))) === 'taken'
+/** The suspect that holds a line of their texts together, counted from 1. */
+function indexOf(suspects: readonly Suspect[], line: number): number {
+  let seen = 0
+  return suspects.findIndex(({ text }) => (seen += text.split('\n').length - 1) >= line)
+}
+
+interface Placed {
+  family: Family
+  table: Table
+  rule: Rule
+}
+
+function setsOf({ source, destination, pair }: Rule): string[] {
+  return [source?.set, destination?.set, pair].flatMap((set) => (set ? [set.name] : []))
+}
+
+/** Ids of the rules that use one of these sets; of pairs by which guests reach themselves, the word for all that. */
+function usersOf(rules: readonly Placed[], names: ReadonlySet<string>): string[] {
+  return rules
+    .filter(({ rule }) => setsOf(rule).some((name) => names.has(name)))
+    .map(({ rule }) => rule.serves ?? SELF_HAIRPIN)
+}
+
+/** One of each protocol, with and without ports, and one set of each type. */
+function kinds({ sets }: Ruleset, rules: readonly Placed[]): Suspect[] {
+  const byType = groupBy(sets, ({ type, family }) => `${type} ${family}`)
+  const byProto = groupBy(rules, ({ family, rule: { proto, ports, sport } }) =>
+    proto === undefined ? undefined : `${family} ${proto} ${ports || sport ? 'ports' : ''}`,
+  )
+  return [
+    ...byType.flatMap((same): Suspect[] => {
+      const [first] = same
+      if (!first) return []
+      const { type, family } = first
+      const text = setText([{ name: `pvenat-try-${type.length}-v${family}`, type, family, entries: [] }])
+      return [{ part: 'ipset', text, ids: usersOf(rules, new Set(same.map(({ name }) => name))) }]
+    }),
+    ...byProto.flatMap((same): Suspect[] => {
+      const [first] = same
+      if (!first) return []
+      const { proto, ports, sport } = first.rule
+      const rule: Rule = {
+        ...(proto ? { proto } : {}),
+        ...((ports ?? sport) ? { ports: [1, 1] } : {}),
+        target: { kind: 'accept' },
+      }
+      return [{ part: first.family, text: ruleText([{ ...first, table: 'filter', rule }]), ids: idsOf(same) }]
+    }),
+  ]
+}
+
+/** The sets of each owner, as their names tell (nat/match.ts). */
+function setsByOwner({ sets }: Ruleset, rules: readonly Placed[]): Suspect[][] {
+  return groupBy(sets, ({ name }) => name.split('-')[1]).map((own) =>
+    own.map((set) => ({ part: 'ipset', text: setText([set]), ids: usersOf(rules, new Set([set.name])) })),
+  )
+}
+
+/** The rules that each scope's NAT rules came to, a NAT rule and a table at a time. */
+function rulesByScope(rules: readonly Placed[]): Suspect[][] {
+  const served = rules.filter(({ rule }) => rule.serves !== undefined)
+  const scopes = groupBy(
+    served,
+    ({ family, rule: { serves = '' } }) => `${family} ${serves.split('-', 1)[0]}`,
+  )
+  return scopes.map((own) =>
+    groupBy(own, ({ table, rule }) => `${table} ${rule.serves}`).map((same) => ({
+      part: (same[0] as Placed).family,
+      text: ruleText(same),
+      ids: idsOf(same),
+    })),
+  )
+}
+
+function whole(members: readonly Suspect[]): Suspect {
+  return {
+    part: members[0]?.part ?? 'ipset',
+    text: members.map(({ text }) => text).join(''),
+    ids: members.flatMap(({ ids }) => ids),
+  }
+}
+
+function idsOf(rules: readonly Placed[]): string[] {
+  return rules.flatMap(({ rule: { serves } }) => serves ?? [])
+}
+
+function setText(sets: Ruleset['sets']): string {
+  return makePlan({ ...NOTHING, sets }, NOTHING_IN_FORCE).sets
+}
+
+/** A table for rules of one. The chain is where no packet comes; a jump to another chain of ours is an accept here. */
+function ruleText(rules: readonly Placed[]): string {
+  const [first] = rules
+  if (!first) return ''
+  const plain = rules.map(({ rule }): Rule =>
+    'chain' in rule.target ? { ...rule, target: { kind: 'accept' } } : rule,
+  )
+  const lines = chainText({ table: first.table, name: 'PVENAT-TRY', rules: plain }, first.family)
+  return [`*${first.table}`, ':PVENAT-TRY - [0:0]', ...lines.map(({ line }) => line), 'COMMIT\n'].join('\n')
+}
+
+function groupBy<T>(all: readonly T[], keyOf: (one: T) => string | undefined): T[][] {
+  const groups = new Map<string, T[]>()
+  for (const one of all) {
+    const key = keyOf(one)
+    if (key === undefined) continue
+    const group = groups.get(key)
+    if (group) group.push(one)
+    else groups.set(key, [one])
+  }
+  return [...groups.values()]
+}
+
+function lineOf({ finished: { stderr } }: CommandFailed): number {
+  return Number(/line:? (\d+)/i.exec(stderr.slice(0, 2000))?.[1] ?? NaN)
 }
 
 const MAX_WORDS = 120
@@ -74,10 +197,11 @@ const MAX_WORDS = 120
 /** What the program said, without its own name and the places in its input. */
 function words({ finished: { stderr } }: CommandFailed): string {
   const [first = ''] = stderr
+    .slice(0, 2000)
     .split('\n')
     .map((line) =>
       line.replace(/^\S+ v[\d.]+( \(\w+\))?: ?/, '').replace(/(error )?(in )?line:? \d+: */i, ''),
     )
     .filter((line) => line.trim() !== '')
-  return first.trim().slice(0, MAX_WORDS)
+  return /line \d+ failed$/.test(first) ? 'it does not say why' : first.trim().slice(0, MAX_WORDS)
 }

@@ -17,6 +17,9 @@ import { byAddress, inChain } from './flat.ts'
 import type { Chain, Rule } from './model.ts'
 import type { Sizes } from './tree.ts'
 
+/** Stands among the refused rules when the kernel takes no sets of pairs. */
+export const SELF_HAIRPIN = 'self-hairpin'
+
 export const LOOP_OUT = 'pvenat0'
 export const LOOP_IN = 'pvenat1'
 const LOOP_ZONE = 2
@@ -122,7 +125,7 @@ interface Party {
  * whose forwards are for some clients only is one by itself, lest another guest's call end at it.
  */
 export function loopParties({ common, addresses }: Dispatch, family: Family, view: View): Party[] {
-  if (view.settings.hairpin !== 'yes') return []
+  if (view.settings.hairpin !== 'yes' || view.quarantined.has(SELF_HAIRPIN)) return []
   const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
   const groups = [
     { addresses: plain, forwards: common },

@@ -36,7 +36,7 @@ export class InjectedKernel implements Kernel {
 
   read = (): Promise<InForce> => this.call('read', () => this.fake.read())
 
-  preflight = (): Promise<'taken'> => this.call('preflight', () => 'taken' as const)
+  openTrial = (): Promise<undefined> => this.call('open a trial', () => undefined)
 
   /** As the real one: `ipset restore` works line by line, a restore of rules table by table, each whole or not at all. */
   write = async ({ sets, tables, staleSets }: Plan): Promise<number> => {
