@@ -64,6 +64,11 @@ const wording =
 
 const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
 
+/** The setting that makes an interface of the node external. */
+function addExternal(name: string): string {
+  return `to add it, write into /etc/pvenat/pvenat.conf: external = +${name}`
+}
+
 const WORDINGS = {
   // How pve-firewall reads the file.
   'line-skipped': error<{ reason: string }>(({ reason }) => [
@@ -228,13 +233,35 @@ const WORDINGS = {
     `not in force: this node has no external ${what}`,
   ]),
   elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
-  'external-unknown': error<{ address: string; have: string }>(({ address, have }) => [
-    `${address} is not an external address of this node`,
-    have === '' ? undefined : `the external addresses are: ${have}`,
-  ]),
-  'interface-unknown': error<{ name: string; have: string }>(({ name, have }) => [
-    `${name} is not an external interface of this node`,
-    have === '' ? undefined : `the external interfaces are: ${have}`,
+  'external-unknown': error<{ address: string; have: string; isGuests: boolean }>(
+    ({ address, have, isGuests }) => [
+      `${address} is not an external address of this node`,
+      [
+        ...(have === '' ? [] : [`the external addresses are: ${have}`]),
+        ...(isGuests ? [] : [`if ${address} is routed to this node: ip addr add ${address} dev lo`]),
+      ].join('; ') || undefined,
+    ],
+  ),
+  'interface-unknown': error<{ name: string; have: string; isHere: boolean; canBe: boolean }>(
+    ({ name, have, isHere, canBe }) => [
+      isHere
+        ? `${name} is an interface of this node, but no external one`
+        : `there is no interface ${name} on this node`,
+      [
+        ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
+        ...(canBe ? [addExternal(name)] : []),
+      ].join('; ') || undefined,
+    ],
+  ),
+  'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(
+    ({ destination, name, canBe }) => [
+      `${destination} leads by ${name}, which is no external interface, so nothing is translated on the way there`,
+      canBe ? addExternal(name) : undefined,
+    ],
+  ),
+  'source-public': info<{ networks: string }>(({ networks }) => [
+    `${networks} is public and leaves as it is, not translated`,
+    `to translate it all the same, write it into the rule as its source: ${networks}`,
   ]),
   'interface-address': error<{ name: string; address: string }>(({ name, address }) => [
     `${address} is not an address of ${name}`,

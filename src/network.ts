@@ -1,5 +1,5 @@
 /** The node's networks, from what `ip -j` says. */
-import { contains, FAMILIES, network, parseIp, type Family, type Range } from './address.ts'
+import { contains, FAMILIES, network, parseCidr, parseIp, type Family, type Range } from './address.ts'
 import type { Settings } from './settings.ts'
 
 export interface Network {
@@ -7,8 +7,27 @@ export interface Network {
   external: ExternalInterface[]
   /** Networks on the other bridges and VNets of this node. */
   internal: InternalNetwork[]
-  /** Names of all interfaces; undefined when they were not asked for. */
-  links?: ReadonlySet<string>
+  /** Networks on bridges into which no guest is plugged and Proxmox VE plugs none (docker0, virbr0); they are not internal. */
+  strangers: InternalNetwork[]
+  /** Every global address of this node, with its interface. */
+  own: OwnAddress[]
+  /** Per family the interface and the address by which this node itself goes out, as the kernel chooses them. */
+  way: Partial<Record<Family, OwnAddress>>
+  /** Routes that do not lead outside: networks of other interfaces, tunnels, blackholes; the narrowest first. */
+  inward: InwardRoute[]
+  /** All interfaces by each of their names, altnames too; undefined when they were not asked for. */
+  links?: ReadonlyMap<string, string>
+}
+
+interface OwnAddress {
+  dev: string
+  ip: Range
+}
+
+interface InwardRoute {
+  to: Range
+  /** '' of a route that leads nowhere (blackhole, unreachable, prohibit). */
+  dev: string
 }
 
 export interface ExternalInterface {
@@ -31,6 +50,7 @@ export interface InternalNetwork {
 /** The parts of `ip -j -d addr` that matter. */
 export interface IpLink {
   ifname: string
+  altnames?: string[]
   link?: string
   linkinfo?: { info_kind?: string }
   addr_info?: IpAddress[]
@@ -42,15 +62,36 @@ interface IpAddress {
   prefixlen?: number
   scope?: string
   temporary?: boolean
-  deprecated?: boolean
   tentative?: boolean
   dadfailed?: boolean
 }
 
-/** The parts of `ip -j route show default` that matter. */
+/** The parts of `ip -j route` that matter. */
 export interface IpRoute {
+  dst?: string
+  /** `unicast` when undefined. */
+  type?: string
   dev?: string
   nexthops?: { dev?: string }[]
+  /** `main` when undefined. */
+  table?: string
+  prefsrc?: string
+}
+
+/** The parts of `ip -j rule` that matter. */
+export interface IpRule {
+  table?: string
+}
+
+/** What the kernel says of the ways of one family. */
+export interface IpRouting {
+  rules: readonly IpRule[]
+  /** Default routes and halves of all tables. */
+  defaults: readonly IpRoute[]
+  /** The other routes of the tables main and local. */
+  routes: readonly IpRoute[]
+  /** The way to a host of the internet; none when there is no way. */
+  outside: IpRoute | undefined
 }
 
 interface Address {
@@ -60,15 +101,20 @@ interface Address {
 
 /**
  * External is what carries a default route, or what the settings name. Internal is every network on another bridge, VNet or
- * VLAN of a bridge.
+ * VLAN of a bridge. `declared`: the interfaces of /etc/network/interfaces, among them all bridges that Proxmox VE offers to guests.
  */
 export function toNetwork(
   links: readonly IpLink[],
-  routes: Record<Family, readonly IpRoute[]>,
+  routing: Readonly<Record<Family, IpRouting>>,
   settings: Settings,
+  declared: ReadonlySet<string>,
 ): Network {
+  const names = new Map([
+    ...links.flatMap(({ ifname, altnames = [] }) => altnames.map((name) => [name, ifname] as const)),
+    ...links.map(({ ifname }) => [ifname, ifname] as const),
+  ])
   const external = links.flatMap((link): ExternalInterface[] => {
-    const families = FAMILIES.filter((family) => isExternal(link.ifname, routes[family], settings))
+    const families = FAMILIES.filter((family) => isExternal(link.ifname, routing[family], settings, names))
     if (families.length === 0) return []
     const addresses = globalAddresses(link).filter(({ ip }) => !isNamedInternal(ip, settings))
     return [
@@ -80,25 +126,79 @@ export function toNetwork(
       },
     ]
   })
-  const names = new Set(external.map(({ name }) => name))
+  const outside = new Set(external.map(({ name }) => name))
   const bridges = new Set(links.filter(isBridge).map(({ ifname }) => ifname))
-  const internal = links
-    .filter(
-      (link) =>
-        settings.internal !== 'auto' ||
-        (!names.has(link.ifname) && (isBridge(link) || isVlanOf(bridges, link))),
-    )
-    .flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
+  const isForGuests = (name = ''): boolean => /^vmbr\d/.test(name) || declared.has(name)
+  const found = links
+    .filter((link) => !outside.has(link.ifname) && (isBridge(link) || isVlanOf(bridges, link)))
+    .flatMap((link) => {
+      const isOpen = isForGuests(link.ifname) || (!isBridge(link) && isForGuests(link.link))
+      return globalAddresses(link).map((one) => ({ ...toInternal(link, one), isOpen }))
+    })
+  const on = (isOpen: boolean): InternalNetwork[] =>
+    found.flatMap(({ isOpen: own, ...one }) => (own === isOpen ? [one] : []))
+  const everywhere = links.flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
   return {
     external,
-    internal: settings.internal === 'auto' ? internal : named(settings.internal, internal),
-    links: new Set(links.map(({ ifname }) => ifname)),
+    internal: settings.internal === 'auto' ? on(true) : named(settings.internal, everywhere),
+    strangers: settings.internal === 'auto' ? on(false) : [],
+    own: everywhere.map(({ bridge, address }) => ({ dev: bridge, ip: address })),
+    way: Object.fromEntries(
+      FAMILIES.flatMap((family) => {
+        const { prefsrc = '', dev } = routing[family].outside ?? {}
+        const ip = parseIp(prefsrc)
+        return ip && dev !== undefined ? [[family, { dev, ip }]] : []
+      }),
+    ),
+    inward: FAMILIES.flatMap((family) => inwardRoutes(routing[family].routes, outside)),
+    links: names,
   }
 }
 
-function isExternal(name: string, routes: readonly IpRoute[], { external }: Settings): boolean {
-  if (external !== 'auto') return external.includes(name)
-  return routes.some(({ dev, nexthops }) => dev === name || nexthops?.some((hop) => hop.dev === name))
+function isExternal(
+  name: string,
+  { rules, defaults }: IpRouting,
+  { external }: Settings,
+  names: ReadonlyMap<string, string>,
+): boolean {
+  if (external.names.some((one) => (names.get(one) ?? one) === name)) return true
+  const tables = new Set(['main', ...rules.flatMap(({ table }) => table ?? [])])
+  return external.auto && defaults.some((route) => leadsBy(route, name) && tables.has(route.table ?? 'main'))
+}
+
+/** `unreachable`, `blackhole` and `prohibit` lead nowhere, although IPv6 shows `dev lo` there. */
+function leadsBy({ type = 'unicast', dev, nexthops = [] }: IpRoute, name: string): boolean {
+  return type === 'unicast' && (dev === name || nexthops.some((hop) => hop.dev === name))
+}
+
+function inwardRoutes(routes: readonly IpRoute[], outside: ReadonlySet<string>): InwardRoute[] {
+  return routes
+    .flatMap((route): InwardRoute[] => {
+      const to = parseCidr(route.dst ?? '')
+      const dev = route.dev ?? route.nexthops?.[0]?.dev ?? ''
+      if (!to || to.lo === to.hi || isLocalScope(to) || route.type === 'multicast') return []
+      if (route.type !== undefined && route.type !== 'unicast' && route.type !== 'local')
+        return [{ to, dev: '' }]
+      return outside.has(dev) ? [] : [{ to, dev }]
+    })
+    .sort((a, b) => Number(width(a.to) - width(b.to)))
+}
+
+function width({ lo, hi }: Range): bigint {
+  return hi - lo
+}
+
+function isLocalScope(range: Range): boolean {
+  return LOCAL.some((one) => contains(one, range))
+}
+
+const LOCAL = ['127.0.0.0/8', '169.254.77.0/24', 'fe80::/10', 'ff00::/8', 'fd77::/48'].flatMap(
+  (text) => parseCidr(text) ?? [],
+)
+
+/** The interface by which this node reaches a range, where that is none of the external ones. */
+export function inwardTo({ inward }: Pick<Network, 'inward'>, range: Range): InwardRoute | undefined {
+  return inward.find(({ to }) => contains(to, range))
 }
 
 /** A node with one bridge for everything: its settings tell which networks on it are internal. */
@@ -116,10 +216,11 @@ function isVlanOf(bridges: ReadonlySet<string>, { link, linkinfo }: IpLink): boo
 }
 
 function globalAddresses({ addr_info: all = [] }: IpLink): Address[] {
-  return all.flatMap(({ local = '', prefixlen, scope, temporary, deprecated, tentative, dadfailed }) => {
+  return all.flatMap(({ local = '', prefixlen, scope, temporary, tentative, dadfailed }) => {
     const ip = parseIp(local)
     if (!ip || prefixlen === undefined || scope !== 'global') return []
-    if (temporary || deprecated || tentative || dadfailed) return []
+    // A deprecated one (keepalived, kube-vip, a second address of ifupdown2) receives as any other.
+    if (temporary || tentative || dadfailed) return []
     return [{ ip, network: network(ip.family, ip.lo, prefixlen) }]
   })
 }

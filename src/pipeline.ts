@@ -31,8 +31,8 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
     keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
     drops: FAMILIES.filter((family) => inForce?.chains[family].drops),
   }
-  const asked = [situation.keep.join(), situation.drops.join()]
   const { tree, ...others } = seen
+  const asked = [tree.isClustered, situation.keep.join(), situation.drops.join()]
   // Of a look that says what the one before said nothing is asked again.
   return memo.nest('outcome', [tree.fw, tree.guests, ...Object.values(others), ...asked], (inner) => {
     const view = readView(seen, inner)

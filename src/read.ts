@@ -12,12 +12,13 @@ import {
   type LearntTexts,
   type Sighting,
 } from './guest/learnt.ts'
+import type { OwnedGuest } from './guest/model.ts'
 import { makeMemo, type Memo } from './memo.ts'
 import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
 import { sdnSets } from './guest/sdn.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
-import type { Network } from './network.ts'
+import type { InternalNetwork, Network } from './network.ts'
 import type { Settings } from './settings.ts'
 
 /** The files of one node as they lie there; .fw files as bytes (latin1). A missing .fw file reads as an empty one, as upstream. */
@@ -27,6 +28,8 @@ export interface Tree {
   guests: { vmid: number; type: 'qemu' | 'lxc'; config: string }[]
   /** Of every guest in the cluster: the node that has it. */
   owners: Map<number, string>
+  /** There are other nodes in this cluster; assumed when not told. */
+  isClustered?: boolean
   /** Files of single guests that could not be read; what they said last stands in their place. */
   stale?: StaleFile[]
   /** Texts of the files of settings, by path: they stand when a file can no longer be read. */
@@ -106,7 +109,7 @@ function hasTimes({ fw }: Tree): boolean {
 
 /** `memo` holds what the looks before were found to say. */
 export function readView(look: Look, memo: Memo = makeMemo()): View {
-  const { node, network, settings, now, learnt: texts, ...others } = complete(look)
+  const { node, settings, now, learnt: texts, ...others } = complete(look)
   const { hasProxmoxFirewall, remembered, incumbents, listeners, quarantined } = others
   const [ipam] = texts.ipam
   const sets = memo.keep(
@@ -121,6 +124,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     memo.make('incumbents', [incumbents], () => innerHolders(incumbents)),
   )
   const { cluster, host, guests } = files
+  const network = memo.keep('plugged', withPlugged(others.network, guests))
   // Of a guest's .fw only its ipfilter sets tell addresses.
   const telling = guests.flatMap(({ guest, fw }) => [guest, hasFilters(fw) ? fw : undefined])
   const known = memo.make('known', [held, cluster.aliases, network, settings, sightings, ...telling], () =>
@@ -136,6 +140,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     ...files,
     known,
     network,
+    isClustered: look.tree.isClustered ?? true,
     settings,
     now,
     firewall: isNftables ? 'nftables' : 'iptables',
@@ -143,6 +148,18 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     consulted: memo.keep('consulted', learnt.consulted),
     listeners,
     quarantined,
+  }
+}
+
+/** A bridge that a guest's config names is for guests, whoever made it. */
+function withPlugged(network: Network, guests: readonly OwnedGuest[]): Network {
+  const bridges = new Set(guests.flatMap(({ guest }) => guest.nics.map(({ bridge }) => bridge)))
+  const isPlugged = ({ bridge }: InternalNetwork): boolean => bridges.has(bridge)
+  if (!network.strangers.some(isPlugged)) return network
+  return {
+    ...network,
+    internal: [...network.internal, ...network.strangers.filter(isPlugged)],
+    strangers: network.strangers.filter((one) => !isPlugged(one)),
   }
 }
 

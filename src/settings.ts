@@ -5,7 +5,8 @@ import type { PortRange } from './ports.ts'
 type Hairpin = 'yes' | 'no' | 'others'
 
 export interface Settings {
-  external: 'auto' | string[]
+  /** Interfaces that are external whatever routes say; `auto`: besides those with a default route. */
+  external: { auto: boolean; names: readonly string[] }
   internal: 'auto' | Range[]
   requireFirewall: boolean
   backend: 'auto' | 'legacy' | 'nft'
@@ -33,7 +34,7 @@ export interface GuestSettings {
 }
 
 export const DEFAULT_SETTINGS: Settings = {
-  external: 'auto',
+  external: { auto: true, names: [] },
   internal: 'auto',
   requireFirewall: true,
   backend: 'auto',

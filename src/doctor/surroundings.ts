@@ -81,12 +81,16 @@ export const behindNat: Check = ({ view }) =>
   })
 
 export const noExternal: Check = ({ view, translation }) => {
+  const { auto, names } = view.settings.external
   if (view.network.external.length > 0 || translation.rules.length === 0) return undefined
   return {
     id: 'no-external',
     severity: 'error',
     finding: 'This node has no external interface: none carries a default route, and the settings name none.',
-    restsOn: ['ip route show default', `setting external = ${String(view.settings.external)}`],
+    restsOn: [
+      'ip route show default',
+      `setting external = ${[...(auto ? ['auto'] : []), ...names].join(', ')}`,
+    ],
     fix: [],
     why: 'There is nothing to forward from and nothing to leave by.',
   }

@@ -12,6 +12,7 @@ import { BACKENDS, iptables, otherBackend, saveProgram } from '../facts/backend.
 import { forwardPolicy, linkOf, routeTo } from '../facts/facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
+import { holds } from '../nat/sources.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
@@ -164,8 +165,9 @@ function leave(world: World, pass: Pass, out: string): Flow {
   const target = hit?.rule.target
   if (target?.kind !== 'masquerade' && target?.kind !== 'snat') {
     requireInForce(world, flow.family, walked, trail)
-    if (isExternal(world, out) && flow.in !== undefined)
-      untranslated(world, pass, out, rule ? restsOn : undefined)
+    if (flow.in === undefined) return flow
+    if (isExternal(world, out)) untranslated(world, pass, out, rule ? restsOn : undefined)
+    else leadsElsewhere(world, pass, out)
     return flow
   }
   const own = target.kind === 'snat' ? [target.to] : addressesOn(world, out, flow.family)
@@ -180,6 +182,27 @@ function leave(world: World, pass: Pass, out: string): Flow {
   trail.pass(`It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`, ...restsOn)
   requireInForce(world, flow.family, walked, trail)
   return { ...flow, source }
+}
+
+/** An OUT rule means the packet, but it leaves by an interface that is none of the external ones. */
+function leadsElsewhere(world: World, { flow, trail }: Pass, out: string): void {
+  const { family, source, destination } = flow
+  if (internalAt(world, destination)) return
+  const rule = world.translation.rules.find(({ kind, egresses }) =>
+    egresses.some(
+      (one) =>
+        kind === 'egress' &&
+        one.family === family &&
+        holds(one.source, source) &&
+        holds(one.destination, destination),
+    ),
+  )
+  if (!rule) return
+  trail.stop(
+    `It leaves by ${out} as ${show(source)}; ${placeOf(rule)} translates by external interfaces only, and ${out} is none.`,
+    [placeOf(rule), `routes: ${show(destination)} by ${out}`],
+    { commands: [], instead: `write into /etc/pvenat/pvenat.conf: external = +${out}` },
+  )
 }
 
 /** The addresses of an interface of the node. */

@@ -30,10 +30,14 @@ interface Claims {
   isUncontested: boolean
 }
 
-/** Grants the claims of the rules at the external addresses of one family; `rules` in order of priority. */
+/**
+ * Grants the claims of the rules at the external addresses of one family; `rules` in order of priority. `elsewhere`: addresses
+ * that only rules which name them can claim.
+ */
 export function resolveClaims(
   rules: readonly NatRule[],
   addresses: readonly Range[],
+  elsewhere: readonly Range[],
   family: Family,
   incumbents: Incumbents,
 ): Claims {
@@ -49,9 +53,10 @@ export function resolveClaims(
   const common = grant(everywhere, heldAt(incumbents, undefined))
   const losses = [...common.losses]
   let isUncontested = isWhole(everywhere, common)
-  const dispatched = addresses.map((address) => {
+  const dispatched = [...addresses, ...elsewhere].map((address) => {
     const here = forwards.filter(({ external }) => holdsAt(external, address))
-    const isPlain = here.length === everywhere.length && !isHeldApart(incumbents, address)
+    const isPlain =
+      !elsewhere.includes(address) && here.length === everywhere.length && !isHeldApart(incumbents, address)
     if (isPlain) return { address, special: [], common: true }
     const granted = grant(here, heldAt(incumbents, address))
     losses.push(...granted.losses)

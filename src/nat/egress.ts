@@ -1,11 +1,12 @@
 /** OUT rules → egress (masquerade, SNAT, exemptions); DROP and REJECT rules → blocks. */
-import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, intersects, isPrivate, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import { label } from '../guest/model.ts'
 import type { PortRange } from '../ports.ts'
-import { outInterfaces, resolveExternal } from './external.ts'
-import { fieldPlace, type Marked } from './marked.ts'
+import { inwardTo } from '../network.ts'
+import { canBeExternal, outInterfaces, resolveExternal } from './external.ts'
+import { fieldPlace } from './marked.ts'
 import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Owner } from './match.ts'
 import type { Block, Match } from './model.ts'
 import type { Order } from './order.ts'
@@ -45,7 +46,9 @@ export function translateEgress(order: Order): Diagnostic[] {
     const egress = { ...flow, exempt: comment.endpoint?.kind === 'none', out, rule: nat }
     nat.egresses.push(to ? { ...egress, to } : egress)
   }
-  if (nat.egresses.length > 0) return []
+  const left = publicSources(order).filter(({ family }) => outInterfaces(external, family).length > 0)
+  const said = [...leadsInward(order, flows), ...leftOut(order, left)]
+  if (nat.egresses.length > 0 || left.length > 0) return said
   const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
   return [diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` })]
 }
@@ -65,11 +68,12 @@ export function translateBlock(order: Order): Diagnostic[] {
   return []
 }
 
-function resolveFlows({ marked, names, view }: Order): Flow[] | Diagnostic {
+function resolveFlows(order: Order): Flow[] | Diagnostic {
+  const { marked, names, view } = order
   const { rule, place } = marked
   const source =
     rule.source === undefined
-      ? ownSource(marked, view)
+      ? ownSource(order)
       : resolveAddresses(rule.source, names, fieldPlace(marked, 'source'))
   if ('code' in source) return source
   const destination =
@@ -142,15 +146,70 @@ function elements({ proto, dports, sports, icmpType }: Template): Omit<Flow, key
 }
 
 /** A rule without source means the guest's addresses; of the cluster or host all internal networks; an IN block anybody. */
-function ownSource(marked: Marked, view: View): Matches | Diagnostic {
-  const { scope, rule, place } = marked
+function ownSource(order: Order): Matches | Diagnostic {
+  const { scope, rule, place, iface } = order.marked
+  const { view } = order
   if (rule.type === 'in') return ANY_FAMILY
-  if (scope.kind !== 'guest') return internalNetworks(view)
-  const own = ownAddresses(scope.guest, marked.iface, view)
-  if (own.length === 0) return addressUnknown(scope.guest, marked.iface, place, view)
-  const inside = own.filter((address) => inExternalNetwork(address, view) === undefined)
-  if (inside.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
-  return byFamily(inside, listOwner(scope))
+  const left = publicSources(order)
+  const own = ownRanges(order).filter((range) => !left.includes(range))
+  if (scope.kind !== 'guest') return byFamily(own, 'list')
+  if (ownAddresses(scope.guest, iface, view).length === 0)
+    return addressUnknown(scope.guest, iface, place, view)
+  if (own.length + left.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
+  return byFamily(own, listOwner(scope))
+}
+
+/** What may leave by a rule without source. */
+function ownRanges({ marked: { scope, iface }, view }: Order): Range[] {
+  if (scope.kind !== 'guest') return view.network.internal.map(({ network }) => network)
+  const own = ownAddresses(scope.guest, iface, view)
+  return own.filter((address) => inExternalNetwork(address, view) === undefined)
+}
+
+/**
+ * Public IPv6 sources that an OUT rule leaves as they are: neither the rule nor the settings name them, and they need no
+ * translation. An exemption and a block mean them, too, and so does a rule that names an address to leave as.
+ */
+function publicSources(order: Order): Range[] {
+  const { nat, marked, comment, view } = order
+  const { settings } = view
+  if (nat.kind !== 'egress' || marked.rule.source !== undefined) return []
+  if (comment.endpoint?.address) return []
+  const named = settings.internal === 'auto' ? [] : settings.internal
+  const set = [...settings.guests.values()].flatMap(({ address }) => address ?? [])
+  return ownRanges(order).filter(
+    (range) => range.family === 6 && !isPrivate(range) && !intersects([...named, ...set], [range]),
+  )
+}
+
+function leftOut({ marked: { place } }: Order, left: readonly Range[]): Diagnostic[] {
+  if (left.length === 0) return []
+  return [diagnose('source-public', place, { networks: left.map(formatRange).join(',') })]
+}
+
+/** A destination, or without one the internet, that is reached by an interface where nothing of ours translates. */
+function leadsInward({ nat, marked, view: { network } }: Order, flows: readonly Flow[]): Diagnostic[] {
+  if (nat.kind !== 'egress') return []
+  const told = (destination: string, name: string): Diagnostic[] => [
+    diagnose('leads-inward', fieldPlace(marked, 'dest'), {
+      destination,
+      name,
+      canBe: canBeExternal(name, network),
+    }),
+  ]
+  for (const { family, destination } of flows) {
+    const way = network.way[family]
+    if (destination.ranges === 'any') {
+      const isOutside = network.external.some(({ name }) => name === way?.dev)
+      if (way && !isOutside && nat.askedInterface === undefined) return told('the internet', way.dev)
+      continue
+    }
+    for (const range of destination.ranges) {
+      const route = inwardTo(network, range)
+      if (route && route.dev !== '') return told(formatRange(range), route.dev)
+    }
+  }
+  return []
 }
 
 function internalNetworks(view: View): Matches {

@@ -1,7 +1,8 @@
 /** The external addresses and interfaces that a rule means. */
-import { formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { contains, formatRange, isPrivate, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
-import type { ExternalInterface } from '../network.ts'
+import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
+import type { Scope } from './model.ts'
 import type { Order } from './order.ts'
 
 export interface External {
@@ -12,25 +13,52 @@ export interface External {
 }
 
 /** Everything external that fits the address and the interface that the rule names. */
-export function resolveExternal({ nat, comment, view: { network } }: Order): External | Diagnostic {
-  const { askedInterface: wanted, place, scope } = nat
+export function resolveExternal({ nat, comment, view }: Order): External | Diagnostic {
+  const { network } = view
+  const { askedInterface: asked, place, scope } = nat
+  const wanted = asked === undefined ? undefined : (network.links?.get(asked) ?? asked)
   const interfaces = network.external.filter(({ name }) => wanted === undefined || name === wanted)
+  const mayBeElsewhere = scope.kind === 'cluster' && view.isClustered
   if (wanted !== undefined && interfaces.length === 0) {
     const where = comment.places.if ?? place
-    if (scope.kind === 'cluster') return diagnose('elsewhere', where, { what: wanted })
+    const isHere = network.links?.has(wanted) ?? false
+    if (mayBeElsewhere && !isHere) return diagnose('elsewhere', where, { what: wanted })
     const have = network.external.map(({ name }) => name).join(', ')
-    return diagnose('interface-unknown', where, { name: wanted, have })
+    return diagnose('interface-unknown', where, {
+      name: wanted,
+      have,
+      isHere,
+      canBe: canBeExternal(wanted, network),
+    })
   }
   const address = comment.endpoint?.address
   if (!address) return { interfaces, addresses: interfaces.flatMap(({ addresses }) => addresses) }
   const carriers = interfaces.filter(({ addresses }) => addresses.some((own) => sameRange(own, address)))
   if (carriers.length > 0) return { interfaces: carriers, addresses: [address] }
+  if (liesElsewhere(address, scope, network)) return { interfaces, addresses: [address] }
   const where = comment.places.address ?? place
   const text = formatRange(address)
   if (wanted !== undefined) return diagnose('interface-address', where, { name: wanted, address: text })
-  if (scope.kind === 'cluster') return diagnose('elsewhere', where, { what: text })
+  if (mayBeElsewhere) return diagnose('elsewhere', where, { what: text })
   const have = network.external.flatMap(({ addresses }) => addresses.map(formatRange)).join(', ')
-  return diagnose('external-unknown', where, { address: text, have })
+  return diagnose('external-unknown', where, { address: text, have, isGuests: scope.kind === 'guest' })
+}
+
+/**
+ * Whether an address that no external interface carries can be called from outside: it lies on lo, a dummy or another bridge, or
+ * it is of a subnet that is routed to this node. A guest's rule may use neither the latter nor the node's address in an internal network.
+ */
+function liesElsewhere(address: Range, { kind }: Scope, network: Network): boolean {
+  if (network.external.some(({ addresses }) => addresses.some((own) => sameRange(own, address)))) return false
+  const isOwn = network.own.some(({ ip }) => sameRange(ip, address))
+  const isInside = network.internal.some(({ network: around }) => contains(around, address))
+  if (kind === 'guest') return isOwn && !(isInside && isPrivate(address))
+  return isOwn || inwardTo(network, address) !== undefined
+}
+
+/** Whether the administrator may make an interface external: it has an address, and no guest is plugged into it. */
+export function canBeExternal(name: string, { own, internal }: Network): boolean {
+  return own.some(({ dev }) => dev === name) && !internal.some(({ bridge }) => bridge === name)
 }
 
 /** The interfaces by which packets of a family leave. */

@@ -1,5 +1,5 @@
 /** full=1, 1:1 NAT: what arrives at an external address goes to the guest, and what the guest sends leaves as that address. */
-import { formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { formatRange, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts } from '../ports.ts'
 import { outInterfaces, type External } from './external.ts'
@@ -21,7 +21,9 @@ export function translateFull(order: Order, commons: readonly Common[], external
     const { family, inner } = common
     const [address] = common.external
     if (!address) continue
-    const kept = nodePorts(nat, address, isMain(address, family, external), view)
+    const main = view.network.way[family]?.ip
+    const isMain = main !== undefined && sameRange(main, address)
+    const kept = nodePorts(nat, address, isMain, view)
     if ('code' in kept) return [...said, kept]
     if (kept.length > 0) said.push(fullShared(nat, address, kept))
     nat.forwards.push({ ...common, proto: 'all', single: false, full: true, except: kept })
@@ -36,14 +38,6 @@ function fullShared(nat: NatRule, address: Range, kept: Forward['except']): Diag
   const ports = kept.map(({ proto, ports: one }) => `${formatPorts(one ? [one] : [])}/${proto}`).join(', ')
   const vmid = nat.scope.kind === 'guest' ? String(nat.scope.guest.vmid) : 'VMID'
   return diagnose('full-shared', nat.where, { ports, address: formatRange(address), vmid })
-}
-
-/** The address by which the node itself is known: the first of its interface. */
-function isMain(address: Range, family: Family, { interfaces }: External): boolean {
-  return interfaces.some(({ addresses }) => {
-    const first = addresses.find((one) => one.family === family)
-    return first !== undefined && sameRange(first, address)
-  })
 }
 
 function checkOptions({ marked, comment: { endpoint, places } }: Order): Diagnostic | undefined {

@@ -1,5 +1,5 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
-import { FAMILIES, type Family, type Range } from '../address.ts'
+import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { label } from '../guest/model.ts'
@@ -64,7 +64,7 @@ function resolve(
   const claimants = rules.filter(({ state }) => state === 'active')
   const resolveFamily = (family: Family): ReturnType<typeof resolveClaims> => {
     const own = addresses.filter((address) => address.family === family)
-    return resolveClaims(claimants, own, family, incumbents)
+    return resolveClaims(claimants, own, lyingElsewhere(claimants, addresses, family), family, incumbents)
   }
   const [v4, v6] = [resolveFamily(4), resolveFamily(6)]
   const dispatch = { 4: v4.dispatch, 6: v6.dispatch }
@@ -85,6 +85,14 @@ function resolve(
   }
 }
 
+/** Addresses that rules name and no external interface carries: on lo, on another bridge, of a routed subnet. */
+function lyingElsewhere(rules: readonly NatRule[], addresses: readonly Range[], family: Family): Range[] {
+  const known = new Set(addresses.map(addressKey))
+  const named = rules.flatMap(({ asked, forwards }) => (asked?.address ? (forwards[0]?.external ?? []) : []))
+  const others = named.filter((one) => one.family === family && !known.has(addressKey(one)))
+  return [...new Map(others.map((one) => [addressKey(one), one])).values()]
+}
+
 /** What the rules of one file come to, before they meet those of others. */
 interface TranslatedFile {
   source: Source
@@ -96,7 +104,7 @@ interface TranslatedFile {
 /** It depends on what stands in `inputs` and on nothing else of the view. */
 function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
   const { fw, scope, off, help, file } = source
-  const { cluster, network, settings, sdnSets, known, consulted, firewall } = view
+  const { cluster, network, settings, sdnSets, known, consulted, firewall, isClustered } = view
   const own = [file, fw.rules, fw.skipped, fw.aliases, fw.ipset, off, help]
   const guest = scope.kind === 'guest' ? scope.guest : undefined
   const shared = [
@@ -109,7 +117,7 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     known,
     consulted,
   ]
-  const node = [firewall, view.listeners, view.services, view.quarantined]
+  const node = [firewall, isClustered, view.listeners, view.services, view.quarantined]
   return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
     const collected = collectMarked(source, view)
     const ids = new Map<string, number>()
@@ -181,7 +189,9 @@ function translateRule(
   const answer = view.quarantined.get(id)
   if (answer !== undefined) own.push(diagnose('quarantined', place, { answer }))
   diagnostics.push(...own)
-  const stopper = own.find(isError) ?? own.find(({ code }) => IDLE.includes(code))
+  const stopper =
+    own.find(isError) ??
+    own.find(({ code }) => IDLE.includes(code) || (code === 'source-public' && nat.egresses.length === 0))
   if (!stopper) return nat
   const state = answer !== undefined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
   return { ...nat, state, reason: word(stopper).message, isMeant: stopper.code !== 'elsewhere' }
@@ -278,10 +288,13 @@ function markLosers(
   })
 }
 
-/** A group's rule speaks once for all guests that pull it in. */
+/** A group's rule speaks once for all guests that pull it in; that a network is public is told at the first rule alone. */
 function unique(diagnostics: readonly Diagnostic[]): Diagnostic[] {
-  const seen = new Map(
-    diagnostics.map((one) => [JSON.stringify([one.code, one.place, word(one).message]), one]),
-  )
+  const seen = new Map<string, Diagnostic>()
+  for (const one of diagnostics) {
+    const { code, place } = one
+    const key = JSON.stringify([code, code === 'source-public' ? undefined : place, word(one).message])
+    if (!seen.has(key)) seen.set(key, one)
+  }
   return [...seen.values()]
 }

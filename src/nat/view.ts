@@ -23,6 +23,8 @@ export interface View {
   /** The sources outside config and settings that were there to be asked. */
   consulted: readonly AddressSource[]
   network: Network
+  /** There are other nodes: of an address or interface that is not here, one of them may be meant. */
+  isClustered: boolean
   settings: Settings
   /** Seconds since 1970, for an `enable` that is a time stamp; 0 where nothing depends on the time. */
   now: number

@@ -13,9 +13,9 @@ export interface Monitor {
   isAlive: () => boolean
 }
 
-/** Addresses and routes that appear, change or go. */
+/** Addresses, routes and their rules that appear, change or go. */
 export function monitorNetwork(hint: () => void): Monitor {
-  return monitorProgram('ip', ['monitor', 'address', 'route'], hint)
+  return monitorProgram('ip', ['monitor', 'address', 'route', 'rule'], hint)
 }
 
 /**

@@ -1,22 +1,73 @@
-/** Asks the kernel for links, addresses and default routes. */
-import { toNetwork, type IpLink, type IpRoute, type Network } from '../network.ts'
+/** Asks the kernel for links, addresses and routes. */
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Family } from '../address.ts'
+import { toNetwork, type IpLink, type IpRoute, type IpRouting, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
-import { must } from './exec.ts'
+import { CommandFailed, must, run } from './exec.ts'
+import { Unreadable } from './tree.ts'
 
 /** The kernel tells when any of it changes (monitor.ts); this is for what is lost on the way. */
 const MAX_AGE_MS = 60_000
 
 export async function readNetwork(settings: Settings, { ask }: Answers = NO_ANSWERS): Promise<Network> {
-  const [links, v4, v6] = await Promise.all([
-    ask('links', MAX_AGE_MS, () => ip<IpLink>('-d', 'addr', 'show')),
-    ask('IPv4 routes', MAX_AGE_MS, () => ip<IpRoute>('-4', 'route', 'show', 'default')),
-    ask('IPv6 routes', MAX_AGE_MS, () => ip<IpRoute>('-6', 'route', 'show', 'default')),
+  const [links, v4, v6, declared] = await Promise.all([
+    ask('links', MAX_AGE_MS, readLinks),
+    ask('IPv4 routes', MAX_AGE_MS, () => readRouting(4)),
+    ask('IPv6 routes', MAX_AGE_MS, () => readRouting(6)),
+    ask('interfaces(5)', MAX_AGE_MS, readDeclared),
   ])
-  return toNetwork(links, { 4: v4, 6: v6 }, settings)
+  return toNetwork(links, { 4: v4, 6: v6 }, settings, declared)
 }
 
-async function ip<T>(...args: string[]): Promise<T[]> {
-  const text = await must('ip', ['-j', ...args])
-  return text.trim() === '' ? [] : (JSON.parse(text) as T[])
+async function readLinks(): Promise<IpLink[]> {
+  const text = await must('ip', ['-j', '-d', 'addr', 'show'])
+  return text.trim() === '' ? [] : (JSON.parse(text) as IpLink[])
+}
+
+/** A root server: an address that nobody has at home. */
+const OUTSIDE = { 4: '198.41.0.4', 6: '2001:503:ba3e::2:30' } as const
+/** What routes of a half or more of the internet contain. */
+const HALF = { 4: '0.0.0.0/1', 6: '2000::/4' } as const
+
+/** Each command prints one line; the last is left out where there is no way outside. */
+async function readRouting(family: Family): Promise<IpRouting> {
+  if (family === 6 && !existsSync('/proc/sys/net/ipv6'))
+    return { rules: [], defaults: [], routes: [], outside: undefined }
+  const commands = [
+    'rule show',
+    `route show table all match ${HALF[family]}`,
+    'route show table main',
+    'route show table local type local',
+    `route get ${OUTSIDE[family]}`,
+  ]
+  const args = ['-j', `-${family}`, '-force', '-batch', '-']
+  const finished = await run('ip', args, commands.map((line) => `${line}\n`).join(''))
+  const [rules, defaults, main, local, outside] = finished.stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as IpRoute[])
+  if (!rules || !defaults || !main || !local)
+    throw new CommandFailed(`ip ${args.join(' ')}`, finished, commands.join('\n'))
+  return { rules, defaults, routes: [...main, ...local], outside: outside?.[0] }
+}
+
+/** The interfaces that are configured for this node, VNets of SDN among them (interfaces(5)). */
+async function readDeclared(): Promise<ReadonlySet<string>> {
+  const folder = '/etc/network/interfaces.d'
+  const more = (await orMissing(readdir(folder))) ?? []
+  const paths = ['/etc/network/interfaces', ...more.map((name) => join(folder, name))]
+  const texts = await Promise.all(paths.map((path) => orMissing(readFile(path, 'utf8'))))
+  const lines = texts.flatMap((text = '') => text.split('\n'))
+  return new Set(lines.flatMap((line) => /^\s*iface\s+(\S+)/.exec(line)?.[1] ?? []))
+}
+
+/** Undefined where there is no such file; whatever else keeps it from being read is an error. */
+function orMissing<T>(read: Promise<T>): Promise<T | undefined> {
+  return read.catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new Unreadable(`cannot read ${error.path}: ${error.code}`)
+  })
 }

@@ -12,6 +12,7 @@ import {
   CLUSTER_CONF,
   codeOf,
   guestConfig,
+  MEMBERS,
   parseVmlist,
   Unreadable,
   VMLIST,
@@ -136,7 +137,7 @@ export class Rounds {
     round: Map<string, string>,
   ): Map<string, Files> {
     const { pveDir, node, files, configs, last } = this
-    const common = [CLUSTER_CONF, CLUSTER_FW, hostFw(node), ...Object.values(SDN_FILES)]
+    const common = [MEMBERS, CLUSTER_CONF, CLUSTER_FW, hostFw(node), ...Object.values(SDN_FILES)]
     const wanted = new Map(common.map((path) => [path, files]))
     for (const [vmid, guest] of parseVmlist(list, pveDir)) {
       if (guest.node !== node) continue

@@ -15,14 +15,11 @@ interface Key<T> {
 
 const PORTS = 'ports from 1 to 65535, like 80,20100-20119'
 const YES_NO = 'yes or no'
-const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
+/** An interface has up to 15 characters, an altname up to 127. */
+const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,126}$/
 
 const NAT: Record<string, Key<Settings>> = {
-  external: key(
-    'auto, or names of interfaces',
-    (text) => auto(text, (one) => (INTERFACE.test(one) ? one : undefined)),
-    'external',
-  ),
+  external: key('auto, or names of interfaces, added to auto with +', interfaces, 'external'),
   internal: key('auto, or networks', (text) => auto(text, parseCidr), 'internal'),
   'require-firewall': key(YES_NO, yesNo, 'requireFirewall'),
   backend: key('auto, legacy or nft', (text) => oneOf(text, ['auto', 'legacy', 'nft'] as const), 'backend'),
@@ -224,6 +221,13 @@ function reservedPorts(text: string): ReservedPort[] | undefined {
       : undefined
   })
   return items && (/^(auto)?\s*\+/.test(text) ? [...DEFAULT_SETTINGS.reserved, ...items] : items)
+}
+
+/** `auto`, `vmbr0, wg0`, or `+wg0`, which adds to auto. */
+function interfaces(text: string): Settings['external'] | undefined {
+  const auto = /^(auto\b|\+)/.test(text)
+  const names = list(text.replaceAll('+', ' '), (one) => (INTERFACE.test(one) ? one : undefined))
+  return names && { auto, names: names.filter((name) => name !== 'auto') }
 }
 
 function seconds(text: string): number | undefined {

@@ -17,6 +17,7 @@ export interface Unread {
 export type PveFiles = ReadonlyMap<string, string | Unread>
 
 export const VMLIST = '.vmlist'
+export const MEMBERS = '.members'
 export const CLUSTER_CONF = 'pvenat.conf'
 
 /**
@@ -52,7 +53,15 @@ export function treeOf(files: PveFiles, pveDir: string, node: string, before?: T
       throw new Unreadable(`${join(pveDir, file)} is missing although ${VMLIST} names it`)
     configs.push({ vmid, type: guest.type, config })
   }
-  return { fw, guests: configs, owners: new Map([...list].map(([vmid, guest]) => [vmid, guest.node])), stale }
+  const cluster = files.get(MEMBERS)
+  return {
+    fw,
+    guests: configs,
+    owners: new Map([...list].map(([vmid, guest]) => [vmid, guest.node])),
+    stale,
+    // A node that stands alone has no list of nodes (pmxcfs, status.c).
+    isClustered: typeof cluster !== 'string' || field(parseJson(cluster), 'nodelist') !== undefined,
+  }
 }
 
 interface Owned {

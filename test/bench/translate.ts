@@ -1,4 +1,5 @@
 /** From text to rules, in this process: what reading and translating cost for each megabyte and each rule. */
+import { plainNetwork } from '../network.ts'
 import { readFile } from 'node:fs/promises'
 import { network, parseIp, type Range } from '../../src/address.ts'
 import { NOTHING_LEARNT } from '../../src/guest/learnt.ts'
@@ -106,8 +107,8 @@ const ip = (text: string): Range => {
   return address
 }
 
-const NETWORK: Look['network'] = {
-  external: [
+const NETWORK = plainNetwork(
+  [
     {
       name: 'vmbr0',
       families: [4],
@@ -115,5 +116,5 @@ const NETWORK: Look['network'] = {
       networks: [network(4, ip('203.0.113.0').lo, 24)],
     },
   ],
-  internal: [{ bridge: 'vmbr1', network: network(4, ip('10.10.0.0').lo, 16), address: ip('10.10.0.1') }],
-}
+  [{ bridge: 'vmbr1', network: network(4, ip('10.10.0.0').lo, 16), address: ip('10.10.0.1') }],
+)

@@ -32,7 +32,7 @@ const QEMU = new Set(['106', '107', '200'])
 
 /** Where a file of a case belongs: its name says it, except for a config of a guest that the base tree has not. */
 function pathOf(name: string): string {
-  if (name.includes('/') || name === 'pvenat.conf' || name === '.vmlist') return name
+  if (name.includes('/') || name === 'pvenat.conf' || name === '.vmlist' || name === '.members') return name
   if (name === 'host.fw') return `${NODE}/host.fw`
   if (name.endsWith('.fw')) return `firewall/${name}`
   const [, vmid = ''] = /^(\d+)\.conf$/.exec(name) ?? []

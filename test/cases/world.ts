@@ -1,4 +1,5 @@
 /** The node of the cases without a node: the tree in memory, a network that is written down. */
+import { plainNetwork, plainWay } from '../network.ts'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -73,6 +74,7 @@ function treeOf(files: ReadonlyMap<string, string>): Tree {
       const folder = type === 'qemu' ? 'qemu-server' : 'lxc'
       return { vmid, type, config: files.get(`nodes/${NODE}/${folder}/${vmid}.conf`) ?? '' }
     }),
+    isClustered: !files.has('.members'),
     owners: new Map(all.map(({ vmid, node }) => [vmid, node])),
   }
 }
@@ -98,21 +100,29 @@ function readListening(text: string): Socket[] {
   })
 }
 
-/** Lines `external NAME ADDRESS/LENGTH...` and `internal BRIDGE ADDRESS/LENGTH...`. */
+/** Lines `external NAME ADDRESS/LENGTH...`, `internal BRIDGE ...`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
 function readPlan(text: string): Network {
-  const result: Network = { external: [], internal: [] }
+  const result = plainNetwork([], [])
+  const names = new Map<string, string>()
   for (const line of text.trim().split('\n')) {
     const [kind, name = '', ...words] = line.split(' ')
+    if (kind === 'altname') {
+      names.set(name, words[0] ?? '')
+      continue
+    }
+    names.set(name, name)
     const all = words.map(readAddress)
+    const networks = all.map((one) => ({ bridge: name, network: one.network, address: one.ip }))
     if (kind === 'external') {
       const families = ([4, 6] as Family[]).filter((family) => all.some(({ ip }) => ip.family === family))
       const addresses = all.map(({ ip }) => ip)
       result.external.push({ name, families, addresses, networks: all.map((one) => one.network) })
-    } else {
-      result.internal.push(...all.map((one) => ({ bridge: name, network: one.network, address: one.ip })))
-    }
+    } else if (kind === 'internal') result.internal.push(...networks)
+    else if (kind === 'stranger') result.strangers.push(...networks)
+    result.own.push(...all.map(({ ip }) => ({ dev: name, ip })))
+    if (kind !== 'external') result.inward.push(...all.map((one) => ({ dev: name, to: one.network })))
   }
-  return result
+  return { ...plainWay(result), links: names }
 }
 
 function readAddress(text: string): { ip: Range; network: Range } {

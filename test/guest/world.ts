@@ -1,4 +1,5 @@
 /** A node in memory: guests by their texts, and what the sources tell. */
+import { plainNetwork } from '../network.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
 import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
 import type { InternalNetwork } from '../../src/network.ts'
@@ -73,8 +74,8 @@ function learntOf({ ipam, macs, ethers, leases, neighbours }: World): LearntText
   }
 }
 
-const NETWORK: Look['network'] = {
-  external: [
+const NETWORK = plainNetwork(
+  [
     {
       name: 'vmbr0',
       families: [4, 6],
@@ -82,7 +83,7 @@ const NETWORK: Look['network'] = {
       networks: [network(4, ip('203.0.113.0').lo, 24)],
     },
   ],
-  internal: [
+  [
     internal('vmbr1', '10.10.10.1', 24),
     internal('vmbr1', 'fd10::1', 64),
     internal('vmbr1.5', '10.5.0.1', 24),
@@ -90,7 +91,7 @@ const NETWORK: Look['network'] = {
     internal('web0', '10.20.0.1', 24),
     internal('web0', 'fd20::1', 64),
   ],
-}
+)
 
 function internal(bridge: string, address: string, length: number): InternalNetwork {
   const { family, lo } = ip(address)

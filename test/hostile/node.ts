@@ -1,4 +1,5 @@
 /** A node in memory for hostile files, and what of it would go to the kernel. */
+import { plainNetwork } from '../network.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
 import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../../src/nat/view.ts'
@@ -73,8 +74,8 @@ export function shown({ outcome, sources }: Result): string {
   return located.map((one) => renderDiagnostic(one, sources, '/etc/pve', plain)).join('')
 }
 
-const NETWORK: Look['network'] = {
-  external: [
+const NETWORK = plainNetwork(
+  [
     {
       name: 'vmbr0',
       families: [4, 6],
@@ -82,11 +83,11 @@ const NETWORK: Look['network'] = {
       networks: [network(4, ip('203.0.113.0').lo, 24), network(6, ip('2001:db8:113::').lo, 64)],
     },
   ],
-  internal: [
+  [
     { bridge: 'vmbr1', network: network(4, ip('10.10.0.0').lo, 16), address: ip('10.10.0.1') },
     { bridge: 'vmbr1', network: network(6, ip('fd10::').lo, 64), address: ip('fd10::1') },
   ],
-}
+)
 
 function ip(text: string): Range {
   const address = parseIp(text)

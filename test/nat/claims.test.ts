@@ -79,7 +79,7 @@ function resolve(
   rules: readonly NatRule[],
   incumbents: readonly string[] = [],
 ): Dispatch & Pick<ReturnType<typeof resolveClaims>, 'losses'> {
-  const { dispatch, losses } = resolveClaims(rules, external, 4, new Set(incumbents))
+  const { dispatch, losses } = resolveClaims(rules, external, [], 4, new Set(incumbents))
   return { ...dispatch, losses }
 }
 

@@ -41,7 +41,10 @@ test('without files the defaults hold', async () => {
 
 describe('a good value', () => {
   test.each<[string, (settings: Settings) => unknown, unknown]>([
-    ['external = eth0, vmbr0.5', (one) => one.external, ['eth0', 'vmbr0.5']],
+    ['external = eth0, vmbr0.5', (one) => one.external, { auto: false, names: ['eth0', 'vmbr0.5'] }],
+    ['external = auto', (one) => one.external, { auto: true, names: [] }],
+    ['external = +wg0', (one) => one.external, { auto: true, names: ['wg0'] }],
+    ['external = auto, +wg0, tun0', (one) => one.external, { auto: true, names: ['wg0', 'tun0'] }],
     [
       'internal = 10.0.0.0/8,fd10::/64',
       (one) => one.internal !== 'auto' && one.internal.map(formatRange),
@@ -91,6 +94,7 @@ describe('a bad value leaves the default', () => {
     'external = eth0|rm',
     'external = $(id)',
     'external = ,',
+    'external = +',
     'internal = 10.0.0.0/33',
     'internal = lan',
     'require-firewall = maybe',

@@ -1,5 +1,5 @@
 /** The one node that all generated rules are for: two external interfaces, two internal networks, five guests. */
-import type { Network } from '../../src/network.ts'
+import { plainNetwork } from '../network.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
 import type { Look } from '../../src/read.ts'
@@ -140,17 +140,17 @@ const PROTOCOLS = fixture('protocols')
   .filter((line) => /^(tcp|udp|sctp)\s/.test(line))
   .join('\n')
 
-const NETWORK: Network = {
-  external: INTERFACES.filter(({ external }) => external).map(({ name, addresses }) => ({
+const NETWORK = plainNetwork(
+  INTERFACES.filter(({ external }) => external).map(({ name, addresses }) => ({
     name,
     addresses: addresses.map((own) => ip(bare(own))),
     families: name === 'eth1' ? [4] : [4, 6],
     networks: addresses.map(around),
   })),
-  internal: INTERFACES.filter(({ external }) => !external).flatMap(({ name, addresses }) =>
+  INTERFACES.filter(({ external }) => !external).flatMap(({ name, addresses }) =>
     addresses.map((own) => ({ bridge: name, network: around(own), address: ip(bare(own)) })),
   ),
-}
+)
 
 function ip(text: string): Range {
   return parseIp(text) as Range
