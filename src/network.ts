@@ -79,7 +79,7 @@ export interface IpRoute {
 }
 
 /** The parts of `ip -j rule` that matter. */
-export interface IpRule {
+interface IpRule {
   table?: string
 }
 
