@@ -53,14 +53,19 @@ function propose(
   return proposal === undefined ? [otherwise, []] : [`${label}: ${proposal}`, [proposal]]
 }
 
+/** Who reads it: the owner of one guest must not learn of others. */
+interface Reader {
+  isTenant: boolean
+}
+
 interface Wording<F> {
   severity: Severity
-  say: (facts: F) => Words
+  say: (facts: F, reader: Reader) => Words
 }
 
 const wording =
   (severity: Severity) =>
-  <F>(say: (facts: F) => Words): Wording<F> => ({ severity, say })
+  <F>(say: (facts: F, reader: Reader) => Words): Wording<F> => ({ severity, say })
 
 const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
 
@@ -212,8 +217,12 @@ const WORDINGS = {
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
   'guest-address': error<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
-    ({ guest, nic, looked, refused }) => [
-      [`no address is known for ${nic} of guest ${guest}`, `looked in ${looked}`, ...refused].join('; '),
+    ({ guest, nic, looked, refused }, { isTenant }) => [
+      [
+        `no address is known for ${nic} of guest ${guest}`,
+        `looked in ${looked}`,
+        ...(isTenant ? [] : refused),
+      ].join('; '),
       'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
     ],
   ),
@@ -289,10 +298,12 @@ const WORDINGS = {
       ? 'put the rule into the datacenter or node firewall'
       : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
   ]),
-  'port-taken': error<{ ports: string; winner: string }>(({ ports, winner }) => [
-    `external port ${ports} is already forwarded by ${winner}`,
-    'pick another port, or switch one of the two rules off',
-  ]),
+  'port-taken': error<{ ports: string; loser: string | undefined; winner: string; winnerFor: string }>(
+    ({ ports, loser, winner, winnerFor }, { isTenant }) => [
+      `external port ${ports}${loser === undefined ? '' : ` of guest ${loser}`} is already forwarded by ${isTenant ? winnerFor : winner}`,
+      'pick another port, or switch one of the two rules off',
+    ],
+  ),
   // Not translated (yet), or without effect.
   'nft-sport': warning<{ sport: string; dport: string }>(({ sport, dport }) => [
     `with the nftables firewall a source port in the rule keeps clients out`,
@@ -343,9 +354,10 @@ interface Worded {
   proposals: string[]
 }
 
-export function word(diagnostic: Diagnostic): Worded {
+/** Severity, sentence and help of a diagnostic; for the owner of the guest alone without a word of other guests. */
+export function word(diagnostic: Diagnostic, isTenant = false): Worded {
   const wording = WORDINGS[diagnostic.code] as Wording<unknown>
-  const [message, help, proposals = []] = wording.say(diagnostic.facts)
+  const [message, help, proposals = []] = wording.say(diagnostic.facts, { isTenant })
   return {
     severity: wording.severity,
     message: clip(message),

@@ -4,6 +4,9 @@ import type { PortRange } from './ports.ts'
 
 type Hairpin = 'yes' | 'no' | 'others'
 
+/** What the service says in the firewall log of the GUI. */
+type GuiLog = 'yes' | 'errors' | 'no'
+
 export interface Settings {
   /** Interfaces that are external whatever routes say; `auto`: besides those with a default route. */
   external: { auto: boolean; names: readonly string[] }
@@ -16,6 +19,7 @@ export interface Settings {
   allowReserved: boolean
   cutRemoved: boolean
   intervalSeconds: number
+  guiLog: GuiLog
   guests: Map<number, GuestSettings>
 }
 
@@ -55,6 +59,7 @@ export const DEFAULT_SETTINGS: Settings = {
   allowReserved: false,
   cutRemoved: false,
   intervalSeconds: 5,
+  guiLog: 'yes',
   guests: new Map(),
 }
 

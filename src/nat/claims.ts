@@ -14,6 +14,7 @@ import { TOLD_WINNERS } from './limits.ts'
 import type { Dispatch, Forward, NatRule } from './model.ts'
 import { cover } from './pieces.ts'
 import { unrivalled } from './rivals.ts'
+import { CLUSTER_FW } from './view.ts'
 import { sourceKey, sourcesMeet } from './sources.ts'
 
 interface Loss {
@@ -93,9 +94,25 @@ export function reportLosses(losses: readonly Loss[]): { loser: NatRule; diagnos
     groups.set(key, group)
   }
   return [...groups.values()].map(({ loss: { loser, winner }, ports }) => {
-    const facts = { ports: [...ports].join(', '), winner: describe(winner.rule) }
+    const facts = {
+      ports: [...ports].join(', '),
+      loser: groupGuest(loser.rule),
+      winner: describe(winner.rule),
+      winnerFor: describeFor(loser.rule, winner.rule),
+    }
     return { loser: loser.rule, diagnostic: diagnose('port-taken', loser.rule.where, facts) }
   })
+}
+
+/** The guest of a rule that stands in a group: its line says nothing of the guest. */
+function groupGuest({ place, scope }: NatRule): string | undefined {
+  return scope.kind === 'guest' && place.file === CLUSTER_FW ? label(scope.guest) : undefined
+}
+
+/** The winner as the owner of the losing guest may see it. */
+function describeFor({ scope: own }: NatRule, { place, scope }: NatRule): string {
+  if (scope.kind !== 'guest') return scope.kind === 'host' ? 'a rule of the node' : 'a rule of the datacenter'
+  return own.kind === 'guest' && own.guest.vmid === scope.guest.vmid ? placeName(place) : 'another guest'
 }
 
 /** `105.fw:7 (guest 105 (plain))`: where the winner stands. */

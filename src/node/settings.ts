@@ -32,6 +32,7 @@ const NAT: Record<string, Key<Settings>> = {
   ),
   'allow-reserved': key(YES_NO, yesNo, 'allowReserved'),
   'cut-removed': key(YES_NO, yesNo, 'cutRemoved'),
+  'gui-log': key('yes, errors or no', (text) => oneOf(text, ['yes', 'errors', 'no'] as const), 'guiLog'),
   interval: key('seconds from 1 to 3600', seconds, 'intervalSeconds'),
 }
 

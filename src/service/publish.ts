@@ -1,4 +1,5 @@
 /** What the service tells other programs: files of the run folder, each replaced in one step. */
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FAMILIES } from '../address.ts'
@@ -37,6 +38,7 @@ import {
 } from '../show/status.ts'
 import { verdictLine } from '../show/verdict.ts'
 import { FILES } from '../web/published.ts'
+import { FIREWALL_LOG, makeGuiLog } from './gui-log.ts'
 import { makeRunFolder, type RunFolder } from './runfolder.ts'
 
 /** Readers know by this that the service is alive. */
@@ -76,9 +78,14 @@ export function makePublisher(
   paths: Paths,
   rows: readonly Row[] | undefined,
   warn: (message: string) => void,
+  firewallLog = FIREWALL_LOG,
 ): Publisher {
   const files = makeRunFolder(paths.runDir, warn)
   const list = makeListing(files, paths.pveDir, rows)
+  const guiLog = makeGuiLog(
+    { path: firewallLog, now: () => new Date(), tell: warn },
+    publishedBefore(paths.runDir),
+  )
   const service = firstStatus()
   let look = UNKNOWN_NODE
   let said = ''
@@ -112,7 +119,9 @@ export function makePublisher(
       noteApply(service, pass)
       look = nodeStatus(pass.applied.outcome, pass.located, pass.sources, paths.pveDir)
       sayRecall(pass.applied)
-      const changes = list.passed(pass.applied.outcome, pass.applied.readBack)
+      const { outcome, readBack } = pass.applied
+      const changes = list.passed(outcome, readBack)
+      guiLog.passed({ changes, diagnostics: outcome.translation.diagnostics, view: outcome.view })
       sayIfNew()
       return changes
     },
@@ -132,7 +141,7 @@ export function makePublisher(
       clearInterval(timer)
       service.pid = null
       say()
-      await files.written()
+      await Promise.all([files.written(), guiLog.written()])
     },
   }
 }
@@ -161,6 +170,17 @@ export async function readList(runDir: string): Promise<Row[] | undefined> {
 /** What `apply` leaves where no service does. */
 export async function publishList(runDir: string, rows: readonly Row[]): Promise<void> {
   await writeWhole(runDir, FILES.rows, renderListJson(rows), 'group')
+}
+
+/** Diagnostics that a service before this one published; read before the first status of this one takes their place. */
+function publishedBefore(runDir: string): readonly Located[] {
+  try {
+    const status = parseJson(readFileSync(join(runDir, FILES.status), 'utf8'))
+    const diagnostics = field(status, 'diagnostics')
+    return Array.isArray(diagnostics) ? (diagnostics as Located[]) : []
+  } catch {
+    return []
+  }
 }
 
 function firstStatus(): ServiceStatus {

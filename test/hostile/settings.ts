@@ -14,6 +14,7 @@ const settingKey = fc.oneof(
     'allow-reserved',
     'cut-removed',
     'interval',
+    'gui-log',
     'ports',
     'addresses',
     'address',

@@ -70,6 +70,7 @@ describe('a good value', () => {
     ['reserved-ports = auto +tcp:9000', (one) => one.reserved.length, DEFAULT_SETTINGS.reserved.length + 1],
     ['allow-reserved = yes', (one) => one.allowReserved, true],
     ['cut-removed = yes', (one) => one.cutRemoved, true],
+    ['gui-log = errors', (one) => one.guiLog, 'errors'],
     ['interval = 60 ; seconds', (one) => one.intervalSeconds, 60],
     ['[guest 107]\nports = 20100-20119', guestOf, { ports: [[20100, 20119]] }],
     [
@@ -110,6 +111,7 @@ describe('a bad value leaves the default', () => {
     'reserved-ports = +',
     'allow-reserved = 2',
     'cut-removed =',
+    'gui-log = some',
     'interval = 0',
     'interval = 3601',
     'interval = 1e3',

@@ -1,0 +1,151 @@
+/** Writes the answer to a save into the firewall log, which the GUI shows (show/guilines.ts). Nothing else waits for it or fails with it. */
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { Diagnostic } from '../diagnostic.ts'
+import type { View } from '../nat/view.ts'
+import type { RowChange } from '../show/changes.ts'
+import type { Located } from '../show/diagnostics.ts'
+import { linesOf, logLine, standing, wordsKey, type GuiLine, type Standing } from '../show/guilines.ts'
+
+/** What pvefw-logger writes and pve-firewall's API reads. */
+export const FIREWALL_LOG = '/var/log/pve-firewall.log'
+
+/** Lines of one guest in an hour (VMID 0: of the node), the one that says so included. A line has at most some 700 bytes. */
+export const HOURLY_LINES = { guest: 60, node: 300 } as const
+/** Lines of one guest at once; the log is to be read. */
+const MAX_AT_ONCE = 20
+
+export interface GuiLog {
+  /** At the end of a look that went well. */
+  passed: (pass: { changes: readonly RowChange[]; diagnostics: readonly Diagnostic[]; view: View }) => void
+  /** Once all is written that can be. */
+  written: () => Promise<void>
+}
+
+interface Means {
+  path: string
+  now: () => Date
+  /** Hears once that it cannot be written, and once that it can again. */
+  tell: (message: string) => void
+}
+
+/** `published` was said by a service before this one, and is not said again. */
+export function makeGuiLog({ path, now, tell }: Means, published: readonly Located[] = []): GuiLog {
+  const append = makeAppender(path, tell)
+  const spend = makeBudget()
+  let before: Standing = new Map(published.map(publishedLine))
+  return {
+    passed({ changes, diagnostics, view }) {
+      const after = standing(diagnostics, view)
+      const lines = linesOf(changes, before, after, view, view.settings.guiLog)
+      before = after
+      const at = now()
+      append.append(
+        spend(lines, at)
+          .map((line) => logLine(line, at))
+          .join(''),
+      )
+    },
+    written: append.written,
+  }
+}
+
+function publishedLine({ file, severity, code, message }: Located): [key: string, line: GuiLine] {
+  const vmid = Number(/\/firewall\/(\d+)\.fw$/.exec(file)?.[1] ?? 0)
+  return [wordsKey(file, code, message), { vmid, severity, text: code }]
+}
+
+/** Leaves out what goes beyond the bounds of a guest, and says so once an hour. */
+function makeBudget(): (lines: readonly GuiLine[], at: Date) => GuiLine[] {
+  let hour = NaN
+  const used = new Map<number, number>()
+  return (lines, at) => {
+    const thisHour = Math.floor(at.getTime() / 3_600_000)
+    if (thisHour !== hour) used.clear()
+    hour = thisHour
+    const once = new Map<number, number>()
+    return lines.flatMap((line): GuiLine[] => {
+      const { vmid } = line
+      const [count, now] = [(used.get(vmid) ?? 0) + 1, (once.get(vmid) ?? 0) + 1]
+      const most = vmid === 0 ? HOURLY_LINES.node : HOURLY_LINES.guest
+      if (count > most || now > MAX_AT_ONCE) return []
+      used.set(vmid, count)
+      once.set(vmid, now)
+      if (count === most)
+        return [
+          { ...line, severity: 'warning', text: 'too many lines: nothing more is said here in this hour' },
+        ]
+      if (now < MAX_AT_ONCE) return [line]
+      return [{ ...line, severity: 'info', text: 'and more; the node has all of it: pvenat check' }]
+    })
+  }
+}
+
+interface Appender {
+  /** Nothing is only to try again with what could not be written. */
+  append: (text: string) => void
+  written: () => Promise<void>
+}
+
+/** So much waits for a disk or a file that does not take it; what comes then is lost. */
+const MAX_WAITING_CHARS = 64 * 1024
+
+function makeAppender(path: string, tell: (message: string) => void): Appender {
+  let waiting = ''
+  let trouble = ''
+  let writing: Promise<void> | undefined
+  const write = async (): Promise<void> => {
+    while (waiting !== '') {
+      try {
+        const written = await appendLines(path, waiting)
+        // More may have come meanwhile.
+        waiting = waiting.slice(written)
+        if (trouble !== '') tell(`${path} can be written again`)
+        trouble = ''
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException
+        // Without a logger nobody looks for the log, and while logrotate makes a new file there is none.
+        if (code === 'ENOENT') return
+        const reason = code ?? message
+        if (trouble !== reason)
+          tell(`cannot write ${path}: ${reason}; the firewall log of the GUI misses lines`)
+        trouble = reason
+        return
+      }
+    }
+  }
+  return {
+    append(text) {
+      if (waiting.length + text.length <= MAX_WAITING_CHARS) waiting += text
+      writing ??= write().finally(() => (writing = undefined))
+    },
+    written: async () => await writing,
+  }
+}
+
+/**
+ * Appends in one write; returns how many characters were written in whole lines. The file is opened anew each time, for logrotate moves
+ * it, and never made: that is for the logger and logrotate, whose rights it has. A line that a full disk cut off is
+ * ended first.
+ */
+async function appendLines(path: string, text: string): Promise<number> {
+  const { O_RDWR, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants
+  const file = await open(path, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const status = await file.stat()
+    if (!status.isFile()) throw new Error('it is no file')
+    const last = Buffer.alloc(1, '\n')
+    if (status.size > 0) await file.read(last, 0, 1, status.size - 1)
+    const bytes = Buffer.from(last.toString() === '\n' ? text : `\n${text}`)
+    const { bytesWritten } = await file.write(bytes)
+    if (bytesWritten === bytes.length) return text.length
+    const whole = bytes
+      .subarray(0, bytesWritten)
+      .toString()
+      .replace(/[^\n]*$/, '')
+    if (whole.trim() === '') throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+    return whole.replace(/^\n/, '').length
+  } finally {
+    await file.close()
+  }
+}
