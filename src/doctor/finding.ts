@@ -6,9 +6,49 @@ import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 
+/** Every finding that there is; each has a test in which it is so. */
+export const FINDING_IDS = [
+  'firewall-off',
+  'forwarding-off-v4',
+  'forwarding-off-v6',
+  'conntrack-missing',
+  'conntrack-full',
+  'rp-filter-off',
+  'rp-filter-strict',
+  'bridge-nf-off',
+  'cycle-fails',
+  'group-dies',
+  'sport-backend',
+  'not-in-force',
+  'loop-missing',
+  'own-leftovers',
+  'forward-policy-other',
+  'forward-policy',
+  'foreign-forward',
+  'foreign-masquerade',
+  'sdn-snat',
+  'two-backends',
+  'guest-gateway',
+  'address-twice',
+  'mac-twice',
+  'stranger-answers',
+  'firewall-not-plugged',
+  'service-stopped',
+  'service-disabled',
+  'program-missing',
+  'version-old',
+  'no-external',
+  'service-hidden',
+  'rules',
+  'unread',
+  'behind-nat',
+  'pve-unreadable',
+] as const
+type FindingId = (typeof FINDING_IDS)[number]
+
 /** One finding; keys in this order. */
 export interface Finding {
-  id: string
+  id: FindingId
   /** `error` keeps NAT from working now; `warning` does for some packets or will; `info` is good to know. */
   severity: Severity
   /** One sentence. */

@@ -2,7 +2,7 @@
 import { contains, FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { firewallBridge, linkOf, tapName } from '../facts/facts.ts'
-import { configEdit, gatewayCommand } from '../facts/fixes.ts'
+import { configEdit, gatewayCommand, quoted, ruleApi, withOption } from '../facts/fixes.ts'
 import { type Guest, type Nic, label } from '../guest/model.ts'
 import type { NatRule } from '../nat/model.ts'
 import { holds } from '../nat/sources.ts'
@@ -45,6 +45,10 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
   const inner = view.network.internal.find(({ network }) => contains(network, own))?.address
   const rule = natOf(patient, own)
   if (!inner || !rule) return undefined
+  const isLetOut = patient.translation.rules.some(
+    ({ state, egresses }) =>
+      state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, own)),
+  )
   return {
     id: 'guest-gateway',
     severity: 'error',
@@ -54,9 +58,27 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
       `${formatRange(inner)} is this node's address there`,
       placeName(rule.place),
     ],
-    fix: [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)],
-    why: 'Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too.',
+    // Without an OUT rule the other gateway is its only way out.
+    fix: isLetOut
+      ? [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)]
+      : hideClients(patient, own),
+    why: isLetOut
+      ? 'Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too.'
+      : 'Its answers are not translated back. With snat=1 it answers this node; or make this node its gateway, with an OUT rule that is marked NAT.',
   }
+}
+
+/** Gives the forwards to an address snat=1. */
+function hideClients({ translation, view }: Patient, address: Range): string[] {
+  return translation.rules
+    .filter(
+      ({ state, forwards }) =>
+        state === 'active' && forwards.some(({ inner, snat }) => !snat && sameRange(inner, address)),
+    )
+    .flatMap(({ place, comment }) => {
+      const api = ruleApi(view, place.file, place.span.line)
+      return api === undefined ? [] : [`pvesh set ${api} --comment ${quoted(withOption(comment, 'snat=1'))}`]
+    })
 }
 
 export const addressTwice: Check = (patient) => {
@@ -171,7 +193,10 @@ export const firewallNotPlugged: Check = (patient) => {
         severity: 'warning',
         finding: `net${nic.index} of guest ${label(guest)} has firewall=1 in its config, but not on the wire.`,
         restsOn: [configOf({ guest, nic }), `${tap} is there, ${bridge} is not`],
-        fix: [`${guest.type === 'qemu' ? 'qm' : 'pct'} reboot ${guest.vmid}`],
+        // A change of the flag plugs the NIC anew while the guest runs.
+        fix: ['0', '1'].map((flag) =>
+          configEdit(guest, nic, patient.configs.get(guest.vmid) ?? '', 'firewall', flag),
+        ),
         why: 'Its firewall rules are not met until it is plugged anew: what you forward is let in, whatever they say.',
       },
     ]

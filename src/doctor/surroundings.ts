@@ -2,7 +2,31 @@
 import { formatRange, isPrivate } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { serves } from '../nat/listeners.ts'
+import { DATACENTER_OFF, sources } from '../nat/marked.ts'
 import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
+
+/** Rules count only while the firewall of their scope is on. That of the datacenter is told even if no rule depends on it yet. */
+export function firewallOff({ view, translation }: Patient): Finding[] {
+  const waiting = translation.rules.filter(({ state, isMeant }) => isMeant && state === 'inactive')
+  const off = new Map(sources(view).flatMap(({ off, help }) => (off === '' ? [] : [[off, help] as const])))
+  return [...off].flatMap(([reason, help]): Finding[] => {
+    const rules = waiting.filter((rule) => rule.reason === reason)
+    if (rules.length === 0 && reason !== DATACENTER_OFF) return []
+    return [
+      {
+        id: 'firewall-off',
+        severity: rules.length > 0 ? 'error' : 'warning',
+        finding: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}, so rules that depend on it make no NAT.`,
+        restsOn: [
+          'setting require-firewall = yes',
+          ...rules.slice(0, 3).map(({ place }) => placeName(place)),
+        ],
+        fix: ["mkdir -p /etc/pvenat && printf '[nat]\\nrequire-firewall = no\\n' >>/etc/pvenat/pvenat.conf"],
+        why: `With this setting NAT rules work while the firewall is off. Or ${help}: look first at the ports that it would close.`,
+      },
+    ]
+  })
+}
 
 export const serviceStopped: Check = (patient) => {
   const { running, enabled } = patient.facts.service
@@ -116,17 +140,14 @@ export const servicesHidden: Check = ({ facts, view, translation }) => {
     if (!forward || seen.has(key)) return []
     seen.add(key)
     const owners = facts.holders.filter(({ proto, port }) => proto === socket.proto && port === socket.port)
-    const commands = owners.map(({ unit, pid }) =>
-      unit === undefined ? `kill ${pid}` : `systemctl disable --now ${unit}`,
-    )
     return [
       {
         id: 'service-hidden',
         severity: 'warning',
         finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${placeName(forward.rule.place)} forwards that port to a guest.`,
         restsOn: [`/proc/net/${socket.proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
-        fix: [...new Set(commands)],
-        why: 'From outside the service cannot be reached; end it, or give the forward another port.',
+        fix: [],
+        why: `From outside the service cannot be reached. Give one of the two another port: the forward by its comment, or the service${owners[0]?.unit === undefined ? '' : ` ${owners[0].unit}`}.`,
       },
     ]
   })

@@ -42,6 +42,14 @@ export interface PortHolder {
   unit?: string
 }
 
+/** A line of /etc/network/interfaces that runs a command when an interface comes up. */
+export interface BootLine {
+  file: string
+  /** Counted from 1. */
+  line: number
+  text: string
+}
+
 interface Versions {
   node: string
   kernel: string
@@ -74,6 +82,8 @@ export interface NodeFacts {
   /** Tables of nft itself; none where nft is missing. */
   nftables: Nftables
   holders: readonly PortHolder[]
+  /** Of /etc/network/interfaces and the files that it includes. */
+  bootLines: readonly BootLine[]
   service: ServiceState
   versions: Versions
   /** What could not be read, and why. */

@@ -62,13 +62,13 @@ export function skippedMarked({ skipped }: FwFile, file: string): Diagnostic[] {
     .map(({ span, reason }) => diagnose('line-skipped', { file, span }, { reason }))
 }
 
+export const DATACENTER_OFF = 'the datacenter firewall is off'
+
 /** The files in the order of evaluation: guests by VMID, then the host's, then the cluster's. */
 export function sources(view: View): Source[] {
   const { cluster, host, node, settings } = view
   const clusterOff =
-    settings.requireFirewall && !isOn(cluster.options.enable, 0, view.now)
-      ? 'the datacenter firewall is off'
-      : ''
+    settings.requireFirewall && !isOn(cluster.options.enable, 0, view.now) ? DATACENTER_OFF : ''
   const clusterHelp = 'switch it on in Datacenter > Firewall > Options (enable: 1 in cluster.fw)'
   const off = (own: boolean, what: string): string =>
     clusterOff !== '' ? clusterOff : settings.requireFirewall && !own ? what : ''

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { release } from 'node:os'
 import { FAMILIES, type Family } from '../address.ts'
-import { READ_SYSCTLS, type NodeFacts, type PortHolder } from '../facts/facts.ts'
+import { READ_SYSCTLS, type BootLine, type NodeFacts, type PortHolder } from '../facts/facts.ts'
+import { parseBootLines } from '../facts/interfaces.ts'
 import { hasPolicyRouting, parseLinks, parseNeighbours, parseRoutes } from '../facts/iproute.ts'
 import { parseNftables } from '../facts/nftables.ts'
 import type { Socket } from '../nat/listeners.ts'
@@ -43,10 +44,22 @@ export async function readFacts(
     nftables: parseNftables(nftables.stdout, nft),
     sysctls: await readSysctls(),
     holders: await portHolders(listeners),
+    bootLines: await readBootLines(),
     service: await serviceState(runDir),
     versions: await readVersions(),
     unread,
   }
+}
+
+const INTERFACES = '/etc/network/interfaces'
+
+async function readBootLines(): Promise<BootLine[]> {
+  const more = (await readdir(`${INTERFACES}.d`).catch(() => [])).sort()
+  const files = [INTERFACES, ...more.map((name) => `${INTERFACES}.d/${name}`)]
+  const all = await Promise.all(
+    files.map(async (file) => parseBootLines(file, await readFile(file, 'utf8').catch(() => ''))),
+  )
+  return all.flat()
 }
 
 type ReadText = (file: string, ...args: string[]) => Promise<string>

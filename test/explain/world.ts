@@ -48,6 +48,7 @@ export const FACTS: NodeFacts = {
   tables: { legacy: { 4: '', 6: '' }, nft: { 4: '', 6: '' } },
   nftables: NO_NFTABLES,
   holders: [],
+  bootLines: [],
   service: { running: true, enabled: 'enabled' },
   versions: {
     node: '20.19.0',

@@ -86,7 +86,10 @@ export const STRICT_FILTER: Ailment = {
   },
 }
 
-export const OTHER_BACKEND_DROPS: Ailment = { breaks: (ailing) => ailing.sh('nft -P FORWARD DROP') }
+export const OTHER_BACKEND_DROPS: Ailment = {
+  breaks: (ailing) => ailing.sh('nft -P FORWARD DROP'),
+  after: (ailing) => ailing.sh('nft -P FORWARD ACCEPT; nft -F FORWARD'),
+}
 
 export const CHAIN_FLUSHED: Ailment = { breaks: (ailing) => ailing.sh('legacy -t nat -F PVENAT-DNAT') }
 

@@ -47,7 +47,8 @@ findingTests(ailing, {
       await node.lab.spawn('pve', [process.execPath, '-e', listen]).says(/up/)
     },
     severity: 'warning',
-    ask: { from: 'inet', to: '203.0.113.2:9105', mended: { server: '105' } },
+    ask: { from: 'inet', to: '203.0.113.2:9105', broken: { server: '105' } },
+    hasNoFix: true,
   },
   rules: {
     ...edited(FW_105, 'NAT 1022', 'NAT 1022x'),

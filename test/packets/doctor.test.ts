@@ -13,7 +13,22 @@ beforeAll(() => node.lab.ip('inet', ['route add 10.10.10.0/24 via 203.0.113.2'])
 
 const flushNeighbours = () => node.lab.exec('107', ['ip', 'neigh', 'flush', 'all'])
 
+const SETTINGS_GONE = () => ailing.sh('rm -rf /etc/pvenat')
+const MASQUERADE = '-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE'
+
 findingTests(ailing, {
+  'firewall-off: of the datacenter': {
+    breaks: () => ailing.edit('firewall/cluster.fw', 'enable: 1', 'enable: 0'),
+    severity: 'error',
+    ask: SSH,
+    after: SETTINGS_GONE,
+  },
+  'firewall-off: of a guest': {
+    breaks: () => ailing.edit('firewall/105.fw', 'enable: 1', 'enable: 0'),
+    severity: 'error',
+    ask: SSH,
+    after: SETTINGS_GONE,
+  },
   'forwarding-off-v4': { ...ailments.NO_FORWARDING, severity: 'error', ask: SSH },
   'rp-filter-off': {
     breaks: async () => {
@@ -60,7 +75,7 @@ findingTests(ailing, {
       const rule = 'OUT ACCEPT -source dc/lan -dest 198.51.100.7 # NAT none\n'
       await ailing.edit('firewall/cluster.fw', /^OUT/m, `${rule}OUT`)
       await node.pvenat.run('apply')
-      await ailing.sh('legacy -t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE')
+      await ailing.sh(`legacy ${MASQUERADE}`)
     },
     severity: 'error',
     ask: {
@@ -69,6 +84,45 @@ findingTests(ailing, {
       broken: { seenAs: '203.0.113.2' },
       mended: { seenAs: '10.10.10.105' },
     },
+  },
+  'foreign-masquerade: nothing of pvenat replaces it yet': {
+    breaks: async () => {
+      await ailing.edit('firewall/cluster.fw', /^OUT .*\n/m, '')
+      await node.pvenat.run('apply')
+      // Twice, and again at each boot.
+      await ailing.sh(`legacy ${MASQUERADE}; legacy ${MASQUERADE}; mkdir -p /etc/network
+        printf '%s\\n' 'iface vmbr1 inet static' ' address 10.10.10.1/24' \
+          ' post-up iptables ${MASQUERADE.replace('10.10.10.0', '10.10.10.1')}' >/etc/network/interfaces`)
+      const [first, ...others] = (await found(ailing)).filter(({ id }) => id === 'foreign-masquerade')
+      expect(others).toEqual([])
+      expect(first?.restsOn.at(-1)).toMatch(/^\/etc\/network\/interfaces:3: post-up iptables /)
+    },
+    severity: 'warning',
+    ask: {
+      from: '105',
+      to: '198.51.100.7:443',
+      broken: { seenAs: '203.0.113.2' },
+      mended: { seenAs: '203.0.113.2' },
+    },
+    after: async () => {
+      expect(await ailing.sh('cat /etc/network/interfaces')).toMatch(/^# +post-up iptables /m)
+      expect(await ailing.sh('iptables-legacy -t nat -S POSTROUTING')).not.toContain('MASQUERADE')
+      await ailing.sh('rm -r /etc/network')
+    },
+  },
+  'foreign-masquerade: Docker puts it back': {
+    breaks: async () => {
+      await ailing.edit(
+        'firewall/cluster.fw',
+        /^OUT/m,
+        'OUT ACCEPT -source dc/lan -dest 198.51.100.7 # NAT none\nOUT',
+      )
+      await node.pvenat.run('apply')
+      await ailing.sh('legacy -t nat -A POSTROUTING -s 10.10.10.0/24 ! -o docker0 -j MASQUERADE')
+    },
+    severity: 'error',
+    hasNoFix: true,
+    after: () => ailing.sh('legacy -t nat -D POSTROUTING -s 10.10.10.0/24 ! -o docker0 -j MASQUERADE'),
   },
   'sdn-snat': {
     breaks: async () => {
@@ -82,9 +136,9 @@ findingTests(ailing, {
     severity: 'warning',
   },
   'two-backends': {
-    breaks: () => ailing.sh('nft -t nat -A POSTROUTING -s 172.17.0.0/16 -o docker0 -j MASQUERADE'),
+    breaks: () => ailing.sh('nft -t nat -A POSTROUTING -s 172.17.0.0/16 -o tun0 -j MASQUERADE'),
     severity: 'warning',
-    after: () => ailing.sh('legacy -t nat -D POSTROUTING -s 172.17.0.0/16 -o docker0 -j MASQUERADE'),
+    after: () => ailing.sh('legacy -t nat -D POSTROUTING -s 172.17.0.0/16 -o tun0 -j MASQUERADE'),
   },
   'pve-unreadable': {
     breaks: () => node.unmount(),

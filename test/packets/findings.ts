@@ -17,6 +17,8 @@ interface Finding extends Ailment {
   ask?: Asked
   /** The fix shows what is to be done, and does not do it. */
   isAdvice?: true
+  /** There is none: only a person can choose. */
+  hasNoFix?: true
 }
 
 interface Found {
@@ -37,10 +39,22 @@ export async function found({ node }: Ailing): Promise<Found[]> {
   return JSON.parse((await node.pvenat.run('doctor', '--json')).stdout) as Found[]
 }
 
-/** A test for each, by the name that doctor has for it. */
+/** What must work before and after each fix, whatever it mends. */
+const OTHERS: readonly [from: string, to: string][] = [
+  ['inet', '203.0.113.2:822'],
+  ['105', '203.0.113.1:443'],
+  ['107', '203.0.113.1:443'],
+]
+
+/** A test for each, by the name that doctor has for it; behind a colon stands which case of it. */
 export function findingTests(ailing: Ailing, findings: Record<string, Finding>): void {
-  test.each(Object.entries(findings))('%s', async (id, finding) => {
-    const { severity, ask, isAdvice } = finding
+  const others = () =>
+    Promise.all(OTHERS.map(([from, to]) => ailing.node.call(from, to, { timeoutMs: 1000 })))
+  test.each(Object.entries(findings))('%s', async (name, finding) => {
+    const [id = ''] = name.split(':')
+    const { severity, ask, isAdvice, hasNoFix } = finding
+    const before = await others()
+    for (const answer of before) expect(answer).toHaveProperty('server')
     const asks = () =>
       ask && ailing.node.call(ask.from, ask.to, { timeoutMs: 300, ...(ask.as ? { from: ask.as } : {}) })
     await ailing.during(finding, async () => {
@@ -51,6 +65,8 @@ export function findingTests(ailing: Ailing, findings: Record<string, Finding>):
       if (ask?.broken === 'none') expect(typeof answer).toBe('string')
       else if (ask?.broken) expect(answer).toMatchObject(ask.broken)
       const fix = mine.flatMap((one) => one.fix)
+      if (hasNoFix) return expect(fix).toEqual([])
+      expect(fix.join('\n')).not.toMatch(/\b(kill|reboot|shutdown)\b|systemctl (stop|disable|mask)/)
       const { exitCode, stderr } = await ailing.mend(finding, fix)
       if (!isAdvice) expect(exitCode, `${fix.join('\n')}\n${stderr}`).toBe(0)
       // The service, which does not run, is another matter.
@@ -59,6 +75,13 @@ export function findingTests(ailing: Ailing, findings: Record<string, Finding>):
       // Its first packet may be lost while the node looks for its neighbours again.
       const isMended = async () => expect(await asks()).toMatchObject(ask?.mended ?? {})
       if (ask?.mended) await waitFor(() => isMended().then(() => true))
+      // Nothing else stopped. Client ports differ each time.
+      const seen = (answers: Awaited<ReturnType<typeof others>>) =>
+        answers.map((answer) => (typeof answer === 'string' ? answer : [answer.server, answer.seenAs]))
+      await waitFor(async () => {
+        expect(seen(await others())).toEqual(seen(before))
+        return true
+      })
       expect(await ailing.sh('ls /run')).not.toContain('owned')
     })
   })
