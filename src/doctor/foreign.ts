@@ -245,7 +245,7 @@ function removal({ facts }: Patient, rule: ForeignNat): string[] {
 
 /** Only if the line is still one of these. */
 function switchOff({ file, line }: BootLine): string {
-  return `sed -i '${line}{/tables/s/^/# /}' ${quoted(file)}`
+  return `sed -i '${line}{/^[^#]*tables/s/^/# /}' ${quoted(file)}`
 }
 
 /** iptables-save quotes with `"`, and a shell would look into that. */
