@@ -1,6 +1,8 @@
 /** The first stage of the pipeline: text of one node → the view that the translation works on. */
 import { parseProtocols, parseServices } from './fw/etc.ts'
 import type { FwFile, FwSet, ReadContext } from './fw/model.ts'
+import { lines } from './fw/line.ts'
+import { parseOption } from './fw/options.ts'
 import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
 import { resolveKnown } from './guest/known.ts'
@@ -102,9 +104,13 @@ function complete(look: Look): Required<Look> {
   }
 }
 
-/** Whether a firewall is on until some time. */
+/** Whether a line of cluster.fw is the option that switches the firewall on until some time; no other file has such times. */
 function hasTimes({ fw }: Tree): boolean {
-  return [...fw.values()].some((text) => /^\s*enable\s*:(?!\s*[01]\s*$)/im.test(text))
+  for (const { text, from, to } of lines(fw.get(CLUSTER_FW) ?? '')) {
+    const option = parseOption(text.slice(from, to), 'cluster')
+    if (option?.key === 'enable' && Number(option.value) > 1) return true
+  }
+  return false
 }
 
 /** `memo` holds what the looks before were found to say. */

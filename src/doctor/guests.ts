@@ -146,9 +146,10 @@ export const macTwice: Check = (patient) => {
 
 /** A VM keeps its MAC behind its model: `virtio=MAC`. */
 function macCommand(guest: Guest, nic: Nic, config: string, mac: string): string {
-  const old = nic.mac ?? ''
-  const edited = config.replace(new RegExp(`^(net${nic.index}: .*?)${old}`, 'im'), `$1${mac}`)
-  return configEdit(guest, nic, edited)
+  const old = new RegExp(nic.mac ?? '', 'i')
+  const own = `net${nic.index}: `
+  const edit = (line: string): string => (line.startsWith(own) ? line.replace(old, mac) : line)
+  return configEdit(guest, nic, config.split('\n').map(edit).join('\n'))
 }
 
 function hex(byte: number): string {

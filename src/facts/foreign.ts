@@ -55,7 +55,7 @@ export function foreignPlace({ backend, family, line, isNative }: ForeignNat): s
 }
 
 function natLines(text: string): string[] {
-  const table = text.split(/^\*/m).find((part) => part.startsWith('nat\n')) ?? ''
+  const table = `\n${text}`.split('\n*').find((part) => part.startsWith('nat\n')) ?? ''
   return table.split('\n').filter((line) => line.startsWith('-A '))
 }
 

@@ -69,7 +69,7 @@ function isFamily(text: string | undefined): text is NftFamily {
 
 function isOfIptables(family: NftFamily, table: string, saved: Readonly<Record<Family, string>>): boolean {
   if (!IPTABLES.includes(table) || (family !== 'ip' && family !== 'ip6')) return false
-  return new RegExp(`^\\*${table}$`, 'm').test(saved[family === 'ip' ? 4 : 6])
+  return `\n${saved[family === 'ip' ? 4 : 6]}`.includes(`\n*${table}\n`)
 }
 
 /** A rule that translates, and what a packet must have for it as far as that can be read. */

@@ -17,8 +17,9 @@ export function parseGuestConfig(text: string, vmid: number, type: Guest['type']
   const keys = new Map<string, string>()
   for (const line of text.split('\n')) {
     if (line.startsWith('[')) break
-    const match = /^([a-z][a-z_-]*\d*): *(\S.*?)\s*$/.exec(line)
-    if (match) keys.set(match[1] as string, match[2] as string)
+    const colon = line.indexOf(':')
+    const [key, value] = [line.slice(0, colon), line.slice(colon + 1).trim()]
+    if (/^[a-z][a-z_-]*\d*$/.test(key) && value !== '') keys.set(key, value)
   }
   const nics: Nic[] = []
   for (let index = 0; index < 32; index++) {

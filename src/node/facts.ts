@@ -103,9 +103,8 @@ async function portHolders(listeners: readonly Socket[]): Promise<PortHolder[]> 
       const own = links.flatMap((link) => sockets.get(link) ?? [])
       if (own.length === 0) return []
       const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
-      const unit = /\/([\w@.\\:-]+\.service)$/m.exec(
-        await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''),
-      )?.[1]
+      const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '')
+      const [unit] = groups.split('\n').flatMap((line) => /\/([\w@.\\:-]+\.service)$/.exec(line)?.[1] ?? [])
       return own.map(({ proto, port }) => ({
         proto,
         port,

@@ -66,8 +66,10 @@ async function readKernel(backend: Backend, before?: InForce): Promise<InForce> 
 /** Dates, and counters of policies, differ each time. */
 async function glance(backend: Backend): Promise<Record<Family, string>> {
   const [v4 = '', v6 = ''] = await Promise.all(FAMILIES.map((family) => save(backend, family)))
-  const constant = (text: string): string =>
-    text.replace(/^#.*\n/gm, '').replace(/^(:.*) \[\d+:\d+\]$/gm, '$1')
+  const constant = (text: string): string => {
+    const lines = text.split('\n').filter((line) => !line.startsWith('#'))
+    return lines.map((line) => (line.startsWith(':') ? line.slice(0, line.indexOf(' [')) : line)).join('\n')
+  }
   return { 4: constant(v4), 6: constant(v6) }
 }
 

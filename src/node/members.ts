@@ -32,7 +32,15 @@ export function makeMembersCheck(
   }
 }
 
+const NAME = 'Name: '
+const NUMBER = 'Number of entries: '
+
 function parseCounts(text: string): Map<string, number> {
-  const found = text.matchAll(/^Name: (\S+)$[\s\S]*?^Number of entries: (\d+)$/gm)
-  return new Map([...found].map(([, name = '', count]) => [name, Number(count)]))
+  const counts = new Map<string, number>()
+  let name = ''
+  for (const line of text.split('\n')) {
+    if (line.startsWith(NAME)) name = line.slice(NAME.length)
+    if (line.startsWith(NUMBER)) counts.set(name, Number(line.slice(NUMBER.length)))
+  }
+  return counts
 }

@@ -21,8 +21,10 @@ export async function findWriter(backend: Backend, withinMs: number): Promise<st
 async function nextGeneration(end: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve) => {
     const hear = (text: string): void => {
-      for (const [, pid, name = ''] of text.matchAll(/^# new generation \d+ by process (\d+) \((.*)\)$/gm))
-        if (!isOwn(Number(pid))) void tell(Number(pid), name).then(resolve)
+      for (const line of text.split('\n')) {
+        const [, pid, name = ''] = /^# new generation \d+ by process (\d+) \((.*)\)$/.exec(line) ?? []
+        if (pid !== undefined && !isOwn(Number(pid))) void tell(Number(pid), name).then(resolve)
+      }
     }
     void hold('nft', ['monitor'], hear).then((monitor) => {
       const stop = (): void => {
@@ -55,7 +57,8 @@ async function nextHolder(end: AbortSignal): Promise<string | undefined> {
 /** A process may call itself anything. */
 async function tell(pid: number, name: string): Promise<string> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
-  const parent = Number(/^PPid:\s*(\d+)$/m.exec(status)?.[1] ?? 0)
+  const line = status.split('\n').find((one) => one.startsWith('PPid:')) ?? ''
+  const parent = Number(line.slice('PPid:'.length))
   const by = parent > 1 ? `, started by ${await nameOf(parent)}` : ''
   return `${name === '' ? '' : `${name}, `}process ${pid}${by}`.replace(/[^ -~]/g, '?')
 }
