@@ -8,6 +8,9 @@ import { sourcesOf, type Looked, type Paths } from '../node/look.ts'
 import type { Outcome } from '../pipeline.ts'
 import { coloured, locate, plain, renderDiagnostics, type Sources } from '../show/diagnostics.ts'
 
+/** `status` and `list` do not wait longer for /etc/pve, since the run folder holds their answer, too. */
+export const SOON_MS = 300
+
 export interface Context {
   io: Io
   paths: Paths

@@ -1,12 +1,15 @@
 /** `list`: every NAT rule with its state and counters. */
 import { UsageError } from '../io.ts'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Looked, Paths } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
+import { Unreadable } from '../node/tree.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile } from '../pipeline.ts'
+import { readListed, readPublished } from '../service/publish.ts'
 import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
 import { renderTable } from '../show/table.ts'
-import { kernelOf, type Context } from './context.ts'
+import { kernelOf, SOON_MS, type Context } from './context.ts'
 
 const WATCH_MS = 2000
 /** What every terminal has. What goes to a program is not cut. */
@@ -33,10 +36,28 @@ export async function listCommand(context: Context): Promise<number> {
 }
 
 async function readRows(context: Context): Promise<Row[]> {
-  const looked = await lookKnowing(context.paths)
+  const { io, paths } = context
+  const looked = await lookSoon(paths).catch((error: unknown) => {
+    if (error instanceof Unreadable) return error
+    throw error
+  })
+  if (looked instanceof Unreadable) {
+    const rows = await readListed(paths.runDir)
+    if (!rows) throw looked
+    io.stderr(`pvenat: ${looked.message}; these are the rules as the service read them last\n`)
+    return rows
+  }
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
-  return installedRows(outcome, inForce, context.paths.pveDir)
+  return installedRows(outcome, inForce, paths.pveDir)
+}
+
+/** A look, unless the service has found that it would take long. */
+async function lookSoon(paths: Paths): Promise<Looked> {
+  const published = (await isServiceRunning(paths.runDir)) ? await readPublished(paths.runDir) : undefined
+  if (published && !published.inStep && published.degraded !== null)
+    throw new Unreadable(published.degraded.replace(/; what is in force stays$/, ''))
+  return lookKnowing(paths, SOON_MS)
 }
 
 /** First of all: that nobody follows changes. */

@@ -25,7 +25,7 @@ import {
 import { missingRules } from '../show/installed.ts'
 import { exitCodeOf, type Seen } from '../show/verdict.ts'
 import { explainFailure } from '../node/failure.ts'
-import { toldOf, type Context } from './context.ts'
+import { SOON_MS, toldOf, type Context } from './context.ts'
 
 /** By then the service has put a change into force. */
 const PATIENCE_MS = 3000
@@ -52,10 +52,11 @@ async function readKnown(context: Context): Promise<Seen & { status: Status }> {
   )
   const isRunning = (await isServiceRunning(runDir)) || (isHidden ? undefined : false)
   const published = await readPublished(runDir)
-  const found = await lookNow(context)
-  const { inStep = published?.inStep ?? false } = found
-  // The service says why it cannot do its work; other users are often not allowed to look at the kernel.
+  // The service says why it cannot do its work; then its last word is all that can be known.
   const said = isRunning === true ? published?.degraded : undefined
+  const found: Found = typeof said === 'string' ? {} : await lookNow(context)
+  const { inStep = published?.inStep ?? false } = found
+  // Other users are often not allowed to look at the kernel.
   const reason = process.getuid?.() === 0 || said === undefined ? found.reason : undefined
   const service: ServiceStatus = {
     lastApply: null,
@@ -91,7 +92,7 @@ interface Found {
 async function lookNow({ paths }: Context): Promise<Found> {
   const found: Found = {}
   try {
-    const looked = await lookKnowing(paths)
+    const looked = await lookKnowing(paths, SOON_MS)
     const describe = (outcome: Outcome, pending?: ReadonlySet<string>): NodeStatus => {
       const { diagnostics, sources } = toldOf(looked, outcome)
       const located = locate(diagnostics, sources, paths.pveDir)

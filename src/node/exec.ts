@@ -9,6 +9,9 @@ const TIMEOUT_MS = 15_000
 /** By then a program that cannot do what it is for has ended. */
 const SETTLE_MS = 10
 
+/** A program that was killed has ended by then. */
+const UNKILLABLE_MS = 100
+
 /** The processes that were started last, by number. */
 const started: number[] = []
 const REMEMBERED = 256
@@ -54,7 +57,9 @@ export function run(
     env: { ...ENVIRONMENT, ...env },
   }
   return new Promise((resolve) => {
+    let timer: NodeJS.Timeout | undefined
     const finish = (error: ExecFileException | null, stdout = '', stderr = ''): void => {
+      clearTimeout(timer)
       const isLate = error?.killed === true && error.signal === 'SIGKILL'
       const known = typeof error?.code === 'number' ? error.code : undefined
       const code = isLate ? TOO_LATE : (known ?? (error ? NOT_STARTED : 0))
@@ -64,6 +69,11 @@ export function run(
     try {
       const child = execFile(file, args, options, finish)
       remember(child.pid)
+      // A program that waits for a file system cannot be killed before that answers.
+      timer = setTimeout(() => {
+        child.unref()
+        finish(Object.assign(new Error(), { killed: true, signal: 'SIGKILL' as const }))
+      }, timeoutMs + UNKILLABLE_MS)
       // One that ends without reading all of it says why by its exit code. Without file descriptors there is no pipe.
       child.stdin?.on('error', () => undefined).end(input)
     } catch (error) {

@@ -78,17 +78,17 @@ export async function look(
   }
 }
 
-/** A whole look by a command. Throws Unreadable when /etc/pve does not answer in time. */
-export async function lookOnce(paths: Paths): Promise<Looked> {
+/** A whole look by a command. Throws Unreadable when /etc/pve does not answer within `patienceMs`. */
+export async function lookOnce(paths: Paths, patienceMs = PATIENCE_MS): Promise<Looked> {
   const { pveDir, node } = paths
   // A process that waits for a mount which does not answer cannot be ended, so another one asks first.
-  const { code } = await run('cat', [join(pveDir, VMLIST)], '', { timeoutMs: PROBE_MS })
+  const { code } = await run('cat', [join(pveDir, VMLIST)], '', { timeoutMs: patienceMs })
   if (code === TOO_LATE) throw new Unreadable(`${pveDir} does not answer`)
   const files = await readPve(pveDir, node)
   return look(paths, { files, tree: treeOf(files, pveDir, node) })
 }
 
-const PROBE_MS = 2000
+const PATIENCE_MS = 2000
 
 const incumbents = new WeakMap<State, ReadonlySet<string>>()
 

@@ -21,8 +21,8 @@ export interface Frame {
 const ALIVE_MS = 500
 /** Between an event and the round: long enough for the two steps of a save by rename. */
 const SETTLE_MS = 20
-/** Between rounds without events, which find edits through other nodes: 250 x the CPU time of the last one, so 0.4 % of a core. */
-const PAUSE_FACTOR = 250
+/** Between rounds without events, which find edits through other nodes: 2 ms a file, clamped to 1 s to 5 s. A file costs about 10 us. */
+const PAUSE_MS_PER_FILE = 2
 const [MIN_PAUSE_MS, MAX_PAUSE_MS] = [1000, 5000]
 /** Files of a frame, so that the service hears of progress. */
 const FILES_PER_FRAME = 100
@@ -45,13 +45,11 @@ export async function runReader([pveDir = '', node = '', mode]: readonly string[
     await watches.renew()
     const wasHinted = isHinted
     isHinted = false
-    const before = process.cpuUsage()
     const { files, ...end } = await rounds.next(wasHinted)
-    const { user, system } = process.cpuUsage(before)
     for (let i = 0; i < files.length; i += FILES_PER_FRAME)
       write({ files: files.slice(i, i + FILES_PER_FRAME) })
     write({ end })
-    const pauseMs = Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, ((user + system) / 1000) * PAUSE_FACTOR))
+    const pauseMs = Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, rounds.asked * PAUSE_MS_PER_FILE))
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, isHinted ? SETTLE_MS : pauseMs)
       wake = () => {

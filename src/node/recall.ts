@@ -22,8 +22,8 @@ export function renderRecall({ remembered, quarantined }: Recalled): string {
 }
 
 /** A look that knows what the service knows, so that both come to the same. Without a service it is a look. */
-export async function lookKnowing(paths: Paths): Promise<Looked> {
-  return { ...(await lookOnce(paths)), ...(await recall(paths.runDir)) }
+export async function lookKnowing(paths: Paths, patienceMs?: number): Promise<Looked> {
+  return { ...(await lookOnce(paths, patienceMs)), ...(await recall(paths.runDir)) }
 }
 
 /** Nothing when there is nothing, or nobody may read it. */

@@ -64,6 +64,8 @@ export class Rounds {
   /** States that were read and not told yet. */
   private readonly fresh = new Map<string, string | Unread>()
   private lastList: string | undefined
+  /** How many files the last round asked for. */
+  asked = 0
   private configsAt = -Infinity
 
   /**
@@ -152,6 +154,7 @@ export class Rounds {
 
   private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<void> {
     const left = wanted.entries()
+    this.asked = wanted.size
     let failure: unknown
     const lane = async (): Promise<void> => {
       for (const [path, files] of left) {
@@ -247,10 +250,11 @@ function encodingOf(path: string): BufferEncoding {
 
 /**
  * A file in one read, opened and closed at once (an open file makes pmxcfs leave .fuse_hidden files); only a plain file of a
- * size that pmxcfs can have: a link might lead to anything, a pipe never end. Undefined when missing.
+ * size that pmxcfs can have: a link in a guest's place might lead to anything, a pipe never end. Undefined when missing.
  */
 async function readOwn(full: string, path: string): Promise<string | undefined> {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const isGuests = /\.fw$|^nodes\//.test(path)
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | (isGuests ? constants.O_NOFOLLOW : 0)
   const handle = await open(full, flags).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error

@@ -167,6 +167,15 @@ export async function readList(runDir: string): Promise<Row[] | undefined> {
   return Array.isArray(rows) ? (rows as Row[]) : undefined
 }
 
+/** The same, with the counters that were published last. */
+export async function readListed(runDir: string): Promise<Row[] | undefined> {
+  const counters = parseJson(await readFile(join(runDir, FILES.counters), 'utf8').catch(() => ''))
+  return (await readList(runDir))?.map((row) => {
+    const [packets, bytes] = (field(field(counters, 'rules'), row.id) ?? []) as number[]
+    return { ...row, packets: packets ?? row.packets, bytes: bytes ?? row.bytes }
+  })
+}
+
 /** What `apply` leaves where no service does. */
 export async function publishList(runDir: string, rows: readonly Row[]): Promise<void> {
   await writeWhole(runDir, FILES.rows, renderListJson(rows), 'group')

@@ -2,6 +2,7 @@
 export * from './cluster.ts'
 export * from './firewall.ts'
 export * from './fixing.ts'
+export * from './hanging.ts'
 export * from './lab.ts'
 export { requireLabMachine } from './machine.ts'
 export type { ExecOptions, Result, RunOptions } from './namespace.ts'

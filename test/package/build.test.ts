@@ -58,6 +58,15 @@ test('it holds what it should, and nothing else', async () => {
   )
 })
 
+test('what runs at boot has the sandbox of the service', async () => {
+  const [service = '', early = ''] = await Promise.all(
+    ['pvenat.service', 'pvenat.pvenat-early.service'].map((name) => readFile(`debian/${name}`, 'utf8')),
+  )
+  const sandbox = /^# Of root's power[^]*?(?=\n\[Install\])/m.exec(service)?.[0]
+  expect(sandbox).toMatch(/^SystemCallFilter=/m)
+  expect(early).toContain(sandbox)
+})
+
 test('systemd-analyze judges the sandbox of the service as 2.5 or better', async () => {
   const args = ['security', '--offline=yes', '--threshold=25', '--no-pager', 'debian/pvenat.service']
   const { exitCode, stdout } = await execa('systemd-analyze', args, { reject: false })
