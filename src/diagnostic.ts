@@ -262,6 +262,19 @@ const WORDINGS = {
       ].join('; ') || undefined,
     ],
   ),
+  'helper-shifted': warning<{ helper: 'ftp' | 'tftp'; port: string; node: string; isOn: boolean }>(
+    ({ helper, port, node, isOn }) => [
+      `${helper.toUpperCase()} opens connections at ports of its own; at external port ${port} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`,
+      [
+        ...(isOn ? [] : [`pvesh set /nodes/${node}/firewall/options --nf_conntrack_helpers ${helper}`]),
+        ...(helper === 'ftp'
+          ? [
+              'forward the passive ports that the server is set to, too, under the same numbers, for example: NAT 30000-30009',
+            ]
+          : []),
+      ].join('; ') || undefined,
+    ],
+  ),
   'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(
     ({ destination, name, canBe }) => [
       `${destination} leads by ${name}, which is no external interface, so nothing is translated on the way there`,

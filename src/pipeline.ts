@@ -38,11 +38,14 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
     const view = readView(seen, inner)
     const translation = translate(view, inner)
     const { network, settings, quarantined } = view
+    const helpers = view.host.options['nf_conntrack_helpers']
     return {
       view,
       translation,
-      ruleset: inner.nest('ruleset', [translation, network, settings, quarantined, ...asked], (own) =>
-        keepChains(buildRuleset(translation, view, situation), own),
+      ruleset: inner.nest(
+        'ruleset',
+        [translation, network, settings, quarantined, helpers, ...asked],
+        (own) => keepChains(buildRuleset(translation, view, situation), own),
       ),
     }
   })

@@ -104,8 +104,11 @@ export const foreignMasquerade: Check = (patient) => {
 
 function masqueradeFinding(patient: Patient, rule: ForeignNat): Finding {
   const { facts, sdnSnat, translation } = patient
+  const isOther = rule.backend !== facts.backend || rule.isNative === true
+  // In our own tables an exemption is final.
   const exempt = translation.rules.find(
     ({ state, egresses }) =>
+      isOther &&
       state === 'active' &&
       egresses.some((one) => {
         const source = one.source.ranges === 'any' ? undefined : one.source.ranges
@@ -113,7 +116,6 @@ function masqueradeFinding(patient: Patient, rule: ForeignNat): Finding {
       }),
   )
   const subnet = sdnSnat.find(({ id }) => rule.line.includes(` -s ${networkOf(id)} `))
-  const isOther = rule.backend !== facts.backend
   const place = exempt && placeName(exempt.place)
   const { restsOn } = evidence(patient, rule)
   const removing = subnet

@@ -166,8 +166,9 @@ function leave(world: World, pass: Pass, out: string): Flow {
   if (target?.kind !== 'masquerade' && target?.kind !== 'snat') {
     requireInForce(world, flow.family, walked, trail)
     if (flow.in === undefined) return flow
-    if (isExternal(world, out)) untranslated(world, pass, out, rule ? restsOn : undefined)
-    else leadsElsewhere(world, pass, out)
+    if (isExternal(world, out))
+      untranslated(world, pass, out, target?.kind === 'exempt' ? restsOn : undefined)
+    else if (target?.kind !== 'exempt') leadsElsewhere(world, pass, out)
     return flow
   }
   const own = target.kind === 'snat' ? [target.to] : addressesOn(world, out, flow.family)
@@ -223,6 +224,8 @@ function untranslated(world: World, pass: Pass, out: string, exempt: string[] | 
   const foreign = foreignNat(world.facts).find(
     (one) =>
       one.kind === 'source' &&
+      // Ours comes first in its own backend, and an exemption is final.
+      !(exempt && one.backend === world.facts.backend && !one.isNative) &&
       one.family === family &&
       mayConcern(one, { source: [source], destination: [destination], out }),
   )

@@ -48,7 +48,7 @@ export interface Walked {
   hook: Hook
   /** Undefined: no rule of ours decided, and the packet goes on. */
   hit?: Hit
-  /** The rule that sent it back without a verdict: an exemption. */
+  /** The rule that sent it back without a verdict. */
   returned?: Hit
   /** Every chain that was looked at, and the last rule of it that was. */
   visited: { chain: Chain; last: number }[]

@@ -100,8 +100,10 @@ function addForwards(order: Order, common: Common, all: readonly Template[]): Di
   const wanted = externalPorts(order)
   if ('code' in wanted) return [...said, wanted]
   if (usable.length === 0) return said
-  const base = { ...common, accept: rule.sport !== undefined }
-  if (base.accept && view.firewall === 'nftables') said.push(nftSport(marked))
+  // The guest's firewall sees the node's address in place of the clients that the rule names.
+  const hidesClients = comment.snat && rule.source !== undefined && nat.scope.kind === 'guest'
+  const base = { ...common, accept: rule.sport !== undefined || hidesClients }
+  if (rule.sport !== undefined && view.firewall === 'nftables') said.push(nftSport(marked))
   const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
   const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto))
   if (withPorts.length === 0 && wanted.length > 0) {
@@ -121,8 +123,9 @@ function addForwards(order: Order, common: Common, all: readonly Template[]): Di
     const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
     return [...said, diagnose('ports-unpaired', comment.places.ports ?? place, facts)]
   }
-  nat.forwards.push(...pairs.map((pair) => toForward(base, pair)))
-  return said
+  const forwards = pairs.map((pair) => toForward(base, pair))
+  nat.forwards.push(...forwards)
+  return [...said, ...shiftedHelper(order, forwards)]
 }
 
 /** `9000:9443` on a rule for port 9443: an outer and an inner port to docker, a range of 444 ports here. */
@@ -144,6 +147,25 @@ function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnost
   }
   const facts = { text: odd.join(':'), count: odd[1] - odd[0] + 1, meant: renderComment(parts) }
   return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
+}
+
+/** FTP and TFTP speak of ports of their own, and are known by their port. */
+function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diagnostic[] {
+  for (const { proto, ports, innerPort, single } of forwards) {
+    const [helper, port] = proto === 'tcp' ? (['ftp', 21] as const) : (['tftp', 69] as const)
+    if (!ports || innerPort === undefined || (proto !== 'tcp' && proto !== 'udp')) continue
+    const width = single ? 0 : ports[1] - ports[0]
+    const isMeant = innerPort <= port && port <= innerPort + width && (single || ports[0] !== innerPort)
+    if (!isMeant || (single && ports[0] === port && ports[1] === port)) continue
+    const isOn = String(view.host.options['nf_conntrack_helpers'] ?? '')
+      .split(',')
+      .includes(helper)
+    // TFTP has no TLS: with the helper all of it passes.
+    if (isOn && helper === 'tftp') continue
+    const outer = single ? formatPorts([ports]) : String(ports[0] + port - innerPort)
+    return [diagnose('helper-shifted', nat.where, { helper, port: outer, node: view.node, isOn })]
+  }
+  return []
 }
 
 /** The accept that cures a -sport rule has no effect on the bridge table of proxmox-firewall. */

@@ -117,7 +117,14 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     known,
     consulted,
   ]
-  const node = [firewall, isClustered, view.listeners, view.services, view.quarantined]
+  const node = [
+    firewall,
+    isClustered,
+    view.host.options['nf_conntrack_helpers'],
+    view.listeners,
+    view.services,
+    view.quarantined,
+  ]
   return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
     const collected = collectMarked(source, view)
     const ids = new Map<string, number>()

@@ -6,6 +6,7 @@ import type { View } from '../nat/view.ts'
 import { dnatChains, jumpRules, type Jump } from './dnat.ts'
 import { filterRules } from './filter.ts'
 import { byAddress, joined } from './flat.ts'
+import { bridgeHelpers, helpersOf, shiftedHelpers } from './helpers.ts'
 import { loopParties, loopRules, NO_LOOP } from './loop.ts'
 import type { Chain, Rule, Ruleset, Table } from './model.ts'
 import { passRules } from './pass.ts'
@@ -14,6 +15,7 @@ import { SIZES, type Sizes, type Spread } from './tree.ts'
 
 /** A bridge between tap and bridge exists for NICs with firewall=1 only (pve-common Network.pm). */
 const FIREWALL_BRIDGES = 'fwbr+'
+const FIREWALL_BRIDGE_ZONE = 1
 
 /** What is in force already and bears on what is wanted. */
 interface Situation {
@@ -64,6 +66,7 @@ function buildFamily(
 ): { chains: Chain[]; loops: boolean } {
   const internal = view.network.internal.filter(({ network }) => network.family === family)
   const egresses = rules.flatMap((rule) => rule.egresses).filter((egress) => egress.family === family)
+  const helpers = helpersOf(view.host.options['nf_conntrack_helpers'], family)
   const parties = loopParties(dispatch, family, view)
   const { chains, jumps } = dnatChains(
     dispatch,
@@ -81,7 +84,16 @@ function buildFamily(
   const { incoming, own } = jumpTree(jumps, family, view, sizes)
   return {
     chains: [
-      { table: 'raw', name: 'PVENAT-ZONE', rules: [firewallBridgeZone(), ...loop.zone] },
+      {
+        table: 'raw',
+        name: 'PVENAT-ZONE',
+        rules: [
+          ...bridgeHelpers(helpers, FIREWALL_BRIDGES, FIREWALL_BRIDGE_ZONE),
+          firewallBridgeZone(),
+          ...shiftedHelpers(dispatch, helpers),
+          ...loop.zone,
+        ],
+      },
       ...make('filter', 'PVENAT-FORWARD', [], filterRules(rules, dispatch, family, internal, loop, sizes)),
       ...(drops
         ? make('filter', 'PVENAT-PASS', [], passRules(rules, dispatch, family, internal, loop, sizes))
@@ -119,7 +131,7 @@ function jumpTree(
 
 /** Without it a guest with firewall=1 could not be masqueraded: its packets would pass conntrack once on the firewall bridge, and what is decided there sticks. */
 function firewallBridgeZone(): Rule {
-  return { in: FIREWALL_BRIDGES, target: { kind: 'zone', zone: 1 } }
+  return { in: FIREWALL_BRIDGES, target: { kind: 'zone', zone: FIREWALL_BRIDGE_ZONE } }
 }
 
 /** With bridge-nf-call-iptables=1 a packet meets the nat table once more on the firewall bridge; there it must stay as it is. */

@@ -49,9 +49,13 @@ export const OWN_SET = /^pvenat-/
 export type Target =
   | { kind: 'jump' | 'goto'; chain: string }
   | { kind: 'return' | 'accept' | 'drop' | 'reject' | 'masquerade' }
+  /** Keeps its source, whatever another rule would make of it, in the tables of either backend. */
+  | { kind: 'exempt' }
+  | { kind: 'helper'; helper: string }
   | {
       kind: 'zone'
       zone: number
+      helper?: string
       /** Only for packets in the direction of the first one. */ direction?: 'orig'
     }
   | {

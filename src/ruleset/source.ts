@@ -59,7 +59,7 @@ export function innerSource({ common, addresses }: Dispatch, family: Family, siz
 }
 
 /**
- * Exemptions come before translations, whatever the order of the files. Every rule has a source and an interface. In a tree by
+ * Exemptions come before translations, whatever the order of the files. Every rule has a source. In a tree by
  * source each leaf keeps that order; what comes behind the last rule of a single address, the wide rules of cluster and host,
  * stands once for all leaves.
  */
@@ -83,13 +83,10 @@ function translations(egresses: readonly Egress[]): Rule[] {
   const ordered = [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
   return ordered.flatMap((egress) => {
     const { source, destination, out, to, exempt, rule } = egress
-    const target: Target = exempt ? { kind: 'return' } : to ? { kind: 'snat', to } : { kind: 'masquerade' }
-    return out.map((name) => ({
-      ...packets(egress),
-      ...matches(source, destination),
-      out: name,
-      target,
-      serves: rule.id,
-    }))
+    const target: Target = exempt ? { kind: 'exempt' } : to ? { kind: 'snat', to } : { kind: 'masquerade' }
+    const what = { ...packets(egress), ...matches(source, destination), target, serves: rule.id }
+    // An exemption holds wherever the packet leaves: other people's rules are not confined to external interfaces.
+    if (exempt && rule.askedInterface === undefined) return [what]
+    return out.map((name) => ({ ...what, out: name }))
   })
 }

@@ -127,7 +127,17 @@ function target(target: Target, family: Family): string[] {
     case 'goto':
       return ['-g', target.chain]
     case 'zone':
-      return ['-j', 'CT', target.direction === 'orig' ? '--zone-orig' : '--zone', String(target.zone)]
+      return [
+        '-j',
+        'CT',
+        target.direction === 'orig' ? '--zone-orig' : '--zone',
+        String(target.zone),
+        ...(target.helper === undefined ? [] : ['--helper', target.helper]),
+      ]
+    case 'helper':
+      return ['-j', 'CT', '--helper', target.helper]
+    case 'exempt':
+      return ['-j', 'NETMAP', '--to', family === 4 ? '0.0.0.0/0' : '::/0']
     case 'reject':
       return [
         '-j',

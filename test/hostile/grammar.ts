@@ -40,7 +40,8 @@ const TARGETS = [
   `-[jg] ${CHAIN}`,
   `-j (?:RETURN|ACCEPT|DROP|MASQUERADE)`,
   `-j REJECT --reject-with icmp6?-port-unreachable`,
-  String.raw`-j CT --zone(?:-orig)? [12]`,
+  String.raw`-j CT (?:--zone(?:-orig)? [12]|--zone 1 --helper [a-z-]+|--helper [a-z-]+)`,
+  String.raw`-j NETMAP --to (?:0\.0\.0\.0/0|::/0)`,
   `-j DNAT --to-destination (?:${V4TO}|${V6TO})`,
   `-j SNAT --to-source ${IP}`,
 ]
