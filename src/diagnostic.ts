@@ -383,7 +383,8 @@ export function word(diagnostic: Diagnostic, isTenant = false): Worded {
 /** A word may be as long as its file. */
 const MAX_SAID_CHARS = 500
 
-function clip(text: string, chars = MAX_SAID_CHARS): string {
+/** The beginning of a text that may be as long as its file. */
+export function clip(text: string, chars = MAX_SAID_CHARS): string {
   return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
 }
 

@@ -2,6 +2,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { Diagnostic } from '../diagnostic.ts'
+import { guestOfFile, HOURLY_LINES, makeAllowance } from './allowance.ts'
 import type { View } from '../nat/view.ts'
 import type { RowChange } from '../show/changes.ts'
 import type { Located } from '../show/diagnostics.ts'
@@ -10,8 +11,6 @@ import { linesOf, logLine, standing, wordsKey, type GuiLine, type Standing } fro
 /** What pvefw-logger writes and pve-firewall's API reads. */
 export const FIREWALL_LOG = '/var/log/pve-firewall.log'
 
-/** Lines of one guest in an hour (VMID 0: of the node), the one that says so included. A line has at most some 700 bytes. */
-export const HOURLY_LINES = { guest: 60, node: 300 } as const
 /** Lines of one guest at once; the log is to be read. */
 const MAX_AT_ONCE = 20
 
@@ -51,27 +50,21 @@ export function makeGuiLog({ path, now, tell }: Means, published: readonly Locat
 }
 
 function publishedLine({ file, severity, code, message }: Located): [key: string, line: GuiLine] {
-  const vmid = Number(/\/firewall\/(\d+)\.fw$/.exec(file)?.[1] ?? 0)
-  return [wordsKey(file, code, message), { vmid, severity, text: code }]
+  return [wordsKey(file, code, message), { vmid: guestOfFile(file), severity, text: code }]
 }
 
 /** Leaves out what goes beyond the bounds of a guest, and says so once an hour. */
 function makeBudget(): (lines: readonly GuiLine[], at: Date) => GuiLine[] {
-  let hour = NaN
-  const used = new Map<number, number>()
+  const take = makeAllowance(HOURLY_LINES.log)
   return (lines, at) => {
-    const thisHour = Math.floor(at.getTime() / 3_600_000)
-    if (thisHour !== hour) used.clear()
-    hour = thisHour
     const once = new Map<number, number>()
     return lines.flatMap((line): GuiLine[] => {
       const { vmid } = line
-      const [count, now] = [(used.get(vmid) ?? 0) + 1, (once.get(vmid) ?? 0) + 1]
-      const most = vmid === 0 ? HOURLY_LINES.node : HOURLY_LINES.guest
-      if (count > most || now > MAX_AT_ONCE) return []
-      used.set(vmid, count)
+      const now = (once.get(vmid) ?? 0) + 1
+      const allowed = now > MAX_AT_ONCE ? 'none' : take(vmid, at.getTime())
+      if (allowed === 'none') return []
       once.set(vmid, now)
-      if (count === most)
+      if (allowed === 'last')
         return [
           { ...line, severity: 'warning', text: 'too many lines: nothing more is said here in this hour' },
         ]

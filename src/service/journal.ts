@@ -1,6 +1,7 @@
 /** The service's journal: lines on stdout, with the priority that journald understands. */
 import type { Severity } from '../diagnostic.ts'
 import { printable, type Located } from '../show/diagnostics.ts'
+import { guestOfFile, HOURLY_LINES, makeAllowance } from './allowance.ts'
 
 export interface Journal {
   info: (message: string) => void
@@ -24,13 +25,34 @@ export function makeJournal(write: (text: string) => void, withPriorities: boole
   }
 }
 
+/** The journal for what a guest's files cause (VMID 0: the node's): within its allowance. */
+export type JournalOf = (vmid: number) => Journal
+
+export function bounded(journal: Journal, now: () => number): JournalOf {
+  const take = makeAllowance(HOURLY_LINES.journal)
+  return (vmid) => {
+    const say = (severity: Severity, message: string): void => {
+      const allowed = take(vmid, now())
+      if (allowed === 'line') journal[severity](message)
+      if (allowed !== 'last') return
+      const what = vmid === 0 ? 'the node' : `guest ${vmid}`
+      journal.warning(`too many lines about ${what}: no more in this hour; pvenat check and pvenat list tell`)
+    }
+    return {
+      info: (text) => say('info', text),
+      warning: (text) => say('warning', text),
+      error: (text) => say('error', text),
+    }
+  }
+}
+
 /** So many are read at once; the errors among them come first. */
 const MAX_SAID = 20
 const RANK = { error: 0, warning: 1, info: 2 }
 
 /** Says each diagnostic once when it comes and once when it is gone. Returns what stands now, for the next call. */
 export function sayDiagnostics(
-  journal: Journal,
+  journalOf: JournalOf,
   before: ReadonlyMap<string, Located>,
   now: readonly Located[],
 ): Map<string, Located> {
@@ -39,14 +61,15 @@ export function sayDiagnostics(
   const gone = [...before].filter(([key]) => !after.has(key)).map(([, one]) => one)
   for (const one of come.sort((a, b) => RANK[a.severity] - RANK[b.severity]).slice(0, MAX_SAID)) {
     const { file, line, severity, code, message, help } = one
-    journal[severity](
+    journalOf(guestOfFile(file))[severity](
       `${file}:${line}: ${severity}[${code}]: ${message}${help === undefined ? '' : ` (${help})`}`,
     )
   }
-  if (come.length > MAX_SAID) journal.warning(`and ${come.length - MAX_SAID} more to look at: pvenat check`)
+  if (come.length > MAX_SAID)
+    journalOf(0).warning(`and ${come.length - MAX_SAID} more to look at: pvenat check`)
   for (const { file, line, code, message } of gone.slice(0, MAX_SAID))
-    journal.info(`${file}:${line}: mended[${code}]: ${message}`)
-  if (gone.length > MAX_SAID) journal.info(`and ${gone.length - MAX_SAID} more are mended`)
+    journalOf(guestOfFile(file)).info(`${file}:${line}: mended[${code}]: ${message}`)
+  if (gone.length > MAX_SAID) journalOf(0).info(`and ${gone.length - MAX_SAID} more are mended`)
   return after
 }
 

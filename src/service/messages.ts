@@ -10,7 +10,7 @@ import type { Located } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
 import { whereCell } from '../show/table.ts'
 import { dotted } from '../sysctls.ts'
-import { sayDiagnostics, type Journal } from './journal.ts'
+import { bounded, sayDiagnostics, type Journal } from './journal.ts'
 import type { RepairBackoff } from './repair-backoff.ts'
 
 /** A program that keeps undoing repairs writes again within this time. */
@@ -33,7 +33,13 @@ export interface Messages {
   repaired: (plan: Plan) => void
 }
 
-export function makeMessages(journal: Journal, backoff: RepairBackoff, backend: () => Backend): Messages {
+export function makeMessages(
+  journal: Journal,
+  backoff: RepairBackoff,
+  backend: () => Backend,
+  now: () => number = Date.now,
+): Messages {
+  const journalOf = bounded(journal, now)
   let degraded = ''
   let diagnostics = new Map<string, Located>()
   let stale = new Map<string, string>()
@@ -59,14 +65,19 @@ export function makeMessages(journal: Journal, backoff: RepairBackoff, backend: 
       for (const path of sysctls) journal.info(`switched on ${dotted(path)}`)
       if (isEmpty(plan)) return
       if (isRepair) return putBack(plan)
-      journal.info(`in force: ${count(changes)} (${describe(plan)}) in ${Math.round(tookMs)} ms`)
-      for (const line of changeLines(changes)) journal.info(line)
+      const guests = new Set(changes.map(guestOfChange))
+      const [first = 0] = guests
+      const own = journalOf(guests.size === 1 ? first : 0)
+      own.info(`in force: ${count(changes)} (${describe(plan)}) in ${Math.round(tookMs)} ms`)
+      for (const change of changes.slice(0, MAX_SAID))
+        journalOf(guestOfChange(change)).info(changeLine(change))
+      if (changes.length > MAX_SAID) own.info(`and ${changes.length - MAX_SAID} more rules: pvenat list`)
     },
-    passed(now, files) {
+    passed(located, files) {
       if (degraded !== '') journal.info(`in step again, after: ${degraded}`)
       degraded = ''
       stale = sayStale(journal, stale, files)
-      diagnostics = sayDiagnostics(journal, diagnostics, now)
+      diagnostics = sayDiagnostics(journalOf, diagnostics, located)
     },
     failed(error) {
       const reason = explainFailure(error)
@@ -97,16 +108,14 @@ function count(changes: readonly RowChange[]): string {
 }
 
 /** `forward added: :2222/tcp -> 105 (web) 10.10.10.105:22, by 105.fw:7`. */
-function changeLines(changes: readonly RowChange[]): string[] {
-  const more = changes.length - MAX_SAID
-  return [
-    ...changes.slice(0, MAX_SAID).map(({ kind, before, after }) => {
-      const row = (after ?? before) as Row
-      const was = kind === 'moved' && before ? `, before ${describeRow(before, '->')}` : ''
-      return `${WORDS[row.kind]} ${kind}: ${describeRow(row, '->')}${was}, by ${whereCell(row)}`
-    }),
-    ...(more > 0 ? [`and ${more} more rules: pvenat list`] : []),
-  ]
+function changeLine({ kind, before, after }: RowChange): string {
+  const row = (after ?? before) as Row
+  const was = kind === 'moved' && before ? `, before ${describeRow(before, '->')}` : ''
+  return `${WORDS[row.kind]} ${kind}: ${describeRow(row, '->')}${was}, by ${whereCell(row)}`
+}
+
+function guestOfChange({ before, after }: RowChange): number {
+  return (after ?? before)?.guest?.vmid ?? 0
 }
 
 const WORDS = { forward: 'forward', egress: 'egress', exempt: 'exemption', block: 'block' }

@@ -1,6 +1,7 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
 import { join } from 'node:path'
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { clip } from '../diagnostic.ts'
 import type { NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { Outcome } from '../pipeline.ts'
@@ -153,7 +154,7 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
     kind: rule.kind,
     state: rowState(rule),
     reason: printable(rule.reason),
-    guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: scope.guest.name } : null,
+    guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: clip(scope.guest.name) } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {
       addresses: addressesOf(rule, external),
@@ -164,11 +165,11 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
       address: distinct(forwards.map(({ inner }) => formatRange(inner))).join(', ') || null,
       ports: rangesOf(forwards.map(innerPorts)),
     },
-    source: rule.source,
+    source: clip(rule.source),
     family: distinct(all.map(({ family }) => family)),
     file: join(pveDir, rule.place.file),
     line: rule.place.span.line,
-    comment: rule.comment,
+    comment: clip(rule.comment),
     packets: 0,
     bytes: 0,
   }

@@ -1,6 +1,6 @@
 /** How the node is: what `pvenat status` prints and the service publishes. */
 import { formatRange } from '../address.ts'
-import { worstFirst, type Severity } from '../diagnostic.ts'
+import { clip, worstFirst, type Severity } from '../diagnostic.ts'
 import { isOn } from '../nat/marked.ts'
 import type { FirewallMode } from '../nat/view.ts'
 import type { Outcome } from '../pipeline.ts'
@@ -87,7 +87,7 @@ export function nodeStatus(
       address: formatRange(address),
     })),
     counts,
-    diagnostics: located.map((one) => ({ ...one, text: lineOf(one, sources, pveDir) })),
+    diagnostics: located.map((one) => ({ ...one, text: clip(lineOf(one, sources, pveDir)) })),
     rules: summarizeRules(translation, located),
   }
 }

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { compile, type Outcome } from '../../src/pipeline.ts'
-import { HOURLY_LINES, makeGuiLog, type GuiLog } from '../../src/service/gui-log.ts'
+import { HOURLY_LINES } from '../../src/service/allowance.ts'
+import { makeGuiLog, type GuiLog } from '../../src/service/gui-log.ts'
 import { diffTexts, type RowChange } from '../../src/show/changes.ts'
 import { locate } from '../../src/show/diagnostics.ts'
 import { linesOf, logLine, standing, type GuiLine } from '../../src/show/guilines.ts'
@@ -216,16 +217,16 @@ test('a tenant who saves a thousand times in a minute fills no log, and takes no
   log.passed({ changes: changesOf(one, last), diagnostics: [], view: last.view })
   await log.written()
   const text = await readFile(path, 'utf8')
-  expect(guiLines(text, 105)).toHaveLength(HOURLY_LINES.guest)
+  expect(guiLines(text, 105)).toHaveLength(HOURLY_LINES.log.guest)
   expect(guiLines(text, 105).at(-1)).toContain('nothing more is said here in this hour')
-  expect(text.length).toBeLessThan(HOURLY_LINES.guest * 700)
+  expect(text.length).toBeLessThan(HOURLY_LINES.log.guest * 700)
   expect(texts(guiLines(text, 107))).toEqual([
     '107 6 NAT applied: :2223/tcp -> 10.10.10.107:22 (rule 0, NAT 2223)',
   ])
   at = new Date(AT.getTime() + 3_600_000)
   log.passed({ changes: changes[0]!, diagnostics: [], view: one.view })
   await log.written()
-  expect(guiLines(await readFile(path, 'utf8'), 105).length).toBeGreaterThan(HOURLY_LINES.guest)
+  expect(guiLines(await readFile(path, 'utf8'), 105).length).toBeGreaterThan(HOURLY_LINES.log.guest)
 })
 
 describe('the file', () => {

@@ -7,18 +7,22 @@ import { diffRows } from '../../src/show/changes.ts'
 import type { Located } from '../../src/show/diagnostics.ts'
 import type { Row } from '../../src/show/list.ts'
 import { makeRepairBackoff } from '../../src/service/repair-backoff.ts'
+import { HOURLY_LINES } from '../../src/service/allowance.ts'
 import { makeJournal } from '../../src/service/journal.ts'
 import { makeMessages, type Messages } from '../../src/service/messages.ts'
 
 let said: string[]
 let messages: Messages
+let nowMs = 0
 beforeEach(() => {
+  nowMs = 0
   said = []
   const journal = makeJournal((text) => said.push(...text.trimEnd().split('\n')), true)
   messages = makeMessages(
     journal,
     makeRepairBackoff(() => 0),
     () => 'legacy',
+    () => nowMs,
   )
 })
 
@@ -132,4 +136,24 @@ test('a trouble is told once, each of its lines with a priority, and its end', (
     '<3>cannot read 105.fw; what it said before stays in force',
     '<6>firewall/105.fw can be read again',
   ])
+})
+
+test('a guest whose rules change ten times a second for an hour cannot fill the journal; other guests are heard', () => {
+  for (let second = 0; second < 3600; second++) {
+    nowMs = second * 1000
+    for (let i = 0; i < 10; i++) {
+      const [before, after] = [forward(2000 + i), forward(2001 + i, { id: '105-new' })]
+      messages.applied(appliedOf([chain('DNAT')]), diffRows([before], [after]), false, 1)
+      messages.passed([problem(i, { message: `of edit ${second} ${i}` })], [])
+    }
+  }
+  expect(said).toHaveLength(HOURLY_LINES.journal.guest)
+  expect(said.at(-1)).toBe(
+    '<4>too many lines about guest 105: no more in this hour; pvenat check and pvenat list tell',
+  )
+  messages.passed([problem(1, { file: '/etc/pve/firewall/106.fw' })], [])
+  expect(said.at(-1)).toMatch(/106\.fw:1: error/)
+  nowMs = 3_600_000
+  messages.passed([problem(1), problem(1, { file: '/etc/pve/firewall/106.fw' })], [])
+  expect(said.at(-1)).toMatch(/105\.fw:1: error/)
 })
