@@ -20,6 +20,7 @@ import type { Row } from '../show/list.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import type { Flags } from './flags.ts'
 import type { Journal } from './journal.ts'
+import { answerLookers, type Lookers } from './lookers.ts'
 import { makeMessages, type Messages } from './messages.ts'
 import { makePublisher, type Publisher } from './publish.ts'
 import { makeQuarantine } from './quarantine.ts'
@@ -65,6 +66,7 @@ export class Reconciler {
   /** Guests that are missing from .vmlist, and since when. */
   private missing = new Map<number, number>()
   private readonly staleFlows: StaleFlows
+  private readonly lookers: Lookers
   private nextTurn = 0
   private turnEnd = -Infinity
   /** The last reading of the whole kernel; the next one is due at `fullAt`. */
@@ -85,6 +87,7 @@ export class Reconciler {
     this.messages = makeMessages(journal, this.backoff, () => this.saved?.backend ?? 'legacy')
     this.publisher = makePublisher(paths, rows, journal.warning)
     this.staleFlows = makeStaleFlows(journal)
+    this.lookers = answerLookers(paths.runDir)
   }
 
   /** Puts into force what was saved, before anything is asked of /etc/pve. */
@@ -149,6 +152,7 @@ export class Reconciler {
   async close(): Promise<void> {
     this.monitor?.close()
     this.staleFlows.close()
+    await this.lookers.close()
     await this.publisher.close()
   }
 
@@ -233,6 +237,7 @@ export class Reconciler {
     this.installed = { ruleset: applied.outcome.ruleset, inForce: applied.readBack }
     quarantine.note(applied.quarantined)
     this.sightings = applied.outcome.view.sightings
+    this.lookers.passed(applied, kernel.read)
     this.tell(looked, applied, { backend, tookMs, isRepair })
   }
 

@@ -13,6 +13,8 @@ export interface Events {
   /** False when there are too many already. The head of the answer must have been written. */
   add: (response: ServerResponse, first: string) => boolean
   tell: (data: string) => void
+  /** Whether anybody follows. */
+  isFollowed: () => boolean
   close: () => void
 }
 
@@ -40,5 +42,5 @@ export function makeEvents(): Events {
     clearInterval(pings)
     for (const one of streams) one.destroy()
   }
-  return { add, tell: (data) => write(`data: ${data}\n\n`), close }
+  return { add, isFollowed: () => streams.size > 0, tell: (data) => write(`data: ${data}\n\n`), close }
 }

@@ -20,15 +20,14 @@ export const PATHS = [
   '/api/problems',
   '/api/list',
   '/api/counters',
-  '/api/history',
+  '/api/rule',
+  '/api/node',
 ] as const
 export type Path = (typeof PATHS)[number]
 
-type Verdict = { path: Path; ids: string[] } | { refuse: 400 | 403 | 404 | 405 | 414 | 421 }
+type Verdict = { path: Path; id: string } | { refuse: 400 | 403 | 404 | 405 | 414 | 421 }
 
 const MAX_URL = 4096
-/** Rules whose history may be asked for at once. */
-export const MAX_IDS = 100
 
 /**
  * The verdict on one request. `hosts`: names that it may be asked by; undefined where any will do, because a login is asked for.
@@ -44,9 +43,9 @@ export function judge({ method, url, headers }: Asked, hosts: ReadonlySet<string
     return { refuse: 400 }
   const [path = '', ...query] = url.split('?')
   const known = PATHS.find((one) => one === path)
-  if (known === undefined || query.length > (known === '/api/history' ? 1 : 0)) return { refuse: 404 }
-  const ids = idsOf(query[0] ?? '')
-  return ids ? { path: known, ids } : { refuse: 400 }
+  if (known === undefined || query.length > (known === '/api/rule' ? 1 : 0)) return { refuse: 404 }
+  const id = known === '/api/rule' ? /^id=([A-Za-z0-9_-]{1,100})$/.exec(query[0] ?? '')?.[1] : ''
+  return id === undefined ? { refuse: 400 } : { path: known, id }
 }
 
 /** The name or address of a Host header, without its port. */
@@ -61,11 +60,4 @@ function isForeign(url: string, { origin, host, ...headers }: IncomingHttpHeader
   if (site === undefined || site === 'same-origin' || site === 'none') return false
   const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
   return !(isLink && url === '/')
-}
-
-/** Of `ids=a,b,c`; undefined when it is nothing of the kind. */
-function idsOf(query: string): string[] | undefined {
-  if (query === '') return []
-  const list = /^ids=([A-Za-z0-9_,-]+)$/.exec(query)?.[1]?.split(',')
-  return list && list.length <= MAX_IDS ? list : undefined
 }

@@ -9,6 +9,7 @@ import {
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import { watch, type FSWatcher } from 'node:fs'
 import { basename } from 'node:path'
+import { askService, makeLooking, type NodeAnswer, type RuleAnswer } from './asking.ts'
 import { begin, refuse, send, TEXT } from './answer.ts'
 import { PAGE } from './assets.ts'
 import { makeEvents, type Events } from './events.ts'
@@ -16,7 +17,7 @@ import { judge, type Path } from './gate.ts'
 import { bodyOf, textBody, type Body, type Live } from './live.ts'
 import type { Standing } from './login.ts'
 import { DEFAULT_TOP, renderMetrics } from './metrics.ts'
-import { pageHistory } from './view.ts'
+import { pageMinutes } from './view.ts'
 
 export interface Door {
   /** Names by which it may be asked; undefined: any, since a login is asked for. */
@@ -71,6 +72,7 @@ export function makeWeb(live: Live, door: Door): Web {
 
 /** Looks when the folder says that something was renamed in it, and by the clock: the folder may come and go. */
 function keepLooking(live: Live, events: Events): () => void {
+  const looking = makeLooking(live.runDir)
   let watcher: FSWatcher | undefined
   let isLooking = false
   let isAsked = false
@@ -87,12 +89,14 @@ function keepLooking(live: Live, events: Events): () => void {
   const hint = (): void => void look()
   const byClock = (): void => {
     watcher ??= watchFolder(live.runDir, hint, () => (watcher = undefined))
+    looking(events.isFollowed())
     hint()
   }
   byClock()
   const timer = setInterval(byClock, LOOK_MS)
   return () => {
     clearInterval(timer)
+    looking(false)
     watcher?.close()
   }
 }
@@ -125,10 +129,10 @@ async function answer(
   if (standing === 'unknown') return refuse(response, 401)
   if (standing === 'poor') return refuse(response, 403, 'this needs the privilege Sys.Audit on this node')
   if (standing === 'busy') return refuse(response, 503)
-  const { path, ids } = verdict
+  const { path, id } = verdict
   if (path !== '/api/events') {
     const { type, body } = DOCUMENTS[path]
-    return send(request, response, type, body(live, ids))
+    return send(request, response, type, await body(live, id))
   }
   begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
   if (method === 'HEAD' || !events.add(response, live.versions())) response.end()
@@ -136,7 +140,7 @@ async function answer(
 
 interface Served {
   type: string
-  body: (live: Live, ids: readonly string[]) => Body
+  body: (live: Live, id: string) => Body | Promise<Body>
 }
 
 const JSON_TYPE = 'application/json'
@@ -150,9 +154,16 @@ const DOCUMENTS: Readonly<Record<Exclude<Path, '/api/events'>, Served>> = {
     type: `${TEXT}; version=0.0.4`,
     body: ({ folder }) => textBody(renderMetrics(folder.published, Date.now(), DEFAULT_TOP)),
   },
-  '/api/history': {
+  '/api/rule': {
     type: JSON_TYPE,
-    body: ({ history }, ids) => bodyOf(pageHistory(ids, history, Date.now())),
+    body: async ({ history, runDir }, id) => {
+      const minutes = pageMinutes(id, history, Date.now())
+      return bodyOf({ minutes, now: await askService<RuleAnswer>(runDir, `rule ${id}`) })
+    },
+  },
+  '/api/node': {
+    type: JSON_TYPE,
+    body: async ({ runDir }) => bodyOf(await askService<NodeAnswer>(runDir, 'node')),
   },
   '/api/status': { type: JSON_TYPE, body: (live) => live.body('status') },
   '/api/problems': { type: JSON_TYPE, body: (live) => live.body('problems') },

@@ -2,7 +2,8 @@
 import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
 import { worstFirst } from '../diagnostic.ts'
 import type { Row } from '../show/list.ts'
-import type { History } from './history.ts'
+import type { NodeAnswer, RuleAnswer } from './asking.ts'
+import { MINUTES, type History } from './history.ts'
 import type { Status } from '../show/status.ts'
 import type { Counters, Problem, Published } from './published.ts'
 
@@ -14,15 +15,21 @@ export type PageStatus = (Omit<Status, 'diagnostics'> & { diagnostics: undefined
 
 /** `rules`: connections ever and in the last hour, by id. `since`: when counting began (ms), null before. */
 export interface PageCounters {
+  /** When the service counted last. */
+  at: string | null
   since: number | null
   rules: Record<string, [ever: number, hour: number]>
 }
 
-/** By id: connections in each minute of the last hour, the present one last. */
-export interface PageHistory {
-  since: number | null
-  rules: Record<string, number[]>
+/** One rule: connections in each minute of the last hour, the present one last (null before counting began), and who is connected. */
+export interface PageRule {
+  minutes: (number | null)[]
+  /** Null while the service does not answer. */
+  now: RuleAnswer | null
 }
+
+/** The node as far as a new rule depends on it; null while the service does not answer. */
+export type PageNode = NodeAnswer
 
 export function pageRows({ rows, status }: Published): PageRow[] {
   const behind = (status?.internal ?? []).flatMap((one): [string, Range][] => {
@@ -43,9 +50,13 @@ export function pageRows({ rows, status }: Published): PageRow[] {
   // Of a source that is a name, where there is but one network inside.
   const [first = null, ...others] = new Set(behind.map(([name]) => name))
   const only = others.length === 0 ? first : null
+  const forwards = rows.filter(({ kind }) => kind === 'forward')
+  const ofGuest = new Map(forwards.map(({ guest, inner }) => [guest?.vmid, bridgeOf(inner.address)]))
+  const outOf = ({ source, guest }: Row): string | null =>
+    bridgeOf(source) ?? only ?? (guest && ofGuest.get(guest.vmid)) ?? null
   return rows.map((row) => ({
     ...row,
-    via: row.kind === 'forward' ? bridgeOf(row.inner.address) : (bridgeOf(row.source) ?? only),
+    via: row.kind === 'forward' ? bridgeOf(row.inner.address) : outOf(row),
   }))
 }
 
@@ -63,12 +74,10 @@ export function pageCounters(counters: Counters | undefined, history: History, n
     id,
     [packets, history.hour(id, now)],
   ])
-  return { since: history.since ?? null, rules: Object.fromEntries(rules) }
+  return { at: counters?.at ?? null, since: history.since ?? null, rules: Object.fromEntries(rules) }
 }
 
-export function pageHistory(ids: readonly string[], history: History, now: number): PageHistory {
-  return {
-    since: history.since ?? null,
-    rules: Object.fromEntries(ids.map((id) => [id, history.of(id, now)])),
-  }
+export function pageMinutes(id: string, { of, since }: History, now: number): PageRule['minutes'] {
+  const first = MINUTES - 1 - (Math.floor(now / 60_000) - Math.floor((since ?? now) / 60_000))
+  return of(id, now).map((count, i) => (i < first ? null : count))
 }

@@ -1,199 +1,139 @@
-/** The page: what comes in goes to its four parts, and what is chosen in one is shown in all. */
-import { MAX_IDS } from '../gate.ts'
-import type { PageCounters, PageHistory, PageStatus } from '../view.ts'
-import { renderDetail } from './detail.ts'
-import { byId, h } from './dom.ts'
-import { fetchHistory, follow } from './feed.ts'
-import { renderHeader } from './header.ts'
-import { makeList } from './list.ts'
+/** The page: is all well, how many rules, then the rules, the map or the problems; beside them the chosen rule. */
+import { useSignal } from '@preact/signals'
+import { h, render, type JSX } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { Drawer } from './drawer.ts'
+import { FirstRun, Helper } from './helper.ts'
+import { NodeMap } from './map.ts'
+import { short, span, toCsv, type Group } from './model.ts'
+import { Mood } from './mood.ts'
+import { Problems } from './problems.ts'
+import { Rules } from './rules.ts'
 import {
-  filterItems,
-  KIND_NAMES,
-  KINDS,
-  sortItems,
-  STATES,
-  toItem,
-  type Item,
-  type Kind,
-  type Order,
-  type State,
-} from './model.ts'
-import { makePicture } from './picture.ts'
-import { makeProblems } from './problems.ts'
+  choose,
+  chosen,
+  clock,
+  counters,
+  follow,
+  hour,
+  items,
+  problems,
+  status,
+  TABS,
+  visible,
+} from './store.ts'
+import { button, count, TONES } from './ui.ts'
 
-let status: PageStatus = null
-let isConnected = false
-let items: Item[] = []
-let visible: Item[] = []
-let counters: PageCounters = { since: null, rules: {} }
-const history: PageHistory = { since: null, rules: {} }
-let seenIds: string[] = []
-let selected: string | undefined = location.hash.slice(1) || undefined
-let expanded: string | undefined
-let order: Order = { key: 'state', down: false }
-const states = new Set<State>()
-const kinds = new Set<Kind>()
+const TILES: readonly Group[] = ['working', 'pending', 'off', 'errors']
+const VIEWS = { rules: Rules, map: NodeMap, problems: Problems } as const
 
-const search = byId('search') as HTMLInputElement
-const hour = (id: string): number => counters.rules[id]?.[1] ?? 0
-
-const picture = makePicture(byId('picture'), {
-  choose: (id) => choose(id, false),
-  expand: (target) => {
-    expanded = expanded === target ? undefined : target
-    later()
-  },
-})
-const list = makeList(byId('list'), {
-  choose: (id) => choose(id, true),
-  sort: (key) => {
-    order = { key, down: order.key === key && !order.down }
-    refilter()
-  },
-  seen: (ids) => {
-    seenIds = ids
-    askHistory(150)
-  },
-})
-const problems = makeProblems(byId('problems'), byId('said'))
-
-function choose(id: string | undefined, isFromList: boolean): void {
-  selected = id
-  window.history.replaceState(null, '', id === undefined ? location.pathname : `#${id}`)
-  render()
-  if (id !== undefined && isFromList) list.reveal(id)
-  // Where the parts stand below each other, what was chosen would be out of sight.
-  if (id !== undefined && isFromList && matchMedia('(max-width: 1100px)').matches)
-    byId('detail').scrollIntoView({ block: 'nearest' })
-  askHistory(0)
-}
-
-/** What is shown, anew from the whole list. */
-function refilter(): void {
-  visible = sortItems(filterItems(items, { query: search.value, states, kinds }), order, hour)
-  render()
-}
-
-function render(): void {
-  renderHeader(byId('header'), status, isConnected, Date.now())
-  const counts = (id: string): [number, number] | undefined => counters.rules[id]
-  list.show({ items: visible, order, selected, counts, history: (id) => history.rules[id] })
-  byId('found').textContent =
-    visible.length === items.length ? `${items.length} rules` : `${visible.length} of ${items.length} rules`
-  const item = selected === undefined ? undefined : items.find(({ id }) => id === selected)
-  renderDetail(byId('detail'), item && { item, status, counts: counts(item.id), history }, () =>
-    choose(undefined, false),
+function Strip(): JSX.Element {
+  const all = Object.values(counters.value.rules).reduce((sum, [, n]) => sum + n, 0)
+  const tiles = TILES.map((group) => {
+    const isOn = chosen.value.group === group
+    const n = items.value.filter((item) => item.group === group).length
+    const pick = (): void => choose({ group: isOn ? undefined : group })
+    return button(pick, [h('b', null, n), ' ', group], `tile ${n > 0 ? TONES[group] : ''}`, {
+      'aria-pressed': isOn,
+    })
+  })
+  const total = h(
+    'p',
+    { class: 'tile max-sm:hidden' },
+    h('b', null, short(all)),
+    ' connections in the last hour',
   )
-  later()
+  const style = 'grid grid-cols-4 gap-2 sm:grid-cols-[repeat(4,1fr)_1.6fr]'
+  return h('div', { class: style, role: 'group', 'aria-label': 'Rules by state' }, tiles, total)
 }
 
-let isDrawing = false
-/** The picture, before the next frame: once, however much has changed. */
-function later(): void {
-  if (isDrawing) return
-  isDrawing = true
-  requestAnimationFrame(() => {
-    isDrawing = false
-    const width = Math.floor(byId('picture').clientWidth)
-    // Before the page has its style there is no room; it is drawn when there is.
-    if (width === 0) return
-    const { external = [], internal = [], node = '' } = status ?? {}
-    const hidden = picture.draw({
-      external,
-      internal,
-      node,
-      items: visible,
-      hour,
-      expanded,
-      selected,
-      width,
-    })
-    const note = byId('hidden')
-    note.hidden = hidden.targets === 0
-    note.textContent = `${hidden.targets} more targets with ${hidden.rules} rules are not drawn; search, and the picture shows what is found.`
+function Toolbar({ openHelper }: { openHelper: () => void }): JSX.Element {
+  const { tab, query, group } = chosen.value
+  const isPart = query !== '' || group !== undefined
+  const all = `${items.value.length} ${items.value.length === 1 ? 'rule' : 'rules'}`
+  const tabs = TABS.map((name) => {
+    const n = name === 'problems' && problems.value.length > 0 && count(problems.value.length)
+    const now = { 'aria-current': tab === name ? 'page' : undefined }
+    return button(() => choose({ tab: name }), [name, ' ', n], 'tab', now)
   })
-}
-
-let asking: ReturnType<typeof setTimeout> | undefined
-function askHistory(ms: number): void {
-  clearTimeout(asking)
-  asking = setTimeout(() => {
-    const ids = [...new Set([...(selected === undefined ? [] : [selected]), ...seenIds])].slice(0, MAX_IDS)
-    void fetchHistory(ids).then(({ since, rules }) => {
-      history.since = since
-      history.rules = rules
-      render()
-    })
-  }, ms)
-}
-
-/** A row of buttons, any of which may be pressed; none means all. */
-function makeChips<T extends string>(
-  root: HTMLElement,
-  names: readonly T[],
-  words: (name: T) => string,
-  set: Set<T>,
-): (count: (name: T) => number) => void {
-  const buttons = names.map((name) => {
-    const button = h(
-      'button',
-      { type: 'button', class: `chip ${name}`, 'aria-pressed': 'false' },
-      words(name),
-      ' ',
-      h('span', { class: 'number' }),
-    )
-    button.addEventListener('click', () => {
-      if (!set.delete(name)) set.add(name)
-      button.setAttribute('aria-pressed', String(set.has(name)))
-      refilter()
-    })
-    root.append(button)
-    return { name, button }
+  const search = h('input', {
+    ...{
+      id: 'search',
+      type: 'search',
+      autocomplete: 'off',
+      spellcheck: false,
+      value: query,
+      'aria-label': 'Search',
+    },
+    ...{
+      placeholder: 'Search guest, port, address, comment',
+      class: 'min-w-48 flex-1 max-sm:order-last max-sm:basis-full',
+    },
+    onInput: (event) => choose({ query: event.currentTarget.value }),
   })
-  return (count) => {
-    for (const { name, button } of buttons) {
-      const n = count(name)
-      button.hidden = n === 0 && !set.has(name)
-      button.lastElementChild?.replaceChildren(String(n))
-    }
-  }
+  const found = isPart ? `${visible.value.length} of ${all}` : all
+  return h(
+    'nav',
+    { class: 'flex flex-wrap items-center gap-2 py-3', 'aria-label': 'Views and search' },
+    ...[tabs, search],
+    h('output', { id: 'found', class: 'text-sm text-dim tabular-nums max-sm:hidden' }, found),
+    isPart && button(() => choose({ query: '', group: undefined }), 'Show all'),
+    button(saveCsv, 'CSV', 'button max-sm:hidden', { title: 'The rules that are shown, as CSV' }),
+    button(openHelper, 'New forward…', 'button primary max-sm:ml-auto'),
+  )
 }
 
-const countStates = makeChips(byId('states'), STATES, (name) => name, states)
-const countKinds = makeChips(byId('kinds'), KINDS, (name) => KIND_NAMES[name], kinds)
+function saveCsv(): void {
+  const href = URL.createObjectURL(new Blob([toCsv(visible.value, hour)], { type: 'text/csv' }))
+  Object.assign(document.createElement('a'), { href, download: 'nat-rules.csv' }).click()
+  URL.revokeObjectURL(href)
+}
 
-search.addEventListener('input', refilter)
-document.addEventListener('keydown', (event) => {
-  if (event.key === '/' && document.activeElement !== search) {
-    event.preventDefault()
-    search.focus()
-  } else if (event.key === 'Escape') choose(undefined, false)
-})
-new ResizeObserver(later).observe(byId('picture'))
-setInterval(() => renderHeader(byId('header'), status, isConnected, Date.now()), 1000)
+const KEYS = 'Keys: / search, j and k next and previous rule, 1 2 3 views, n new forward, Esc closes.'
 
-follow(
-  {
-    status: (value) => {
-      status = value
-      render()
-    },
-    problems: (value) => problems.show(value),
-    list: (rows) => {
-      items = rows.map(toItem)
-      countStates((name) => items.filter(({ row }) => row.state === name).length)
-      countKinds((name) => items.filter(({ row }) => row.kind === name).length)
-      refilter()
-    },
-    counters: (value) => {
-      counters = value
-      // The order by connections would jump under the eye; it holds until it is asked for again.
-      render()
-      askHistory(500)
-    },
-  },
-  (isThere) => {
-    isConnected = isThere
-    renderHeader(byId('header'), status, isConnected, Date.now())
-  },
-)
+function App(): JSX.Element {
+  const isHelping = useSignal(false)
+  const openHelper = (): void => void (isHelping.value = true)
+  const { tab, rule } = chosen.value
+  const isFirst = status.value && items.value.length === 0 && problems.value.length === 0
+  const { at } = counters.value
+  useEffect(() => document.addEventListener('keydown', (event) => onKey(event, openHelper)), [])
+  // People who cannot see the page hear of problems as they come and go.
+  const [worst] = problems.value
+  const said = worst ? `${problems.value.length} problems, the first: ${worst.message}` : 'No problems'
+  const age = at ? `Connections were counted ${span(clock.value - Date.parse(at))} ago. ` : ''
+  const views = isFirst
+    ? h(FirstRun, { openHelper })
+    : [h(Strip, null), h(Toolbar, { openHelper }), h(VIEWS[tab], null)]
+  return h(
+    'div',
+    { class: `page ${rule === undefined ? '' : 'beside group'}` },
+    h(Mood, null),
+    h('main', { class: 'flex-1' }, views),
+    h('footer', { class: 'py-3 text-sm text-dim max-sm:hidden' }, age, KEYS),
+    rule !== undefined && h(Drawer, null),
+    isHelping.value && h(Helper, { close: () => void (isHelping.value = false) }),
+    h('p', { id: 'said', class: 'sr-only', role: 'status' }, status.value && said),
+  )
+}
+
+function onKey(event: KeyboardEvent, openHelper: () => void): void {
+  const { key, target } = event
+  const isTyping = target instanceof Element && target.closest('input, select, dialog') !== null
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return
+  const step = { j: 1, k: -1 }[key]
+  const tab = TABS[Number(key) - 1]
+  if (key === 'Escape') choose({ rule: undefined })
+  else if (key === '/') document.querySelector<HTMLElement>('#search')?.focus()
+  else if (key === 'n') openHelper()
+  else if (tab) choose({ tab })
+  else if (step !== undefined) {
+    const at = visible.value.findIndex(({ id }) => id === chosen.value.rule)
+    const next = visible.value[at < 0 ? 0 : at + step]
+    if (next) choose({ rule: next.id })
+  } else return
+  event.preventDefault()
+}
+
+render(h(App, null), document.body)
+follow()

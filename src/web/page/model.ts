@@ -1,104 +1,96 @@
-/** The rules as the page searches, sorts and words them. Pure: no document here. */
+/** The rules as the page words, searches and sorts them. Pure: no document here. */
 import { formatPorts } from '../../ports.ts'
 import type { PageRow } from '../view.ts'
 
-export type State = PageRow['state']
-export type Kind = PageRow['kind']
+/** What the strip counts and filters by. */
+export const GROUPS = ['errors', 'working', 'pending', 'off'] as const
+export type Group = (typeof GROUPS)[number]
 
-/** In this order in the list: what is wrong comes first. */
-export const STATES: readonly State[] = [
-  'error',
-  'quarantined',
-  'conflict',
-  'partial',
-  'pending',
-  'active',
-  'inactive',
-]
-export const KINDS: readonly Kind[] = ['forward', 'egress', 'exempt', 'block']
-
-export const KIND_NAMES: Readonly<Record<Kind, string>> = {
-  forward: 'forwards',
-  egress: 'ways out',
-  exempt: 'exemptions',
-  block: 'blocks',
+/** The word for each state, what is wrong first, and the group that it counts in. */
+const STATES: Readonly<Record<PageRow['state'], readonly [word: string, group: Group]>> = {
+  error: ['error', 'errors'],
+  quarantined: ['refused', 'errors'],
+  conflict: ['conflict', 'errors'],
+  partial: ['partly', 'errors'],
+  pending: ['pending', 'pending'],
+  active: ['working', 'working'],
+  inactive: ['off', 'off'],
 }
+const ORDER = Object.keys(STATES)
 
 /** A rule with its texts. */
 export interface Item {
   id: string
   row: PageRow
-  /** `tcp 203.0.113.7:2222`. */
-  outside: string
+  group: Group
+  /** Of the state. */
+  word: string
+  /** `203.0.113.7:2222`. */
+  external: string
   /** `10.10.10.105:22`, or what becomes of the packets. */
-  inside: string
+  target: string
   /** `105 web`; '' for rules of the node or datacenter. */
   guest: string
   /** From where connections may come. */
   source: string
+  /** The comment without its NAT. */
+  comment: string
   /** `105.fw:14`. */
-  where: string
+  rule: string
   /** All that can be searched, in lower case. */
   text: string
 }
 
 export function toItem(row: PageRow): Item {
-  const { kind, guest, file, line, external } = row
-  const outside = outsideOf(row)
-  const inside = insideOf(row)
-  const owner = guest ? `${guest.vmid} ${guest.name}` : ''
-  const where = `${file.slice(file.lastIndexOf('/') + 1)}:${line}`
-  const words = [row.state, KIND_NAMES[kind], outside, inside, owner, row.source, where]
-  return {
-    id: row.id,
-    row,
-    outside,
-    inside,
-    guest: owner,
-    source: sourceOf(row),
-    where,
-    text: [...words, external.interface ?? '', row.comment, row.reason].join(' ').toLowerCase(),
+  const { file, line, guest, state } = row
+  const [word, group] = STATES[state]
+  const texts = {
+    external: externalOf(row),
+    target: targetOf(row),
+    guest: guest ? `${guest.vmid} ${guest.name}` : '',
+    source: row.source || (row.kind === 'egress' ? 'all inside' : 'anywhere'),
+    comment: row.comment.replace(/^NAT\b:?\s*/, ''),
+    rule: `${file.slice(file.lastIndexOf('/') + 1)}:${line}`,
   }
+  const words = [
+    word,
+    group,
+    row.kind,
+    row.proto.join(' '),
+    ...Object.values(texts),
+    row.via ?? '',
+    row.reason,
+  ]
+  return { id: row.id, row, group, word, ...texts, text: words.join(' ').toLowerCase() }
 }
 
-function outsideOf({ kind, proto, external }: PageRow): string {
+/** `[2001:db8::7]:2222`; without an address `:2222`. */
+export function endpoint(address: string, ports: PageRow['external']['ports']): string {
+  if (!ports) return address
+  return `${address.includes(':') ? `[${address}]` : address}:${formatPorts(ports)}`
+}
+
+function externalOf({ external, kind }: PageRow): string {
   const address = external.addresses === 'any' ? '' : external.addresses.join(', ')
-  if (kind !== 'forward') return [external.interface ?? '', address].filter(Boolean).join(' ') || 'outside'
-  const ports = external.ports ? `:${formatPorts(external.ports)}` : ''
-  const place = `${external.ports && address.includes(':') ? `[${address}]` : address}${ports}`
-  return [proto.join('+'), place || 'any address'].filter(Boolean).join(' ')
+  const text = endpoint(address, external.ports)
+  if (kind === 'forward') return text || 'any address'
+  return [external.interface, text].filter(Boolean).join(' ') || 'any uplink'
 }
 
-function sourceOf({ source, kind, guest }: PageRow): string {
-  if (source !== '') return source
-  if (kind === 'forward' || kind === 'block') return 'anywhere'
-  return guest ? 'the guest' : 'all inside'
-}
-
-function insideOf({ kind, inner, external }: PageRow): string {
+function targetOf({ kind, inner, external }: PageRow): string {
   if (kind === 'block') return 'blocked'
   if (kind === 'exempt') return 'not translated'
-  if (kind === 'egress') return external.addresses === 'any' ? 'masquerade' : 'leaves as that address'
-  const address = inner.address ?? '?'
-  if (!inner.ports) return address
-  return `${address.includes(':') ? `[${address}]` : address}:${formatPorts(inner.ports)}`
+  if (kind === 'egress') return external.addresses === 'any' ? 'masquerade' : 'SNAT'
+  return endpoint(inner.address ?? '?', inner.ports)
 }
 
-export interface Filter {
-  query: string
-  /** Empty: all. */
-  states: ReadonlySet<State>
-  kinds: ReadonlySet<Kind>
-}
-
-/** Those that hold every word of the query; a number is also found inside a range of external ports. */
-export function filterItems(items: readonly Item[], { query, states, kinds }: Filter): Item[] {
+/** Rules that hold every word of the query; a number is also found inside a range of external ports. */
+export function filterItems(items: readonly Item[], query: string, group: Group | undefined): Item[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)
   return items.filter(
-    ({ row, text }) =>
-      (states.size === 0 || states.has(row.state)) &&
-      (kinds.size === 0 || kinds.has(row.kind)) &&
-      words.every((word) => text.includes(word) || holdsPort(row, word)),
+    (item) =>
+      (group === undefined || item.group === group) &&
+      words.every((word) => item.text.includes(word) || holdsPort(item.row, word)),
   )
 }
 
@@ -107,49 +99,71 @@ function holdsPort({ external }: PageRow, word: string): boolean {
   return (external.ports ?? []).some(([lo, hi]) => lo <= Number(word) && Number(word) <= hi)
 }
 
-export type SortKey = 'state' | 'outside' | 'guest' | 'hour'
-export interface Order {
-  key: SortKey
-  down: boolean
-}
+export const COLUMNS = {
+  state: 'State',
+  external: 'External',
+  target: 'Target',
+  guest: 'Guest',
+  source: 'Source',
+  comment: 'Comment',
+  hour: 'New connections',
+  rule: 'Rule',
+} as const
+export type Column = keyof typeof COLUMNS
 
-/** Sorted copy. What is equal stays in the order of the files. */
+/** Sorted copy; equal rules stay in the order of the files. */
 export function sortItems(
   items: readonly Item[],
-  { key, down }: Order,
+  by: Column,
+  down: boolean,
   hour: (id: string) => number,
 ): Item[] {
-  const value: Record<SortKey, (item: Item) => number> = {
-    state: ({ row }) => STATES.indexOf(row.state),
-    outside: ({ row }) => row.external.ports?.[0]?.[0] ?? 0,
-    guest: ({ row }) => row.guest?.vmid ?? 0,
-    hour: ({ id }) => -hour(id),
+  const collator = new Intl.Collator('en', { numeric: true })
+  const compare = (a: Item, b: Item): number => {
+    if (by === 'state') return ORDER.indexOf(a.row.state) - ORDER.indexOf(b.row.state)
+    return by === 'hour' ? hour(b.id) - hour(a.id) : collator.compare(a[by], b[by])
   }
-  const of = value[key]
-  const sign = down ? -1 : 1
-  return items
-    .map((item, at) => ({ item, at, by: of(item) }))
-    .sort((a, b) => sign * (a.by - b.by) || a.at - b.at)
-    .map(({ item }) => item)
+  return [...items].sort((a, b) => (down ? -compare(a, b) : compare(a, b)))
+}
+
+/** A spreadsheet takes a cell that begins with one of these for a formula. */
+const cell = (text: string | number): string =>
+  `"${String(text)
+    .replace(/^[=+\-@\t\r]/, "'$&")
+    .replaceAll('"', '""')}"`
+
+/** The rules as CSV (RFC 4180). */
+export function toCsv(items: readonly Item[], hour: (id: string) => number): string {
+  const columns = Object.keys(COLUMNS) as Column[]
+  const lines = items.map((item) =>
+    columns.map((key) => (key === 'hour' ? hour(item.id) : key === 'state' ? item.word : item[key])),
+  )
+  return [Object.values(COLUMNS), ...lines].map((line) => `${line.map(cell).join(',')}\r\n`).join('')
 }
 
 /** A service that says nothing for so long is not there; it speaks every ten seconds. */
 export const SILENT_MS = 30_000
 
-export function isBad(state: State): boolean {
-  return state === 'error' || state === 'conflict' || state === 'quarantined'
-}
-
-/** `just now`, `5 min`, `3 h`, `2 days`. */
+/** `5 s`, `5 min`, `3 h`, `2 days`. */
 export function span(ms: number): string {
-  const minutes = Math.floor(ms / 60_000)
-  if (minutes < 1) return 'less than a minute'
-  if (minutes < 120) return `${minutes} min`
-  return minutes < 2880 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  if (seconds < 100) return `${seconds} s`
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`
 }
 
 /** 1234567 → 1.2 M. */
 export function short(count: number): string {
   if (count < 10_000) return String(count)
   return count < 1e6 ? `${(count / 1e3).toFixed(1)} k` : `${(count / 1e6).toFixed(1)} M`
+}
+
+export function groupBy<T>(list: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const one of list) {
+    const group = groups.get(keyOf(one))
+    if (group) group.push(one)
+    else groups.set(keyOf(one), [one])
+  }
+  return groups
 }

@@ -1,121 +1,67 @@
-/** What is wrong, first of all: the line, the caret under the word, and what to type instead. */
+/** Problems by kind: the line, the marked word, the help, and the way to the rule. */
+import { h, type JSX } from 'preact'
 import type { Problem } from '../published.ts'
-import { h } from './dom.ts'
+import { groupBy, type Group } from './model.ts'
+import { choose, chosen, problems, ruleOf } from './store.ts'
+import { badge, button, copy, count, small, TONES } from './ui.ts'
 
-const STEP = 4
-/** As much of a line as is seen without scrolling, on a phone and elsewhere. */
-const MAX_CHARS = { narrow: 32, wide: 100 }
+/** As much of a long line as is shown around the marked word. */
+const MAX_CHARS = 100
+/** Of one kind; a search finds the others. */
+const MAX_OF_KIND = 20
+const TONE_OF = { error: 'errors', warning: 'pending', info: 'off' } as const satisfies Record<string, Group>
 
-interface Problems {
-  show: (problems: readonly Problem[]) => void
-}
-
-export function makeProblems(root: HTMLElement, said: HTMLElement): Problems {
-  let limit = STEP
-  let known = new Map<string, Problem>()
-  let isFirst = true
-  let shown: readonly Problem[] = []
-  const list = h('ol', { class: 'problems' })
-  const more = h('button', { type: 'button', class: 'quiet' })
-  const title = h('h2', { id: 'problems-title' })
-  root.replaceChildren(title, list, more)
-  const render = (): void => {
-    list.replaceChildren(...shown.slice(0, limit).map(cardOf))
-    more.hidden = shown.length <= limit
-    const left = shown.length - limit
-    more.textContent = left <= 50 ? `Show the other ${left}` : `Show 50 of the other ${left}`
-  }
-  more.addEventListener('click', () => {
-    limit += 50
-    render()
+export function Problems(): JSX.Element {
+  const words = chosen.value.query.toLowerCase().split(/\s+/)
+  const found = problems.value.filter(({ file, line, message, code, text }) => {
+    const all = `${file}:${line} ${code} ${message} ${text}`.toLowerCase()
+    return words.every((word) => all.includes(word))
   })
-  const show = (problems: readonly Problem[]): void => {
-    shown = problems
-    const now = new Map(shown.map((one) => [keyOf(one), one]))
-    if (!isFirst) said.textContent = announcement(known, now)
-    isFirst = false
-    known = now
-    root.hidden = shown.length === 0
-    title.textContent = titleOf(shown)
-    render()
-  }
-  return { show }
+  const kinds = groupBy(found, ({ code }) => code)
+  const nothing = problems.value.length > 0 ? 'No problem matches.' : 'No problems.'
+  return h('div', null, [...kinds].map(kind), kinds.size === 0 && h('p', { class: 'nothing' }, nothing))
 }
 
-const keyOf = ({ file, line, code, message }: Problem): string => `${file}:${line}:${code}:${message}`
-
-function titleOf(problems: readonly Problem[]): string {
-  const count = (severity: Problem['severity']): number =>
-    problems.filter((one) => one.severity === severity).length
-  const parts = [
-    [count('error'), 'error'] as const,
-    [count('warning'), 'warning'] as const,
-    [count('info'), 'note'] as const,
-  ]
-  return parts
-    .filter(([n]) => n > 0)
-    .map(([n, what]) => `${n} ${what}${n === 1 ? '' : 's'}`)
-    .join(', ')
-}
-
-/** For who cannot see it: what came, and when all is gone. */
-function announcement(before: ReadonlyMap<string, Problem>, now: ReadonlyMap<string, Problem>): string {
-  const fresh = [...now].filter(([key]) => !before.has(key)).map(([, one]) => one)
-  const [first] = fresh
-  if (first)
-    return `${fresh.length === 1 ? 'A new problem' : `${fresh.length} new problems`}: ${first.message}`
-  if (before.size > 0 && now.size === 0) return 'No problems any more'
-  return before.size > now.size ? `${now.size} problems left` : ''
-}
-
-function cardOf(problem: Problem): HTMLElement {
-  const { file, line, severity, code, message, help, proposals } = problem
+function kind([code, some]: [string, Problem[]]): JSX.Element {
+  const { severity = 'info' } = some[0] ?? {}
+  const rest =
+    some.length > MAX_OF_KIND &&
+    h('p', { class: 'p-4 text-dim' }, 'The others: search for a guest or a file.')
+  const title = [badge(TONE_OF[severity], severity), ' ', h('b', null, code), ' ', count(some.length)]
+  const summary = h('summary', { class: 'px-4 py-2' }, title)
   return h(
-    'li',
-    { class: `problem ${severity}` },
-    h('h3', {}, h('span', { class: `badge ${severity}` }, severity), ' ', message),
-    h('p', { class: 'place' }, `${file}:${line}`, ' ', h('span', { class: 'code' }, code)),
-    sourceOf(problem),
-    help !== undefined && h('p', { class: 'help' }, help, ...proposals.flatMap(copyable)),
+    'details',
+    { key: code, open: true, class: 'kind card mb-3' },
+    summary,
+    some.slice(0, MAX_OF_KIND).map(card),
+    rest,
   )
 }
 
-/** The line with the word underlined; of a long one what is around it. */
-function sourceOf({ text, line, column, endColumn }: Problem): HTMLElement {
-  const chars = innerWidth < 640 ? MAX_CHARS.narrow : MAX_CHARS.wide
-  const start = Math.max(0, Math.min(column - Math.floor(chars / 3), text.length - chars))
-  const shown = text.slice(start, start + chars)
-  const [from, to] = [column - start, Math.min(endColumn - start, shown.length)]
-  const gutter = `${line} | `
-  const caret = '^'.repeat(Math.max(1, to - from))
+export function card(problem: Problem): JSX.Element {
+  const { file, line, message, help = '', severity, code } = problem
+  const rule = ruleOf(problem)
+  const isOpen = rule !== undefined && rule.id === chosen.value.rule
+  const typed = /(?<=: |^)(NAT\b.*|\[guest \d+\] .*)$/.exec(help)?.[0] ?? ''
+  const back = isOpen && chosen.value.tab !== 'problems'
   return h(
-    'pre',
-    { tabindex: 0, role: 'region', 'aria-label': `line ${line}` },
-    h('span', { class: 'gutter' }, gutter),
-    shown.slice(0, from),
-    h('mark', {}, shown.slice(from, to)),
-    shown.slice(to),
-    '\n',
-    h('span', { class: 'caret', 'aria-hidden': 'true' }, ' '.repeat(gutter.length + from), caret),
+    'article',
+    { class: `problem ${TONES[TONE_OF[severity]]}` },
+    h(
+      'p',
+      null,
+      ...[message, ' ', small(`${file}:${line}`), ' '],
+      rule && !isOpen && button(() => choose({ rule: rule.id }), 'Show the rule'),
+      back && button(() => choose({ tab: 'problems', query: code }), 'All of this kind'),
+    ),
+    h('div', null, sourceLine(problem), help.slice(0, help.length - typed.length), typed && copy(typed)),
   )
 }
 
-/** What can be typed, with a button that copies it. */
-function copyable(text: string): HTMLElement[] {
-  const button = h('button', { type: 'button', class: 'quiet', 'aria-label': `Copy: ${text}` }, 'Copy')
-  const code = h('code', {}, text)
-  button.addEventListener('click', () => void copy(text, code, button))
-  return [code, button]
-}
-
-/** Where the browser has no clipboard for the page (plain HTTP of another name), the text is selected instead. */
-async function copy(text: string, code: HTMLElement, button: HTMLElement): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text)
-    button.textContent = 'Copied'
-  } catch {
-    getSelection()?.selectAllChildren(code)
-    button.textContent = 'Press Ctrl+C'
-  }
-  setTimeout(() => (button.textContent = 'Copy'), 2000)
+function sourceLine({ text, line, column, endColumn }: Problem): JSX.Element {
+  const start = Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
+  const to = Math.max(column + 1, endColumn)
+  const mark = h('mark', null, text.slice(column, to))
+  const attributes = { tabIndex: 0, role: 'region', 'aria-label': `line ${line}` } as const
+  return h('pre', attributes, text.slice(start, column), mark, text.slice(to, start + MAX_CHARS))
 }

@@ -1,0 +1,72 @@
+/** Who is connected by a NAT rule now, as conntrack has it. */
+import { contains, formatRange, type Family, type Range } from '../address.ts'
+import { parseFlows, type Flow } from '../nat/flows.ts'
+import type { Egress, Forward, Match, NatRule } from '../nat/model.ts'
+import type { PortRange } from '../ports.ts'
+import { run } from './exec.ts'
+
+export interface Client {
+  flow: Flow
+  /** `ESTABLISHED`; '' of protocols without states. */
+  state: string
+}
+
+/** Addresses of one rule that conntrack is asked for. */
+const MAX_QUESTIONS = 8
+const TIMEOUT_MS = 3000
+/** A TCP connection that has ended stays in the table for a while. */
+const ENDED = ['TIME_WAIT', 'CLOSE', 'LAST_ACK']
+
+/** All connections by the rule but those that have ended. */
+export async function clientsOf({ forwards, egresses }: NatRule): Promise<Client[]> {
+  const questions = [
+    ...forwards.map(({ family, proto, inner }) => question(family, proto, '-r', inner, '-g')),
+    ...egresses.flatMap(({ family, proto, source: { ranges }, exempt }) =>
+      (ranges === 'any' ? [undefined] : ranges).map((range) =>
+        question(family, proto, '-s', range, exempt ? undefined : '-n'),
+      ),
+    ),
+  ]
+  const distinct = [...new Map(questions.map((words) => [words.join(' '), words])).values()]
+  const answers = await Promise.all(
+    distinct.slice(0, MAX_QUESTIONS).map((words) => run('conntrack', words, '', { timeoutMs: TIMEOUT_MS })),
+  )
+  const lines = new Set(answers.flatMap(({ stdout }) => stdout.split('\n')))
+  return [...lines].flatMap((line) => {
+    const state = /\s([A-Z_]+) src=/.exec(line)?.[1] ?? ''
+    return parseFlows(line)
+      .filter((flow) => !ENDED.includes(state) && (forwards.some(isIn(flow)) || egresses.some(isOut(flow))))
+      .map((flow) => ({ flow, state }))
+  })
+}
+
+/** `way`: -r for who answers, -s for who asks; `kind`: -g or -n, translated flows alone. */
+function question(
+  family: Family,
+  proto: string | undefined,
+  way: string,
+  range: Range | undefined,
+  kind: string | undefined,
+): string[] {
+  const single = range && range.lo === range.hi ? [way, formatRange(range)] : []
+  const protocol = proto === undefined || proto === 'all' ? [] : ['-p', proto]
+  return ['-L', '-f', `ipv${family}`, ...protocol, ...(kind ? [kind] : []), ...single]
+}
+
+const isIn =
+  (flow: Flow) =>
+  ({ proto, ports, inner, external }: Forward): boolean =>
+    contains(inner, flow.replySource) &&
+    external.some((one) => contains(one, flow.destination)) &&
+    carries(flow, proto, ports)
+
+const isOut =
+  (flow: Flow) =>
+  ({ proto, ports, source, destination }: Egress): boolean =>
+    among(flow.source, source) && among(flow.destination, destination) && carries(flow, proto, ports)
+
+const among = (address: Range, { ranges }: Match): boolean =>
+  ranges === 'any' || ranges.some((one) => contains(one, address))
+
+const carries = (flow: Flow, proto = 'all', ports?: PortRange): boolean =>
+  (proto === 'all' || proto === flow.proto) && (!ports || (ports[0] <= flow.dport && flow.dport <= ports[1]))

@@ -1,0 +1,134 @@
+/**
+ * Answers `pvenat web` over a socket in the run folder, and counts more often while somebody looks at its page. Every question
+ * is one line of few characters, and its answer depends on nothing else of it than the id of a rule.
+ */
+import { rmSync } from 'node:fs'
+import { chmod } from 'node:fs/promises'
+import { createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { formatRange } from '../address.ts'
+import { ownAddresses } from '../nat/own.ts'
+import type { Applied } from '../node/apply.ts'
+import { clientsOf, type Client } from '../node/clients.ts'
+import { writeWhole } from '../node/state.ts'
+import type { Outcome } from '../pipeline.ts'
+import type { InForce } from '../ruleset/inforce.ts'
+import { countersOf, renderCountersJson } from '../show/list.ts'
+import { SOCKET, type NodeAnswer, type RuleAnswer } from '../web/asking.ts'
+import { FILES } from '../web/published.ts'
+
+/** Between two counts while somebody looks: with the reading itself the page is at most 3 s behind. */
+const COUNT_MS = 2000
+/** Counting may take no more than this part of the time. */
+const MAX_COUNTING_SHARE = 0.05
+const MAX_SOCKETS = 32
+/** In which the line has to come. */
+const LINE_MS = 2000
+const MAX_LINE = 200
+/** As many connections are named; the others are counted. */
+const MAX_CLIENTS = 50
+
+/** Reads the rules of the kernel with their counters. */
+type Read = (before: InForce) => Promise<InForce>
+
+export interface Lookers {
+  /** What is in force now. */
+  passed: (applied: Pick<Applied, 'outcome' | 'readBack'>, read: Read) => void
+  close: () => Promise<void>
+}
+
+export function answerLookers(runDir: string): Lookers {
+  let now: { outcome: Outcome; inForce: InForce; read: Read } | undefined
+  const looking = new Set<Socket>()
+  let timer: NodeJS.Timeout | undefined
+  let pauseMs = COUNT_MS
+  const count = async (): Promise<void> => {
+    const start = performance.now()
+    if (now) {
+      const { outcome, inForce, read } = now
+      const counted = await read(inForce)
+      const text = renderCountersJson(new Date().toISOString(), countersOf(outcome.ruleset, counted))
+      await writeWhole(runDir, FILES.counters, text, 'group')
+    }
+    pauseMs = Math.max(COUNT_MS, (performance.now() - start) / MAX_COUNTING_SHARE)
+  }
+  const keepCounting = async (): Promise<void> => {
+    await count().catch(() => undefined)
+    timer = looking.size > 0 ? setTimeout(() => void keepCounting(), pauseMs).unref() : undefined
+  }
+  const look = (socket: Socket): void => {
+    looking.add(socket)
+    socket.setTimeout(0).on('close', () => looking.delete(socket))
+    if (timer) return
+    timer = setTimeout(() => void keepCounting(), 0).unref()
+  }
+  const answer = async (line: string): Promise<unknown> => {
+    if (!now) return null
+    if (line === 'node') return nodeAnswer(now.outcome)
+    const rule = now.outcome.translation.rules.find(({ id }) => `rule ${id}` === line)
+    return rule ? ruleAnswer(rule.scope, await clientsOf(rule)) : null
+  }
+  const server = createServer((socket) => {
+    let text = ''
+    socket.setEncoding('utf8').setTimeout(LINE_MS, () => socket.destroy())
+    socket.on('error', () => undefined)
+    socket.on('data', (data: string) => {
+      text += data
+      if (text.length > MAX_LINE) socket.destroy()
+      if (!text.endsWith('\n') || socket.destroyed) return
+      socket.removeAllListeners('data').resume()
+      const line = text.trim()
+      if (line === 'look') look(socket)
+      else void answer(line).then((value) => socket.end(JSON.stringify(value)))
+    })
+  })
+  server.maxConnections = MAX_SOCKETS
+  const path = join(runDir, SOCKET)
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Nor can it listen then.
+  }
+  // Without it the page shows counts that are older, and says that it does not know who is connected.
+  server.on('error', () => undefined).listen(path, () => void chmod(path, 0o660).catch(() => undefined))
+  server.unref()
+  return {
+    passed: ({ outcome, readBack }, read) => (now = { outcome, inForce: readBack, read }),
+    close: () =>
+      new Promise((resolve) => {
+        clearTimeout(timer)
+        for (const socket of looking) socket.destroy()
+        server.close(() => resolve())
+      }),
+  }
+}
+
+function ruleAnswer(scope: Outcome['translation']['rules'][number]['scope'], clients: Client[]): RuleAnswer {
+  const place = (address: string, port: number): string =>
+    port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
+  return {
+    guestType: scope.kind === 'guest' ? scope.guest.type : null,
+    connections: clients.slice(0, MAX_CLIENTS).map(({ flow, state }) => ({
+      client: place(formatRange(flow.source), flow.sport),
+      port: place(formatRange(flow.destination), flow.dport),
+      state,
+    })),
+    total: clients.length,
+  }
+}
+
+function nodeAnswer({ view }: Outcome): NodeAnswer {
+  const { guests, settings, listeners } = view
+  const listening = listeners.map(({ proto, port, holder }) => ({
+    proto,
+    ports: [port, port] as const,
+    holder: holder || 'a service of this node',
+  }))
+  return {
+    guests: guests.map(({ guest }) => {
+      const { vmid, name, type } = guest
+      return { vmid, name, type, addresses: ownAddresses(guest, undefined, view).map(formatRange) }
+    }),
+    taken: [...settings.reserved.map(({ proto, ports, holder }) => ({ proto, ports, holder })), ...listening],
+  }
+}

@@ -1,0 +1,45 @@
+/** New connections by the minute as bars, with the value under the pointer. */
+import { useSignal } from '@preact/signals'
+import { h, type JSX } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+import Plot from 'uplot'
+import { small } from './ui.ts'
+
+const clock = (seconds: number): string => new Date(seconds * 1000).toTimeString().slice(0, 5)
+
+/** `minutes`: connections in each, the present one last; null before counting began. */
+export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX.Element {
+  const root = useRef<HTMLDivElement>(null)
+  const plot = useRef<Plot>(undefined)
+  const under = useSignal('')
+  useEffect(() => {
+    const element = root.current
+    if (!element) return
+    // A canvas takes no colours from classes: these three are read.
+    const { color, caretColor, outlineColor } = getComputedStyle(element)
+    const axis = { stroke: caretColor, grid: { stroke: outlineColor, width: 1 }, ticks: { show: false } }
+    const paths = Plot.paths.bars?.({ size: [0.8] }) as Plot.Series.PathBuilder
+    const show = ({ cursor: { idx }, data: [times, counts] }: Plot): void => {
+      const time = times[idx ?? -1]
+      under.value = time === undefined ? '' : `${clock(time)}: ${counts?.[idx ?? -1] ?? 'not counted'}`
+    }
+    const x = { ...axis, size: 28, values: (_: Plot, times: number[]) => times.map(clock) }
+    const options: Plot.Options = {
+      ...{ width: element.clientWidth, height: 110, legend: { show: false }, hooks: { setCursor: [show] } },
+      cursor: { y: false, drag: { x: false, y: false } },
+      scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
+      series: [{}, { paths, fill: color, points: { show: false } }],
+      axes: [x, { ...axis, size: 36, space: 30 }],
+    }
+    plot.current = new Plot(options, [[], []], element)
+    return () => plot.current?.destroy()
+  }, [])
+  useEffect(() => {
+    const now = Math.floor(Date.now() / 60_000) * 60
+    plot.current?.setData([minutes.map((_, i) => now - (minutes.length - 1 - i) * 60), [...minutes]])
+  }, [minutes])
+  const most = Math.max(0, ...minutes.flatMap((n) => n ?? []))
+  const name = { role: 'img', 'aria-label': `New connections by the minute, ${most} at most` } as const
+  const canvas = h('div', { ref: root, class: 'text-brand caret-dim outline-line', ...name })
+  return h('figure', null, canvas, small(under.value || `at most ${most} in a minute`))
+}

@@ -1,0 +1,114 @@
+/** One rule, all of it: its problems, its path, its last hour, its clients of this moment, and texts to copy. */
+import { useSignal } from '@preact/signals'
+import { h, type JSX } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+import type { PageRule } from '../view.ts'
+import { Chart } from './chart.ts'
+import { endpoint, short, type Item } from './model.ts'
+import { card } from './problems.ts'
+import { ask, choose, counters, current, problemsOf, status } from './store.ts'
+import { badge, button, copy, count, guiUrl, small } from './ui.ts'
+
+/** How often the connections are asked for. */
+const ASK_MS = 3000
+/** A documentation address: somebody outside. */
+const SOMEBODY = '198.51.100.1'
+
+export function Drawer(): JSX.Element {
+  const item = current.value
+  const id = item?.id
+  const more = useSignal<PageRule>({ minutes: [], now: null })
+  const root = useRef<HTMLElement>(null)
+  useEffect(() => {
+    const load = async (): Promise<void> => {
+      const answer = id === undefined || document.hidden ? undefined : await ask<PageRule>(`rule?id=${id}`)
+      if (answer && current.peek()?.id === id) more.value = answer
+    }
+    void load()
+    const timer = setInterval(() => void load(), ASK_MS)
+    return () => clearInterval(timer)
+  }, [id])
+  useEffect(() => root.current?.querySelector('button')?.focus({ preventScroll: true }), [])
+  const title = h('h2', null, item ? item.external : status.value ? 'This rule is gone' : 'Loading')
+  const label = { 'aria-label': 'Close the rule' }
+  const close = button(() => choose({ rule: undefined }), '✕', 'button ml-auto', label)
+  const header = h(
+    'header',
+    { class: 'flex items-center gap-3' },
+    title,
+    item && badge(item.group, item.word),
+    close,
+  )
+  const details = item && h(Details, { key: item.id, item, more: more.value })
+  return h('aside', { class: 'drawer', 'aria-label': 'Rule', ref: root }, header, details)
+}
+
+function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule }): JSX.Element {
+  const [ever = 0, hour = 0] = counters.value.rules[item.id] ?? []
+  const { row } = item
+  const cards = problemsOf(item).map(card)
+  const path = stations(item).map(([name, place]) =>
+    h('li', null, h('span', { class: 'text-dim' }, name), ' ', place),
+  )
+  // The GUI keeps what is chosen behind `#v1`; 32 is the Firewall tab of a VM or a container.
+  const gui = row.guest && now?.guestType && `#v1:0:=${now.guestType}%2F${row.guest.vmid}:4:::::32:32:`
+  const texts = textsOf(item).map((text) => h('li', null, copy(text)))
+  return h(
+    'div',
+    { class: 'contents' },
+    cards.length > 0 ? cards : row.reason && h('p', { class: 'text-bad' }, row.reason),
+    h('ol', { class: 'path', 'aria-label': 'Path', 'data-off': item.group !== 'working' }, path),
+    h('h3', null, 'New connections'),
+    h(Chart, { minutes }),
+    small(`${hour} in the last hour, ${short(ever)} since the rule came`),
+    clients(now),
+    h('ul', { class: 'grid gap-1', 'aria-label': 'To copy' }, texts),
+    small(`${row.comment} · ${row.file}:${row.line}`),
+    gui && h('a', { href: `${guiUrl()}${gui}` }, 'The guest’s Firewall tab in Proxmox VE'),
+  )
+}
+
+/** The stations of a packet, from where its connection begins. */
+function stations({ row, source, external, target }: Item): [name: string, place: string][] {
+  const isIn = row.kind === 'forward'
+  const place = isIn ? target : source
+  const list: ([string, string] | undefined)[] = [
+    ['internet', isIn ? source : ''],
+    [row.external.interface ?? 'external', isIn ? external : target],
+    ['node', status.value?.node ?? ''],
+    row.via === null ? undefined : ['bridge', row.via],
+    row.guest ? [`guest ${row.guest.vmid}`, `${row.guest.name} ${place}`] : ['inside', place],
+  ]
+  const known = list.filter((one) => one !== undefined)
+  return isIn ? known : known.reverse()
+}
+
+function clients(now: PageRule['now']): JSX.Element {
+  const { connections = [], total = 0 } = now ?? {}
+  const left = total - connections.length
+  const lines = connections.map(({ client, port, state }) => {
+    const word = h('span', { class: 'ml-auto text-dim' }, state.toLowerCase())
+    return h('p', { class: 'flex gap-2 border-b border-line py-1' }, `${client} → ${port}`, word)
+  })
+  const title = h('h3', null, 'Connected now ', count(now ? total : '?'))
+  const rest = now ? left > 0 && small(`and ${left} more`) : small('Not known: the service does not answer.')
+  return h('section', { 'aria-label': 'Connected now', class: 'text-sm tabular-nums' }, title, lines, rest)
+}
+
+/** The programs that people call the usual ports with. */
+const CALLS: Readonly<Record<number, (host: string, port: number) => string>> = {
+  22: (host, port) => `ssh -p ${port} root@${host}`,
+  80: (host, port) => `curl http://${host}:${port}/`,
+  443: (host, port) => `curl https://${host}:${port}/`,
+}
+
+function textsOf({ row: { external, proto, family, inner, kind } }: Item): string[] {
+  const port = external.ports?.[0]?.[0]
+  if (kind !== 'forward' || port === undefined) return []
+  const own = (status.value?.external ?? []).flatMap(({ addresses }) => addresses)
+  const fitting = own.filter((one) => family.includes(one.includes(':') ? 6 : 4))
+  const [host = 'NODE'] = external.addresses === 'any' ? fitting : external.addresses
+  const place = endpoint(host, [[port, port]])
+  const call = proto[0] === 'tcp' ? CALLS[inner.ports?.[0]?.[0] ?? 0]?.(host, port) : undefined
+  return [place, call ?? [], `pvenat explain ${proto[0] ?? 'tcp'} ${SOMEBODY} ${place}`].flat()
+}
