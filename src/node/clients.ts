@@ -1,12 +1,17 @@
 /** Who is connected by a NAT rule now, as conntrack has it. */
-import { contains, formatRange, type Family, type Range } from '../address.ts'
-import { parseFlows, type Flow } from '../nat/flows.ts'
+import { contains, formatRange, parseIp, type Family, type Range } from '../address.ts'
 import type { Egress, Forward, Match, NatRule } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 import { run } from './exec.ts'
 
+/** One connection: what the client asked for, and who answers. Ports are 0 where the protocol has none. */
 export interface Client {
-  flow: Flow
+  proto: string
+  source: Range
+  destination: Range
+  replySource: Range
+  sport: number
+  dport: number
   /** `ESTABLISHED`; '' of protocols without states. */
   state: string
 }
@@ -32,12 +37,23 @@ export async function clientsOf({ forwards, egresses }: NatRule): Promise<Client
     distinct.slice(0, MAX_QUESTIONS).map((words) => run('conntrack', words, '', { timeoutMs: TIMEOUT_MS })),
   )
   const lines = new Set(answers.flatMap(({ stdout }) => stdout.split('\n')))
-  return [...lines].flatMap((line) => {
-    const state = /\s([A-Z_]+) src=/.exec(line)?.[1] ?? ''
-    return parseFlows(line)
-      .filter((flow) => !ENDED.includes(state) && (forwards.some(isIn(flow)) || egresses.some(isOut(flow))))
-      .map((flow) => ({ flow, state }))
-  })
+  return [...lines]
+    .flatMap((line) => parseClient(line))
+    .filter((one) => !ENDED.includes(one.state) && (forwards.some(isIn(one)) || egresses.some(isOut(one))))
+}
+
+/** A line of `conntrack -L`: the first values of a name are those of the question, the last ones of the answer. */
+function parseClient(line: string): Client[] {
+  const [proto = ''] = line.split(' ', 1)
+  const values = (name: string): string[] =>
+    [...line.matchAll(new RegExp(` ${name}=(\\S+)`, 'g'))].map(([, value = '']) => value)
+  const [source, replySource] = values('src').map(parseIp)
+  const destination = parseIp(values('dst')[0] ?? '')
+  // Firewall bridges have a zone of their own, in which the same connection stands once more.
+  if (!source || !destination || !replySource || line.includes(' zone')) return []
+  const [sport = 0, dport = 0] = ['sport', 'dport'].map((name) => Number(values(name)[0] ?? 0))
+  const state = / ([A-Z_]+) src=/.exec(line)?.[1] ?? ''
+  return [{ proto, source, destination, replySource, sport, dport, state }]
 }
 
 /** `way`: -r for who answers, -s for who asks; `kind`: -g or -n, translated flows alone. */
@@ -54,19 +70,19 @@ function question(
 }
 
 const isIn =
-  (flow: Flow) =>
+  (flow: Client) =>
   ({ proto, ports, inner, external }: Forward): boolean =>
     contains(inner, flow.replySource) &&
     external.some((one) => contains(one, flow.destination)) &&
     carries(flow, proto, ports)
 
 const isOut =
-  (flow: Flow) =>
+  (flow: Client) =>
   ({ proto, ports, source, destination }: Egress): boolean =>
     among(flow.source, source) && among(flow.destination, destination) && carries(flow, proto, ports)
 
 const among = (address: Range, { ranges }: Match): boolean =>
   ranges === 'any' || ranges.some((one) => contains(one, address))
 
-const carries = (flow: Flow, proto = 'all', ports?: PortRange): boolean =>
+const carries = (flow: Client, proto = 'all', ports?: PortRange): boolean =>
   (proto === 'all' || proto === flow.proto) && (!ports || (ports[0] <= flow.dport && flow.dport <= ports[1]))

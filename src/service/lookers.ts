@@ -108,9 +108,9 @@ function ruleAnswer(scope: Outcome['translation']['rules'][number]['scope'], cli
     port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
   return {
     guestType: scope.kind === 'guest' ? scope.guest.type : null,
-    connections: clients.slice(0, MAX_CLIENTS).map(({ flow, state }) => ({
-      client: place(formatRange(flow.source), flow.sport),
-      port: place(formatRange(flow.destination), flow.dport),
+    connections: clients.slice(0, MAX_CLIENTS).map(({ source, sport, destination, dport, state }) => ({
+      client: place(formatRange(source), sport),
+      port: place(formatRange(destination), dport),
       state,
     })),
     total: clients.length,

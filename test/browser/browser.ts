@@ -1,9 +1,13 @@
 // Debian's Chromium, inside a namespace of the lab, and `pvenat web` beside it, as a user who may nothing.
-import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import { chromium, type Browser, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
 import type { Lab, Running } from '../lab/index.ts'
+import { RunFolder, type Told } from '../web/published.ts'
+
+const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 /** Nothing that looks for hosts outside, or waits for them. */
 const QUIET = [
@@ -84,4 +88,39 @@ export async function openPage(
   })
   await page.goto(url)
   return { page, errors, foreign }
+}
+
+export const rowOf = (page: Page, text: string): Locator => page.locator('.row', { hasText: text }).first()
+export const drawer = (page: Page): Locator => page.getByRole('complementary', { name: 'Rule' })
+
+interface Finding {
+  id: string
+  nodes: { html: string }[]
+}
+
+/** All that axe finds, of whatever weight. */
+export async function findings(page: Page): Promise<string[]> {
+  await page.evaluate(axeSource)
+  const found = await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: { run: () => Promise<{ violations: Finding[] }> } }
+    return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html.slice(0, 200)}`)
+  })
+  return found
+}
+
+/** Serves a made run folder for the time of `use`. */
+export async function servingFolder(
+  lab: Lab,
+  what: Partial<Told>,
+  use: (url: string, folder: RunFolder, web: Served) => Promise<void>,
+): Promise<void> {
+  const folder = await RunFolder.create(what)
+  await chmod(folder.dir, 0o755)
+  const web = await Served.start(lab, 'pve', folder.dir)
+  try {
+    await use(web.url, folder, web)
+  } finally {
+    await web.stop()
+    await folder.remove()
+  }
 }

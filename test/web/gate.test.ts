@@ -1,7 +1,7 @@
 // Which requests are answered at all, by their line and headers.
 import { expect, test } from 'vitest'
 import { parseListen } from '../../src/web/listen.ts'
-import { judge, MAX_IDS, PATHS, type Asked } from '../../src/web/gate.ts'
+import { judge, PATHS, type Asked } from '../../src/web/gate.ts'
 
 const HOSTS = new Set(['localhost', '127.0.0.1', '[::1]', 'nat.example.net'])
 const ask = (url: string, headers: Asked['headers'] = {}, method = 'GET') =>
@@ -9,8 +9,10 @@ const ask = (url: string, headers: Asked['headers'] = {}, method = 'GET') =>
 
 test('each path is there, for GET and HEAD', () => {
   for (const path of PATHS) {
-    expect(ask(path)).toEqual({ path, ids: [] })
-    expect(ask(path, {}, 'HEAD')).toEqual({ path, ids: [] })
+    const id = path === '/api/rule' ? 'a' : ''
+    const url = path === '/api/rule' ? `${path}?id=a` : path
+    expect(ask(url)).toEqual({ path, id })
+    expect(ask(url, {}, 'HEAD')).toEqual({ path, id })
   }
 })
 
@@ -34,7 +36,7 @@ test.each([
   '/?',
   '*',
   'http://localhost/',
-  '/api/history?ids=a?ids=b',
+  '/api/rule?id=a?id=b',
   '',
   '/api',
   '/\\',
@@ -43,12 +45,20 @@ test.each([
   expect(ask(url)).toEqual({ refuse: 404 })
 })
 
-test('a history is asked for by ids, of which there may be only so many', () => {
-  expect(ask('/api/history?ids=105-a1b2c3,host-000000-2')).toMatchObject({
-    ids: ['105-a1b2c3', 'host-000000-2'],
-  })
-  for (const query of ['ids=', 'ids=a b', 'ids=<b>', 'id=a', 'ids=a&ids=b', `ids=${'a,'.repeat(MAX_IDS)}a`])
-    expect(ask(`/api/history?${query}`), query).toEqual({ refuse: 400 })
+test('a rule is asked for by its id, one at a time', () => {
+  expect(ask('/api/rule?id=105-a1b2c3')).toMatchObject({ path: '/api/rule', id: '105-a1b2c3' })
+  for (const query of [
+    '',
+    'id=',
+    'id=a b',
+    'id=<b>',
+    'ids=a',
+    'id=a&id=b',
+    'id=a%0alook',
+    `id=${'a'.repeat(101)}`,
+  ])
+    expect(ask(`/api/rule?${query}`), query).toEqual({ refuse: 400 })
+  expect(ask('/api/node?id=a')).toEqual({ refuse: 404 })
 })
 
 test.each([

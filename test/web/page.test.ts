@@ -1,127 +1,111 @@
-// What the page makes of the rules, without a browser: texts, filters, order, and where the picture puts them.
+// What the page makes of the rules, without a browser: words, filters, order, CSV, and the lines of the map.
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { layOut } from '../../src/web/page/layout.ts'
-import { filterItems, sortItems, span, toItem, type Filter } from '../../src/web/page/model.ts'
-import { makeScene } from '../../src/web/page/scene.ts'
+import { ROW_STATES } from '../../src/show/list.ts'
+import {
+  filterItems,
+  GROUPS,
+  short,
+  sortItems,
+  span,
+  toCsv,
+  toItem,
+  type Item,
+} from '../../src/web/page/model.ts'
+import { makeLines, MAX_LINES } from '../../src/web/page/scene.ts'
 import { pageRows } from '../../src/web/view.ts'
 import { told } from './published.ts'
 
-const made = new Map<string, ReturnType<typeof makeItems>>()
-const itemsOf = (count: number, badEvery = 0) => {
-  const key = `${count} ${badEvery}`
-  const items = made.get(key) ?? makeItems(count, badEvery)
-  made.set(key, items)
-  return items
-}
-const makeItems = (count: number, badEvery: number) => {
+const itemsOf = (count: number, badEvery = 0): Item[] => {
   const { rows, status } = told(count, badEvery)
-  return { status, items: pageRows({ rows, status, counters: undefined }).map(toItem) }
+  return pageRows({ rows, status, counters: undefined }).map(toItem)
 }
-const all: Filter = { query: '', states: new Set(), kinds: new Set() }
-const sceneOf = (count: number, badEvery = 0, expanded?: string, selected?: string) => {
-  const { items, status } = itemsOf(count, badEvery)
-  const { external, internal } = status
-  return makeScene({ items, external, internal, hour: () => 0, expanded, selected })
-}
+const none = (): number => 0
+const [some, bad, many] = [itemsOf(40), itemsOf(40, 12), itemsOf(10_000, 500)]
 
-test('rows know the bridge that they lead behind', () => {
-  const { items } = itemsOf(40)
-  expect(items[0]).toMatchObject({
-    outside: 'udp 203.0.113.7:2000',
-    inside: '10.10.0.100:22',
+test('rows have the words of Proxmox VE, and know the bridge that they lead behind', () => {
+  expect(some[0]).toMatchObject({
+    external: '203.0.113.7:2000',
+    target: '10.10.0.100:22',
     guest: '100 shop',
+    comment: '2000 shop',
+    rule: '100.fw:5',
   })
-  expect(items[0]?.row.via).toBe('vmbr1')
-  expect(items.find(({ row }) => row.guest?.vmid === 102)?.row.via).toBe('vmbr2')
+  expect(some[0]?.row.via).toBe('vmbr1')
+  // A way out of a guest leaves by the bridge on which its forwards end.
+  expect(some.find(({ row }) => row.kind === 'egress' && row.guest?.vmid === 102)?.row.via).toBe('vmbr2')
+})
+
+test('every state has a word, and counts in one group', () => {
+  const [{ row }] = some as [Item]
+  for (const state of ROW_STATES) {
+    const { word, group } = toItem({ ...row, state })
+    expect(word).not.toBe('')
+    expect(GROUPS).toContain(group)
+  }
 })
 
 test('a search is for all its words, and a number also finds the range that holds it', () => {
-  const { items } = itemsOf(40)
-  const find = (query: string) => filterItems(items, { ...all, query })
-  expect(find('WEB tcp')).toEqual(
-    items.filter(({ guest, row }) => guest.includes('web') && row.proto[0] === 'tcp'),
+  expect(filterItems(some, 'WEB tcp', undefined)).toEqual(
+    some.filter(({ guest, row }) => guest.includes('web') && row.proto[0] === 'tcp'),
   )
-  const [first] = items
-  if (!first) throw new Error('no items')
-  const wide = {
-    ...first,
-    row: { ...first.row, external: { ...first.row.external, ports: [[20100, 20119] as [number, number]] } },
-  }
-  expect(filterItems([wide], { ...all, query: '20105' })).toEqual([wide])
-  expect(filterItems([wide], { ...all, query: '20120' })).toEqual([])
-  expect(filterItems(items, { ...all, kinds: new Set(['egress']) })).toHaveLength(4)
+  const [{ row }] = some as [Item]
+  const wide = toItem({ ...row, external: { ...row.external, ports: [[20100, 20119]] } })
+  expect(filterItems([wide], '20105', undefined)).toEqual([wide])
+  expect(filterItems([wide], '20120', undefined)).toEqual([])
+  expect(filterItems(bad, '', 'errors')).toHaveLength(8)
 })
 
-test('what is wrong comes first', () => {
-  const { items } = itemsOf(40, 12)
-  const sorted = sortItems(items, { key: 'state', down: false }, () => 0)
-  expect(sorted.slice(0, 8).map(({ row }) => row.state)).toEqual([
+test('what is wrong comes first, and every column sorts', () => {
+  const states = sortItems(bad, 'state', false, none).map(({ row }) => row.state)
+  expect(states.slice(0, 8)).toEqual([
     ...Array<string>(4).fill('error'),
     ...Array<string>(4).fill('conflict'),
   ])
-  expect(sortItems(items, { key: 'hour', down: false }, (id) => (id === items[5]?.id ? 9 : 0))[0]).toBe(
-    items[5],
+  expect(sortItems(some, 'hour', false, (id) => (id === some[5]?.id ? 9 : 0))[0]).toBe(some[5])
+  const guests = sortItems(many, 'guest', false, none).map(({ row }) => row.guest?.vmid ?? 0)
+  expect(guests).toEqual([...guests].sort((a, b) => a - b))
+})
+
+test('no cell of the CSV is a formula or leaves its cell, whatever somebody typed', () => {
+  const [{ row }] = some as [Item]
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom('=', '"', ',', '\n', '\r', '+', '@', 'a') }), (text) => {
+      const csv = toCsv([toItem({ ...row, comment: `NAT ${text}` })], none)
+      const cells = [...csv.matchAll(/"((?:[^"]|"")*)"(,|\r\n)/g)]
+      expect(cells).toHaveLength(16)
+      for (const [, cell = ''] of cells) expect(cell).not.toMatch(/^[=+\-@\t\r]/)
+    }),
   )
 })
 
-test('times are said in one unit', () => {
+test('times and counts are said in one unit', () => {
   expect([10_000, 5 * 60_000, 5 * 3_600_000, 3 * 86_400_000].map(span)).toEqual([
-    'less than a minute',
+    '10 s',
     '5 min',
     '5 h',
     '3 days',
   ])
+  expect([12, 12_345, 1_234_567].map(short)).toEqual(['12', '12.3 k', '1.2 M'])
 })
 
-test('few rules have a line each', () => {
-  const scene = sceneOf(3)
-  expect(scene.targets.flatMap(({ lines }) => lines.map(({ items }) => items.length))).toEqual([1, 1, 1])
-  expect(scene.hidden).toEqual({ targets: 0, rules: 0 })
-})
-
-test('of ten thousand there are few boxes and lines, and what is wrong is among them', () => {
-  const scene = sceneOf(10_000, 5000)
-  const lines = scene.targets.flatMap((target) => target.lines)
-  expect(scene.targets.length).toBeLessThanOrEqual(8)
-  expect(lines.length).toBeLessThanOrEqual(60)
-  expect(lines.some(({ state }) => state === 'error')).toBe(true)
-  expect(scene.hidden.rules + scene.targets.reduce((sum, { count }) => sum + count, 0)).toBe(10_000)
-})
-
-test('a bundle is either in force or not', () => {
-  for (const { items } of sceneOf(10_000, 10).targets.flatMap((target) => target.lines)) {
-    const bad = items.filter(({ row }) => row.state === 'error' || row.state === 'conflict').length
-    expect([0, items.length]).toContain(bad)
+test('few rules have a line each; of many, each is in exactly one of few lines', () => {
+  expect(makeLines(itemsOf(MAX_LINES), none).map(({ items }) => items.length)).toEqual(
+    Array(MAX_LINES).fill(1),
+  )
+  for (const items of [bad, many]) {
+    const lines = makeLines(items, none)
+    const drawn = lines.flatMap((line) => line.items)
+    expect(lines.length).toBeLessThanOrEqual(MAX_LINES + 4)
+    expect(new Set(drawn).size).toBe(items.length)
+    expect(drawn).toHaveLength(items.length)
   }
 })
 
-test('a target that is unfolded shows its rules, and the chosen rule is always drawn by itself', () => {
-  const folded = sceneOf(10_000)
-  const key = folded.targets[0]?.key
-  expect(sceneOf(10_000, 0, key).targets.find((target) => target.key === key)?.lines).toHaveLength(10)
-  const { items } = itemsOf(10_000)
-  const chosen = items[9000]?.id
-  const lines = sceneOf(10_000, 0, undefined, chosen).targets.flatMap((target) => target.lines)
-  expect(lines.filter(({ id }) => id === chosen)).toHaveLength(1)
+test('a line of one guest is either in force or not, and guests with trouble are seen first', () => {
+  const lines = makeLines(many, none).filter(({ stations: [, , guest] }) => /^\d+ [a-z]+$/.test(guest))
+  for (const { items, isBad } of lines)
+    expect(items.filter(({ group }) => group === 'errors')).toHaveLength(isBad ? items.length : 0)
+  const wrong = lines.filter(({ isBad }) => isBad).flatMap(({ items }) => items)
+  expect(wrong).toHaveLength(many.filter(({ group }) => group === 'errors').length)
 })
-
-test.each([360, 900, 1400])(
-  'nothing of the picture lies outside it or over another box at %i pixels',
-  (width) => {
-    for (const scene of [sceneOf(3), sceneOf(40, 12), sceneOf(10_000, 500)]) {
-      const { addresses, bridges, targets, height } = layOut(scene, width)
-      const boxes = [...addresses, ...bridges, ...targets]
-      for (const a of boxes) {
-        expect(a.x).toBeGreaterThanOrEqual(0)
-        expect(a.x + a.w).toBeLessThanOrEqual(width)
-        expect(a.y).toBeGreaterThanOrEqual(0)
-        expect(a.y + a.h).toBeLessThanOrEqual(height)
-        for (const b of boxes) {
-          const apart =
-            a === b || a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y
-          expect(apart, `${a.key} and ${b.key}`).toBe(true)
-        }
-      }
-    }
-  },
-)

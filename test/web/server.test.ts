@@ -249,7 +249,15 @@ describe('beyond the loopback', () => {
     ]
     const bodies = new Set<string>()
     for (const headers of wrong)
-      for (const path of ['/', '/app.js', '/metrics', '/api/list', '/api/events', '/api/history?ids=a']) {
+      for (const path of [
+        '/',
+        '/app.js',
+        '/metrics',
+        '/api/list',
+        '/api/events',
+        '/api/rule?id=a',
+        '/api/node',
+      ]) {
         const { status, body } = await ask(path, headers)
         expect(status, `${path} ${JSON.stringify(headers)}`).toBe(401)
         bodies.add(body)

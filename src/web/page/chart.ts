@@ -25,7 +25,10 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
     }
     const x = { ...axis, size: 28, values: (_: Plot, times: number[]) => times.map(clock) }
     const options: Plot.Options = {
-      ...{ width: element.clientWidth, height: 110, legend: { show: false }, hooks: { setCursor: [show] } },
+      width: element.clientWidth,
+      height: 110,
+      legend: { show: false },
+      hooks: { setCursor: [show] },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
       series: [{}, { paths, fill: color, points: { show: false } }],

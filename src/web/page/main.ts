@@ -57,25 +57,22 @@ function Toolbar({ openHelper }: { openHelper: () => void }): JSX.Element {
     return button(() => choose({ tab: name }), [name, ' ', n], 'tab', now)
   })
   const search = h('input', {
-    ...{
-      id: 'search',
-      type: 'search',
-      autocomplete: 'off',
-      spellcheck: false,
-      value: query,
-      'aria-label': 'Search',
-    },
-    ...{
-      placeholder: 'Search guest, port, address, comment',
-      class: 'min-w-48 flex-1 max-sm:order-last max-sm:basis-full',
-    },
+    id: 'search',
+    type: 'search',
+    autocomplete: 'off',
+    spellcheck: false,
+    value: query,
+    'aria-label': 'Search',
+    placeholder: 'Search guest, port, address, comment',
+    class: 'min-w-48 flex-1 max-sm:order-last max-sm:basis-full',
     onInput: (event) => choose({ query: event.currentTarget.value }),
   })
   const found = isPart ? `${visible.value.length} of ${all}` : all
   return h(
     'nav',
     { class: 'flex flex-wrap items-center gap-2 py-3', 'aria-label': 'Views and search' },
-    ...[tabs, search],
+    tabs,
+    search,
     h('output', { id: 'found', class: 'text-sm text-dim tabular-nums max-sm:hidden' }, found),
     isPart && button(() => choose({ query: '', group: undefined }), 'Show all'),
     button(saveCsv, 'CSV', 'button max-sm:hidden', { title: 'The rules that are shown, as CSV' }),

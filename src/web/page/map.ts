@@ -2,6 +2,7 @@
 import { sankey, sankeyLinkHorizontal, type SankeyLink, type SankeyNode } from 'd3-sankey'
 import { h, type JSX } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { groupBy } from './model.ts'
 import { makeLines, type Line } from './scene.ts'
 import { choose, chosen, counters, pointed, status, visible } from './store.ts'
 import { small } from './ui.ts'
@@ -68,40 +69,37 @@ function Picture({ lines, width }: { lines: readonly Line[]; width: number }): J
       ? items.some((item) => item.id === chosen.value.rule)
       : id === pointed.value || stations.some((title, column) => `${column} ${title}` === pointed.value)
   const isWide = width >= WIDE_PX
-  const ways = lines.map((line) => way(line, curves.filter((one) => one.line === line), isHot(line), isWide)) // prettier-ignore
+  const curvesOf = groupBy(curves, ({ line }) => line.id)
+  const ways = lines.map((line) => way(line, curvesOf.get(line.id) ?? [], isHot(line)))
+  const texts = isWide ? lines.map((line) => ends(line, curvesOf.get(line.id) ?? [])) : []
   const names = boxes.map((box) => name(box, isWide))
   const style = `map ${lines.some(isHot) ? 'cold' : ''}`
   return h(
     'svg',
     { width, height, class: style, role: 'group', 'aria-label': 'Map of the node' },
     ways,
+    texts,
     names,
   )
 }
 
 const pathOf = sankeyLinkHorizontal<Station, { line: Line }>()
 
-function way(line: Line, curves: readonly Curve[], isHot: boolean, isWide: boolean): JSX.Element {
-  const [first, last] = curves
-  const [from, to] = [((first?.source as Box).x1 ?? 0) + 8, ((last?.target as Box).x0 ?? 0) - 8]
+function way(line: Line, curves: readonly Curve[], isHot: boolean): JSX.Element {
   const tone = line.isBad ? '[--tone:var(--color-bad)]' : '[--tone:var(--color-brand)]'
   const point = (id: string | undefined) => () => void (pointed.value = id)
   const width = Math.min(14, 4 + 2 * Math.log2(line.items.length))
   const words = wordsOf(line)
   const attributes = {
-    ...{
-      key: line.id,
-      class: `way ${tone} ${isHot ? 'hot' : ''}`,
-      role: 'button',
-      tabIndex: 0,
-      'aria-label': words,
-    },
-    ...{
-      onMouseEnter: point(line.id),
-      onFocus: point(line.id),
-      onBlur: point(undefined),
-      onClick: () => pick(line),
-    },
+    key: line.id,
+    class: `way ${tone} ${isHot ? 'hot' : ''}`,
+    role: 'button',
+    tabIndex: 0,
+    'aria-label': words,
+    onMouseEnter: point(line.id),
+    onFocus: point(line.id),
+    onBlur: point(undefined),
+    onClick: () => pick(line),
     onKeyDown: ({ key }: KeyboardEvent) => key === 'Enter' && pick(line),
   }
   const dashes = line.isOut ? '9 5' : undefined
@@ -112,9 +110,14 @@ function way(line: Line, curves: readonly Curve[], isHot: boolean, isWide: boole
     curves.map((curve) =>
       h('path', { d: pathOf(curve) ?? '', 'stroke-width': width, 'stroke-dasharray': dashes }),
     ),
-    isWide && h('text', { x: from, y: (first?.y0 ?? 0) - 5 }, line.labels[0]),
-    isWide && h('text', { x: to, y: (last?.y1 ?? 0) - 5, 'text-anchor': 'end' }, line.labels[1]),
   )
+}
+
+/** What stands at the ends of a line. */
+function ends({ id, labels: [outer, inner] }: Line, [first, last]: readonly Curve[]): JSX.Element {
+  const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - 5 }
+  const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - 5, 'text-anchor': 'end' } as const
+  return h('g', { key: id, class: 'ends' }, h('text', from, outer), h('text', to, inner))
 }
 
 /** A box and its name: outside of the lines where there is room, else over them. */

@@ -22,7 +22,7 @@ function judge(): Judged {
   if (known.pid === null) return ['errors', 'Service is down', `it was stopped; ${stays}`, start]
   if (clock.value - Date.parse(known.updatedAt) > SILENT_MS)
     return ['errors', 'Service is silent', `for ${ago(known.updatedAt)}; ${stays}`, 'systemctl status pvenat']
-  if (known.level !== 'OK') return [LEVELS[known.level], known.level, known.reasons.join('; ')]
+  if (known.level !== 'OK') return [LEVELS[known.level], known.level, known.reasons[0] ?? '']
   return ['working', 'OK', known.since ? `in sync for ${ago(known.since)}` : '']
 }
 

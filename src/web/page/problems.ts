@@ -50,7 +50,10 @@ export function card(problem: Problem): JSX.Element {
     h(
       'p',
       null,
-      ...[message, ' ', small(`${file}:${line}`), ' '],
+      message,
+      ' ',
+      small(`${file}:${line}`),
+      ' ',
       rule && !isOpen && button(() => choose({ rule: rule.id }), 'Show the rule'),
       back && button(() => choose({ tab: 'problems', query: code }), 'All of this kind'),
     ),
@@ -58,10 +61,9 @@ export function card(problem: Problem): JSX.Element {
   )
 }
 
-function sourceLine({ text, line, column, endColumn }: Problem): JSX.Element {
+function sourceLine({ text, column, endColumn }: Problem): JSX.Element {
   const start = Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
   const to = Math.max(column + 1, endColumn)
   const mark = h('mark', null, text.slice(column, to))
-  const attributes = { tabIndex: 0, role: 'region', 'aria-label': `line ${line}` } as const
-  return h('pre', attributes, text.slice(start, column), mark, text.slice(to, start + MAX_CHARS))
+  return h('pre', { tabIndex: 0 }, text.slice(start, column), mark, text.slice(to, start + MAX_CHARS))
 }

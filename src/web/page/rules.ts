@@ -15,9 +15,16 @@ const sizePx = (): number => (NARROW.matches ? 92 : 34)
 function useRows(count: number, scrollMargin: number): Virtualizer<Window, Element> {
   const [, redraw] = useReducer((n: number) => n + 1, 0)
   const options = {
-    ...{ count, estimateSize: sizePx, scrollMargin, overscan: 8, scrollPaddingStart: 40 },
-    ...{ getScrollElement: (): Window => window, scrollToFn: windowScroll, onChange: () => redraw(0) },
-    ...{ observeElementRect: observeWindowRect, observeElementOffset: observeWindowOffset },
+    count,
+    estimateSize: sizePx,
+    scrollMargin,
+    overscan: 8,
+    scrollPaddingStart: 40,
+    getScrollElement: (): Window => window,
+    scrollToFn: windowScroll,
+    onChange: () => redraw(0),
+    observeElementRect: observeWindowRect,
+    observeElementOffset: observeWindowOffset,
     initialRect: { width: innerWidth, height: innerHeight },
   }
   const ref = useRef<Virtualizer<Window, Element>>(undefined)

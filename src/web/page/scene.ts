@@ -43,7 +43,10 @@ function lineOf(items: readonly Item[]): Line {
   const isOut = items.every(({ row }) => row.kind === 'egress')
   const port = (text: string): string => (/:[^:\]]+$/.exec(text) ?? [''])[0]
   return {
-    ...{ id: first.id, items, stations: stationsOf(first.row), isOut },
+    id: first.id,
+    items,
+    stations: stationsOf(first.row),
+    isOut,
     labels:
       others.length > 0
         ? [`${items.length} rules`, '']

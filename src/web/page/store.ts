@@ -14,7 +14,7 @@ import {
 } from './model.ts'
 
 export const TABS = ['rules', 'map', 'problems'] as const
-export type Tab = (typeof TABS)[number]
+type Tab = (typeof TABS)[number]
 
 interface Chosen {
   tab: Tab

@@ -30,7 +30,7 @@ export function button(
 }
 
 /** A text that can be typed as it is, and a button that copies it. */
-export function Copy({ text }: { text: string }): JSX.Element {
+function Copy({ text }: { text: string }): JSX.Element {
   const said = useSignal('Copy')
   const code = useRef<HTMLElement>(null)
   const copy = async (): Promise<void> => {
