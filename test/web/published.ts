@@ -117,8 +117,8 @@ function problemOf({ file, line, state }: Row): Problem {
         code: 'port-reserved',
         text,
         message: 'port 8006/tcp belongs to this node (pveproxy)',
-        help: 'pick a free port, for example: NAT 18006',
-        proposals: [],
+        help: 'pick a free port',
+        proposals: ['NAT 18006'],
       }
     : {
         file,
