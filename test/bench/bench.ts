@@ -1,5 +1,6 @@
 /** `npm run bench`: measures section after section, shows tables, and holds them against the targets. */
 import { parseArgs } from 'node:util'
+import { answering } from './answers.ts'
 import { changing } from './change.ts'
 import { editing } from './edits.ts'
 import { flows } from './flows.ts'
@@ -13,7 +14,16 @@ import type { Table } from './table.ts'
 import { verdict, type Target } from './targets.ts'
 import { translating } from './translate.ts'
 
-const SECTIONS: readonly Section[] = [translating, loading, changing, flows, idling, editing, growing]
+const SECTIONS: readonly Section[] = [
+  translating,
+  loading,
+  changing,
+  flows,
+  idling,
+  editing,
+  answering,
+  growing,
+]
 
 const secondsSince = (startMs: number): number => (performance.now() - startMs) / 1000
 

@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { guiLines } from '../service/firewall-log.ts'
 import { addForeignRules, Prober, saveLikeGui, snapshot, waitFor } from '../lab/index.ts'
 import { buildOldDeb, OLD_VERSION, VERSION } from './debs.ts'
 import { createMachine, type Machine } from './machine.ts'
@@ -10,6 +11,7 @@ import { runtimes } from './runtimes.ts'
 
 const NEW = `/srv/new/pvenat_${VERSION}_all.deb`
 const OLD = `/srv/old/pvenat_${OLD_VERSION}_all.deb`
+const FIREWALL_LOG = '/var/log/pve-firewall.log'
 const SHOP = { endpoint: '203.0.113.2:8080', server: '108' }
 
 let oldDebs: string
@@ -75,6 +77,34 @@ describe.each(suites)('on %s', (suite) => {
     const { exitCode } = await debian.run('systemctl', 'start', 'probe')
     const { stdout } = await debian.run('systemctl', 'status', '-n', '40', 'probe')
     expect(exitCode, stdout).toBe(0)
+  })
+
+  test('its answers stand in the firewall log, before, while and after logrotate moves it', async () => {
+    const { debian, tree } = machine
+    await debian.sh(
+      `install -m 644 /dev/null ${FIREWALL_LOG}; cat >/etc/logrotate.d/pve-firewall <<'X'\n${ROTATED}X`,
+    )
+    const file = await readFile(join(tree, 'firewall/105.fw'), 'utf8')
+    const lines = async () => guiLines(`${await debian.sh(`zcat -f ${FIREWALL_LOG}* || true`)}\n`, 105)
+    const applied = async (port: number) =>
+      (await lines()).filter((line) => line.includes(` applied: :${port}/tcp -> 10.10.10.105:22 (`))
+    const save = async (port: number) => {
+      await saveLikeGui(tree, 'firewall/105.fw', file.replace('# NAT 1022', `# NAT ${port}`))
+      await waitFor(async () => (await applied(port)).length > 0, { what: `the answer for port ${port}` })
+    }
+    await save(3001)
+    const rotated = debian.sh(
+      'for i in 1 2 3; do logrotate -f /etc/logrotate.d/pve-firewall; sleep 0.2; done',
+    )
+    for (let port = 3002; port < 3010; port++) await save(port)
+    await rotated
+    await save(3010)
+    expect(await debian.sh(`stat -c '%a %U:%G' ${FIREWALL_LOG}`)).toContain('640 root:adm')
+    expect(await debian.sh(`tail -n 1 ${FIREWALL_LOG}`)).toContain(':3009/tcp')
+    const all = await lines()
+    for (let port = 3001; port <= 3010; port++)
+      expect(all.filter((line) => line.includes(` applied: :${port}/tcp`)).length, String(port)).toBe(1)
+    await saveLikeGui(tree, 'firewall/105.fw', file)
   })
 
   test('whoever flushes all rules, it puts NAT back', async () => {
@@ -182,6 +212,18 @@ describe.each(suites)('on %s', (suite) => {
 })
 
 /** What the service does (each must work), and what nobody shall do in its place (behind `!`: it must fail). */
+/** As pve-firewall installs it, without the logger that it restarts. */
+const ROTATED = `${FIREWALL_LOG} {
+\trotate 7
+\tdaily
+\tmissingok
+\tnotifempty
+\tdelaycompress
+\tcompress
+\tcreate 640 root adm
+}
+`
+
 const PROBES = [
   'unshare --user --map-root-user --net iptables-legacy -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
   'unshare --user --map-root-user --net iptables-nft -t nat -A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE',
@@ -196,6 +238,8 @@ const PROBES = [
   'test -r /etc/pve/firewall/cluster.fw',
   'touch /var/lib/pvenat/probe /run/pvenat/probe',
   'rm /var/lib/pvenat/probe /run/pvenat/probe',
+  'touch /var/log/probe',
+  'rm /var/log/probe',
   '! touch /etc/probe',
   '! touch /etc/pve/probe',
   '! touch /usr/sbin/pvenat',

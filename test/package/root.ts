@@ -12,7 +12,15 @@ export type Suite = 'bookworm' | 'trixie'
 export const suites: readonly Suite[] = ['bookworm', 'trixie']
 
 const MIRROR = 'http://deb.debian.org/debian'
-const COMMON = ['systemd-sysv', 'init-system-helpers', 'procps', 'kmod', 'nftables', 'inotify-tools']
+const COMMON = [
+  'systemd-sysv',
+  'init-system-helpers',
+  'procps',
+  'kmod',
+  'nftables',
+  'inotify-tools',
+  'logrotate',
+]
 /** What has no place in a container, or would run in the middle of a test. */
 const MASKED = [
   'systemd-logind.service',
