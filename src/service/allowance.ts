@@ -4,7 +4,7 @@
 export const HOURLY_LINES = { log: { guest: 60, node: 300 }, journal: { guest: 300, node: 1500 } } as const
 
 /** `last`: instead of the line it is to be said that no more will come in this hour. */
-export type Allowed = 'line' | 'last' | 'none'
+type Allowed = 'line' | 'last' | 'none'
 
 /** Takes one line of a guest's allowance at a time (milliseconds since 1970). */
 export function makeAllowance(

@@ -26,7 +26,7 @@ export function makeJournal(write: (text: string) => void, withPriorities: boole
 }
 
 /** The journal for what a guest's files cause (VMID 0: the node's): within its allowance. */
-export type JournalOf = (vmid: number) => Journal
+type JournalOf = (vmid: number) => Journal
 
 export function bounded(journal: Journal, now: () => number): JournalOf {
   const take = makeAllowance(HOURLY_LINES.journal)

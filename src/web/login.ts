@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { parseJson, field } from '../json.ts'
+import { makeShare } from './sources.ts'
 
 /** What of a request proves who asks, in the form in which the API takes it. */
 export interface Credential {
@@ -36,17 +37,21 @@ export function credentialOf({ cookie, authorization }: IncomingHttpHeaders): Cr
 const GOOD_MS = 10_000
 const BAD_MS = 2_000
 const MAX_KEPT = 1000
-/** Questions to the API at one time. */
+/** Questions to the API at one time, and those of one source among them. */
 const MAX_ASKING = 8
+const MAX_ASKING_OF_ONE = 4
+/** So long a good answer stands while the API is busy; a ticket lives for two hours. */
+const LAST_GOOD_MS = 5 * 60_000
 
 /** Sys.Audit on the node is asked for: what is shown is of all its guests. */
 export function makeLogin(
   ask: AskApi,
   node: string,
   clock: () => number,
-): (headers: IncomingHttpHeaders) => Promise<Standing> {
+): (headers: IncomingHttpHeaders, source: string) => Promise<Standing> {
   const path = `/nodes/${node}`
-  const kept = new Map<string, { until: number; standing: Standing }>()
+  const kept = new Map<string, { at: number; standing: Standing }>()
+  const share = makeShare(MAX_ASKING_OF_ONE)
   const asking = new Map<string, Promise<Standing>>()
 
   const question = async (credential: Credential): Promise<Standing> => {
@@ -56,25 +61,41 @@ export function makeLogin(
     if (status !== 200) return 'busy'
     return field(field(field(parseJson(body), 'data'), path), 'Sys.Audit') === undefined ? 'poor' : 'good'
   }
+  const isFresh = ({ at, standing }: { at: number; standing: Standing }): boolean =>
+    clock() < at + (standing === 'good' ? GOOD_MS : BAD_MS)
+  /** Many bad ones push no good one out. */
+  const makeRoom = (): void => {
+    if (kept.size < MAX_KEPT) return
+    const [bad] = [...kept].find(([, { standing }]) => standing !== 'good') ?? [...kept.keys()]
+    kept.delete(String(bad))
+  }
+  const lastGood = (key: string): Standing => {
+    const last = kept.get(key)
+    return last?.standing === 'good' && clock() < last.at + LAST_GOOD_MS ? 'good' : 'busy'
+  }
   const remember = (key: string, standing: Standing): Standing => {
-    if (kept.size >= MAX_KEPT) kept.clear()
-    if (standing !== 'busy')
-      kept.set(key, { until: clock() + (standing === 'good' ? GOOD_MS : BAD_MS), standing })
+    if (standing === 'busy') return lastGood(key)
+    kept.delete(key)
+    makeRoom()
+    kept.set(key, { at: clock(), standing })
     return standing
   }
-  return async (headers) => {
+  return async (headers, source) => {
     const credential = credentialOf(headers)
     if (!credential) return 'unknown'
     const key = createHash('sha256').update(credential.value).digest('base64')
     const known = kept.get(key)
-    if (known && known.until > clock()) return known.standing
+    if (known && isFresh(known)) return known.standing
     const running = asking.get(key)
     if (running) return running
-    if (asking.size >= MAX_ASKING) return 'busy'
+    if (asking.size >= MAX_ASKING || !share.take(source)) return lastGood(key)
     const answer = question(credential)
       .catch((): Standing => 'busy')
       .then((standing) => remember(key, standing))
-      .finally(() => asking.delete(key))
+      .finally(() => {
+        asking.delete(key)
+        share.give(source)
+      })
     asking.set(key, answer)
     return answer
   }

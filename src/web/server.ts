@@ -8,6 +8,7 @@ import {
 } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import { watch, type FSWatcher } from 'node:fs'
+import type { Socket } from 'node:net'
 import { basename } from 'node:path'
 import { askService, makeLooking, type NodeAnswer, type RuleAnswer } from './asking.ts'
 import { begin, refuse, send, TEXT } from './answer.ts'
@@ -17,13 +18,14 @@ import { judge, type Path } from './gate.ts'
 import { bodyOf, textBody, type Body, type Live } from './live.ts'
 import type { Standing } from './login.ts'
 import { DEFAULT_TOP, renderMetrics } from './metrics.ts'
+import { makeShare, sourceOf } from './sources.ts'
 import { pageMinutes } from './view.ts'
 
 export interface Door {
   /** Names by which it may be asked; undefined: any, since a login is asked for. */
   hosts: ReadonlySet<string> | undefined
   /** Undefined: whoever gets here may see it. */
-  login: ((headers: IncomingMessage['headers']) => Promise<Standing>) | undefined
+  login: ((headers: IncomingMessage['headers'], source: string) => Promise<Standing>) | undefined
   /** Undefined: without TLS. */
   tls: { cert: Buffer; key: Buffer } | undefined
 }
@@ -40,6 +42,8 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 5000,
 }
 const MAX_CONNECTIONS = 128
+/** Of one source, where a login is asked for: elsewhere all come from this node, through tunnels and proxies. */
+const MAX_CONNECTIONS_OF_ONE = 32
 const SILENT_MS = 30_000
 
 export interface Web {
@@ -56,6 +60,7 @@ export function makeWeb(live: Live, door: Door): Web {
     : createServer(LIMITS, listener)
   server.maxConnections = MAX_CONNECTIONS
   server.setTimeout(SILENT_MS)
+  if (door.login) server.on('connection', limitSources())
   server.on('checkContinue', listener)
   server.on('clientError', (_error, socket) => socket.destroy())
   // A connection that the system could not give is one less; that the address is taken is heard by who listens.
@@ -68,6 +73,15 @@ export function makeWeb(live: Live, door: Door): Web {
     server.closeAllConnections()
   }
   return { server, close }
+}
+
+function limitSources(): (socket: Socket) => void {
+  const share = makeShare(MAX_CONNECTIONS_OF_ONE)
+  return (socket) => {
+    const source = sourceOf(socket.remoteAddress)
+    if (!share.take(source)) return void socket.destroy()
+    socket.once('close', () => share.give(source))
+  }
 }
 
 /** Looks when the folder says that something was renamed in it, and by the clock: the folder may come and go. */
@@ -125,7 +139,8 @@ async function answer(
   const { method = '', url = '', headers } = request
   const verdict = judge({ method, url, headers }, hosts)
   if ('refuse' in verdict) return refuse(response, verdict.refuse)
-  const standing = login ? await login(headers) : 'good'
+  const source = login && sourceOf(request.socket.remoteAddress)
+  const standing = login ? await login(headers, source ?? '') : 'good'
   if (standing === 'unknown') return refuse(response, 401)
   if (standing === 'poor') return refuse(response, 403, 'this needs the privilege Sys.Audit on this node')
   if (standing === 'busy') return refuse(response, 503)
@@ -135,7 +150,7 @@ async function answer(
     return send(request, response, type, await body(live, id))
   }
   begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
-  if (method === 'HEAD' || !events.add(response, live.versions())) response.end()
+  if (method === 'HEAD' || !events.add(response, live.versions(), source)) response.end()
 }
 
 interface Served {

@@ -1,4 +1,5 @@
 // Who may see the page beyond the loopback.
+import type { IncomingHttpHeaders } from 'node:http'
 import { expect, test } from 'vitest'
 import { credentialOf, makeLogin, type AskApi, type Credential } from '../../src/web/login.ts'
 
@@ -14,7 +15,9 @@ function stand(answer: AskApi) {
     asked.push([path, credential])
     return answer(path, credential)
   }
-  return { login: makeLogin(ask, 'pve1', () => now.ms), asked, now }
+  const judge = makeLogin(ask, 'pve1', () => now.ms)
+  const login = (headers: IncomingHttpHeaders, source = '192.0.2.1') => judge(headers, source)
+  return { login, asked, now }
 }
 
 const good: AskApi = () => Promise.resolve({ status: 200, body: may({ 'Sys.Audit': 0, 'VM.Audit': 1 }) })
@@ -107,4 +110,48 @@ test('of many forged ones the API sees a few at a time, and one person asks once
   const standings = await Promise.all([...forged, ...same])
   expect(asked.length).toBeLessThanOrEqual(8)
   expect(standings).not.toContain('good')
+})
+
+const ticket = (name: string) => ({ cookie: `PVEAuthCookie=PVE:${name}@pam:1` })
+
+test('while the API is busy its last good answer stands for some minutes, a bad one does not', async () => {
+  let answer = good
+  const { login, now } = stand((...words) => answer(...words))
+  expect(await login(ticket('ann'))).toBe('good')
+  answer = () => Promise.resolve({ status: 596, body: '' })
+  now.ms = 60_000
+  expect(await login(ticket('ann'))).toBe('good')
+  expect(await login(ticket('bob'))).toBe('busy')
+  answer = () => Promise.resolve({ status: 401, body: '' })
+  expect(await login(ticket('ann'))).toBe('unknown')
+  answer = () => Promise.reject(new Error('hangs'))
+  now.ms = 70_000
+  expect(await login(ticket('ann'))).toBe('busy')
+  answer = good
+  expect(await login(ticket('bob'))).toBe('good')
+  answer = () => Promise.reject(new Error('hangs'))
+  now.ms += 5 * 60_000
+  expect(await login(ticket('bob'))).toBe('busy')
+})
+
+test('the questions of one source leave room for others', async () => {
+  const waiting: (() => void)[] = []
+  const { login } = stand((...words) => new Promise((resolve) => waiting.push(() => resolve(good(...words)))))
+  const forged = Array.from({ length: 50 }, (_, i) => login(ticket(`x${i}`), '192.0.2.66'))
+  const other = login(ticket('ann'), '192.0.2.1')
+  for (const answer of waiting) answer()
+  expect(await other).toBe('good')
+  expect((await Promise.all(forged)).filter((one) => one === 'busy')).toHaveLength(46)
+})
+
+test('thousands of forged tickets push no good one out', async () => {
+  const isAnn = (value: string) => value.includes('ann')
+  const { login, asked } = stand((path, { header, value }) =>
+    isAnn(value) ? good(path, { header, value }) : Promise.resolve({ status: 401, body: '' }),
+  )
+  expect(await login(ticket('ann'))).toBe('good')
+  for (let i = 0; i < 2500; i++) await login(ticket(`x${i}`))
+  const before = asked.length
+  expect(await login(ticket('ann'))).toBe('good')
+  expect(asked).toHaveLength(before)
 })

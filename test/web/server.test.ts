@@ -285,6 +285,15 @@ describe('beyond the loopback', () => {
     expect(other.asked).toEqual([])
   })
 
+  test('a source that opens hundreds of connections leaves room for others', async () => {
+    const sockets = Array.from({ length: 200 }, () =>
+      connect({ port, host: '127.0.0.1', localAddress: '127.0.0.66' }).on('error', () => undefined),
+    )
+    await waitFor(() => sockets.filter((one) => one.closed || one.destroyed).length >= 168)
+    expect(await ask('/api/list', { cookie: GOOD_COOKIE })).toMatchObject({ status: 200 })
+    for (const socket of sockets) socket.destroy()
+  })
+
   test('without TLS there is nothing', async () => {
     await expect(get(port, '/', { cookie: GOOD_COOKIE })).rejects.toThrow()
   })
