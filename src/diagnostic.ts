@@ -37,6 +37,13 @@ interface Advice {
   asText?: string | undefined
 }
 
+/** What is free instead; filled in when all claims are known (nat/free.ts). `wish` is the id of the rule. */
+export interface Wish {
+  wish?: string
+  free?: string | undefined
+  proposal?: string | undefined
+}
+
 /** Help line and proposals of an advice. */
 function advise({ meant, asText }: Advice): [help: string | undefined, proposals: (string | undefined)[]] {
   const text = asText === undefined ? undefined : `${meant === undefined ? 'if' : 'If'} it is text: ${asText}`
@@ -137,7 +144,10 @@ const WORDINGS = {
     `if NAT is meant: ${meant}${meant.startsWith('NAT - ') ? '; behind a lone - all is text' : ''}`,
     [meant],
   ]),
-  asked: info<{ would: string }>(({ would }) => [`nothing is in force by '?'; NAT alone ${would}`]),
+  asked: info<{ would: string } & Wish>(({ would, free, proposal }) => [
+    `nothing is in force by '?'; NAT alone ${would}`,
+    ...propose(`free ports: ${free}; for example`, proposal),
+  ]),
   'option-unknown': warning<{ word: string } & Advice>(({ word, ...advice }) => [
     `unknown option '${clip(word, 60)}' is ignored`,
     ...advise(advice),
@@ -289,16 +299,18 @@ const WORDINGS = {
     `${address} is not an address of ${name}`,
   ]),
   // Who may do what.
-  'port-reserved': error<{ port: string; holder: string; help?: string; proposal?: string }>(
+  'port-reserved': error<{ port: string; holder: string; help?: string } & Wish>(
     ({ port, holder, help, proposal }) => [
       `port ${port} belongs to this node (${holder})`,
-      ...propose('a free port', proposal, help),
+      ...propose('pick a free port', proposal, help),
     ],
   ),
-  'port-forbidden': error<{ ports: string; guest: string; allowed: string }>(({ ports, guest, allowed }) => [
-    `guest ${guest} may not use external port ${ports}`,
-    `pick a port from ${allowed}`,
-  ]),
+  'port-forbidden': error<{ ports: string; guest: string; allowed: string } & Wish>(
+    ({ ports, guest, allowed, proposal }) => [
+      `guest ${guest} may not use external port ${ports}`,
+      ...propose(`pick a free port of ${allowed}`, proposal, `pick a port from ${allowed}`),
+    ],
+  ),
   'address-forbidden': error<{ address: string; guest: string; allowed: string }>(
     ({ address, guest, allowed }) => [
       `guest ${guest} may not use external address ${address}`,
@@ -311,10 +323,10 @@ const WORDINGS = {
       ? 'put the rule into the datacenter or node firewall'
       : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
   ]),
-  'port-taken': error<{ ports: string; loser: string | undefined; winner: string; winnerFor: string }>(
-    ({ ports, loser, winner, winnerFor }, { isTenant }) => [
+  'port-taken': error<{ ports: string; loser: string | undefined; winner: string; winnerFor: string } & Wish>(
+    ({ ports, loser, winner, winnerFor, proposal }, { isTenant }) => [
       `external port ${ports}${loser === undefined ? '' : ` of guest ${loser}`} is already forwarded by ${isTenant ? winnerFor : winner}`,
-      'pick another port, or switch one of the two rules off',
+      ...propose('pick a free port', proposal, 'pick another port, or switch one of the two rules off'),
     ],
   ),
   // Not translated (yet), or without effect.

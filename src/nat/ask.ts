@@ -18,7 +18,7 @@ export function answer(order: Order): Diagnostic {
   const said = order.marked.rule.type === 'out' ? translateEgress(trial) : translateForward(trial)
   const problem = said.find(isError) ?? forbidden(nat, order.view)
   const would = problem ? `would not be in force: ${word(problem).message}` : wouldDo(nat)
-  return diagnose('asked', order.comment.places.endpoint ?? nat.place, { would })
+  return diagnose('asked', order.comment.places.endpoint ?? nat.place, { would, wish: nat.id })
 }
 
 function wouldDo({ forwards, egresses }: NatRule): string {

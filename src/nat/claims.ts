@@ -99,6 +99,7 @@ export function reportLosses(losses: readonly Loss[]): { loser: NatRule; diagnos
       loser: groupGuest(loser.rule),
       winner: describe(winner.rule),
       winnerFor: describeFor(loser.rule, winner.rule),
+      wish: loser.rule.id,
     }
     return { loser: loser.rule, diagnostic: diagnose('port-taken', loser.rule.where, facts) }
   })

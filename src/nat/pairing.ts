@@ -45,9 +45,14 @@ export function pairPorts(
   )
 }
 
+/** The inner ports, in their order. */
+export function innerRanges(all: readonly Template[]): PortRange[] {
+  return innerItems(all).map(({ range }) => range)
+}
+
 /** The inner ports as a person would write them. */
-export function describeInner(templates: readonly Template[]): string {
-  return formatPorts(innerItems(templates).map(({ range }) => range))
+export function describeInner(all: readonly Template[]): string {
+  return formatPorts(innerRanges(all))
 }
 
 /** The rule around a comment, on a node with these networks. */

@@ -29,14 +29,18 @@ export function grantedOf(scope: Scope, view: View): GuestSettings | undefined {
 }
 
 function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View): Diagnostic | undefined {
-  const granted = grantedOf(nat.scope, view)
-  const allowed = granted?.ports ?? view.settings.guestPorts
+  const allowed = allowedPorts(nat.scope, view)
   const { ports } = forward
   if (ports && !mergePorts(allowed).some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
-    const facts = { ports: formatPorts([ports]), guest: label(guest), allowed: formatPorts(allowed) }
+    const facts = {
+      ports: formatPorts([ports]),
+      guest: label(guest),
+      allowed: formatPorts(allowed),
+      wish: nat.id,
+    }
     return diagnose('port-forbidden', nat.where, facts)
   }
-  return addressForbidden(nat, forward.external, guest, granted?.addresses)
+  return addressForbidden(nat, forward.external, guest, grantedOf(nat.scope, view)?.addresses)
 }
 
 function addressForbidden(
@@ -122,8 +126,20 @@ function reservedPort(
   if (!reserved && !socket) return undefined
   const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
   const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
-  const proposal = `NAT ${freePort(port)}`
-  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, proposal })
+  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, wish: rule.id })
+}
+
+/** The external ports that rules of a scope may name at all. */
+export function allowedPorts(scope: Scope, view: View): PortRange[] {
+  return scope.kind === 'guest' ? (grantedOf(scope, view)?.ports ?? view.settings.guestPorts) : [[1, 65535]]
+}
+
+/** The ports of a protocol that are the node's, for who looks for a free one. */
+export function nodesPorts(proto: string, { settings, listeners }: View): PortRange[] {
+  return [
+    ...settings.reserved.filter((one) => one.proto === proto).map(({ ports }) => ports),
+    ...listeners.filter((one) => one.proto === proto).map(({ port }): PortRange => [port, port]),
+  ]
 }
 
 /**
@@ -165,9 +181,4 @@ function bound({ port, address }: Socket, [lo, hi]: PortRange, external: readonl
 
 function covers({ ports }: ReservedPort, [lo, hi]: PortRange): boolean {
   return ports[0] <= hi && lo <= ports[1]
-}
-
-/** 8006 → 18006, 60000 → 10000: a number that is easy to remember. */
-function freePort(port: number): string {
-  return String(port + 10000 <= 65535 ? port + 10000 : port - 50000)
 }

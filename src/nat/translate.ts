@@ -19,6 +19,7 @@ import {
   type Marked,
   type Source,
 } from './marked.ts'
+import { fillWishes } from './free.ts'
 import type { Incumbents } from './incumbents.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import type { Dispatch, NatRule } from './model.ts'
@@ -45,10 +46,10 @@ export function translate(view: View, memo: Memo = makeMemo()): Translation {
   )
   const { incumbents } = view
   // What is in force changes with each edit, but seldom matters.
-  const plain = memo.make('uncontested', [addresses, ...files], () => resolve(files, addresses, NOBODY))
+  const plain = memo.make('uncontested', [addresses, ...files], () => resolve(files, addresses, NOBODY, view))
   if (plain.isUncontested || incumbents.size === 0) return plain.translation
   return memo.make('contested', [addresses, incumbents, ...files], () =>
-    resolve(files, addresses, incumbents),
+    resolve(files, addresses, incumbents, view),
   ).translation
 }
 
@@ -59,6 +60,7 @@ function resolve(
   files: readonly TranslatedFile[],
   addresses: readonly Range[],
   incumbents: Incumbents,
+  view: View,
 ): { translation: Translation; isUncontested: boolean } {
   const rules = files.flatMap((file) => file.rules)
   const claimants = rules.filter(({ state }) => state === 'active')
@@ -79,9 +81,20 @@ function resolve(
     translation: {
       rules: markLosers(rules, dispatch, reasons),
       dispatch,
-      diagnostics: tellSome(unique(diagnostics)),
+      diagnostics: fillWishes(tellSome(unique(diagnostics)), originIn(files), dispatch, view),
     },
     isUncontested: v4.isUncontested && v6.isUncontested,
+  }
+}
+
+/** The marked rule of a NAT rule. */
+function originIn(files: readonly TranslatedFile[]): (id: string) => Marked | undefined {
+  return (id) => {
+    for (const { rules, collected } of files) {
+      const index = rules.findIndex((rule) => rule.id === id)
+      if (index >= 0) return collected.marked[index]
+    }
+    return undefined
   }
 }
 

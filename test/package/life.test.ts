@@ -100,7 +100,7 @@ describe.each(suites)('on %s', (suite) => {
     await rotated
     await save(3010)
     expect(await debian.sh(`stat -c '%a %U:%G' ${FIREWALL_LOG}`)).toContain('640 root:adm')
-    expect(await debian.sh(`tail -n 1 ${FIREWALL_LOG}`)).toContain(':3009/tcp')
+    expect(await debian.sh(`tail -n 1 ${FIREWALL_LOG}`)).toContain(':3010/tcp')
     const all = await lines()
     for (let port = 3001; port <= 3010; port++)
       expect(all.filter((line) => line.includes(` applied: :${port}/tcp`)).length, String(port)).toBe(1)

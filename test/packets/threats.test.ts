@@ -20,7 +20,7 @@ interface Threat {
 const THREATS: Record<string, Threat> = {
   'takes the port of the GUI': {
     rules: ['IN HTTP(ACCEPT) # NAT 8006'],
-    says: /port 8006\/tcp belongs to this node \(pveproxy\)[\s\S]*help: pick a free port, for example: NAT 18006/,
+    says: /port 8006\/tcp belongs to this node \(pveproxy\)[\s\S]*help: pick a free port: NAT 8008/,
     asked: { '203.0.113.2:8006': 'pve' },
   },
   'takes the port of ssh, in a range': {
