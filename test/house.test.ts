@@ -26,6 +26,7 @@ const PURE_FOLDERS = [
 ]
 const PURE_FILES = [
   'address',
+  'advice',
   'diagnostic',
   'hash',
   'json',
@@ -37,6 +38,7 @@ const PURE_FILES = [
   'read',
   'settings',
   'sysctls',
+  'wordings',
 ].map((name) => `src/${name}.ts`)
 const pure = files.filter((file) => PURE_FOLDERS.includes(dirname(file)) || PURE_FILES.includes(file))
 

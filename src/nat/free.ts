@@ -1,6 +1,7 @@
 /** Help for a rule that cannot have the ports that it asks for: the free ones next to them. */
 import { FAMILIES, formatRange, type Family } from '../address.ts'
-import type { Diagnostic, Wish } from '../diagnostic.ts'
+import type { Wish } from '../advice.ts'
+import type { Diagnostic } from '../diagnostic.ts'
 import { formatPorts, mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
 import { parseComment } from './comment.ts'
 import { fieldPlace, type Marked } from './marked.ts'

@@ -98,7 +98,7 @@ describe('a save is answered', () => {
     const text = await saved(await outcomeOf({ 'firewall/105.fw': ['IN HTTP(ACCEPT) # NAT 81'] }), asked)
     expect(texts(guiLines(text, 105)).slice(1)).toEqual([
       '105 6 NAT removed: :81/tcp -> 10.10.10.105:80 (NAT 81)',
-      "105 6 NAT note: nothing is in force by '?'; NAT alone would open :80/tcp -> 10.10.10.105:80 (rule 0, NAT ?)",
+      "105 6 NAT note: nothing is in force by '?'; NAT alone would open :80/tcp -> 10.10.10.105:80; free ports: 1-21,23-84,86-110,112-3127,3129-5899 and more; for example: NAT 80 (rule 0, NAT ?)",
       "105 6 NAT note: 'nat 81' does not begin with NAT and a blank, so it is no NAT; if NAT is meant: NAT 81 (rule 1, nat 81)",
     ])
   })

@@ -1,0 +1,315 @@
+/**
+ * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
+ * What can be typed is apart from the help, as a list of proposals.
+ */
+import { advise, propose, type Advice, type Wish } from './advice.ts'
+
+/** The worst first. */
+export const SEVERITIES = ['error', 'warning', 'info'] as const
+export type Severity = (typeof SEVERITIES)[number]
+
+/** A word may be as long as its file. */
+export const MAX_SAID_CHARS = 500
+
+/** The beginning of a text that may be as long as its file. */
+export function clip(text: string, chars = MAX_SAID_CHARS): string {
+  return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
+}
+
+/** Message, a help line where there is one, and apart from it what can be typed as it is: comments, commands, settings. */
+type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
+
+/** Who reads it: the owner of one guest must not learn of others. */
+interface Reader {
+  isTenant: boolean
+}
+
+export interface Wording<F> {
+  severity: Severity
+  say: (facts: F, reader: Reader) => Words
+}
+
+const wording =
+  (severity: Severity) =>
+  <F>(say: (facts: F, reader: Reader) => Words): Wording<F> => ({ severity, say })
+
+const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
+
+/** The setting that makes an interface of the node external. */
+function addExternal(name: string): string {
+  return `to add it, write into /etc/pvenat/pvenat.conf: external = +${name}`
+}
+
+export const WORDINGS = {
+  // How pve-firewall reads the file.
+  'line-skipped': error<{ reason: string }>(({ reason }) => [
+    `pve-firewall skips this line (${reason}), so its NAT comment does nothing`,
+    'edit the rule in the GUI, which writes it in the form that pve-firewall reads',
+  ]),
+  'rule-invalid': error<{ field: string; reason: string }>(({ field, reason }) => [
+    `pve-firewall rejects this rule: ${field}: ${reason}`,
+  ]),
+  'forward-rule': error<object>(() => [
+    'a FORWARD rule cannot be NAT',
+    'use direction in (a port forward) or out (masquerade)',
+  ]),
+  'group-missing': warning<{ group: string }>(({ group }) => [
+    `there is no security group '${group}' in cluster.fw, so whatever NAT it should bring is not in force`,
+    group === group.toLowerCase() ? undefined : `group names are kept in lower case: ${group.toLowerCase()}`,
+  ]),
+  'group-marked': warning<object>(() => [
+    'NAT on a GROUP rule does nothing',
+    'begin the comments of the rules inside the group with NAT',
+  ]),
+  'firewall-off': warning<{ what: string; option: string }>(({ what, option }) => [
+    `${what} is off, so the NAT rules that depend on it are not in force`,
+    option,
+  ]),
+  'guest-action': error<{ action: string }>(({ action }) => [
+    `only ACCEPT rules of a guest make NAT, not ${action}`,
+    'put DROP and REJECT rules that are marked NAT into the node or datacenter firewall',
+  ]),
+  // The comment.
+  'endpoint-invalid': error<{ word: string; why: string } & Advice>(({ word, why, ...advice }) => [
+    `'${clip(word, 60)}' is no valid endpoint: ${why}`,
+    ...advise(advice),
+  ]),
+  'endpoint-any': error<{ word: string; meant: string }>(({ word, meant }) => [
+    `'${word}' names no address of this node; a comment without an address means each of them`,
+    ...advise({ meant }),
+  ]),
+  'endpoint-direction': error<{ word: string; meant: string }>(({ word, meant }) => [
+    `an OUT rule takes an address or 'none', not ports: '${clip(word, 60)}'`,
+    ...advise({ meant }),
+  ]),
+  'endpoint-late': error<{ word: string } & Advice>(({ word, ...advice }) => [
+    `'${clip(word, 60)}' stands behind an option; ports and addresses come first`,
+    ...advise(advice),
+  ]),
+  'text-grammar': error<{ text: string; would: string } & Advice>(({ text, would, ...advice }) => [
+    `'${clip(text, 60)}' is free text here; without it this rule would ${would}`,
+    ...advise(advice),
+  ]),
+  'text-against': error<{ text: string } & Advice>(({ text, ...advice }) => [
+    `'${clip(text, 60)}' is free text here, and says another thing than the words before it`,
+    ...advise(advice),
+  ]),
+  'text-ignored': warning<{ text: string } & Advice>(({ text, ...advice }) => [
+    `'${clip(text, 60)}' is free text here and does nothing`,
+    ...advise(advice),
+  ]),
+  'near-miss': info<{ word: string; meant: string }>(({ word, meant }) => [
+    `'${clip(word, 60)}' does not begin with NAT and a blank, so it is no NAT`,
+    `if NAT is meant: ${meant}${meant.startsWith('NAT - ') ? '; behind a lone - all is text' : ''}`,
+    [meant],
+  ]),
+  asked: info<{ would: string } & Wish>(({ would, free, proposal }) => [
+    `nothing is in force by '?'; NAT alone ${would}`,
+    ...propose(`free ports: ${free}; for example`, proposal),
+  ]),
+  'option-unknown': warning<{ word: string } & Advice>(({ word, ...advice }) => [
+    `unknown option '${clip(word, 60)}' is ignored`,
+    ...advise(advice),
+  ]),
+  'option-in-text': warning<{ word: string; meant: string | undefined }>(({ word, meant }) => [
+    `'${clip(word, 60)}' stands in the free text and does nothing`,
+    meant === undefined ? 'move the option before the text' : `move the option before the text: ${meant}`,
+    [meant],
+  ]),
+  'option-value': error<{ word: string; expected: string; meant: string | undefined }>(
+    ({ word, expected, meant }) => [
+      `bad value in '${clip(word, 60)}': expected ${expected}`,
+      ...advise({ meant }),
+    ],
+  ),
+  'option-twice': error<{ option: string }>(({ option }) => [`option '${option}' is given twice`]),
+  'option-direction': error<{ option: string; direction: string }>(({ option, direction }) => [
+    `option '${option}' has no meaning in ${direction} rules`,
+  ]),
+  'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
+  // Ports.
+  'ports-missing': error<object>(() => [
+    'which ports? the rule names neither a destination port nor an external port',
+    'set the destination port in the GUI, or write the external port: NAT 822',
+  ]),
+  'ports-zero': error<object>(() => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
+  'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [
+    `the external ports are named twice and differ: ${comment} in the comment, ${sport} as source port`,
+    'clear the source port of the rule',
+  ]),
+  'ports-docker': error<{ text: string; count: number } & Advice>(({ text, count, meant }) => [
+    `${text} is a range of ${count} ports; the inner port is not named here, it is the rule's destination port`,
+    ...propose('for one port write', meant),
+  ]),
+  'ports-unpaired': error<{ external: string; inner: string }>(({ external, inner }) => [
+    `external ports ${external} do not pair with inner ports ${inner}`,
+    'name as many external ports as inner ones, in the same order and of equal widths',
+  ]),
+  'proto-unsupported': error<{ proto: string; help: string }>(({ proto, help }) => [
+    `protocol ${proto} cannot be forwarded`,
+    help,
+  ]),
+  'proto-ports': error<{ proto: string }>(({ proto }) => [
+    `protocol ${proto} has no ports, so none can be forwarded`,
+    'clear the ports in the comment',
+  ]),
+  'macro-part': warning<{ proto: string; macro: string }>(({ proto, macro }) => [
+    `the ${proto} part of macro ${macro} is not forwarded`,
+  ]),
+  // Addresses.
+  'address-unsupported': error<{ text: string; help: string }>(({ text, help }) => [
+    `'${text}' is a form of address that pvenat does not take`,
+    help,
+  ]),
+  'alias-missing': error<{ name: string; where: string }>(({ name, where }) => [
+    `there is no alias '${name}' in ${where}`,
+  ]),
+  'set-missing': error<{ name: string; where: string }>(({ name, where }) => [
+    `there is no ipset '${name}' in ${where}`,
+  ]),
+  'set-empty': warning<{ name: string }>(({ name }) => [
+    `ipset '${name}' is empty, so this rule matches nothing`,
+  ]),
+  'set-exception': error<{ name: string; entry: string; reason: string }>(({ name, entry, reason }) => [
+    `ipset '${name}' has an exception '${entry}' that cannot be honoured: ${reason}`,
+    'correct or delete that entry; without it the rule would match more than the set says',
+  ]),
+  'dest-missing': error<object>(() => [
+    'where to? the rule names no destination',
+    'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',
+  ]),
+  'dest-many': error<{ text: string }>(({ text }) => [
+    `the destination of a forward must be one address or an alias of one, not '${text}'`,
+    'name the inner address: NAT 822 to=10.10.10.107',
+  ]),
+  'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
+    `${a} and ${b} are of different families (IPv4 and IPv6)`,
+  ]),
+  'guest-address': error<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
+    ({ guest, nic, looked, refused }, { isTenant }) => [
+      [
+        `no address is known for ${nic} of guest ${guest}`,
+        `looked in ${looked}`,
+        ...(isTenant ? [] : refused),
+      ].join('; '),
+      'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
+    ],
+  ),
+  'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
+  'guest-external': error<{ address: string; bridge: string }>(({ address, bridge }) => [
+    `${address} sits in the external network ${bridge} and would answer past this node`,
+    'add snat=1, for example: NAT 822 snat=1',
+  ]),
+  'guest-outside': error<{ guest: string }>(({ guest }) => [
+    `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
+  ]),
+  'full-shared': warning<{ ports: string; address: string; vmid: string }>(({ ports, address, vmid }) => [
+    `services of this node keep port ${ports} of ${address}`,
+    `to hand over the whole address, write into pvenat.conf: [guest ${vmid}] addresses = ${address}`,
+  ]),
+  'external-none': warning<{ what: string }>(({ what }) => [
+    `not in force: this node has no external ${what}`,
+  ]),
+  elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
+  'external-unknown': error<{ address: string; have: string; isGuests: boolean }>(
+    ({ address, have, isGuests }) => [
+      `${address} is not an external address of this node`,
+      [
+        ...(have === '' ? [] : [`the external addresses are: ${have}`]),
+        ...(isGuests ? [] : [`if ${address} is routed to this node: ip addr add ${address} dev lo`]),
+      ].join('; ') || undefined,
+    ],
+  ),
+  'interface-unknown': error<{ name: string; have: string; isHere: boolean; canBe: boolean }>(
+    ({ name, have, isHere, canBe }) => [
+      isHere
+        ? `${name} is an interface of this node, but no external one`
+        : `there is no interface ${name} on this node`,
+      [
+        ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
+        ...(canBe ? [addExternal(name)] : []),
+      ].join('; ') || undefined,
+    ],
+  ),
+  'helper-shifted': warning<{ helper: 'ftp' | 'tftp'; port: string; node: string; isOn: boolean }>(
+    ({ helper, port, node, isOn }) => [
+      `${helper.toUpperCase()} opens connections at ports of its own; at external port ${port} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`,
+      [
+        ...(isOn ? [] : [`pvesh set /nodes/${node}/firewall/options --nf_conntrack_helpers ${helper}`]),
+        ...(helper === 'ftp'
+          ? [
+              'forward the passive ports that the server is set to, too, under the same numbers, for example: NAT 30000-30009',
+            ]
+          : []),
+      ].join('; ') || undefined,
+    ],
+  ),
+  'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(
+    ({ destination, name, canBe }) => [
+      `${destination} leads by ${name}, which is no external interface, so nothing is translated on the way there`,
+      canBe ? addExternal(name) : undefined,
+    ],
+  ),
+  'source-public': info<{ networks: string }>(({ networks }) => [
+    `${networks} is public and leaves as it is, not translated`,
+    `to translate it all the same, write it into the rule as its source: ${networks}`,
+  ]),
+  'interface-address': error<{ name: string; address: string }>(({ name, address }) => [
+    `${address} is not an address of ${name}`,
+  ]),
+  // Who may do what.
+  'port-reserved': error<{ port: string; holder: string; help?: string } & Wish>(
+    ({ port, holder, help, proposal }) => [
+      `port ${port} belongs to this node (${holder})`,
+      ...propose('pick a free port', proposal, help),
+    ],
+  ),
+  'port-forbidden': error<{ ports: string; guest: string; allowed: string } & Wish>(
+    ({ ports, guest, allowed, proposal }) => [
+      `guest ${guest} may not use external port ${ports}`,
+      ...propose(`pick a free port of ${allowed}`, proposal, `pick a port from ${allowed}`),
+    ],
+  ),
+  'address-forbidden': error<{ address: string; guest: string; allowed: string }>(
+    ({ address, guest, allowed }) => [
+      `guest ${guest} may not use external address ${address}`,
+      `its external addresses are: ${allowed}`,
+    ],
+  ),
+  'guest-foreign': error<{ address: string; guest: string; own: string }>(({ address, guest, own }) => [
+    `${address} is not an address of guest ${guest}`,
+    own === ''
+      ? 'put the rule into the datacenter or node firewall'
+      : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
+  ]),
+  'port-taken': error<{ ports: string; loser: string | undefined; winner: string; winnerFor: string } & Wish>(
+    ({ ports, loser, winner, winnerFor, proposal }, { isTenant }) => [
+      `external port ${ports}${loser === undefined ? '' : ` of guest ${loser}`} is already forwarded by ${isTenant ? winnerFor : winner}`,
+      ...propose('pick a free port', proposal, 'pick another port, or switch one of the two rules off'),
+    ],
+  ),
+  // Not translated (yet), or without effect.
+  'nft-sport': warning<{ sport: string; dport: string }>(({ sport, dport }) => [
+    `with the nftables firewall a source port in the rule keeps clients out`,
+    `clear the source port and write it into the comment: NAT ${sport} with destination port ${dport}`,
+  ]),
+  unsupported: error<{ what: string; help?: string }>(({ what, help }) => [`not translated: ${what}`, help]),
+  limit: error<{ what: string; limit: number }>(({ what, limit }) => [
+    `too many ${what}: only the first ${limit} are used; neither this line nor those after it are in force`,
+  ]),
+  'told-some': warning<{ limit: number }>(({ limit }) => [
+    `there is more to say about this file than these ${limit} lines`,
+  ]),
+  quarantined: error<{ answer: string }>(({ answer }) => [
+    `the kernel refuses this rule (${answer}), so it is left out; the others are in force`,
+    'write it in another way, or tell the makers of pvenat',
+  ]),
+  // Settings.
+  'settings-unusable': error<{ reason: string }>(({ reason }) => [
+    `this file cannot be used (${reason}); the settings that it held before stay in force`,
+  ]),
+  'setting-unknown': warning<{ key: string }>(({ key }) => [`unknown setting '${key}' is ignored`]),
+  'setting-value': error<{ key: string; value: string; expected: string }>(({ key, value, expected }) => [
+    `bad value '${value}' for '${key}': expected ${expected}; the default holds`,
+  ]),
+} as const
