@@ -1,5 +1,5 @@
 // What the package is, before anybody installs it.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -35,6 +35,9 @@ test('it holds what it should, and nothing else', async () => {
     const [mode = '', owner = '', , , , ...name] = line.split(/\s+/)
     return `${mode} ${owner} ${name.join(' ')}`
   })
+  // What the README leads to; man pages are elsewhere.
+  const docs = (await readdir('docs')).filter((name) => name !== 'man')
+  expect(docs).toEqual(expect.arrayContaining(['quick-start.md', 'grafana.json']))
   expect(files.filter((line) => !line.startsWith('d')).sort()).toEqual(
     [
       '-rw-r--r-- root/root ./etc/pvenat/pvenat.conf',
@@ -46,7 +49,9 @@ test('it holds what it should, and nothing else', async () => {
       '-rw-r--r-- root/root ./usr/lib/tmpfiles.d/pvenat.conf',
       '-rw-r--r-- root/root ./usr/share/bash-completion/completions/pvenat',
       '-rw-r--r-- root/root ./usr/share/doc/pvenat/changelog.gz',
+      '-rw-r--r-- root/root ./usr/share/doc/pvenat/README.md',
       '-rw-r--r-- root/root ./usr/share/doc/pvenat/copyright',
+      ...docs.map((name) => `-rw-r--r-- root/root ./usr/share/doc/pvenat/docs/${name}`),
       '-rw-r--r-- root/root ./usr/share/man/man1/pvenat.1.gz',
       '-rw-r--r-- root/root ./usr/share/man/man5/pvenat.conf.5.gz',
       '-rw-r--r-- root/root ./usr/share/man/man7/pvenat-comments.7.gz',

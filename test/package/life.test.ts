@@ -54,12 +54,14 @@ describe.each(suites)('on %s', (suite) => {
   -o \\( -not -type d -o -not -path '/var/lib/systemd*' \\) -printf '%y %m %u:%g %p %l\\n' | sort`)
 
   test('installed, it is enabled, ready with NAT in force, and the package is whole', async () => {
-    await apt('install', NEW)
+    expect(await apt('install', NEW)).toContain('pvenat: next, type NAT as the comment of a firewall rule')
     await expectShop()
+    // This systemd knows every word of the units.
+    expect(await machine.debian.sh('journalctl -b -o cat')).not.toMatch(/pvenat\S*\.(service|timer):\d+: /)
     expect(
       await machine.debian.sh('systemctl is-active pvenat; systemctl is-enabled pvenat pvenat-early'),
     ).toMatch(/^active\nenabled\nenabled\n/)
-    expect(await machine.debian.property('pvenat', 'StatusText')).toMatch(/^in step/)
+    expect(await machine.debian.property('pvenat', 'StatusText')).toMatch(/^OK/)
     expect(await machine.debian.sh('stat -c "%a %U:%G" /run/pvenat')).toContain('2750 root:www-data')
     expect((await machine.debian.sh('dpkg --verify pvenat')).trim()).toBe('')
     expect(await machine.debian.sh('pvenat --version')).toContain(VERSION)
@@ -141,6 +143,32 @@ describe.each(suites)('on %s', (suite) => {
     expect(await isActive()).toBe(true)
   })
 
+  test('an upgrade restarts the page and the figures where they are on, and only there', async () => {
+    const { debian } = machine
+    const states = async () => {
+      const units = ['pvenat-web.service', 'pvenat-metrics.timer']
+      return Promise.all(units.map((unit) => debian.property(unit, 'ActiveState')))
+    }
+    expect(await states()).toEqual(['inactive', 'inactive'])
+    await debian.sh('systemctl start pvenat-web pvenat-metrics.timer')
+    const pid = await debian.property('pvenat-web', 'MainPID')
+    await apt('install', '--allow-downgrades', OLD)
+    expect(await states()).toEqual(['active', 'active'])
+    expect(await debian.property('pvenat-web', 'MainPID')).not.toBe(pid)
+    await apt('install', NEW)
+    expect(await states()).toEqual(['active', 'active'])
+    // There is no node_exporter: nothing fails for that.
+    await debian.sh('systemctl start pvenat-metrics.service')
+    expect(await debian.property('pvenat-metrics', 'ConditionResult')).toBe('no')
+    await debian.sh('mkdir -p /var/lib/prometheus/node-exporter; systemctl start pvenat-metrics.service')
+    expect(await debian.sh('cat /var/lib/prometheus/node-exporter/pvenat.prom')).toContain('pvenat_')
+    await debian.sh('rm -r /var/lib/prometheus')
+    await apt('remove', 'pvenat')
+    expect(await states()).toEqual(['inactive', 'inactive'])
+    await apt('install', NEW)
+    await waitFor(isActive)
+  })
+
   test('dpkg may be killed at any time: the next run mends it, and NAT stays', async () => {
     await probe(async () => {
       for (const seconds of [0.05, 0.2, 0.5, 1, 1.5]) {
@@ -167,7 +195,7 @@ describe.each(suites)('on %s', (suite) => {
     await machine.setQuorate(true)
     await waitFor(isActive, { timeoutMs: 20_000 })
     await expectShop()
-    expect(await debian.property('pvenat', 'StatusText')).toMatch(/^in step/)
+    expect(await debian.property('pvenat', 'StatusText')).toMatch(/^OK/)
   })
 
   test('it runs on the oldest Node.js builds and on this machine’s', async () => {
