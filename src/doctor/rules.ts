@@ -110,7 +110,7 @@ export const ownLeftovers: Check = ({ facts, differs }) =>
 function ownChains(text: string): { table: string; chain: string }[] {
   return `\n${text}`.split('\n*').flatMap((part) => {
     const [table = '', ...lines] = part.split('\n')
-    const chains = lines.flatMap((line) => /^:([\w.-]+) /.exec(line)?.[1] ?? [])
+    const chains = lines.flatMap((line) => /^:(\S+) /.exec(line)?.[1] ?? [])
     return chains.filter((chain) => OWN_CHAIN.test(chain)).map((chain) => ({ table, chain }))
   })
 }

@@ -3,6 +3,7 @@ import { formatRange, type Family, type Range } from '../address.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import type { Guest, Nic } from '../guest/model.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
+import { readWords } from '../nat/words.ts'
 import { dotted } from '../sysctls.ts'
 
 /** One word of a shell line, whatever is in it. */
@@ -52,8 +53,13 @@ export function ruleAt(view: View, file: string, line: number): FwRule | undefin
 
 /** A comment with one more option, before the free text. */
 export function withOption(comment: string, option: string): string {
-  const head = /^NAT:?(?:[ \t]+(?:\d[\d.,:-]*|\[[^\]]*\]\S*|none)(?=[ \t]|$))?/.exec(comment)?.[0] ?? 'NAT'
-  return `${head} ${option}${comment.slice(head.length)}`
+  const { at, words } = readWords(comment)
+  const [first] = words
+  const isEndpoint = first !== undefined && /^(?:[\d[:]|(?:none|off|auto|\?)$)/i.test(first.text)
+  const trigger = at + (comment[at + 3] === ':' ? 4 : 3)
+  const end = isEndpoint ? first.at + first.text.length : trigger
+  const rest = comment.slice(end)
+  return `${comment.slice(0, end)} ${option}${/^\S/.test(rest) ? ' ' : ''}${rest}`
 }
 
 /** Gives the NIC of a guest another gateway: for a container at once, for a VM when cloud-init runs next. */

@@ -180,13 +180,17 @@ function planTable(
     const [owner, name = ''] = key.split(' ')
     return owner === table && !names.has(name) ? [name] : []
   })
+  const moved = movedCounters(
+    differing,
+    stale.flatMap((name) => saved.own.get(`${table} ${name}`) ?? []),
+  )
   for (const { name, rules, old } of differing) changes.push(chainChange(name, rules, old, family))
   for (const name of stale) changes.push(chainChange(name, [], saved.own.get(`${table} ${name}`), family))
   const hooks = planHooks(table, names, saved, family, changes)
   const strays = planStrays(table, stale, saved, family, changes)
   return [
     ...differing.map(({ name }) => `:${name} - [0:0]`),
-    ...differing.flatMap(({ rules, old }) => counted(rules, old ?? [])),
+    ...differing.flatMap(({ rules, old }) => counted(rules, old ?? [], moved)),
     ...hooks,
     ...strays,
     ...stale.map((name) => `-F ${name}`),
@@ -194,14 +198,49 @@ function planTable(
   ]
 }
 
-/** What a rule has counted it keeps when its chain is written anew. */
-function counted(rules: readonly RuleText[], old: readonly SavedRule[]): string[] {
+type Counters = Pick<SavedRule, 'packets' | 'bytes'>
+
+/** Counters of rules that leave their chain, by the rule without the chain: an edit of one guest moves rules of others. */
+function movedCounters(
+  differing: readonly { rules: readonly RuleText[]; old: readonly SavedRule[] | undefined }[],
+  stale: readonly SavedRule[],
+): Map<string, Counters> {
+  const moved = new Map<string, Counters>()
+  const add = ({ line, packets, bytes }: SavedRule): void => {
+    const key = withoutChain(line)
+    const before = moved.get(key) ?? { packets: 0, bytes: 0 }
+    moved.set(key, { packets: before.packets + packets, bytes: before.bytes + bytes })
+  }
+  for (const { rules, old = [] } of differing) {
+    const busy = old.filter(({ packets }) => packets > 0)
+    if (busy.length === 0) continue
+    const kept = new Set(rules.map(({ line }) => likeness(line)))
+    busy.filter(({ line }) => !kept.has(likeness(line))).forEach(add)
+  }
+  stale.filter(({ packets }) => packets > 0).forEach(add)
+  return moved
+}
+
+function withoutChain(line: string): string {
+  return likeness(line.replace(/^-A \S+ /, ''))
+}
+
+/** A rule keeps its counters when its chain is written anew, and takes over those of the same rule that left another chain. */
+function counted(
+  rules: readonly RuleText[],
+  old: readonly SavedRule[],
+  moved: Map<string, Counters>,
+): string[] {
   const before = new Map(
     old.flatMap((rule) => (rule.packets > 0 ? [[likeness(rule.line), rule] as const] : [])),
   )
   return rules.map(({ line }) => {
-    const rule = before.size > 0 ? before.get(likeness(line)) : undefined
-    return rule ? `[${rule.packets}:${rule.bytes}] ${line}` : line
+    const own = before.size > 0 ? before.get(likeness(line)) : undefined
+    const key = moved.size > 0 ? withoutChain(line) : ''
+    const more = moved.get(key)
+    moved.delete(key)
+    const packets = (own?.packets ?? 0) + (more?.packets ?? 0)
+    return packets > 0 ? `[${packets}:${(own?.bytes ?? 0) + (more?.bytes ?? 0)}] ${line}` : line
   })
 }
 

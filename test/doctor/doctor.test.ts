@@ -188,6 +188,21 @@ test('an option goes before the free text', () => {
   expect(withOption('NAT 822 ssh in', 'snat=1')).toBe('NAT 822 snat=1 ssh in')
   expect(withOption('NAT: [2001:db8::7]:443 shop', 'snat=1')).toBe('NAT: [2001:db8::7]:443 snat=1 shop')
   expect(withOption('NAT ssh 22', 'snat=1')).toBe('NAT snat=1 ssh 22')
+  expect(withOption('NAT:822 ssh', 'snat=1')).toBe('NAT:822 snat=1 ssh')
+  expect(withOption('NAT:ssh in', 'snat=1')).toBe('NAT: snat=1 ssh in')
+  expect(withOption('NAT auto', 'snat=1')).toBe('NAT auto snat=1')
+})
+
+test('what is left in the other backend is found whatever its chains are called', () => {
+  const left = '*nat\n:PVENAT-EG-10.10.10.0/28 - [0:0]\n'
+  const [finding] = examined({}, { tables: { legacy: { 4: '', 6: '' }, nft: { 4: left, 6: '' } } })
+  expect(finding).toMatchObject({
+    id: 'own-leftovers',
+    fix: [
+      'iptables-nft -w -t nat -F PVENAT-EG-10.10.10.0/28',
+      'iptables-nft -w -t nat -X PVENAT-EG-10.10.10.0/28',
+    ],
+  })
 })
 
 describe('what pve-firewall cannot load', () => {
