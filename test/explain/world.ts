@@ -8,7 +8,7 @@ import type { Look } from '../../src/read.ts'
 import type { InForce, SavedTables } from '../../src/ruleset/inforce.ts'
 import { HOOKS, type Ruleset } from '../../src/ruleset/model.ts'
 import { chainText } from '../../src/ruleset/text.ts'
-import { bare, configOf, GUESTS, INTERFACES, lookAt, nodeAddress } from '../tracer/world.ts'
+import { bare, configOf, GUESTS, INTERFACES, lookAt, nodeAddress, type WorldGuest } from '../tracer/world.ts'
 
 const range = (text: string): Range => parseCidr(text) as Range
 
@@ -60,17 +60,23 @@ export const FACTS: NodeFacts = {
   unread: [],
 }
 
+/** A guest's config with its gateways. */
+export function configWithGateways(guest: WorldGuest): string {
+  const v4 = guest.bridge === 'vmbr0' ? '203.0.113.1' : nodeAddress(guest.bridge, 4)
+  const v6 = guest.addresses[1] === undefined ? undefined : nodeAddress(guest.bridge, 6)
+  return configOf(guest)
+    .replace(/ip=[^,\n]+/, `$&,gw=${v4}`)
+    .replace(/ip6=[^,\n]+/, `$&,gw6=${v6}`)
+}
+
 /** The look at a tree, the guests' gateways filled in. */
 export function lookWithGateways(files: ReadonlyMap<string, string>): Look {
   const look = lookAt(files)
-  const guests = GUESTS.map((guest) => {
-    const v4 = guest.bridge === 'vmbr0' ? '203.0.113.1' : nodeAddress(guest.bridge, 4)
-    const v6 = guest.addresses[1] === undefined ? undefined : nodeAddress(guest.bridge, 6)
-    const config = configOf(guest)
-      .replace(/ip=[^,\n]+/, `$&,gw=${v4}`)
-      .replace(/ip6=[^,\n]+/, `$&,gw6=${v6}`)
-    return { vmid: guest.vmid, type: guest.kind, config }
-  })
+  const guests = GUESTS.map((guest) => ({
+    vmid: guest.vmid,
+    type: guest.kind,
+    config: configWithGateways(guest),
+  }))
   return { ...look, tree: { ...look.tree, guests } }
 }
 

@@ -1,28 +1,26 @@
 // The cases that say which packets go where, on a real kernel: one lab for each backend, both at once.
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
 import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
-import { baseTree, loadCases, type Case } from '../cases/case.ts'
+import { loadCases, type Case } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
 import {
   addRules,
   backends,
-  copyTree,
   createLab,
-  node1Plan,
   Pvenat,
   removeTree,
-  saveInPlace,
   type Answer,
   type AskOptions,
   type Backend,
   type Lab,
   type Proto,
 } from '../lab/index.ts'
+import { casePlan, makeCaseTree } from './casetree.ts'
 
 const cases = loadCases().filter(({ packets }) => packets.length > 0)
 const guests = ['105', '107', '108', '110', '200']
@@ -84,22 +82,9 @@ async function onNode(
   )
 }
 
-/** A scratch copy of the base tree with the files of the case over it. */
-async function makeTree({ files }: Case, backend: Backend): Promise<string> {
-  const tree = await copyTree(baseTree)
-  const settings = files.get('pvenat.conf') ?? ''
-  const own = `[nat]\nbackend = ${backend}\n`
-  const all = new Map([...files, ['pvenat.conf', own + settings.replace(/^\[nat\]\n/, '')]])
-  for (const [path, text] of all) {
-    await mkdir(dirname(join(tree, path)), { recursive: true })
-    await saveInPlace(tree, path, Buffer.from(text, 'latin1').toString('utf8'))
-  }
-  return tree
-}
-
 /** The lines of the packets as they went. */
 async function walk(lab: Lab, one: Case, backend: Backend): Promise<string[]> {
-  const tree = await makeTree(one, backend)
+  const tree = await makeCaseTree(one, backend)
   const questions = one.packets.map(parseQuestion)
   const foreign = (lines: string): Promise<void> => addRules(lab, backend, 4, `*filter\n${lines}COMMIT\n`)
   if (one.filter !== '') await foreign(one.filter)
@@ -148,22 +133,7 @@ describe('cases', () => {
   const labs = new Map<Backend, Lab>()
 
   beforeAll(async () => {
-    const others = node1Plan.bridges.filter(({ name }) => name !== 'vmbr0')
-    const v6 = ['2001:db8:113::7/64', '2001:db8:113::2/64']
-    const guest = { vmid: 110, kind: 'lxc', firewall: false, mac: 'BC:24:11:00:01:10' } as const
-    const plan = {
-      bridges: [
-        // The kernel masquerades with the IPv6 address that came last.
-        { name: 'vmbr0', addresses: ['203.0.113.2/24', '203.0.113.7/24', ...v6] },
-        ...others,
-        { name: 'vmbr2', addresses: ['10.20.20.1/24'] },
-      ],
-      guests: [
-        ...node1Plan.guests,
-        { ...guest, bridge: 'vmbr2', address: '10.20.20.110/24', gateway: '10.20.20.1' },
-      ],
-    }
-    const built = await Promise.all(backends.map(() => createLab(plan)))
+    const built = await Promise.all(backends.map(() => createLab(casePlan)))
     backends.forEach((backend, i) => labs.set(backend, built[i] as Lab))
   })
   afterAll(async () => {

@@ -1,8 +1,8 @@
 // A sample of random rule files through the kernel: it answers as the plain reading says (test/tracer proves the same of many more).
 import fc from 'fast-check'
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { backends, createLab, Pvenat, type Answer, type Lab } from '../lab/index.ts'
 import { specs } from '../tracer/generate.ts'
@@ -10,7 +10,8 @@ import { questions, toPacket } from '../tracer/packets.ts'
 import { read, type Reading } from '../tracer/reading.ts'
 import { filesOf, showSpec, type Spec } from '../tracer/spec.ts'
 import type { Packet } from '../tracer/tracer.ts'
-import { configOf, GUESTS, guestAt, HOSTS, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
+import { guestAt, HOSTS, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
+import { writeTree } from './tracertree.ts'
 
 const FILES = 12
 
@@ -96,23 +97,6 @@ describe.each(backends)('random rules, %s', (backend) => {
     },
   )
 })
-
-async function writeTree(dir: string): Promise<void> {
-  const ids = GUESTS.map(({ vmid, kind }) => [vmid, { node: NODE, type: kind, version: 1 }])
-  const files = new Map([
-    ['.vmlist', JSON.stringify({ version: 1, ids: Object.fromEntries(ids) as unknown })],
-    ['firewall/cluster.fw', ''],
-    ...GUESTS.map((guest) => {
-      const folder = guest.kind === 'qemu' ? 'qemu-server' : 'lxc'
-      return [`nodes/${NODE}/${folder}/${guest.vmid}.conf`, configOf(guest)] as const
-    }),
-  ])
-  for (const [name, text] of files) {
-    await mkdir(dirname(join(dir, name)), { recursive: true })
-    await writeFile(join(dir, name), text)
-  }
-  await symlink(`nodes/${NODE}`, join(dir, 'local'))
-}
 
 /** Has somebody at the place where each packet should arrive. */
 async function serve(lab: Lab, cases: readonly Case[]): Promise<void> {

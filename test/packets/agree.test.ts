@@ -1,0 +1,289 @@
+// `explain`, `list` and a real packet agree: over all golden cases, and over a sample of random rule files.
+import { build } from 'esbuild'
+import fc from 'fast-check'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseIp, type Range } from '../../src/address.ts'
+import { endpoint } from '../../src/explain/packet.ts'
+import type { Explanation } from '../../src/explain/step.ts'
+import type { Row } from '../../src/show/list.ts'
+import { loadCases } from '../cases/case.ts'
+import { configWithGateways } from '../explain/world.ts'
+import { backends, createLab, Pvenat, removeTree, type Answer, type Lab, type Proto } from '../lab/index.ts'
+import { specs } from '../tracer/generate.ts'
+import { questions, toPacket } from '../tracer/packets.ts'
+import { filesOf, showSpec } from '../tracer/spec.ts'
+import * as tracer from '../tracer/world.ts'
+import { casePlan, makeCaseTree } from './casetree.ts'
+import type { Said } from './explainer.ts'
+import { writeTree } from './tracertree.ts'
+
+/** How many random rule files each backend gets; the golden cases take turns. */
+const FILES = 6
+const seed = Number(process.env['SEED'] ?? 20261130)
+
+interface Asked {
+  /** Host of the lab, and the address that it calls from. */
+  from: string
+  source: string
+  proto: Proto
+  to: string
+  port: number
+}
+
+/** The node that rule files are for: who has which address. */
+interface World {
+  lab: Lab
+  external: readonly string[]
+  guests: ReadonlyMap<string, string>
+}
+
+const isV6 = (address: string): boolean => address.includes(':')
+const at = (address: string, port: number): string => endpoint(parseIp(address) as Range, port)
+
+let program: string
+beforeAll(async () => {
+  program = join(await mkdtemp(join(tmpdir(), 'pvenat-explainer-')), 'explainer.mjs')
+  await build({
+    entryPoints: ['test/packets/explainer.ts'],
+    outfile: program,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    banner: {
+      js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)",
+    },
+    define: { PVENAT_VERSION: '"0"', PVENAT_PAGE: '{}' },
+    logLevel: 'error',
+  })
+})
+afterAll(() => rm(join(program, '..'), { recursive: true }))
+
+async function say(lab: Lab, tree: string, asked: readonly Asked[]): Promise<Said> {
+  const words = asked.map(({ proto, source, to, port }) => `${proto} ${source} ${at(to, port)}`)
+  const argv = [process.execPath, program, tree, `${tree}/state`, ...words]
+  return JSON.parse((await lab.exec('pve', argv)).stdout) as Said
+}
+
+/** For each end of each range of a forward: who calls from outside, and somebody inside. */
+function questionsOf(rows: readonly Row[], { external, guests }: World): Asked[] {
+  const inside = [...guests.keys()].filter((one) => one !== '203.0.113.50')
+  return rows.flatMap(({ kind, proto, external: { addresses, ports, interface: via }, family }, i) => {
+    if (kind !== 'forward' && kind !== 'egress') return []
+    if (kind === 'egress') return inside.slice(0, 3).map((source) => outward(source, guests))
+    const targets = external.filter((one) =>
+      addresses === 'any' ? family.includes(isV6(one) ? 6 : 4) : addresses.includes(one),
+    )
+    const numbers = (ports ?? [[4711, 4711]]).flatMap(([lo, hi]) => [lo, hi]).slice(0, 3)
+    return targets.slice(0, via === null ? 3 : 1).flatMap((to) =>
+      [...new Set(numbers)].flatMap((port) =>
+        protosOf(proto).flatMap((one): Asked[] => {
+          const callers = inside.filter((source) => isV6(source) === isV6(to))
+          const source = callers[(i + port) % callers.length]
+          const call = { proto: one, to, port }
+          return [
+            { ...call, from: 'inet', source: isV6(to) ? '2001:db8:113::1' : '203.0.113.1' },
+            ...(source === undefined ? [] : [{ ...call, from: guests.get(source) ?? '', source }]),
+          ]
+        }),
+      ),
+    )
+  })
+}
+
+function outward(source: string, guests: ReadonlyMap<string, string>): Asked {
+  const to = isV6(source) ? '2001:db8:113::1' : '203.0.113.1'
+  return { from: guests.get(source) ?? '', source, proto: 'tcp', to, port: 443 }
+}
+
+function protosOf(protos: readonly string[]): Proto[] {
+  const known = protos.filter((one): one is Proto => one === 'tcp' || one === 'udp')
+  return protos.includes('all') ? ['tcp'] : known
+}
+
+/** Everybody serves every port that any row or question names. */
+async function serveAll(
+  { lab, guests }: World,
+  rows: readonly Row[],
+  asked: readonly Asked[],
+): Promise<void> {
+  const inner = rows.flatMap(({ inner: { ports } }) =>
+    (ports ?? []).flatMap(([lo, hi]) =>
+      hi - lo < 32 ? Array.from({ length: hi - lo + 1 }, (_, i) => lo + i) : [lo, hi],
+    ),
+  )
+  const ports = [...new Set([...asked.map(({ port }) => port), ...inner])].filter((port) => port > 0)
+  const names = new Set(['inet', ...guests.values()])
+  await Promise.all(
+    [...names].flatMap((name) => (['tcp', 'udp'] as const).map((proto) => lab.serve(name, proto, ...ports))),
+  )
+}
+
+/** What one of the three says against the others; '' when they agree. */
+function disagreement(
+  { from, source, proto, to, port }: Asked,
+  answer: Answer,
+  { gets, steps }: Explanation,
+  rows: readonly Row[],
+  { external, guests }: World,
+): string {
+  const text = steps.map(({ sentence }) => sentence).join('\n')
+  const reached = typeof answer === 'string' ? undefined : answer
+  const [sent, inner = ''] = /sends it to (\S+)\.(?:\s|$)/.exec(text) ?? []
+  // An address of a config that nobody in the lab has: explain says that nothing answers there.
+  const isNobody = sent !== undefined && ![...guests.keys()].some((one) => inner === at(one, portOf(inner)))
+  // To it the internet knows no way back.
+  const isExempt = !reached && text.includes('that is what the exemption asks for')
+  // Guests of the lab have one NIC, those of some cases more.
+  if (text.includes('does not run: there is no ')) return ''
+  if (!isNobody && !isExempt && (reached !== undefined) !== (gets === 'through'))
+    return `explain says ${gets}`
+  const isForward = external.includes(to)
+  const claims = rows.filter((row) => isForward && isClaim(row, proto, to, port))
+  if (reached && isForward) {
+    const address = [...guests].filter(([, name]) => name === reached.server).map(([one]) => one)
+    if (!sent || !address.some((one) => inner === at(one, reached.port)))
+      return `explain sends it to ${inner}`
+    if (!claims.some((row) => row.inner.address?.split(', ').some((one) => address.includes(one))))
+      return 'list knows no forward of it that is in force'
+  }
+  if (reached) {
+    // A guest that calls itself goes round, with another source on its way.
+    const seen = [...text.matchAll(/seen as ([^,]+)/g)].at(-1)?.[1] ?? source
+    if (!seen.includes(reached.seenAs)) return `explain says that it is seen as ${seen}`
+  }
+  const [only, ...more] = claims
+  // Nothing but the row decides about a call from outside that any client may make; IKE alone is asked for a source port.
+  const isIke = proto === 'udp' && port === 500
+  const isSure =
+    !isIke && from === 'inet' && only?.state === 'active' && more.length === 0 && only.source === ''
+  const isThere = only?.inner.address?.split(', ').every((one) => isV6(one) !== isV6(to) || guests.has(one))
+  return isSure && isThere === true && !reached ? `list says that ${only.comment} is active` : ''
+}
+
+function portOf(place: string): number {
+  return Number(/:(\d+)$/.exec(place)?.[1])
+}
+
+/** A forward that is in force, at least for some of its ports, and asks for these. */
+function isClaim(
+  { kind, state, proto: protos, external, family }: Row,
+  proto: string,
+  to: string,
+  port: number,
+) {
+  if (kind !== 'forward' || (state !== 'active' && state !== 'partial')) return false
+  const { addresses, ports } = external
+  return (
+    family.includes(isV6(to) ? 6 : 4) &&
+    (protos.includes('all') || protos.includes(proto)) &&
+    (addresses === 'any' || addresses.includes(to)) &&
+    (ports === null || ports.some(([lo, hi]) => lo <= port && port <= hi))
+  )
+}
+
+/** Asks all three; returns what is wrong. */
+async function ask(world: World, tree: string, more: readonly Asked[]): Promise<string[]> {
+  const { lab } = world
+  const { rows } = await say(lab, tree, [])
+  const all = new Map([...questionsOf(rows, world), ...more].map((one) => [JSON.stringify(one), one]))
+  const asked = [...all.values()]
+  await serveAll(world, rows, asked)
+  const [{ explained }, answers] = await Promise.all([
+    say(lab, tree, asked),
+    Promise.all(
+      asked.map(({ from, source, proto, to, port }) =>
+        lab.ask(from, proto, at(to, port), { from: source, timeoutMs: 500 }),
+      ),
+    ),
+  ])
+  return asked.flatMap((one, i) => {
+    const answer = answers[i] as Answer
+    const wrong = disagreement(one, answer, explained[i] as Explanation, rows, world)
+    const steps = explained[i]?.steps.map(({ verdict, sentence }) => `  ${verdict}: ${sentence}`)
+    return wrong === ''
+      ? []
+      : [[`${JSON.stringify(one)}: ${wrong}`, JSON.stringify(answer), ...(steps ?? [])].join('\n')]
+  })
+}
+
+describe.each(backends)('explain, list and a packet on %s', (backend) => {
+  describe('golden cases', () => {
+    let world: World
+    beforeAll(async () => {
+      world = {
+        lab: await createLab(casePlan),
+        external: ['203.0.113.2', '203.0.113.7', '2001:db8:113::2', '2001:db8:113::7'],
+        guests: new Map(
+          casePlan.guests?.flatMap(({ vmid, address, address6 }) =>
+            [address, address6].flatMap((own) =>
+              own === undefined ? [] : [[own.replace(/\/.*/, ''), String(vmid)] as const],
+            ),
+          ),
+        ),
+      }
+    })
+    afterAll(() => world.lab.stop())
+
+    const mine = loadCases().filter((_, i) => backends[i % backends.length] === backend)
+    test.each(mine.map((one) => [one.name, one] as const))('%s', async (_, one) => {
+      const tree = await makeCaseTree(one, backend)
+      await new Pvenat(world.lab, backend, tree).run('apply', '--state-dir', `${tree}/state`)
+      expect((await ask(world, tree, [])).join('\n')).toBe('')
+      await removeTree(tree)
+    })
+  })
+
+  describe('random rule files', () => {
+    let world: World
+    let tree: string
+    beforeAll(async () => {
+      world = {
+        lab: await createLab(tracer.LAB),
+        external: tracer.EXTERNAL,
+        guests: new Map(
+          tracer.GUESTS.flatMap(({ vmid, addresses }) => addresses.map((own) => [own, String(vmid)])),
+        ),
+      }
+      tree = await mkdtemp(join(tmpdir(), 'pvenat-tree-'))
+      await writeTree(tree, configWithGateways)
+    })
+    afterAll(async () => {
+      await world.lab.stop()
+      await removeTree(tree)
+    })
+
+    const sample = fc.sample(fc.tuple(specs, fc.array(questions, { minLength: 60, maxLength: 60 })), {
+      seed: seed + backends.indexOf(backend),
+      numRuns: FILES,
+    })
+    test.each(sample.map((one, i) => [i, ...one] as const))('file %i', async (_, spec, all) => {
+      const pvenat = new Pvenat(world.lab, backend, tree)
+      await pvenat.configure()
+      for (const [name, text] of filesOf(spec, tracer.NODE)) await writeFile(join(tree, name), text)
+      await rm(`${tree}/state`, { recursive: true, force: true })
+      await pvenat.run('apply', '--state-dir', `${tree}/state`)
+      const asked = all
+        .map((one) => toPacket(one, spec))
+        .filter(
+          ({ state, in: by, source, destination }) =>
+            // Not asked are answers; a host of one uplink that calls by another, and a guest out there that calls by its own router
+            // (explain cannot know of either), and inner addresses, to which the internet knows no way.
+            state === 'NEW' &&
+            by !== undefined &&
+            source !== '203.0.113.50' &&
+            !(tracer.HOSTS.includes(source) && tracer.INNER.includes(destination)) &&
+            tracer.route(source) === by &&
+            tracer.route(destination) !== by,
+        )
+      const named = asked.map(({ source, proto, destination: to, dport: port }): Asked => {
+        const from = tracer.HOSTS.includes(source) ? 'inet' : String(tracer.guestAt(source)?.vmid)
+        return { from, source, proto, to, port }
+      })
+      const wrong = await ask(world, tree, named)
+      expect(wrong.length === 0 ? '' : [showSpec(spec), ...wrong].join('\n')).toBe('')
+    })
+  })
+})
