@@ -91,9 +91,9 @@ function readFilters({ values: { guest, port, state } }: Context): (row: Row) =>
     (state === undefined || row.state === state)
 }
 
-/** Whether it is one of the external or inner ports. A forward without ports has them all. */
+/** Whether it is one of the external or inner ports. A forward without ports has them all, a rule that is not understood none. */
 function hasPort({ kind, external, inner }: Row, port: number): boolean {
   const ranges = [...(external.ports ?? []), ...(inner.ports ?? [])]
-  if (ranges.length === 0) return kind === 'forward'
+  if (ranges.length === 0) return kind === 'forward' && inner.address !== null
   return ranges.some(([lo, hi]) => lo <= port && port <= hi)
 }

@@ -3,13 +3,20 @@ import { closeSync, openSync } from 'node:fs'
 import { RECALL_FILE } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import { UNCONFIRMED_FILE } from '../node/unconfirmed.ts'
+import { SOCKET } from '../web/asking.ts'
 import { FILES } from '../web/published.ts'
 
 /** What could not be written is tried again so much later. */
 const AGAIN_MS = 700
 
 /** Every file that the service and the commands keep in the run folder. */
-export const RUN_FILES: readonly string[] = ['pid', RECALL_FILE, ...Object.values(FILES), UNCONFIRMED_FILE]
+export const RUN_FILES: readonly string[] = [
+  'pid',
+  RECALL_FILE,
+  ...Object.values(FILES),
+  SOCKET,
+  UNCONFIRMED_FILE,
+]
 
 export interface RunFolder {
   write: (name: string, text: string) => void

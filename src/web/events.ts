@@ -5,38 +5,51 @@ import { makeShare } from './sources.ts'
 const MAX_STREAMS = 32
 /** Of one source, where sources are told apart. */
 const MAX_STREAMS_OF_ONE = 8
-/** Keeps proxies from ending a quiet stream. */
+/** Keeps proxies from ending a quiet stream; its login is checked as often. */
 const PING_MS = 10_000
-/** Then the browser asks anew, and with it the login is looked at anew. */
-const LIFE_MS = 5 * 60_000
 /** Whoever does not read what is sent is left. */
 const MAX_UNREAD = 64 * 1024
 
 export interface Events {
-  /** False when there are too many already, of all or of a source. The head of the answer must have been written. */
-  add: (response: ServerResponse, first: string, source?: string) => boolean
+  /**
+   * False when there are too many already, of all or of a source. The head of the answer must have been written. The stream ends
+   * when `isAllowed` says no: the browser asks again, and is then told why.
+   */
+  add: (
+    response: ServerResponse,
+    first: string,
+    isAllowed: () => Promise<boolean>,
+    source?: string,
+  ) => boolean
   tell: (data: string) => void
   /** Whether anybody follows. */
   isFollowed: () => boolean
   close: () => void
 }
 
-export function makeEvents(): Events {
-  const streams = new Set<ServerResponse>()
+export function makeEvents(pingMs = PING_MS): Events {
+  const streams = new Map<ServerResponse, () => Promise<boolean>>()
   const share = makeShare(MAX_STREAMS_OF_ONE)
   const write = (text: string): void => {
-    for (const one of streams) {
+    for (const one of streams.keys()) {
       if (one.writableLength > MAX_UNREAD) one.destroy()
       else one.write(text)
     }
   }
-  const pings = setInterval(() => write(': \n\n'), PING_MS)
-  const add = (response: ServerResponse, first: string, source?: string): boolean => {
+  const check = (): void => {
+    for (const [one, isAllowed] of streams)
+      void isAllowed()
+        .catch(() => true)
+        .then((isGood) => isGood || one.end())
+  }
+  const pings = setInterval(() => {
+    write(': \n\n')
+    check()
+  }, pingMs)
+  const add: Events['add'] = (response, first, isAllowed, source) => {
     if (streams.size >= MAX_STREAMS || (source !== undefined && !share.take(source))) return false
-    const life = setTimeout(() => response.end(), LIFE_MS)
-    streams.add(response)
+    streams.set(response, isAllowed)
     response.on('close', () => {
-      clearTimeout(life)
       streams.delete(response)
       if (source !== undefined) share.give(source)
     })
@@ -45,7 +58,7 @@ export function makeEvents(): Events {
   }
   const close = (): void => {
     clearInterval(pings)
-    for (const one of streams) one.destroy()
+    for (const one of streams.keys()) one.destroy()
   }
   return { add, isFollowed: () => streams.size > 0, tell: (data) => write(`data: ${data}\n\n`), close }
 }

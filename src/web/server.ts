@@ -51,8 +51,9 @@ export interface Web {
   close: () => void
 }
 
-export function makeWeb(live: Live, door: Door): Web {
-  const events = makeEvents()
+/** `pingMs`: how often streams are kept awake and their logins checked. */
+export function makeWeb(live: Live, door: Door, pingMs?: number): Web {
+  const events = makeEvents(pingMs)
   const listener = (request: IncomingMessage, response: ServerResponse): void =>
     void answer(request, response, live, door, events).catch(() => response.destroy())
   const server = door.tls
@@ -150,7 +151,10 @@ async function answer(
     return send(request, response, type, await body(live, id))
   }
   begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
-  if (method === 'HEAD' || !events.add(response, live.versions(), source)) response.end()
+  // An API that does not answer for the moment ends no stream.
+  const isAllowed = async (): Promise<boolean> =>
+    !login || !['unknown', 'poor'].includes(await login(headers, source ?? ''))
+  if (method === 'HEAD' || !events.add(response, live.versions(), isAllowed, source)) response.end()
 }
 
 interface Served {

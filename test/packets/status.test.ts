@@ -147,7 +147,11 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
       '+ 105 (plain) goes out masqueraded by vmbr0  (105.fw:8)',
     ]
     const plan = await node.pvenat.run('plan')
-    expect(plan.stdout.split('\n')).toEqual([...told, expect.stringMatching(/^in the kernel: \d+ chains?/)])
+    expect(plan.stdout.split('\n')).toEqual([
+      ...told,
+      expect.stringMatching(/^in the kernel: \d+ chains?/),
+      '8 NAT rules looked at, all can be applied',
+    ])
     expect(plan.exitCode).toBe(3)
     expect((await node.pvenat.run('plan', '--verbose')).stdout).toMatch(
       /^ {2}\+ -A PVENAT-DNAT .*--dport 1023 /m,

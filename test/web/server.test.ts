@@ -28,8 +28,8 @@ afterAll(async () => {
   await folder.remove()
 })
 
-async function serve(door: Door): Promise<number> {
-  const web = makeWeb(makeLive(folder.dir), door)
+async function serve(door: Door, pingMs?: number): Promise<number> {
+  const web = makeWeb(makeLive(folder.dir), door, pingMs)
   webs.push(web)
   await new Promise<void>((resolve) => web.server.listen(0, '127.0.0.1', resolve))
   return (web.server.address() as AddressInfo).port
@@ -270,6 +270,32 @@ describe('beyond the loopback', () => {
       status: 403,
       body: 'this needs the privilege Sys.Audit on this node\n',
     })
+  })
+
+  test('a stream ends soon after its login has ended, and the next request is refused', async () => {
+    // Time goes by quickly for this login, so that no answer is kept.
+    let ms = 0
+    const login = makeLogin(
+      apiAt(api.url, [`${certificates.dir}/local/pve-ssl.pem`]),
+      'pve1',
+      () => (ms += 60_000),
+    )
+    const quick = await serve({ ...doorAt(api.url), login }, 100)
+    let isOver = false
+    const stream = get(quick, '/api/events', { cookie: GOOD_COOKIE }, 'GET', true).then((answer) => {
+      isOver = true
+      return answer
+    })
+    const asked = api.asked.length
+    await waitFor(() => api.asked.length > asked + 2)
+    expect(isOver).toBe(false)
+    api.hasEnded = true
+    expect(await stream).toMatchObject({ status: 200 })
+    expect(await get(quick, '/api/list', { cookie: GOOD_COOKIE }, 'GET', true)).toMatchObject({ status: 401 })
+    expect(await get(quick, '/api/events', { cookie: GOOD_COOKIE }, 'GET', true)).toMatchObject({
+      status: 401,
+    })
+    api.hasEnded = false
   })
 
   test('the API hears the one credential, and nothing else of the request', () => {

@@ -49,6 +49,8 @@ export const GOOD_TOKEN = 'PVEAPIToken=graph@pve!grafana=12345678-1234-1234-1234
 /** The node's API as far as it is asked. */
 export class StandInApi {
   readonly asked: { url: string; headers: Record<string, unknown> }[] = []
+  /** Every ticket and token has ended. */
+  hasEnded = false
 
   private constructor(
     private readonly server: Server,
@@ -62,7 +64,7 @@ export class StandInApi {
     server.on('request', ({ url = '', headers }, response) => {
       api.asked.push({ url, headers })
       const isGood = headers.cookie === GOOD_COOKIE || headers.authorization === GOOD_TOKEN
-      if (!isGood && headers.cookie !== POOR_COOKIE) response.writeHead(401).end()
+      if (api.hasEnded || (!isGood && headers.cookie !== POOR_COOKIE)) response.writeHead(401).end()
       else response.end(JSON.stringify({ data: { '/nodes/pve1': isGood ? { 'Sys.Audit': 1 } : {} } }))
     })
     return api
