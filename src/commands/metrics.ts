@@ -3,7 +3,7 @@ import { UsageError } from '../io.ts'
 import { chmod } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { writeWhole } from '../node/state.ts'
-import { DEFAULT_TOP, renderMetrics } from '../web/metrics.ts'
+import { DEFAULT_TOP, renderMetrics } from '../show/metrics.ts'
 import { readFolder } from '../web/published.ts'
 import type { Context } from './context.ts'
 

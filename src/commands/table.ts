@@ -1,7 +1,7 @@
 /** Every command with what it takes and what is said about it: the command line, its help, the man page and the completions are made of this. */
 import { runCommand } from '../service/run.ts'
 import { ROW_STATES } from '../show/list.ts'
-import { DEFAULT_TOP } from '../web/metrics.ts'
+import { DEFAULT_TOP } from '../show/metrics.ts'
 import { applyCommand } from './apply.ts'
 import { checkCommand } from './check.ts'
 import { compileCommand } from './compile.ts'

@@ -51,10 +51,23 @@ test.each(Object.entries(SCENES))(
   async (scene, what) => {
     const rule = what.rows?.[1]?.id
     const views = { rules: '', map: '#tab=map', problems: '#tab=problems', rule: `#rule=${rule}` }
-    await servingFolder(node.lab, what, async (url) => {
+    await servingFolder(node.lab, what, async (url, folder) => {
+      // What came since the server began is a connection of this minute.
+      const grown = Object.entries(what.counters?.rules ?? {}).map(([id, [packets, bytes]], i) => [
+        id,
+        [packets + ((i * 7) % 23), bytes],
+      ])
+      await folder.say({
+        counters: {
+          at: new Date().toISOString(),
+          rules: Object.fromEntries(grown) as Told['counters']['rules'],
+        },
+      })
       for (const [name, options] of LOOKS) {
         const { page, errors } = await openPage(browser, url, options)
         for (const [view, hash] of Object.entries(views).filter(([one]) => rule ?? one === 'rules')) {
+          if (what.status)
+            await folder.say({ status: { ...what.status, updatedAt: new Date().toISOString() } })
           await page.goto(`${url}${hash}`)
           const shown = page.locator(rule ? '.row, .way, .problem, .nothing' : '#first')
           await shown.first().waitFor({ state: 'attached' })

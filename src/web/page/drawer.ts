@@ -71,7 +71,7 @@ function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule 
 /** The stations of a packet, from where its connection begins. */
 function stations({ row, source, external, target }: Item): [name: string, place: string][] {
   const isIn = row.kind === 'forward'
-  const place = isIn ? target : source
+  const place = isIn ? target : row.source
   const list: ([string, string] | undefined)[] = [
     ['internet', isIn ? source : ''],
     [row.external.interface ?? 'external', isIn ? external : target],

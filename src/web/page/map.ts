@@ -34,7 +34,8 @@ function layOut(lines: readonly Line[], width: number): { boxes: Box[]; curves: 
   const height = 12 + lines.length * LINE_PX + Math.max(...inColumn) * GAP_PX
   const side = width < WIDE_PX ? 8 : SIDE_PX
   const layout = sankey<Station, { line: Line }>().nodeWidth(10).nodePadding(GAP_PX)
-  layout.nodeId(({ key }) => key).size([width, height])
+  // A line leaves a bridge where it came in.
+  layout.nodeId(({ key }) => key).linkSort((a, b) => (a.index ?? 0) - (b.index ?? 0))
   layout.extent([[side, 12], [width - side, height - 6]]) // prettier-ignore
   const placed = layout({ nodes: [...nodes.values()], links })
   return { boxes: placed.nodes, curves: placed.links, height }

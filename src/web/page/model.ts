@@ -48,7 +48,7 @@ export function toItem(row: PageRow): Item {
     external: externalOf(row),
     target: targetOf(row),
     guest: guest ? `${guest.vmid} ${guest.name}` : '',
-    source: row.source || (row.kind === 'egress' ? 'all inside' : 'anywhere'),
+    source: row.source || (row.kind !== 'egress' ? 'anywhere' : guest ? 'the guest' : 'all inside'),
     comment: row.comment.replace(/^NAT\b:?\s*/, ''),
     rule: `${file.slice(file.lastIndexOf('/') + 1)}:${line}`,
   }
@@ -140,9 +140,6 @@ export function toCsv(items: readonly Item[], hour: (id: string) => number): str
   )
   return [Object.values(COLUMNS), ...lines].map((line) => `${line.map(cell).join(',')}\r\n`).join('')
 }
-
-/** A service that says nothing for so long is not there; it speaks every ten seconds. */
-export const SILENT_MS = 30_000
 
 /** `5 s`, `5 min`, `3 h`, `2 days`. */
 export function span(ms: number): string {

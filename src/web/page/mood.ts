@@ -1,6 +1,7 @@
 /** Is all well? In one line; if not, the reason and the thing to do. */
 import { h, type JSX } from 'preact'
-import { SILENT_MS, span, type Group } from './model.ts'
+import { SILENT_MS } from '../../show/silence.ts'
+import { span, type Group } from './model.ts'
 import { clock, counters, link, status } from './store.ts'
 import { guiUrl, small, TONES } from './ui.ts'
 

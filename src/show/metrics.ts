@@ -1,10 +1,9 @@
 /** Figures in the text form of Prometheus. Names and labels are a promise to whoever draws graphs of them. */
 import { formatPorts } from '../ports.ts'
-import type { Row } from '../show/list.ts'
 import { VERSION } from '../version.ts'
-import type { Status } from '../show/status.ts'
-import { SILENT_MS } from './page/model.ts'
-import type { Published } from './published.ts'
+import type { Row } from './list.ts'
+import { SILENT_MS } from './silence.ts'
+import type { Status } from './status.ts'
 
 type Labels = Record<string, string>
 type Sample = [value: number, labels?: Labels]
@@ -14,6 +13,13 @@ interface Metric {
   type: 'gauge' | 'counter'
   help: string
   samples: Sample[]
+}
+
+/** What the service publishes, as far as it is told here. */
+interface Published {
+  status: Status | undefined
+  rows: readonly Row[]
+  counters: { rules: ReadonlyMap<string, readonly [packets: number, bytes: number]> } | undefined
 }
 
 /** Rules with a series of their own when nothing else is said: those with the most connections. */

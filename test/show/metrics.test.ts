@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cli } from '../../src/cli.ts'
-import { renderMetrics } from '../../src/web/metrics.ts'
+import { renderMetrics } from '../../src/show/metrics.ts'
 import { readFolder } from '../../src/web/published.ts'
-import { RunFolder, told } from './published.ts'
+import { RunFolder, told } from '../web/published.ts'
 
 let folder: RunFolder
 beforeAll(async () => {

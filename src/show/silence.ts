@@ -1,0 +1,2 @@
+/** A service that says nothing for so long is not there; it speaks every ten seconds. */
+export const SILENT_MS = 30_000
