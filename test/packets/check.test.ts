@@ -82,9 +82,8 @@ test('files and folders that cannot be read are told in words', async () => {
     `pvenat: ${dir}/none.fw: there is no such file or folder`,
   )
   expect(await said(...node.pvenat.argv('check', dir))).toMatch(/: it is a folder \(EISDIR\)$/)
-  const [runtime = '', bundle = ''] = node.pvenat.argv('')
-  for (const command of ['check', 'list', 'plan', 'apply', 'parse', 'compile'])
-    expect(await said(runtime, bundle, command, '--pve-dir', join(dir, 'none'))).toContain(
+  for (const command of ['check', 'plan', 'apply', 'parse', 'compile'])
+    expect(await said(...node.pvenat.argv(command), '--pve-dir', join(dir, 'none'))).toContain(
       'there is no such folder; is this a node of Proxmox VE?',
     )
 })
