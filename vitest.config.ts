@@ -13,6 +13,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/packets/**', 'test/browser/**', 'test/package/**'],
           setupFiles: ['test/seed.ts'],
+          env: { TZ: 'UTC' },
           // Against what hangs; a machine that is busy with something else is none of it.
           testTimeout: 30_000,
         },

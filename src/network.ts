@@ -15,6 +15,10 @@ export interface Network {
   way: Partial<Record<Family, OwnAddress>>
   /** Routes that do not lead outside: networks of other interfaces, tunnels, blackholes; the narrowest first. */
   inward: InwardRoute[]
+  /** Kinds of the tunnels that somebody made; undefined when they were not asked for. */
+  tunnels?: readonly string[]
+  /** Next hops of all routes; undefined when they were not asked for. */
+  nextHops?: readonly Range[]
   /** All interfaces by each of their names, altnames too; undefined when they were not asked for. */
   links?: ReadonlyMap<string, string>
 }
@@ -72,7 +76,8 @@ export interface IpRoute {
   /** `unicast` when undefined. */
   type?: string
   dev?: string
-  nexthops?: { dev?: string }[]
+  gateway?: string
+  nexthops?: { dev?: string; gateway?: string }[]
   /** `main` when undefined. */
   table?: string
   prefsrc?: string
@@ -152,8 +157,21 @@ export function toNetwork(
     ),
     inward: FAMILIES.flatMap((family) => inwardRoutes(routing[family].routes, outside)),
     links: names,
+    tunnels: links
+      .filter(({ ifname }) => !FALLBACK_TUNNELS.has(ifname))
+      .flatMap(({ linkinfo }) => linkinfo?.info_kind ?? []),
+    nextHops: FAMILIES.flatMap((family) => routing[family].routes.flatMap(gateways)),
   }
 }
+
+function gateways({ gateway, nexthops = [] }: IpRoute): Range[] {
+  return [gateway, ...nexthops.map((hop) => hop.gateway)].flatMap((text = '') => parseIp(text) ?? [])
+}
+
+/** They appear in every network namespace with the module of their kind. */
+const FALLBACK_TUNNELS = new Set(
+  'gre0 gretap0 erspan0 ip6gre0 tunl0 ip_vti0 ip6_vti0 sit0 ip6tnl0'.split(' '),
+)
 
 function isExternal(
   name: string,

@@ -7,9 +7,11 @@
  */
 import { FAMILIES, type Family } from './address.ts'
 import { makeMemo, type Memo } from './memo.ts'
+import { nextLedger } from './nat/ledger.ts'
+import { innerHolders } from './nat/rights.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
-import { keepLook, readView, type Look } from './read.ts'
+import { keepLook, readView, type Look, type WholeLook } from './read.ts'
 import { buildRuleset } from './ruleset/build.ts'
 import type { InForce } from './ruleset/inforce.ts'
 import { sameChain, type Chain, type Ruleset } from './ruleset/model.ts'
@@ -34,21 +36,36 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
   const { tree, ...others } = seen
   const asked = [tree.isClustered, situation.keep.join(), situation.drops.join()]
   // Of a look that says what the one before said nothing is asked again.
-  return memo.nest('outcome', [tree.fw, tree.guests, ...Object.values(others), ...asked], (inner) => {
-    const view = readView(seen, inner)
-    const translation = translate(view, inner)
-    const { network, settings, quarantined } = view
-    const helpers = view.host.options['nf_conntrack_helpers']
-    return {
-      view,
-      translation,
-      ruleset: inner.nest(
-        'ruleset',
-        [translation, network, settings, quarantined, helpers, ...asked],
-        (own) => keepChains(buildRuleset(translation, view, situation), own),
-      ),
-    }
-  })
+  return memo.nest(
+    'outcome',
+    [tree.fw, tree.guests, tree.elsewhere, ...Object.values(others), ...asked],
+    (inner) => {
+      const { view, translation } = settle(seen, inner)
+      const { network, settings, quarantined } = view
+      const helpers = view.host.options['nf_conntrack_helpers']
+      return {
+        view,
+        translation,
+        ruleset: inner.nest(
+          'ruleset',
+          [translation, network, settings, quarantined, helpers, ...asked],
+          (own) => keepChains(buildRuleset(translation, view, situation), own),
+        ),
+      }
+    },
+  )
+}
+
+/** An inner address that its guest gives up may be another guest's in the same look, which its view then has to know. */
+function settle(look: WholeLook, memo: Memo, rounds = 3): Pick<Outcome, 'view' | 'translation'> {
+  const view = readView(look, memo)
+  const translation = translate(view, memo)
+  const before = innerHolders(view.rights)
+  const after = innerHolders(translation.rights)
+  const hasAll = [...before].every(([address, vmid]) => after.get(address) === vmid)
+  if (hasAll || rounds === 1) return { view, translation }
+  const ledger = { ...look.ledger, ...nextLedger(view, translation.rights) }
+  return settle({ ...look, ledger }, memo, rounds - 1)
 }
 
 /** The ruleset, with the very chains of the one before that stay, of which the text is known. */

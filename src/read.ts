@@ -5,6 +5,7 @@ import { lines } from './fw/line.ts'
 import { parseOption } from './fw/options.ts'
 import { readFw } from './fw/read.ts'
 import { parseGuestConfig } from './guest/config.ts'
+import { collectEvidence } from './guest/evidence.ts'
 import { resolveKnown } from './guest/known.ts'
 import {
   keepLast,
@@ -16,8 +17,18 @@ import {
 } from './guest/learnt.ts'
 import type { OwnedGuest } from './guest/model.ts'
 import { makeMemo, type Memo } from './memo.ts'
-import { innerHolders, type Incumbents } from './nat/incumbents.ts'
 import type { Socket } from './nat/listeners.ts'
+import type { NodePort } from './nat/node-ports.ts'
+import {
+  identityOf,
+  innerHolders,
+  isSameGuest,
+  NO_RIGHTS,
+  parseRights,
+  type Ledger,
+  type Right,
+} from './nat/rights.ts'
+import type { Guest } from './guest/model.ts'
 import { sdnSets } from './guest/sdn.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
 import type { InternalNetwork, Network } from './network.ts'
@@ -32,10 +43,19 @@ export interface Tree {
   owners: Map<number, string>
   /** There are other nodes in this cluster; assumed when not told. */
   isClustered?: boolean
+  /** Guests of other nodes, as far as their configs could be read. */
+  elsewhere?: ElsewhereFile[]
   /** Files of single guests that could not be read; what they said last stands in their place. */
   stale?: StaleFile[]
   /** Texts of the files of settings, by path: they stand when a file can no longer be read. */
   settings?: ReadonlyMap<string, string>
+}
+
+interface ElsewhereFile {
+  vmid: number
+  type: 'qemu' | 'lxc'
+  node: string
+  config: string
 }
 
 export interface StaleFile {
@@ -64,12 +84,17 @@ export interface Look {
   listeners?: readonly Socket[]
   /** Ids of NAT rules that the kernel refused, each with its answer. */
   quarantined?: ReadonlyMap<string, string>
-  /** None when nothing was in force before. */
-  incumbents?: Incumbents
+  /** What the node itself has; nothing when it was not looked at. */
+  nodePorts?: readonly NodePort[]
+  /** What guests hold; nothing when nothing was in force before. */
+  ledger?: Ledger | undefined
 }
 
+/** A look that lacks nothing. */
+export type WholeLook = Required<Look> & { ledger: Ledger }
+
 /** The look, with the very values of the one before where they say the same. The time stands still where nothing depends on it. */
-export function keepLook(look: Look, memo: Memo): Required<Look> {
+export function keepLook(look: Look, memo: Memo): WholeLook {
   const whole = complete(look)
   const { tree, learnt, now } = whole
   const readsClock = learnt.lease.length > 0 || memo.make('times', [tree.fw], () => hasTimes(tree))
@@ -80,12 +105,14 @@ export function keepLook(look: Look, memo: Memo): Required<Look> {
     learnt: memo.keep('texts', learnt),
     listeners: memo.keep('listeners', whole.listeners),
     quarantined: memo.keep('quarantined', whole.quarantined),
+    nodePorts: memo.keep('node ports', whole.nodePorts),
+    ledger: memo.keep('ledger', whole.ledger),
     now: readsClock ? now : 0,
   }
 }
 
 /** Nothing but a look, whatever else there is in the value. */
-function complete(look: Look): Required<Look> {
+function complete(look: Look): WholeLook {
   const { node, tree, network, settings, hasProxmoxFirewall, services, protocols, now } = look
   return {
     node,
@@ -100,7 +127,8 @@ function complete(look: Look): Required<Look> {
     remembered: look.remembered ?? NOTHING_SEEN,
     listeners: look.listeners ?? NOBODY_LISTENS,
     quarantined: look.quarantined ?? NONE_REFUSED,
-    incumbents: look.incumbents ?? NO_INCUMBENTS,
+    nodePorts: look.nodePorts ?? NO_NODE_PORTS,
+    ledger: look.ledger ?? NO_RIGHTS,
   }
 }
 
@@ -116,7 +144,7 @@ function hasTimes({ fw }: Tree): boolean {
 /** `memo` holds what the looks before were found to say. */
 export function readView(look: Look, memo: Memo = makeMemo()): View {
   const { node, settings, now, learnt: texts, ...others } = complete(look)
-  const { hasProxmoxFirewall, remembered, incumbents, listeners, quarantined } = others
+  const { hasProxmoxFirewall, remembered, ledger, listeners, nodePorts, quarantined } = others
   const [ipam] = texts.ipam
   const sets = memo.keep(
     'sdn sets',
@@ -125,16 +153,21 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
   const files = readFiles(look, sets, memo)
   const learnt = memo.make('learnt', learntInputs(texts, now), () => parseLearnt(texts, now))
   const sightings = memo.keep('sightings', keepLast(learnt.sightings, remembered))
-  const held = memo.keep(
-    'held',
-    memo.make('incumbents', [incumbents], () => innerHolders(incumbents)),
-  )
-  const { cluster, host, guests } = files
+  const { cluster, host, guests, elsewhere } = files
   const network = memo.keep('plugged', withPlugged(others.network, guests))
+  const rights = memo.make('rights', [ledger, ...guests.map(({ guest }) => guest), ...elsewhere], () =>
+    inheritedRights(ledger, [...guests, ...elsewhere]),
+  )
+  const held = memo.keep('held', innerHolders(rights))
+  const evidence = memo.make(
+    'evidence',
+    [held, network, settings, sightings, ...guests.map(({ guest }) => guest), ...elsewhere],
+    () => collectEvidence({ guests, elsewhere, network, settings, held, sightings }),
+  )
   // Of a guest's .fw only its ipfilter sets tell addresses.
   const telling = guests.flatMap(({ guest, fw }) => [guest, hasFilters(fw) ? fw : undefined])
-  const known = memo.make('known', [held, cluster.aliases, network, settings, sightings, ...telling], () =>
-    resolveKnown({ held, guests, cluster, network, settings, learnt: { ...learnt, sightings } }),
+  const known = memo.make('known', [evidence, cluster.aliases, sightings, ...telling], () =>
+    resolveKnown({ evidence, guests, cluster, network, settings, learnt: { ...learnt, sightings } }),
   )
   // Without a cluster.fw pve-firewall does not ask (Firewall.pm).
   const isNftables =
@@ -145,12 +178,16 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     node,
     ...files,
     known,
+    evidence,
     network,
     isClustered: look.tree.isClustered ?? true,
     settings,
     now,
     firewall: isNftables ? 'nftables' : 'iptables',
-    incumbents,
+    nodePorts,
+    rights,
+    identities: ledger.guests,
+    unjudged: ledger.unjudged,
     consulted: memo.keep('consulted', learnt.consulted),
     listeners,
     quarantined,
@@ -171,7 +208,7 @@ function withPlugged(network: Network, guests: readonly OwnedGuest[]): Network {
 
 const NOTHING_SEEN: readonly Sighting[] = []
 const NOBODY_LISTENS: readonly Socket[] = []
-const NO_INCUMBENTS: Incumbents = new Set()
+const NO_NODE_PORTS: readonly NodePort[] = []
 const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 
 /** The files as pve-firewall reads them. A guest's depends on the aliases and sets of cluster.fw, and on nothing else of it. */
@@ -179,7 +216,7 @@ function readFiles(
   { node, tree, services, protocols }: Look,
   sets: ReadonlyMap<string, FwSet>,
   memo: Memo,
-): Pick<View, 'cluster' | 'host' | 'guests' | 'services'> {
+): Pick<View, 'cluster' | 'host' | 'guests' | 'elsewhere' | 'services'> {
   const text = (file: string): string => tree.fw.get(file) ?? ''
   const context: ReadContext = {
     services: memo.make('services', [services], () => parseServices(services)),
@@ -202,7 +239,24 @@ function readFiles(
     guest: memo.make(`guest ${vmid}`, [config, type], () => parseGuestConfig(config, vmid, type)),
     fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
   }))
-  return { cluster, host: read(hostFw(node), 'host'), guests, services: context.services }
+  const elsewhere = (tree.elsewhere ?? []).map(({ vmid, type, config, node: other }) =>
+    memo.make(`guest ${vmid}`, [config, type, other], () => ({
+      guest: parseGuestConfig(config, vmid, type),
+      node: other,
+    })),
+  )
+  return { cluster, host: read(hostFw(node), 'host'), guests, elsewhere, services: context.services }
+}
+
+/** The rights of guests that are still the ones that were granted them. */
+function inheritedRights({ rights, guests }: Ledger, there: readonly { guest: Guest }[]): Right[] {
+  const others = new Set(
+    there.flatMap(({ guest }) => {
+      const before = guests[guest.vmid]
+      return before === undefined || isSameGuest(before, identityOf(guest)) ? [] : guest.vmid
+    }),
+  )
+  return parseRights(rights).filter(({ vmid }) => !others.has(vmid))
 }
 
 function hasFilters({ ipset }: FwFile): boolean {

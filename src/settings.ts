@@ -35,6 +35,10 @@ export interface GuestSettings {
   ports?: PortRange[]
   addresses?: Range[]
   address?: Range
+  /** Whether its rules may use snat=1. */
+  snat?: boolean
+  /** Whether it may have the node's own address by full=1, but for the node's ports. */
+  full?: boolean
 }
 
 export const DEFAULT_SETTINGS: Settings = {

@@ -196,9 +196,9 @@ export const WORDINGS = {
     ],
   ),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
-  'guest-external': error<{ address: string; bridge: string }>(({ address, bridge }) => [
-    `${address} sits in the external network ${bridge} and would answer past this node`,
-    'add snat=1, for example: NAT 822 snat=1',
+  'guest-external': error<{ address: string; bridge: string; granted: string }>((facts) => [
+    `${facts.address} sits in the external network ${facts.bridge} and would answer past this node`,
+    `add snat=1, for example: NAT 822 snat=1${facts.granted}`,
   ]),
   'guest-outside': error<{ guest: string }>(({ guest }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
@@ -264,6 +264,18 @@ export const WORDINGS = {
       ...propose('pick a free port', proposal, help),
     ],
   ),
+  'port-kept': error<{ port: string; holder: string; until: string }>(({ port, holder, until }) => [
+    `port ${port} stays with this node until ${until}, in case its service (${holder}) comes back`,
+    'to hand it over now, write the rule into the datacenter or node firewall',
+  ]),
+  held: error<{ what: string; vmid: number }>(({ what, vmid }, { isTenant }) => [
+    `${what} belongs to ${isTenant ? 'another guest' : `guest ${vmid}`}, which keeps it until its own rule for it goes`,
+    isTenant ? 'take another one' : `take another one, or switch the rule of guest ${vmid} off`,
+  ]),
+  'snat-forbidden': error<{ guest: string; vmid: number; lacks: string; address: string }>((facts) => [
+    `guest ${facts.guest} may not speak as this node to ${facts.address} (snat=1)`,
+    `an administrator allows it in pvenat.conf, section [guest ${facts.vmid}]: ${facts.lacks}`,
+  ]),
   'port-forbidden': error<{ ports: string; guest: string; allowed: string } & Wish>(
     ({ ports, guest, allowed, proposal }) => [
       `guest ${guest} may not use external port ${ports}`,

@@ -5,12 +5,13 @@ import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
 import { makeMemo, sameValue } from '../src/memo.ts'
 import { NOTHING_LEARNT } from '../src/guest/learnt.ts'
-import { claimLines } from '../src/nat/incumbents.ts'
 import { compile, type Outcome } from '../src/pipeline.ts'
 import type { Look } from '../src/read.ts'
 import { DEFAULT_SETTINGS } from '../src/settings.ts'
 import { lookAt, type HostileTree } from './hostile/node.ts'
 import { hostileTree } from './hostile/trees.ts'
+import { ledgerAfter } from './ledger.ts'
+import { NO_RIGHTS } from '../src/nat/rights.ts'
 
 const numRuns = Number(process.env.RUNS ?? 120)
 
@@ -52,8 +53,8 @@ const steps = fc.array(fc.tuple(fc.constantFrom(...EDITS), hostileTree, fc.const
 function nextLook(tree: HostileTree, last: Outcome | undefined, now: number): Look {
   const refused = last?.translation.rules.filter((_, i) => i % 7 === 6).map(({ id }) => [id, 'no'] as const)
   const remembered = last?.view.sightings ?? []
-  const incumbents = last ? claimLines(last.translation.dispatch) : []
-  return { ...lookAt({ ...tree, incumbents }), remembered, now, quarantined: new Map(refused) }
+  const ledger = last ? ledgerAfter(last) : NO_RIGHTS
+  return { ...lookAt(tree), ledger, remembered, now, quarantined: new Map(refused) }
 }
 
 test(

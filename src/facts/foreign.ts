@@ -1,5 +1,5 @@
 /** NAT rules that are not pvenat's, as the save programs and nft print them. */
-import { FAMILIES, intersects, parseRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, intersects, parseIp, parseRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import { OWN_CHAIN } from '../ruleset/model.ts'
 import { BACKENDS, saveProgram, type Backend } from './backend.ts'
@@ -11,6 +11,7 @@ interface Conditions {
   source?: readonly Range[] | undefined
   destination?: readonly Range[] | undefined
   out?: string | undefined
+  in?: string | undefined
   proto?: string | undefined
   ports?: readonly PortRange[] | undefined
 }
@@ -25,6 +26,8 @@ export interface ForeignNat extends Conditions {
   /** A rule of nft itself, which the iptables programs do not show. */
   isNative?: true
   kind: 'destination' | 'source'
+  /** The one address that it leads to, where iptables names it. */
+  to?: Range | undefined
 }
 
 const TARGETS: Readonly<Record<string, ForeignNat['kind']>> = {
@@ -83,6 +86,8 @@ function parseLine(line: string, backend: Backend, family: Family): ForeignNat[]
       source: range('-s'),
       destination: range('-d'),
       out: value('-o'),
+      in: value('-i'),
+      to: parseIp(/ --to-destination \[?([\da-f.:]+?)\]?(?::[\d-]+(?:\/\d+)?)?(?: |$)/.exec(line)?.[1] ?? ''),
       proto: value('-p'),
       ports: (value('--dport') ?? value('--dports'))?.split(',').map(portRange),
     },

@@ -82,6 +82,7 @@ interface NftNat {
   source?: Range[]
   destination?: Range[]
   out?: string
+  in?: string
   proto?: string
   ports?: PortRange[]
 }
@@ -113,7 +114,7 @@ export function nftNat(nftables: Nftables): NftNat[] {
   )
 }
 
-type Conditions = Pick<NftNat, 'source' | 'destination' | 'out' | 'proto' | 'ports'>
+type Conditions = Pick<NftNat, 'source' | 'destination' | 'out' | 'in' | 'proto' | 'ports'>
 
 function conditionsOf(rule: NftRule, nat: unknown, chain: NftChain, nftables: Nftables): Conditions {
   const conditions: Conditions = {}
@@ -146,6 +147,7 @@ function take(conditions: Conditions, left: unknown, values: readonly unknown[])
   if (values.length !== 1) return
   if (key === 'l4proto' || name === 'protocol') conditions.proto = textOf(only)
   if (key === 'oifname') conditions.out = nftPattern(textOf(only))
+  if (key === 'iifname') conditions.in = nftPattern(textOf(only))
 }
 
 /** The values that the right side of a condition, or the data of a map, stands for. */

@@ -26,7 +26,9 @@ export function parseGuestConfig(text: string, vmid: number, type: Guest['type']
     const value = keys.get(`net${index}`)
     if (value !== undefined) nics.push(parseNic(index, value, keys.get(`ipconfig${index}`), type))
   }
-  return { vmid, name: keys.get(type === 'lxc' ? 'hostname' : 'name') ?? String(vmid), type, nics }
+  const created = parseProps(keys.get('meta') ?? '').get('ctime')
+  const name = keys.get(type === 'lxc' ? 'hostname' : 'name') ?? String(vmid)
+  return { vmid, name, type, nics, ...(created === undefined ? {} : { created }) }
 }
 
 function parseNic(index: number, value: string, ipconfig: string | undefined, type: Guest['type']): Nic {

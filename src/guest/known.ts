@@ -2,16 +2,17 @@
  * Which addresses count as a guest's, from every source there is, worked out once for the whole node.
  *
  * Settings and config say what somebody wrote down. But whoever may edit one guest's network may write another guest's
- * address: a config counts only for networks on the NIC's own bridge, and of two configs with the same address only that of
- * the guest that has NAT in force with it, else of the lower VMID. All else can be influenced from inside the guest, or by whoever
+ * address: a config counts only for networks on the NIC's own bridge, and of several configs in the cluster with the same address that of
+ * the guest that holds it, else of the lowest VMID. All else can be influenced from inside the guest, or by whoever
  * edits its firewall and its MAC. So it counts only in an internal network on the NIC's own bridge and never when a
  * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
- * The node's own address is no guest's, whatever a config says.
+ * A guest keeps an address that it holds. What speaks against any source is in evidence.ts.
  */
-import { addressKey, contains, FAMILIES, overlap, type Family, type Range } from '../address.ts'
+import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/model.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
+import { hasInConfig, objectionTo, type Evidence } from './evidence.ts'
 import { confinedTo, filterHosts } from './ipfilter.ts'
 import type { Learnt, Sighting } from './learnt.ts'
 import {
@@ -24,14 +25,13 @@ import {
   type Refused,
 } from './model.ts'
 
-interface Evidence {
-  /** Guests that have NAT in force, by inner address: `FAMILY:NUMBER`, see `addressKey`. */
-  held?: ReadonlyMap<string, number>
+interface Sources {
   guests: readonly OwnedGuest[]
   cluster: FwFile
   network: Network
   settings: Settings
   learnt: Learnt
+  evidence: Evidence
 }
 
 /** How much a source may be believed against another one: less is stronger. */
@@ -51,44 +51,33 @@ interface Owner {
   vmid: number
   rank: Rank
   why: string
-  /** The administrator gave it in the settings. */
-  isSet?: boolean
 }
 
-/** The evidence, ready to be looked things up in. */
-interface Ready extends Evidence {
-  /** The node's own addresses. */
-  nodes: readonly Range[]
+/** The sources, ready to be looked things up in. */
+interface Ready extends Sources {
   owners: Map<string, Owner[]>
   byMac: Map<string, Sighting[]>
   /** Of those without a MAC. */
   byVmid: Map<number, Sighting[]>
   /** Bridges that NICs are plugged into; other networks may be VLANs of any name. */
   plugged: ReadonlySet<string>
-  /** Guests whose config names no address: what they typed into rules is all that is known. */
-  unwritten: ReadonlySet<number>
 }
 
 /** By VMID; every guest of the node has an entry. */
-export function resolveKnown(evidence: Evidence): Map<number, KnownAddresses> {
-  const nics = evidence.guests.flatMap(({ guest }) => guest.nics)
-  const { internal, external } = evidence.network
+export function resolveKnown(sources: Sources): Map<number, KnownAddresses> {
+  const nics = sources.guests.flatMap(({ guest }) => guest.nics)
   const ready: Ready = {
-    ...evidence,
-    owners: collectOwners(evidence),
+    ...sources,
+    owners: collectOwners(sources),
     byMac: new Map(),
     byVmid: new Map(),
-    nodes: [...internal.map(({ address }) => address), ...external.flatMap(({ addresses }) => addresses)],
     plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
-    unwritten: new Set(
-      evidence.guests.filter(({ guest }) => isUnwritten(guest)).map(({ guest }) => guest.vmid),
-    ),
   }
-  for (const sighting of evidence.learnt.sightings) {
+  for (const sighting of sources.learnt.sightings) {
     if (sighting.mac !== undefined) add(ready.byMac, sighting.mac, sighting)
     else if (sighting.vmid !== undefined) add(ready.byVmid, sighting.vmid, sighting)
   }
-  const known = new Map(evidence.guests.map((owned) => [owned.guest.vmid, ofGuest(owned, ready)]))
+  const known = new Map(sources.guests.map((owned) => [owned.guest.vmid, ofGuest(owned, ready)]))
   refuseShared(known)
   return known
 }
@@ -106,9 +95,7 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
       ...claim,
       why: objection(claim, guest, nic, ready),
     }))
-    known.seen.push(
-      ...told.flatMap(({ ip, from, why }) => (from !== 'config' || why === undefined ? ip : [])),
-    )
+    known.seen.push(...told.map(({ ip }) => ip))
     const chosen: Partial<Record<Family, Known>> = {}
     for (const family of FAMILIES) {
       const ofFamily = told.filter(({ ip }) => ip.family === family)
@@ -139,8 +126,10 @@ function choose(told: readonly Told[], nic: Nic, network: Network, refused: Refu
 }
 
 function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Ready): string | undefined {
-  if (ready.nodes.some((address) => overlap(address, ip))) return 'it is an address of this node'
-  if (from === 'config') return objectionToConfig(ip, guest, nic, ready)
+  const place = from === 'config' ? objectionToPlace(ip, nic, ready) : undefined
+  const objected = place ?? objectionTo(ip, guest, ready.evidence)
+  if (objected !== undefined || ready.evidence.held.get(addressKey(ip)) === guest.vmid) return objected
+  if (from === 'config') return ownersInConfigs(ip, guest, ready)
   if (placeOf(ip, nic, ready.network) === undefined)
     return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
   return ready.owners.get(addressKey(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)
@@ -148,7 +137,7 @@ function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Rea
 }
 
 /** A config is what somebody with power over this one guest wrote. */
-function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): string | undefined {
+function objectionToPlace(ip: Range, nic: Nic, ready: Ready): string | undefined {
   const { internal, external } = ready.network
   const around = internal.filter(({ network }) => contains(network, ip)).map(({ bridge }) => bridge)
   const outside = external
@@ -158,22 +147,15 @@ function objectionToConfig(ip: Range, guest: Guest, nic: Nic, ready: Ready): str
     layerOf(name, nic) === undefined && (ready.plugged.has(name) || outside.includes(name))
   // On another machine than the node itself (a check before a file is copied over) the bridges are not to be seen.
   const isHere = nic.bridge === undefined || ready.network.links?.has(nic.bridge) !== false
-  if (isHere && [...around, ...outside].every(isElsewhere))
-    return `it is in no network on ${nic.bridge ?? 'its bridge'}`
-  const others = (ready.owners.get(addressKey(ip)) ?? []).filter(
-    (owner) => owner.vmid !== guest.vmid && owner.rank === 0,
-  )
-  const given = others.find(({ isSet }) => isSet)
-  const holder = ready.held?.get(addressKey(ip))
-  if (given || holder === guest.vmid) return given?.why
-  const held = others.find(({ vmid }) => vmid === holder)
-  if (held) return held.why
-  if (holder !== undefined && ready.unwritten.has(holder)) return `guest ${holder} has NAT in force with it`
-  return others.find(({ vmid }) => vmid < guest.vmid)?.why
+  return isHere && [...around, ...outside].every(isElsewhere)
+    ? `it is in no network on ${nic.bridge ?? 'its bridge'}`
+    : undefined
 }
 
-function isUnwritten({ nics }: Guest): boolean {
-  return nics.every(({ addresses }) => Object.keys(addresses).length === 0)
+/** Of several configs with one address that of the lowest VMID counts. */
+function ownersInConfigs(ip: Range, guest: Guest, { evidence }: Ready): string | undefined {
+  const lower = evidence.configs.get(addressKey(ip))?.find(({ vmid }) => vmid < guest.vmid)
+  return lower && evidence.given.get(addressKey(ip)) !== guest.vmid ? hasInConfig(lower) : undefined
 }
 
 /** Everything that the sources tell of one NIC. */
@@ -198,20 +180,18 @@ function collectClaims({ guest, fw }: OwnedGuest, nic: Nic, ready: Ready): Claim
   return claims
 }
 
-function collectOwners({ guests, cluster, settings, learnt }: Evidence): Map<string, Owner[]> {
+/** Who else names an address. An entry of an ipfilter set that another guest holds, or that is in no network here, keeps nobody out. */
+function collectOwners({ guests, cluster, learnt, evidence }: Sources): Map<string, Owner[]> {
   const owners = new Map<string, Owner[]>()
-  const own = (ip: Range, vmid: number, rank: Rank, why: string, isSet = false): void =>
-    add(owners, addressKey(ip), { vmid, rank, why, isSet })
-  for (const [vmid, { address }] of settings.guests)
-    if (address) own(address, vmid, 0, `the settings give it to guest ${vmid}`, true)
-  for (const { guest, fw } of guests) {
-    const { vmid } = guest
-    for (const { addresses } of guest.nics)
-      for (const { ip } of Object.values(addresses)) own(ip, vmid, 0, `guest ${vmid} has it in its config`)
-    for (const ip of filterHosts(fw, cluster)) own(ip, vmid, 2, `guest ${vmid} has it in its ipfilter`)
-  }
+  const own = (key: string, vmid: number, rank: Rank, why: string): void =>
+    add(owners, key, { vmid, rank, why })
+  for (const [key, all] of evidence.configs) for (const one of all) own(key, one.vmid, 0, hasInConfig(one))
+  for (const { guest, fw } of guests)
+    for (const ip of filterHosts(fw, cluster))
+      if (objectionTo(ip, guest, evidence) === undefined)
+        own(addressKey(ip), guest.vmid, 2, `guest ${guest.vmid} has it in its ipfilter`)
   for (const { ip, vmid } of learnt.sightings)
-    if (vmid !== undefined) own(ip, vmid, 1, `SDN IPAM gives it to guest ${vmid}`)
+    if (vmid !== undefined) own(addressKey(ip), vmid, 1, `SDN IPAM gives it to guest ${vmid}`)
   return owners
 }
 

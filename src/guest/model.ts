@@ -25,6 +25,8 @@ export function parseMac(text: string): string | undefined {
 
 export interface Guest {
   vmid: number
+  /** When it was made, as PVE writes it (`meta: ctime=`); containers have no such line. */
+  created?: string
   name: string
   type: 'qemu' | 'lxc'
   /** By index. */
@@ -61,7 +63,7 @@ export interface Refused extends Known {
 
 /** What is known of the addresses of one guest. */
 export interface KnownAddresses {
-  /** Every address that any source ties to the guest, whether it counts or not. */
+  /** Every address that any source tells of the guest, whether it counts or not. */
   seen: Range[]
   /** From the settings; belongs to no NIC. */
   set?: Known
@@ -74,6 +76,12 @@ export interface KnownAddresses {
 export interface OwnedGuest {
   guest: Guest
   fw: FwFile
+}
+
+/** A guest of another node of the cluster. */
+export interface GuestElsewhere {
+  guest: Guest
+  node: string
 }
 
 /** `107 (db)`, as messages name a guest. */

@@ -92,40 +92,50 @@ function missing(source: Matches, inner: PerFamily<Range>): string {
 /** Returns what there is to say, which may explain why there are no forwards. */
 function addForwards(order: Order, common: Common, all: readonly Template[]): Diagnostic[] {
   const { nat, marked, comment, view } = order
-  const { place, rule } = marked
+  const { rule } = marked
   const usable = all.filter(isForwardable)
   const said = all
     .filter((template) => !isForwardable(template))
     .map((template) => unforwardable(template, all, marked))
-  const wanted = externalPorts(order)
-  if ('code' in wanted) return [...said, wanted]
+  const paired = pairedPorts(order, usable)
+  if ('code' in paired) return [...said, paired]
   if (usable.length === 0) return said
   // The guest's firewall sees the node's address in place of the clients that the rule names.
   const hidesClients = comment.snat && rule.source !== undefined && nat.scope.kind === 'guest'
   const base = { ...common, accept: rule.sport !== undefined || hidesClients }
   if (rule.sport !== undefined && view.firewall === 'nftables') said.push(nftSport(marked))
-  const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
-  const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto))
-  if (withPorts.length === 0 && wanted.length > 0) {
-    const facts = { proto: bare[0]?.proto ?? '' }
-    return [...said, diagnose('proto-ports', comment.places.ports ?? place, facts)]
-  }
-  if (usable.some(({ dports }) => dports.some(([lo]) => lo === 0)))
-    return [...said, diagnose('ports-zero', fieldPlace(marked, 'dport'), {})]
-  nat.forwards.push(...bare.map(({ proto }) => ({ ...base, proto, single: false })))
-  if (withPorts.length === 0) return said
-  if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
-    return [...said, diagnose('ports-missing', comment.places.all, {})]
-  const docker = outerAndInner(order, withPorts)
-  if (docker) return [...said, docker]
-  const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
-  if (!pairs) {
-    const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
-    return [...said, diagnose('ports-unpaired', comment.places.ports ?? place, facts)]
-  }
-  const forwards = pairs.map((pair) => toForward(base, pair))
-  nat.forwards.push(...forwards)
+  const forwards = paired.pairs.map((pair) => toForward(base, pair))
+  nat.forwards.push(...paired.bare.map((proto) => ({ ...base, proto, single: false })), ...forwards)
   return [...said, ...shiftedHelper(order, forwards)]
+}
+
+interface Paired {
+  /** Protocols without ports. */
+  bare: string[]
+  pairs: PortPair[]
+}
+
+/** Which external ports lead to which inner ones, by the rule and its comment alone. */
+export function pairedPorts(order: Order, usable: readonly Template[]): Paired | Diagnostic {
+  const { marked, comment } = order
+  const { place } = marked
+  const wanted = externalPorts(order)
+  if ('code' in wanted) return wanted
+  const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
+  const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto)).map(({ proto }) => proto)
+  if (withPorts.length === 0 && bare.length > 0 && wanted.length > 0)
+    return diagnose('proto-ports', comment.places.ports ?? place, { proto: bare[0] ?? '' })
+  if (usable.some(({ dports }) => dports.some(([lo]) => lo === 0)))
+    return diagnose('ports-zero', fieldPlace(marked, 'dport'), {})
+  if (withPorts.length === 0) return { bare, pairs: [] }
+  if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
+    return diagnose('ports-missing', comment.places.all, {})
+  const docker = outerAndInner(order, withPorts)
+  if (docker) return docker
+  const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
+  if (pairs) return { bare, pairs }
+  const facts = { external: formatPorts(wanted), inner: describeInner(withPorts) }
+  return diagnose('ports-unpaired', comment.places.ports ?? place, facts)
 }
 
 /** `9000:9443` on a rule for port 9443: an outer and an inner port to docker, a range of 444 ports here. */
@@ -202,7 +212,7 @@ function externalPorts({ marked, comment, view }: Order): readonly PortRange[] |
   return named ?? own
 }
 
-function isForwardable({ proto }: Template): boolean {
+export function isForwardable({ proto }: Template): boolean {
   return proto === '' || WITH_PORTS.has(proto) || WITHOUT_PORTS.has(proto)
 }
 

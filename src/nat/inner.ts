@@ -46,12 +46,18 @@ function firstKnown(guest: Guest, iface: string | undefined, view: View): PerFam
 function checkInternal(
   known: PerFamily<Range>,
   place: Place,
-  { comment, view }: Order,
+  { comment, view, marked: { scope } }: Order,
 ): PerFamily<Range> | Diagnostic {
   for (const address of Object.values(known)) {
     const bridge = inExternalNetwork(address, view)
-    if (bridge !== undefined && !comment.snat)
-      return diagnose('guest-external', place, { address: formatRange(address), bridge })
+    if (bridge !== undefined && !comment.snat) {
+      const ip = formatRange(address)
+      const granted =
+        scope.kind === 'guest'
+          ? ` (with [guest ${scope.guest.vmid}] snat = yes and address = ${ip} in pvenat.conf)`
+          : ''
+      return diagnose('guest-external', place, { address: ip, bridge, granted })
+    }
   }
   return known
 }

@@ -10,28 +10,23 @@ export interface Socket {
   inode: string
   /** Name of the process; '' when unknown. */
   holder: string
+  /** No process has it: the kernel itself listens (WireGuard, VXLAN). */
+  isKernel?: true
 }
 
 interface SocketTables {
   tcp: (string | undefined)[]
   udp: (string | undefined)[]
-  /** /proc/sys/net/ipv4/ip_local_port_range */
-  range: string | undefined
 }
 
 const STATE = { tcp: '0A', udp: '07' }
 
-/**
- * Sockets that wait for anybody, but for those on loopback addresses. UDP sockets in the range of ephemeral ports
- * are left out: a resolver's question would otherwise take a forward away for the moment that it lasts.
- */
+/** Sockets that wait for anybody, but for those on loopback addresses. */
 export function parseListeners(tables: SocketTables): Socket[] {
-  const [lo = 32768, hi = 60999] = (tables.range?.trim().split(/\s+/) ?? []).map(Number)
   return (['tcp', 'udp'] as const).flatMap((proto) =>
     tables[proto]
       .flatMap((text) => (text ?? '').split('\n').slice(1))
-      .flatMap((line) => parseLine(line, proto))
-      .filter(({ port }) => proto === 'tcp' || port < lo || port > hi),
+      .flatMap((line) => parseLine(line, proto)),
   )
 }
 

@@ -18,6 +18,8 @@ export interface Marked {
   iface?: string
   /** Why it is not in force although nothing is wrong with it; '' when it is. */
   off: string
+  /** Its owner switched it off, or the firewall of its guest. */
+  isGivenUp: boolean
 }
 
 /** Where a field of the rule stands; the whole line when the rule has no such field. */
@@ -33,6 +35,8 @@ export interface Source {
   off: string
   /** What to switch on when it is off. */
   help: string
+  /** Its own firewall is off, whatever else is. */
+  isOwnOff: boolean
 }
 
 /** What one file asks for, in the order of its lines. */
@@ -77,18 +81,21 @@ export function sources(view: View): Source[] {
   const hostHelp = help(`switch it on in ${node} > Firewall > Options (enable: 1 in host.fw)`)
   const guests = view.guests.map(({ guest, fw }): Source => {
     const what = `the firewall of guest ${guest.vmid} is off`
+    const isOwnOn = isOn(fw.options.enable, 0, view.now)
     return {
       scope: { kind: 'guest', guest },
       fw,
       file: guestFw(guest.vmid),
-      off: off(isOn(fw.options.enable, 0, view.now), what),
+      off: off(isOwnOn, what),
+      isOwnOff: settings.requireFirewall && !isOwnOn,
       help: help(`switch it on in ${guest.vmid} > Firewall > Options (enable: 1 in ${guest.vmid}.fw)`),
     }
   })
+  const ofNode = { off: hostOff, help: hostHelp, isOwnOff: false }
   return [
     ...guests,
-    { scope: { kind: 'host' }, fw: host, file: hostFw(node), off: hostOff, help: hostHelp },
-    { scope: { kind: 'cluster' }, fw: cluster, file: CLUSTER_FW, off: hostOff, help: hostHelp },
+    { scope: { kind: 'host' }, fw: host, file: hostFw(node), ...ofNode },
+    { scope: { kind: 'cluster' }, fw: cluster, file: CLUSTER_FW, ...ofNode },
   ]
 }
 
@@ -128,8 +135,9 @@ function collectRule(
     return []
   }
   const why = rule.enable ? off : 'the rule is switched off'
-  const marked: Marked =
-    scope.kind === 'guest' ? { rule, place, scope, off: why, own: fw } : { rule, place, scope, off: why }
+  const isGivenUp = !rule.enable || source.isOwnOff
+  const marked: Marked = { rule, place, scope, off: why, isGivenUp }
+  if (scope.kind === 'guest') marked.own = fw
   if (rule.iface !== undefined) marked.iface = rule.iface
   return [marked]
 }
@@ -152,7 +160,9 @@ function collectGroup(
   for (const rule of missed) reportMiss(rule, CLUSTER_FW, view, source.off === '' ? report : undefined)
   return marked.map((rule) => {
     const off = rule.enable ? source.off : 'the rule is switched off'
-    const marked: Marked = { rule, place: { file: CLUSTER_FW, span: rule.span }, scope: source.scope, off }
+    const isGivenUp = !rule.enable || source.isOwnOff
+    const inGroup = { file: CLUSTER_FW, span: rule.span }
+    const marked: Marked = { rule, place: inGroup, scope: source.scope, off, isGivenUp }
     if (pull.iface !== undefined) marked.iface = pull.iface
     return marked
   })

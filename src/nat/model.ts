@@ -8,6 +8,7 @@ import type { Place } from '../diagnostic.ts'
 import type { Guest } from '../guest/model.ts'
 import type { PortRange } from '../ports.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { Ask } from './rights.ts'
 
 type State = 'active' | 'inactive' | 'error' | 'conflict' | 'quarantined'
 
@@ -40,6 +41,10 @@ export interface NatRule {
   forwards: Forward[]
   egresses: Egress[]
   blocks: Block[]
+  /** Of a guest's rule that the node cannot serve now: the rights that it asks for all the same. */
+  asks: Ask[]
+  /** Its owner, or the settings, gave up what it asks for: the rights that rest on it end. */
+  isGivenUp: boolean
 }
 
 /**

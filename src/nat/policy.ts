@@ -1,12 +1,14 @@
 /** Who may do what: a guest's rules stay with the guest, and nobody takes the node's own ports (spec: whoever may edit one guest's firewall must not gain power over the node or other guests). */
-import { contains, formatRange, overlap, sameRange, type Range } from '../address.ts'
+import { addressKey, contains, formatRange, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { objectionToTyped } from '../guest/evidence.ts'
 import { label, type AddressSource, type Guest, type KnownAddresses } from '../guest/model.ts'
 import { formatPorts, mergePorts, type PortRange } from '../ports.ts'
 import type { GuestSettings, ReservedPort } from '../settings.ts'
-import { knownAddresses, ownAddresses } from './own.ts'
-import type { Socket } from './listeners.ts'
+import { inExternalNetwork, knownAddresses, ownAddresses } from './own.ts'
+import { ANY } from './match.ts'
 import type { Forward, NatRule, Scope } from './model.ts'
+import { clockTime, isAt, type NodePort } from './node-ports.ts'
 import type { View } from './view.ts'
 
 /** What forbids a translated rule, if anything. */
@@ -15,6 +17,8 @@ export function forbidden(nat: NatRule, view: View): Diagnostic | undefined {
   for (const forward of nat.forwards) {
     const foreign = guest && foreignAddress([forward.inner], guest, view)
     if (foreign) return foreignTo(nat, foreign, guest, view)
+    const snat = guest && snatForbidden(nat, forward, guest, view)
+    if (snat) return snat
     // An exemption claims nothing.
     if (nat.kind === 'exempt') continue
     const problem = (guest && guestForward(nat, forward, guest, view)) ?? reservedPort(nat, forward, view)
@@ -41,6 +45,29 @@ function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View):
     return diagnose('port-forbidden', nat.where, facts)
   }
   return addressForbidden(nat, forward.external, guest, grantedOf(nat.scope, view)?.addresses)
+}
+
+/** Machines outside trust the node, and with snat=1 a guest speaks as the node. */
+function snatForbidden(
+  nat: NatRule,
+  { snat, inner }: Forward,
+  guest: Guest,
+  view: View,
+): Diagnostic | undefined {
+  const granted = grantedOf(nat.scope, view)
+  const isGiven = granted?.address !== undefined && sameRange(granted.address, inner)
+  const lacks = [
+    ...(snat && granted?.snat !== true ? ['snat = yes'] : []),
+    ...(inExternalNetwork(inner, view) !== undefined && !isGiven ? [`address = ${formatRange(inner)}`] : []),
+  ]
+  if (lacks.length === 0) return undefined
+  const facts = {
+    guest: label(guest),
+    vmid: guest.vmid,
+    lacks: lacks.join(' and '),
+    address: formatRange(inner),
+  }
+  return diagnose('snat-forbidden', nat.where, facts)
 }
 
 function addressForbidden(
@@ -98,9 +125,14 @@ function believable(range: Range, guest: Guest, view: View): boolean {
   const isInternal = view.network.internal.some(
     ({ network, address }) => contains(network, range) && !overlap(address, range),
   )
-  const isOthers = ([vmid, { seen }]: [number, KnownAddresses]): boolean =>
-    vmid !== guest.vmid && seen.some((one) => overlap(one, range))
-  return range.lo === range.hi && isInternal && ![...view.known].some(isOthers)
+  if (range.lo !== range.hi || !isInternal) return false
+  const isOthers = ([vmid, { nics }]: [number, KnownAddresses]): boolean =>
+    vmid !== guest.vmid &&
+    [...nics.values()].some((known) => Object.values(known).some(({ ip }) => overlap(ip, range)))
+  return (
+    objectionToTyped(range, guest, view.evidence) === undefined &&
+    (view.evidence.held.get(addressKey(range)) === guest.vmid || ![...view.known].some(isOthers))
+  )
 }
 
 /** Cluster and host rules may take any port but these two. */
@@ -111,22 +143,47 @@ const NEVER: readonly ReservedPort[] = [
 
 function reservedPort(
   rule: NatRule,
-  { ports, proto, external }: Forward,
-  { settings, listeners }: View,
+  { ports, proto, external, inner }: Forward,
+  { settings, nodePorts }: View,
 ): Diagnostic | undefined {
-  if (!ports) return undefined
   const isGuest = rule.scope.kind === 'guest'
   if (!isGuest && settings.allowReserved) return undefined
   const reserved = (isGuest ? settings.reserved : NEVER).find(
-    (one) => one.proto === proto && covers(one, ports),
+    (one) => ports && one.proto === proto && meets(one.ports, ports),
   )
-  const socket = isGuest
-    ? listeners.find((one) => one.proto === proto && bound(one, ports, external))
-    : undefined
-  if (!reserved && !socket) return undefined
-  const port = reserved ? Math.max(ports[0], reserved.ports[0]) : (socket?.port ?? 0)
-  const holder = reserved?.holder ?? (socket?.holder || 'a service of this node')
-  return diagnose('port-reserved', rule.where, { port: `${port}/${proto}`, holder, wish: rule.id })
+  if (reserved && ports) {
+    const port = Math.max(ports[0], reserved.ports[0])
+    return diagnose('port-reserved', rule.where, pickAnother(port, proto, reserved.holder, rule.id))
+  }
+  const own = isGuest ? nodePorts.filter((one) => isTakenBy(one, { ports, proto, external, inner })) : []
+  const taken = own.find(({ until }) => until === undefined) ?? own[0]
+  if (!taken) return undefined
+  const { holder, until } = taken
+  const port = taken.ports && ports ? Math.max(ports[0], taken.ports[0]) : undefined
+  if (until !== undefined)
+    return diagnose('port-kept', rule.where, { port: portName(port, proto), holder, until: clockTime(until) })
+  const facts =
+    port === undefined ? { port: proto, holder, help: HAND_OVER } : pickAnother(port, proto, holder, rule.id)
+  return diagnose('port-reserved', rule.where, facts)
+}
+
+const HAND_OVER = 'rules of the datacenter or node firewall may use it'
+
+function isTakenBy(
+  port: NodePort,
+  claim: Pick<Forward, 'proto' | 'external' | 'inner'> & { ports: PortRange | undefined },
+): boolean {
+  if (port.to && sameRange(port.to, claim.inner)) return false
+  if (port.proto !== claim.proto || !claim.external.some((address) => isAt(port, address))) return false
+  return port.ports && claim.ports ? meets(port.ports, claim.ports) : !port.ports && !claim.ports
+}
+
+function pickAnother(port: number, proto: string, holder: string, wish: string): Facts {
+  return { port: portName(port, proto), holder, wish }
+}
+
+function portName(port: number | undefined, proto: string): string {
+  return port === undefined ? proto : `${port}/${proto}`
 }
 
 /** The external ports that rules of a scope may name at all. */
@@ -135,17 +192,24 @@ export function allowedPorts(scope: Scope, view: View): PortRange[] {
 }
 
 /** The ports of a protocol that are the node's, for who looks for a free one. */
-export function nodesPorts(proto: string, { settings, listeners }: View): PortRange[] {
+export function nodesPorts(proto: string, { settings, nodePorts }: View): PortRange[] {
   return [
     ...settings.reserved.filter((one) => one.proto === proto).map(({ ports }) => ports),
-    ...listeners.filter((one) => one.proto === proto).map(({ port }): PortRange => [port, port]),
+    ...nodePorts.flatMap((one) => (one.proto === proto && one.ports ? [one.ports] : [])),
   ]
 }
 
+interface Facts {
+  port: string
+  holder: string
+  help?: string
+  wish?: string
+}
+
 /**
- * The ports of an external address that full=1 leaves to the node: where its services listen (of a cluster or host rule, only
- * ssh and the GUI). The address by which the node is known is not to be had at all. Settings that name the address
- * for the guest hand it over whole.
+ * The ports of an external address that full=1 leaves to the node: those that are the node's (of a cluster or host rule, only
+ * ssh and the GUI). The address by which the node is known is not for guests, unless the settings say so (`full = yes`), and there the node
+ * keeps the reserved ports, too. Settings that name the address for the guest hand it over whole.
  */
 export function nodePorts(
   rule: NatRule,
@@ -159,26 +223,27 @@ export function nodePorts(
       ? grantedOf(scope, view)?.addresses?.some((one) => sameRange(one, address))
       : view.settings.allowReserved
   if (handedOver) return []
-  if (isMain) {
+  const mayHaveMain = scope.kind !== 'guest' || grantedOf(scope, view)?.full === true
+  if (isMain && !mayHaveMain) {
     const help = `full=1 needs an external address that this node can spare; ${formatRange(address)} is its own`
     return diagnose('port-reserved', rule.where, { port: '22/tcp', holder: 'ssh', help })
   }
-  const kept = view.listeners.filter(
-    ({ proto, port, address: own }) =>
-      (!own || sameRange(own, address)) &&
-      (scope.kind === 'guest' || NEVER.some((one) => one.proto === proto && one.ports[0] === port)),
+  const isAll = isMain || scope.kind === 'guest'
+  const kept = view.nodePorts.filter(
+    (one) => isAt(one, address) && (isAll || NEVER.some((never) => isSamePort(one, never))),
   )
-  const ports = new Map(kept.map(({ proto, port }) => [`${proto}/${port}`, { proto, port }]))
-  return [...ports.values()]
-    .sort((a, b) => a.port - b.port)
-    .map(({ proto, port }) => ({ proto, ports: [port, port], source: { ranges: 'any' } }))
+  const always = isMain ? view.settings.reserved : []
+  const all = [...kept, ...always].map(({ proto, ports }) => ({ proto, ports, source: ANY }))
+  const unique = new Map(all.map((one) => [`${one.proto} ${one.ports?.join('-')}`, one]))
+  return [...unique.values()]
+    .sort((a, b) => (a.ports?.[0] ?? 0) - (b.ports?.[0] ?? 0))
+    .map(({ proto, ports, source }) => (ports ? { proto, ports, source } : { proto, source }))
 }
 
-/** Whether a service listens there: on the very address, or on all of them. */
-function bound({ port, address }: Socket, [lo, hi]: PortRange, external: readonly Range[]): boolean {
-  return lo <= port && port <= hi && (!address || external.some((one) => sameRange(one, address)))
+function isSamePort({ proto, ports }: NodePort, never: ReservedPort): boolean {
+  return proto === never.proto && ports?.[0] === never.ports[0] && ports[1] === never.ports[0]
 }
 
-function covers({ ports }: ReservedPort, [lo, hi]: PortRange): boolean {
-  return ports[0] <= hi && lo <= ports[1]
+function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
+  return lo <= to && from <= hi
 }

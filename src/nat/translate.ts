@@ -6,10 +6,12 @@ import { label } from '../guest/model.ts'
 import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
-import { reportLosses, resolveClaims } from './claims.ts'
+import { grantAll } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'
 import { translateBlock, translateEgress } from './egress.ts'
+import { asksOf } from './asks.ts'
 import { translateForward } from './forward.ts'
+import { punchAll } from './holes.ts'
 import {
   collectMarked,
   fieldPlace,
@@ -20,14 +22,16 @@ import {
   type Source,
 } from './marked.ts'
 import { fillWishes } from './free.ts'
-import type { Incumbents } from './incumbents.ts'
+import { lastingRights, nextRights, withoutHeldAddresses } from './ledger.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
+import { reportLosses } from './losses.ts'
 import type { Dispatch, NatRule } from './model.ts'
 import { nearMiss } from './nearmiss.ts'
 import type { Order } from './order.ts'
 import { chooseNics } from './own.ts'
 import { aroundOf } from './pairing.ts'
 import { forbidden } from './policy.ts'
+import type { Right } from './rights.ts'
 import type { View } from './view.ts'
 import { isMarked } from './words.ts'
 
@@ -36,6 +40,8 @@ export interface Translation {
   rules: NatRule[]
   dispatch: Record<Family, Dispatch>
   diagnostics: Diagnostic[]
+  /** The rights of guests from now on. */
+  rights: Right[]
 }
 
 export function translate(view: View, memo: Memo = makeMemo()): Translation {
@@ -44,46 +50,44 @@ export function translate(view: View, memo: Memo = makeMemo()): Translation {
     'addresses',
     view.network.external.flatMap((one) => one.addresses),
   )
-  const { incumbents } = view
-  // What is in force changes with each edit, but seldom matters.
-  const plain = memo.make('uncontested', [addresses, ...files], () => resolve(files, addresses, NOBODY, view))
-  if (plain.isUncontested || incumbents.size === 0) return plain.translation
-  return memo.make('contested', [addresses, incumbents, ...files], () =>
-    resolve(files, addresses, incumbents, view),
-  ).translation
+  const { rights, known, unjudged } = view
+  return memo.make('resolved', [addresses, rights, known, unjudged, ...files], () =>
+    resolve(files, addresses, view),
+  )
 }
 
-const NOBODY: Incumbents = new Set()
-
-/** What the files come to together, and whether that is the same whoever held what before. */
-function resolve(
-  files: readonly TranslatedFile[],
-  addresses: readonly Range[],
-  incumbents: Incumbents,
-  view: View,
-): { translation: Translation; isUncontested: boolean } {
-  const rules = files.flatMap((file) => file.rules)
-  const claimants = rules.filter(({ state }) => state === 'active')
-  const resolveFamily = (family: Family): ReturnType<typeof resolveClaims> => {
-    const own = addresses.filter((address) => address.family === family)
-    return resolveClaims(claimants, own, lyingElsewhere(claimants, addresses, family), family, incumbents)
-  }
-  const [v4, v6] = [resolveFamily(4), resolveFamily(6)]
+/** What the files come to together. */
+function resolve(files: readonly TranslatedFile[], addresses: readonly Range[], view: View): Translation {
+  const all = files.flatMap((file) => file.rules)
+  const held = lastingRights(view, all)
+  const settled = withoutHeldAddresses(all, held)
+  const claimants = settled.rules.filter(({ state }) => state === 'active')
+  const forwards = claimants.flatMap((rule) => (rule.kind === 'exempt' ? [] : rule.forwards))
+  const holes = claimants.flatMap((rule) => (rule.kind === 'exempt' ? rule.forwards : []))
+  const punched = punchAll(forwards, holes)
+  const grantFamily = (family: Family): ReturnType<typeof grantAll> =>
+    grantAll(
+      punched.filter((forward) => forward.family === family),
+      addresses.filter((address) => address.family === family),
+      lyingElsewhere(claimants, addresses, family),
+      held,
+    )
+  const [v4, v6] = [grantFamily(4), grantFamily(6)]
   const dispatch = { 4: v4.dispatch, 6: v6.dispatch }
   const losses = reportLosses([...v4.losses, ...v6.losses])
   const diagnostics = [
     ...collectDiagnostics(files),
     ...files.flatMap((file) => file.diagnostics),
+    ...settled.diagnostics,
     ...losses.map(({ diagnostic }) => diagnostic),
   ]
   const reasons = new Map(losses.map(({ loser, diagnostic }) => [loser, word(diagnostic).message]))
+  const rules = markLosers(settled.rules, dispatch, reasons)
   return {
-    translation: {
-      rules: markLosers(rules, dispatch, reasons),
-      dispatch,
-      diagnostics: fillWishes(tellSome(unique(diagnostics)), originIn(files), dispatch, view),
-    },
-    isUncontested: v4.isUncontested && v6.isUncontested,
+    rules,
+    dispatch,
+    diagnostics: fillWishes(tellSome(unique(diagnostics)), originIn(files), dispatch, view),
+    rights: nextRights(held, settled.rules, dispatch),
   }
 }
 
@@ -117,7 +121,7 @@ interface TranslatedFile {
 /** It depends on what stands in `inputs` and on nothing else of the view. */
 function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
   const { fw, scope, off, help, file } = source
-  const { cluster, network, settings, sdnSets, known, consulted, firewall, isClustered } = view
+  const { cluster, network, settings, sdnSets, known, evidence, consulted, firewall, isClustered } = view
   const own = [file, fw.rules, fw.skipped, fw.aliases, fw.ipset, off, help]
   const guest = scope.kind === 'guest' ? scope.guest : undefined
   const shared = [
@@ -128,13 +132,14 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     settings,
     sdnSets,
     known,
+    evidence,
     consulted,
   ]
   const node = [
     firewall,
     isClustered,
     view.host.options['nf_conntrack_helpers'],
-    view.listeners,
+    view.nodePorts,
     view.services,
     view.quarantined,
   ]
@@ -198,14 +203,20 @@ function translateRule(
     whereAddress: comment.places.address,
     whereInner: comment.places.to ?? (inner && fieldPlace(marked, inner)),
     comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [],
+    asks: [], isGivenUp: marked.isGivenUp,
   }
-  if (accounts.isOver(scope)) return { ...nat, state: 'error', reason: 'beyond the limits of one guest' }
+  if (accounts.isOver(scope))
+    return { ...nat, state: 'error', reason: 'beyond the limits of one guest', isGivenUp: true }
   const own = fill(nat, marked, comment, view)
   // A list that has grown keeps room for sixteen more, which thousands of rules do not need.
   nat.forwards = nat.forwards.slice()
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
+  if (own.some(({ code }) => FORBIDDEN.includes(code))) nat.isGivenUp = true
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
-  if (limit) own.push(limit)
+  if (limit) {
+    own.push(limit)
+    nat.isGivenUp = true
+  }
   const answer = view.quarantined.get(id)
   if (answer !== undefined) own.push(diagnose('quarantined', place, { answer }))
   diagnostics.push(...own)
@@ -216,6 +227,9 @@ function translateRule(
   const state = answer !== undefined ? 'quarantined' : isError(stopper) ? 'error' : 'inactive'
   return { ...nat, state, reason: word(stopper).message, isMeant: stopper.code !== 'elsewhere' }
 }
+
+/** The settings give the guest less than it asks for. */
+const FORBIDDEN: readonly Code[] = ['port-forbidden', 'address-forbidden', 'snat-forbidden']
 
 /** Nothing is wrong with such a rule, but it has nothing to do here and now. */
 const IDLE: readonly Code[] = ['asked', 'external-none', 'elsewhere', 'set-empty']
@@ -269,6 +283,7 @@ function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Di
   const nic = missingNic(order)
   if (nic) return [...problems, nic]
   const said = rule.type === 'out' ? translateEgress(order) : translateForward(order)
+  if (nat.forwards.length === 0 && nat.egresses.length === 0) nat.asks = asksOf(order)
   const problem = forbidden(nat, view)
   return [...problems, ...said, ...(problem ? [problem] : [])]
 }

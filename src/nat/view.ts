@@ -1,11 +1,13 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
 import type { FwFile, FwSet } from '../fw/model.ts'
 import type { Sighting } from '../guest/learnt.ts'
-import type { AddressSource, KnownAddresses, OwnedGuest } from '../guest/model.ts'
+import type { Evidence } from '../guest/evidence.ts'
+import type { AddressSource, GuestElsewhere, KnownAddresses, OwnedGuest } from '../guest/model.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
-import type { Incumbents } from './incumbents.ts'
 import type { Socket } from './listeners.ts'
+import type { NodePort } from './node-ports.ts'
+import type { Right } from './rights.ts'
 
 export interface View {
   /** Short host name. */
@@ -16,8 +18,12 @@ export interface View {
   host: FwFile
   /** By VMID. */
   guests: OwnedGuest[]
+  /** Guests of other nodes. */
+  elsewhere: GuestElsewhere[]
   /** What is known of their addresses, by VMID. */
   known: ReadonlyMap<number, KnownAddresses>
+  /** Whose addresses are, by all that the cluster shows. */
+  evidence: Evidence
   /** Where addresses were seen, for the next look. */
   sightings: readonly Sighting[]
   /** The sources outside config and settings that were there to be asked. */
@@ -31,7 +37,14 @@ export interface View {
   firewall: FirewallMode
   /** What services of this node listen on. */
   listeners: readonly Socket[]
-  incumbents: Incumbents
+  /** What the node itself has, or had a moment ago. */
+  nodePorts: readonly NodePort[]
+  /** What guests held before this look; those of guests that are another one now are left out. */
+  rights: readonly Right[]
+  /** The identity of each guest that holds a right, by VMID, as the state remembers it. */
+  identities: Readonly<Record<string, string>>
+  /** Guests whose files say nothing now: their rights last. */
+  unjudged: ReadonlySet<number>
   /** Ids of NAT rules that the kernel refused; they are left out. */
   quarantined: ReadonlyMap<string, string>
   /** Service name → port, of the node's /etc/services. */

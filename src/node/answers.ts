@@ -5,19 +5,33 @@ export interface Answers {
   files: Files
   /** The answer under this name that is younger than `maxAgeMs` and than the last `forget`, else what `ask` says now. */
   ask: <T>(name: string, maxAgeMs: number, ask: () => Promise<T>) => Promise<T>
+  /** As `ask`; the answer stands for a thousand times as long as it took, from 5 s to 5 min, or until `forgetRules`. */
+  askSeldom: <T>(name: string, ask: () => Promise<T>) => Promise<T>
+  /** For how many milliseconds each of these names was among those of every look; Infinity for a command. */
+  ages: (names: readonly string[]) => ReadonlyMap<string, number>
   /** The kernel told that its networks changed. */
   forget: () => void
+  /** Rules may have been written into the kernel. */
+  forgetRules: () => void
 }
 
 /** For a command, which asks once. */
 export const NO_ANSWERS: Answers = {
   files: { read: (_, read) => read(), next: () => undefined },
   ask: (_, __, ask) => ask(),
+  askSeldom: (_, ask) => ask(),
+  ages: (names) => new Map(names.map((name) => [name, Infinity])),
   forget: () => undefined,
+  forgetRules: () => undefined,
 }
+
+/** No answer costs more than a thousandth of a core. */
+const SELDOM_FACTOR = 1000
 
 export function makeAnswers(now: () => number = () => performance.now()): Answers {
   const known = new Map<string, { at: number; value: unknown }>()
+  const seldom = new Map<string, { until: number; value: unknown }>()
+  let since = new Map<string, number>()
   let forgotten = 0
   return {
     files: makeFiles(now),
@@ -29,6 +43,21 @@ export function makeAnswers(now: () => number = () => performance.now()): Answer
       known.set(name, { at, value })
       return value
     },
+    async askSeldom<T>(name: string, ask: () => Promise<T>): Promise<T> {
+      const at = now()
+      const last = seldom.get(name)
+      if (last && at < last.until) return last.value as T
+      const value = await ask()
+      const standsMs = Math.min(Math.max(SELDOM_FACTOR * (now() - at), 5000), 300_000)
+      seldom.set(name, { until: at + standsMs, value })
+      return value
+    },
+    ages(names) {
+      const at = now()
+      since = new Map(names.map((name) => [name, since.get(name) ?? at]))
+      return new Map([...since].map(([name, first]) => [name, at - first]))
+    },
     forget: () => void (forgotten = now()),
+    forgetRules: () => seldom.clear(),
   }
 }

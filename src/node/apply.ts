@@ -1,7 +1,8 @@
 /** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
-import { claimLines } from '../nat/incumbents.ts'
+import { nextLedger } from '../nat/ledger.ts'
+import { storePorts } from '../nat/node-ports.ts'
 import type { Memo } from '../memo.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
@@ -15,7 +16,7 @@ import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { isMissing, tryPlan } from './preflight.ts'
 import { findRefused, type Refused } from './quarantine.ts'
-import { readState, writeState, type State } from './state.ts'
+import { readState, writeState, type SavedLedger, type State } from './state.ts'
 
 export interface Applied {
   outcome: Outcome
@@ -37,6 +38,8 @@ export interface Applied {
   lockMs: number
   /** What is in force now, counters included. */
   readBack: InForce
+  /** What guests hold now. */
+  ledger: SavedLedger
 }
 
 const MAX_TRIES = 20
@@ -110,16 +113,33 @@ async function pass(
   if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
   const isWaiting = due.flows === 'waiting'
   if (plan === NO_PLAN && isWaiting)
-    return { ...NOTHING_DONE, outcome, plan, quarantined, inForce, readBack: inForce }
+    return {
+      ...NOTHING_DONE,
+      outcome,
+      plan,
+      quarantined,
+      inForce,
+      readBack: inForce,
+      ledger: ledgerOf(outcome),
+    }
   const sysctls = await changedSysctls(outcome, look, kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // What the state remembers stands as well.
     const done = await write(outcome, plan, kernel, inForce)
     const readBack = inWordsOf(outcome.ruleset, inForce, before?.inForce)
-    return { ...NOTHING_DONE, ...done, outcome, plan, quarantined, inForce, readBack }
+    return {
+      ...NOTHING_DONE,
+      ...done,
+      outcome,
+      plan,
+      quarantined,
+      inForce,
+      readBack,
+      ledger: ledgerOf(outcome),
+    }
   }
   const state = await readState(stateDir, warn)
-  const next = nextState(state, outcome, sysctls)
+  const next = nextState(state, look, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
   if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
   const written = await write(outcome, plan, kernel, inForce)
@@ -130,7 +150,7 @@ async function pass(
   // As long as flows to them may be stale, those that are gone are remembered.
   if (flows) next.endpoints = [...flows.endpoints]
   else if (isWaiting) next.endpoints = state.endpoints
-  const isKnown = isSame(state.incumbents, next.incumbents) && isSame(state.endpoints, next.endpoints)
+  const isKnown = JSON.stringify(state) === JSON.stringify(next)
   const isSaved = isKnown || (await save(stateDir, next, warn))
   const { readBack = inForce, ...done } = written
   return {
@@ -143,6 +163,7 @@ async function pass(
     readBack: inWordsOf(outcome.ruleset, readBack, before?.inForce),
     flows,
     flowsDue: !isSaved,
+    ledger: next,
   }
 }
 
@@ -269,19 +290,23 @@ export async function changedSysctls({ ruleset }: Outcome, look: Look, kernel: K
   return changes
 }
 
-/** A sysctl's value from before the first change is never overwritten. */
-function nextState(state: State, { translation }: Outcome, changes: Changes): State {
-  const olds = Object.fromEntries([...changes].map(([path, { old }]) => [path, old]))
-  return {
-    ...state,
-    sysctls: { ...olds, ...state.sysctls },
-    incumbents: claimLines(translation.dispatch),
-    endpoints: endpointLines(translation.dispatch),
-  }
+function ledgerOf({ view, translation }: Outcome): SavedLedger {
+  return nextLedger(view, translation.rights)
 }
 
-function isSame(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((line, i) => line === b[i])
+/** A sysctl's value from before the first change is never overwritten. */
+function nextState(state: State, look: Look, outcome: Outcome, changes: Changes): State {
+  const olds = Object.fromEntries([...changes].map(([path, { old }]) => [path, old]))
+  const ledger = ledgerOf(outcome)
+  const missing = Object.entries(look.ledger?.missing ?? {}).filter(([vmid]) => vmid in ledger.guests)
+  return {
+    version: 2,
+    sysctls: { ...olds, ...state.sysctls },
+    endpoints: endpointLines(outcome.translation.dispatch),
+    ...ledger,
+    missing: Object.fromEntries(missing),
+    nodePorts: storePorts(look.nodePorts ?? []),
+  }
 }
 
 /** A disk that is full must not keep NAT from working; what is then not remembered is said. Returns whether it is remembered. */
@@ -291,7 +316,7 @@ async function save(stateDir: string, state: State, warn: (message: string) => v
     return true
   } catch (error) {
     warn(
-      `cannot write ${stateDir}/state.json: ${(error as Error).message}; NAT works, but who had which port is not remembered`,
+      `cannot write ${stateDir}/state.json: ${(error as Error).message}; NAT works, but what guests hold is not remembered`,
     )
     return false
   }

@@ -3,12 +3,16 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
+import { nodePortsNow, restorePorts } from '../nat/node-ports.ts'
+import { CONFIRM_SECONDS, type Ledger } from '../nat/rights.ts'
+import { guestFw } from '../nat/view.ts'
 import type { Look, Tree } from '../read.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run, TOO_LATE } from './exec.ts'
 import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
+import { readNodePorts } from './node-ports.ts'
 import { readPve } from './rounds.ts'
 import { configOf, readConfig, readSettings } from './settings.ts'
 import { readState, type State } from './state.ts'
@@ -61,13 +65,15 @@ export async function look(
     files.read('/etc/protocols', () => readNames('/etc/protocols')),
   ])
   const now = Math.floor(Date.now() / 1000)
+  const seen = await readNodePorts(listeners, network, answers)
   return {
     node: paths.node,
     tree: { ...tree, settings: texts },
     network,
     learnt,
     listeners,
-    incumbents: incumbentsOf(state),
+    nodePorts: nodePortsNow(seen, restorePorts(state.nodePorts), now),
+    ledger: ledgerOf(state, tree, paths.node, now),
     settings,
     hasProxmoxFirewall: existsSync('/usr/libexec/proxmox/proxmox-firewall'),
     services,
@@ -90,13 +96,27 @@ export async function lookOnce(paths: Paths, patienceMs = PATIENCE_MS): Promise<
 
 const PATIENCE_MS = 2000
 
-const incumbents = new WeakMap<State, ReadonlySet<string>>()
-
-/** The same set for the same state. */
-function incumbentsOf(state: State): ReadonlySet<string> {
-  const lines = incumbents.get(state) ?? new Set(state.incumbents)
-  incumbents.set(state, lines)
-  return lines
+/** What guests hold, and whom of them nothing can be said of now. Undefined when nothing is known of it. */
+function ledgerOf(
+  { rights, guests, missing }: State,
+  tree: Tree,
+  node: string,
+  now: number,
+): Ledger | undefined {
+  if (!rights) return undefined
+  const stale = new Set(tree.stale?.map(({ file }) => file))
+  const still: Record<string, number> = {}
+  const unjudged = new Set<number>()
+  for (const vmid of Object.keys(guests).map(Number)) {
+    const owner = tree.owners.get(vmid)
+    const isMissing = owner === undefined || (owner === node && !tree.fw.has(guestFw(vmid)))
+    const since = Math.min(missing[vmid] ?? now, now)
+    if (isMissing) still[vmid] = since
+    const isConfirmed = now - since >= CONFIRM_SECONDS
+    const isElsewhere = owner !== undefined && owner !== node
+    if (isElsewhere || stale.has(guestFw(vmid)) || (isMissing && !isConfirmed)) unjudged.add(vmid)
+  }
+  return { rights, guests, unjudged, missing: still }
 }
 
 /** Without these names every rule with a protocol would look wrong. */

@@ -142,8 +142,8 @@ export class Rounds {
     const common = [MEMBERS, CLUSTER_CONF, CLUSTER_FW, hostFw(node), ...Object.values(SDN_FILES)]
     const wanted = new Map(common.map((path) => [path, files]))
     for (const [vmid, guest] of parseVmlist(list, pveDir)) {
-      if (guest.node !== node) continue
-      wanted.set(guestFw(vmid), files)
+      // Of other nodes' guests only the NICs matter.
+      if (guest.node === node) wanted.set(guestFw(vmid), files)
       const config = guestConfig(vmid, guest)
       const known = areConfigsDue ? undefined : last.get(config)
       if (known === undefined) wanted.set(config, configs)

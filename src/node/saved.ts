@@ -7,9 +7,7 @@ import { shortHash } from '../hash.ts'
 import { isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import type { Kernel } from './kernel.ts'
-import { readState, writeState, writeWhole } from './state.ts'
-
-const FILE = 'inforce.json'
+import { readState, SAVED_FILE, writeState, writeWhole, type SavedLedger } from './state.ts'
 
 export interface Saved {
   version: 1
@@ -18,30 +16,38 @@ export interface Saved {
   loop: Family[]
   /** Path below /proc/sys → value. */
   sysctls: [string, string][]
+  /** What guests hold, in case that the state is lost. */
+  ledger?: SavedLedger
 }
 
-export function toSaved(backend: Backend, ruleset: Ruleset, sysctls: ReadonlyMap<string, string>): Saved {
-  return { version: 1, backend, loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
+export function toSaved(
+  backend: Backend,
+  ruleset: Ruleset,
+  sysctls: ReadonlyMap<string, string>,
+  { rights, guests }: SavedLedger,
+): Saved {
+  const asked = { loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
+  return { version: 1, backend, ...asked, ledger: { rights, guests } }
 }
 
 /** The same for what asks for the same: the hash of a chain's last rule rests on all rules before it. */
-export function fingerprint({ ruleset: { chains, sets }, ...rest }: Saved): string {
+export function fingerprint({ ruleset: { chains, sets }, backend, loop, sysctls }: Saved): string {
   const rules = [...chains[4], ...chains[6]].map(({ table, name, rules: all }) => [
     table,
     name,
     all.at(-1)?.hash,
   ])
-  return shortHash(JSON.stringify([rules, sets, rest]))
+  return shortHash(JSON.stringify([rules, sets, backend, loop, sysctls]))
 }
 
 /** Whole, for root alone. */
 export async function writeSaved(stateDir: string, saved: Saved): Promise<void> {
-  await writeWhole(stateDir, FILE, JSON.stringify(saved))
+  await writeWhole(stateDir, SAVED_FILE, JSON.stringify(saved))
 }
 
 /** What only root can have written is taken as it is: it was in force before. Throws when it makes no sense. */
 export async function readSaved(stateDir: string): Promise<Saved | undefined> {
-  const file = join(stateDir, FILE)
+  const file = join(stateDir, SAVED_FILE)
   const status = await stat(file).catch(() => undefined)
   if (!status) return undefined
   if (status.uid !== 0 || (status.mode & 0o022) !== 0)

@@ -40,6 +40,8 @@ const GUEST: Record<string, Key<GuestSettings>> = {
   ports: key(PORTS, portRanges, 'ports'),
   addresses: key('external addresses, separated by commas', (text) => list(text, parseIp), 'addresses'),
   address: key('one address', parseIp, 'address'),
+  snat: key(YES_NO, yesNo, 'snat'),
+  full: key(YES_NO, yesNo, 'full'),
 }
 
 /** What the files of settings say, put together. */

@@ -1,58 +1,127 @@
-/** What must survive a restart: sysctls as they were before pvenat switched them, and who had which port. Written by rename, root's alone. */
+/** What must survive a restart: sysctls as they were before pvenat switched them, what guests hold, and what the node has. Written by rename, root's alone. */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { field, listOf, parseJson } from '../json.ts'
+import type { StoredPort } from '../nat/node-ports.ts'
 import { codeOf } from './tree.ts'
 
-export interface State {
-  version: 1
+export interface State extends SavedLedger {
+  version: 2
   /** Path below /proc/sys → the value before the first change. */
   sysctls: Record<string, string>
-  /** Claims of guests that were in force last; they keep them against newcomers, over restarts. */
-  incumbents: string[]
   /** External endpoints that were in force last, as `endpointLines` has them: flows to them may have to be ended. */
   endpoints: string[]
+  /** As in `Ledger`. */
+  missing: Record<string, number>
+  nodePorts: StoredPort[]
 }
 
-const EMPTY: State = { version: 1, sysctls: {}, incumbents: [], endpoints: [] }
+/** Rights and the identities of their owners, as in `Ledger`; they are saved twice. Undefined: nothing is known of them. */
+export interface SavedLedger {
+  rights: string[] | undefined
+  guests: Record<string, string>
+}
+
+const EMPTY: State = {
+  version: 2,
+  sysctls: {},
+  endpoints: [],
+  rights: undefined,
+  guests: {},
+  missing: {},
+  nodePorts: [],
+}
 
 /**
- * The state; empty when there is none. One that cannot be understood is said to `warn`, and written anew at the next change:
- * who had which port is then forgotten, and so is what sysctls were. Throws Unreadable where it cannot be read for the moment.
+ * The state. Where there is none, or it cannot be understood (which is said to `warn`), rights are those that were saved with what is put
+ * back at boot, and what sysctls were is forgotten. Throws Unreadable where it cannot be read for the moment.
  */
 export async function readState(
   dir: string,
   warn: (message: string) => void = () => undefined,
 ): Promise<State> {
   const file = join(dir, 'state.json')
-  let text: string
+  const { text, code } = await readText(file)
+  // Commands that only look need not be root.
+  if (code !== undefined && code !== 'ENOENT' && code !== 'EACCES')
+    warn(`cannot read ${file}: ${code}; what sysctls were is forgotten`)
+  const state = text === undefined ? undefined : parseState(text)
+  if (text !== undefined && !state) warn(`${file} makes no sense; what sysctls were is forgotten`)
+  return state ?? { ...EMPTY, ...(await readSavedLedger(dir)) }
+}
+
+export const SAVED_FILE = 'inforce.json'
+
+async function readSavedLedger(dir: string): Promise<SavedLedger> {
+  const { text = '' } = await readText(join(dir, SAVED_FILE))
+  const ledger = field(parseJson(text), 'ledger')
+  const [rights, guests] = [field(ledger, 'rights'), field(ledger, 'guests')]
+  return isTexts(rights) && isRecord(guests, 'string')
+    ? { rights, guests }
+    : { rights: undefined, guests: {} }
+}
+
+async function readText(file: string): Promise<{ text?: string; code?: string }> {
   try {
-    text = await readFile(file, 'utf8')
+    return { text: await readFile(file, 'utf8') }
   } catch (error) {
-    // One that may well be there: nobody's port is given away for that.
-    const code = codeOf(file, error)
-    // Whoever only looks need not be root.
-    if (code !== 'ENOENT' && code !== 'EACCES')
-      warn(`cannot read ${file}: ${code}; who had which port is forgotten`)
-    return EMPTY
+    return { code: codeOf(file, error) }
   }
-  const state = parseState(text)
-  if (!state) warn(`${file} makes no sense; who had which port, and what sysctls were, is forgotten`)
-  return state ?? EMPTY
 }
 
 function parseState(text: string): State | undefined {
-  try {
-    const { sysctls = {}, incumbents = [], endpoints = [] } = JSON.parse(text) as Partial<State>
-    const isList = (list: unknown): boolean =>
-      Array.isArray(list) && list.every((line) => typeof line === 'string')
-    const isMap =
-      typeof sysctls === 'object' && Object.values(sysctls ?? {}).every((value) => typeof value === 'string')
-    return isMap && isList(incumbents) && isList(endpoints)
-      ? { version: 1, sysctls, incumbents, endpoints }
-      : undefined
-  } catch {
-    return undefined
+  const all = parseJson(text)
+  if (!isRecord(all)) return undefined
+  const { version, sysctls = {}, endpoints = [], missing = {}, nodePorts = [] } = all
+  const { rights = [], guests = {}, incumbents = [] } = all
+  if (!isRecord(sysctls, 'string') || !isTexts(endpoints)) return undefined
+  if (version !== 2) {
+    const old = isTexts(incumbents) ? incumbents.flatMap(oldRight) : undefined
+    const owners = Object.fromEntries(
+      (old ?? []).map((line): [string, string] => [line.split(' ')[0] ?? '', ' ']),
+    )
+    return old && { ...EMPTY, sysctls, endpoints, rights: old, guests: owners }
   }
+  if (!isTexts(rights) || !isRecord(guests, 'string') || !isRecord(missing, 'number')) return undefined
+  return {
+    version,
+    sysctls,
+    endpoints,
+    rights,
+    guests,
+    missing,
+    nodePorts: listOf(nodePorts).filter(isStoredPort),
+  }
+}
+
+/** A line of version 1: `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`. */
+function oldRight(line: string): string[] {
+  const [vmid, family, address, source, proto, ports, inner] = line.split(' ')
+  if (inner === undefined) return []
+  const at = address === '*' ? `*${family}` : address
+  const clients = proto === 'all' ? 'any' : source
+  return [`${vmid} ${proto} ${ports} ${clients} ${at}`, `${vmid} inner - any ${inner}`]
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown>
+function isRecord(value: unknown, of: 'string'): value is Record<string, string>
+function isRecord(value: unknown, of: 'number'): value is Record<string, number>
+function isRecord(value: unknown, of?: 'string' | 'number'): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return of === undefined || Object.values(value).every((one) => typeof one === of)
+}
+
+function isStoredPort(value: unknown): value is StoredPort {
+  const [ports, until] = [field(value, 'ports'), field(value, 'until')]
+  const isPorts = (list: unknown): boolean =>
+    Array.isArray(list) && list.length === 2 && list.every((one) => typeof one === 'number')
+  const texts = ['proto', 'holder'].every((name) => typeof field(value, name) === 'string')
+  const isUntil = until === undefined || typeof until === 'number'
+  return texts && (ports === undefined || isPorts(ports)) && isUntil
 }
 
 export async function writeState(dir: string, state: State): Promise<void> {

@@ -28,6 +28,7 @@ export function treeOf(files: PveFiles, pveDir: string, node: string, before?: T
   const stale: StaleFile[] = []
   const fw = new Map<string, string>()
   const configs: Tree['guests'] = []
+  const elsewhere: NonNullable<Tree['elsewhere']> = []
   const lastConfigs = new Map(before?.guests.map(({ vmid, config }) => [vmid, config]))
   const read = (file: string, last?: { text: string | undefined }): string | undefined => {
     const found = files.get(file)
@@ -44,7 +45,11 @@ export function treeOf(files: PveFiles, pveDir: string, node: string, before?: T
   add(hostFw(node))
   const list = parseVmlist(read(VMLIST), pveDir)
   for (const [vmid, guest] of list) {
-    if (guest.node !== node) continue
+    if (guest.node !== node) {
+      const config = files.get(guestConfig(vmid, guest))
+      if (typeof config === 'string') elsewhere.push({ vmid, ...guest, config })
+      continue
+    }
     add(guestFw(vmid), before && { text: before.fw.get(guestFw(vmid)) })
     const file = guestConfig(vmid, guest)
     // A guest that came with a config that cannot be read has no NIC yet.
@@ -57,6 +62,7 @@ export function treeOf(files: PveFiles, pveDir: string, node: string, before?: T
   return {
     fw,
     guests: configs,
+    elsewhere,
     owners: new Map([...list].map(([vmid, guest]) => [vmid, guest.node])),
     stale,
     // A node that stands alone has no list of nodes (pmxcfs, status.c).

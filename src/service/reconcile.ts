@@ -158,12 +158,14 @@ export class Reconciler {
 
   private async lookAndApply(): Promise<void> {
     const { paths, answers, lastTree, quarantine } = this
+    if (this.isKernelDue()) answers.forgetRules()
     const looked = {
       ...(await look(paths, this.readPve(), answers, lastTree?.settings)),
       remembered: this.sightings,
       quarantined: quarantine.rules(),
     }
-    this.nextTurn = now() + looked.settings.intervalSeconds * 1000
+    const isWaiting = Object.keys(looked.ledger?.missing ?? {}).length > 0
+    this.nextTurn = now() + (isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000)
     if (this.isUnconfirmed(looked.tree)) {
       this.nextTurn = now() + CONFIRM_MS
       return this.keep()
@@ -242,18 +244,20 @@ export class Reconciler {
   }
 
   /** Returns whether the same was in force before, so that all that was written was a repair. */
-  private async save({ network }: Looked, { outcome }: Applied, backend: Backend): Promise<boolean> {
+  private async save({ network }: Looked, { outcome, ledger }: Applied, backend: Backend): Promise<boolean> {
     const { ruleset } = outcome
     const { saved, installed, paths, journal } = this
     if (installed?.ruleset === ruleset && saved?.backend === backend) return true
     const names = network.external.map(({ name }) => name)
-    const next = toSaved(backend, ruleset, wantedSysctls(ruleset, names))
+    const next = toSaved(backend, ruleset, wantedSysctls(ruleset, names), ledger)
     this.saved = next
-    if (saved && fingerprint(saved) === fingerprint(next)) return installed !== undefined
+    const isSame = saved !== undefined && fingerprint(saved) === fingerprint(next)
+    const isRepair = isSame && installed !== undefined
+    if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(ledger)) return isRepair
     await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
       journal.warning(`cannot save what is in force for the next boot: ${message}`),
     )
-    return false
+    return isRepair
   }
 
   private tell(
@@ -305,5 +309,8 @@ export class Reconciler {
 
 /** The reader has told nothing so far, which is no trouble yet. */
 class NotReadYet extends Error {}
+
+/** Between looks while a guest, or its file, is missing: whether it comes back decides over its rights. */
+const MISSING_MS = 1000
 
 const now = (): number => performance.now()

@@ -16,7 +16,7 @@ export interface Case {
   files: Map<string, string>
   /** Files that were in force before, where those of now say something else. */
   before: Map<string, string>
-  /** Lines `PROTO ADDRESS:PORT NAME`: what services of the node listen on; `*` for every address. */
+  /** Lines `PROTO ADDRESS:PORT NAME [gone]`: what services of the node listen on, or did until now; `*` for every address. Or `PROTO NAME`. */
   listening: string
   /** Lines as in fixtures/cases/network, for a case that needs another network. */
   network: string | undefined

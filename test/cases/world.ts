@@ -5,18 +5,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
-import { claimLines } from '../../src/nat/incumbents.ts'
 import type { Socket } from '../../src/nat/listeners.ts'
+import { GRACE_SECONDS, listeningPorts, type NodePort } from '../../src/nat/node-ports.ts'
 import { guestFw, hostFw } from '../../src/nat/view.ts'
 import type { Network } from '../../src/network.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { compile } from '../../src/pipeline.ts'
 import type { Look, Tree } from '../../src/read.ts'
 import { fixture } from '../fw/context.ts'
+import { ledgerAfter } from '../ledger.ts'
 import { baseTree, casesDir, type Case } from './case.ts'
 
 export const NODE = 'pve1'
 const CONFIG = 'pvenat.conf'
+const NOW = 1_760_000_000
 
 export interface World {
   look: Look
@@ -38,7 +40,7 @@ export async function worldOf(one: Case): Promise<World> {
   const world = await lookAt(one, one.files)
   if (one.before.size > 0) {
     const { look } = await lookAt(one, new Map([...one.files, ...one.before]))
-    world.look.incumbents = new Set(claimLines(compile(look).translation.dispatch))
+    world.look.ledger = ledgerAfter(compile(look))
   }
   return world
 }
@@ -51,12 +53,13 @@ async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, s
     node: NODE,
     tree,
     settings,
-    now: 1_760_000_000,
+    now: NOW,
     network: readPlan(network ?? readFileSync(`${casesDir}/network`, 'utf8')),
     hasProxmoxFirewall: true,
     services: fixture('services'),
     protocols: fixture('protocols'),
     listeners: readListening(listening),
+    nodePorts: nodePortsOf(listening),
   }
   return { look, settingsDiagnostics: diagnostics, sources: new Map([...all, ...tree.fw]) }
 }
@@ -89,6 +92,17 @@ async function settingsOf(text: string | undefined): ReturnType<typeof readSetti
   rmSync(dir, { recursive: true })
   const diagnostics = read.diagnostics.map((one) => ({ ...one, place: { ...one.place, file: CONFIG } }))
   return { ...read, diagnostics }
+}
+
+/** Ports of services that went have ten minutes left. */
+function nodePortsOf(text: string): NodePort[] {
+  const lines = text.split('\n').filter((line) => line.endsWith(' gone'))
+  const gone = listeningPorts(readListening(lines.join('\n').replace(/ gone$/gm, '')))
+  return [
+    ...listeningPorts(readListening(text)),
+    ...[...text.matchAll(/^(\w+) (\S+)$/gm)].map(([, proto = '', holder = '']) => ({ proto, holder })),
+    ...gone.map((port) => ({ ...port, until: NOW + GRACE_SECONDS })),
+  ]
 }
 
 function readListening(text: string): Socket[] {

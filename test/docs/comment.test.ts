@@ -18,6 +18,7 @@ test.each(rows.map(([, rule = '', file = 'firewall/108.fw']) => [rule, file]))('
   const path = file === 'host.fw' ? 'nodes/pve1/host.fw' : `firewall/${file.replace('firewall/', '')}`
   const files = new Map([['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[ALIASES]\nlan 10.10.10.0/24\n']])
   files.set(path, `${files.get(path) ?? '[OPTIONS]\nenable: 1\n'}[RULES]\n${rule}\n`)
+  files.set('pvenat.conf', '[guest 108]\nsnat = yes\n')
   const one = { ...caseOf(files), network: NETWORK }
   const { look, sources } = await worldOf(one)
   const { translation } = compile(look)

@@ -81,7 +81,7 @@ test('what is dropped before the rules is not mended by a rule', () => {
 function serving(world: World): World {
   const line =
     '   0: 00000000:1F46 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1'
-  const listeners = parseListeners({ tcp: [`header\n${line}\n`], udp: [], range: undefined })
+  const listeners = parseListeners({ tcp: [`header\n${line}\n`], udp: [] })
   return { ...world, view: { ...world.view, listeners } }
 }
 

@@ -1,6 +1,7 @@
 // Whoever may edit the network of one guest may type any address: what a config says of somebody else's does not count.
 import { expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
+import { NO_RIGHTS } from '../../src/nat/rights.ts'
 import { compile } from '../../src/pipeline.ts'
 import { word } from '../../src/diagnostic.ts'
 import { lookAt, MAC, type World } from './world.ts'
@@ -10,8 +11,8 @@ const conf = (vmid: 107 | 108, address: string, bridge = 'vmbr1') =>
 const RULES = '[RULES]\nIN SSH(ACCEPT) # NAT 822'
 
 /** Where port 822 leads, and what is said. */
-function outcome(world: World, incumbents: string[] = []): { to: string[]; says: string[] } {
-  const look = { ...lookAt(world), incumbents: new Set(incumbents) }
+function outcome(world: World, rights: string[] = []): { to: string[]; says: string[] } {
+  const look = { ...lookAt(world), ledger: { ...NO_RIGHTS, rights } }
   const { dispatch, diagnostics } = compile(look).translation
   const to = dispatch[4].common.map(
     ({ inner, rule: { scope } }) =>
@@ -21,7 +22,7 @@ function outcome(world: World, incumbents: string[] = []): { to: string[]; says:
 }
 
 const both = { 107: conf(107, '10.10.10.9'), 108: conf(108, '10.10.10.9') }
-const held = (vmid: number) => [`${vmid} 4 * any tcp 822-822 10.10.10.9`]
+const held = (vmid: number) => [`${vmid} inner - any 10.10.10.9`]
 
 test('of two guests with one address the lower VMID has it', () => {
   expect(outcome({ conf: both, fw: { 107: RULES } }).to).toEqual(['107 10.10.10.9'])

@@ -15,7 +15,7 @@ export interface World {
   fw?: Record<number, string>
   /** Lines of cluster.fw below [OPTIONS]. */
   cluster?: string
-  /** `address` of [guest N]. */
+  /** `address` of [guest N], which then may use snat=1. */
   settings?: Record<number, string>
   ipam?: object
   macs?: object
@@ -44,7 +44,7 @@ export function lookAt(world: World): Look {
     return { vmid: Number(vmid), type, config }
   })
   const settings = Object.entries(world.settings ?? {}).map(
-    ([vmid, address]) => [Number(vmid), { address: ip(address) }] as const,
+    ([vmid, address]) => [Number(vmid), { address: ip(address), snat: true }] as const,
   )
   return {
     node: 'pve1',

@@ -2,6 +2,9 @@
 import { plainNetwork } from '../network.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
 import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
+import type { Socket } from '../../src/nat/listeners.ts'
+import { listeningPorts } from '../../src/nat/node-ports.ts'
+import { NO_RIGHTS } from '../../src/nat/rights.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../../src/nat/view.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
@@ -25,12 +28,13 @@ export interface HostileTree {
   guests: HostileGuest[]
   learnt?: LearntTexts
   settings?: Settings
-  incumbents?: readonly string[]
+  rights?: readonly string[]
 }
 
 const NODE = 'pve1'
+const SERVICE: Socket = { proto: 'tcp', port: 9100, inode: '1', holder: 'node_exporter' }
 
-export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: HostileTree): Look {
+export function lookAt({ cluster, host, guests, learnt, settings, rights }: HostileTree): Look {
   const files = [[CLUSTER_FW, cluster] as const, [hostFw(NODE), host] as const]
   return {
     node: NODE,
@@ -46,8 +50,9 @@ export function lookAt({ cluster, host, guests, learnt, settings, incumbents }: 
     settings: settings ?? DEFAULT_SETTINGS,
     services: fixture('services'),
     protocols: fixture('protocols'),
-    listeners: settings ? [] : [{ proto: 'tcp', port: 9100, inode: '1', holder: 'node_exporter' }],
-    incumbents: new Set(incumbents),
+    listeners: settings ? [] : [SERVICE],
+    nodePorts: settings ? [] : listeningPorts([SERVICE]),
+    ledger: { ...NO_RIGHTS, rights: rights ?? [] },
   }
 }
 

@@ -124,15 +124,13 @@ const learnt: fc.Arbitrary<LearntTexts> = fc
   })
   .map((one) => ({ ...NOTHING_LEARNT, ...one }))
 
-const incumbent = fc
+const right = fc
   .tuple(
     fc.constantFrom('105', '107', '9', MARKER),
-    fc.constantFrom('4', '6', 'x'),
-    fc.oneof(fc.constant('*'), address),
+    fc.constantFrom('tcp', 'udp', 'all', 'inner', 'snat'),
+    fc.oneof(fc.constantFrom('-', '80-90'), ports),
     fc.constantFrom('any', 'abc'),
-    fc.constantFrom('tcp', 'udp', 'all'),
-    ports,
-    address,
+    fc.oneof(fc.constantFrom('*4', '*6', '203.0.113.2,203.0.113.7'), address),
   )
   .map((words) => words.join(' '))
 
@@ -142,7 +140,7 @@ export const hostileTree: fc.Arbitrary<HostileTree> = fc.record(
     host: fc.oneof(fc.constant(''), guestFw),
     guests: fc.tuple(guest(105), guest(107)).map((both) => both),
     learnt: fc.oneof({ weight: 2, arbitrary: fc.constant(NOTHING_LEARNT) }, { weight: 1, arbitrary: learnt }),
-    incumbents: fc.array(incumbent, { maxLength: 3 }),
+    rights: fc.array(right, { maxLength: 3 }),
   },
   { requiredKeys: ['cluster', 'host', 'guests'] },
 )

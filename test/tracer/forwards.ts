@@ -1,8 +1,9 @@
 /** Which forward holds an external address and port, and where it leads. */
+import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import type { Family } from './ip.ts'
 import { ofKind, type Scoped } from './scope.ts'
 import { inside, width, type Forward, type Full, type Hole, type Pair, type Spec } from './spec.ts'
-import { anybody, holds, meet, sourcesOr, without, type Sources } from './sources.ts'
+import { anybody, holds, meet, networks, sourcesOr, without, type Sources } from './sources.ts'
 import type { Packet } from './tracer.ts'
 import { bare, familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
 
@@ -96,10 +97,59 @@ export function fullsOf(rules: readonly Scoped[], spec: Spec, family: Family): F
     const source = sourcesOr(anybody(family), rule.source, one, spec, family)
     if (inner === undefined || !meet(source, source)) continue
     const rivals = result.filter((other) => other.one.rule.address === rule.address)
-    if (rivals.some((other) => meet(other.source, source))) continue
+    if (losesAddress(one, rules, spec) || rivals.some((other) => meet(other.source, source))) continue
     result.push({ one: one as Scoped<Full>, inner, source })
   }
   return result
+}
+
+/**
+ * Among guests an external address is either one guest's by full=1 or many guests' by SNAT; the first rule decides. Whether
+ * this one came too late.
+ */
+export function losesAddress({ rule, scope }: Scoped, rules: readonly Scoped[], spec: Spec): boolean {
+  const late = lateOf.get(spec) ?? lateRules(rules, spec)
+  lateOf.set(spec, late)
+  return typeof scope !== 'string' && late.get(rule)?.has(scope.vmid) === true
+}
+
+type Late = Map<Scoped['rule'], Set<number>>
+
+/** A spec is asked for many packets. */
+const lateOf = new WeakMap<Spec, Late>()
+
+function lateRules(rules: readonly Scoped[], spec: Spec): Late {
+  const held: { vmid: number; address: string; isFull: boolean }[] = []
+  const late: Late = new Map()
+  for (const one of rules) {
+    const { rule, scope } = one
+    const address = rule.kind === 'full' ? rule.address : rule.kind === 'egress' ? rule.to : undefined
+    if (typeof scope === 'string' || address === undefined || !counts(one, address, spec)) continue
+    const isFull = rule.kind === 'full'
+    const isLost = held.some(
+      (other) => other.vmid !== scope.vmid && other.address === address && (isFull || other.isFull),
+    )
+    if (isLost) late.set(rule, (late.get(rule) ?? new Set()).add(scope.vmid))
+    else held.push({ vmid: scope.vmid, address, isFull })
+  }
+  return late
+}
+
+/** Whether a guest's rule that names an external address stands at all. */
+function counts(one: Scoped, address: string, spec: Spec): boolean {
+  const { rule, scope } = one
+  if (typeof scope === 'string') return false
+  const family = familyOf(address)
+  if (rule.kind === 'full') {
+    const source = sourcesOr(anybody(family), rule.source, one, spec, family)
+    const full = { ...one, rule }
+    return isAllowed(full) && innerOf(full, family) !== undefined && meet(source, source)
+  }
+  if (rule.kind !== 'egress' || !isCarried(address, rule.iface)) return false
+  if (rule.source !== undefined && !scope.addresses.includes(rule.source)) return false
+  const source = sourcesOr(networks(scope.addresses, family), rule.source, one, spec, family)
+  const dest = sourcesOr(anybody(family), rule.dest, one, spec, family)
+  return meet(source, source) && meet(dest, dest)
 }
 
 /** What full=1 takes behind all other forwards, without its guest's exemptions. */
@@ -107,7 +157,7 @@ function fullHolders(rules: readonly Scoped[], spec: Spec, { destination, proto,
   const family = familyOf(destination)
   const holes = ofKind(rules, 'hole').filter((one) => isAllowed(one))
   return fullsOf(rules, spec, family)
-    .filter(({ one }) => one.rule.address === destination)
+    .filter(({ one }) => one.rule.address === destination && !isKept(destination, proto, dport))
     .map(({ one, inner, source }) => {
       const kept = holes
         .filter((hole) => innerOf(hole, family) === inner && isHole(hole.rule, proto, dport))
@@ -124,9 +174,17 @@ function isMain(address: string): boolean {
   })
 }
 
+/** Ports that the node keeps of its own address. */
+function isKept(address: string, proto: string, port: number | undefined): boolean {
+  const isReserved = DEFAULT_SETTINGS.reserved.some(
+    (one) => one.proto === proto && port !== undefined && inside(one.ports, port),
+  )
+  return isMain(address) && isReserved
+}
+
 /** What guests may not do, and what nobody may, makes a whole rule void. */
 function isAllowed({ rule, scope }: Scoped<Forward | Full | Hole>): boolean {
-  if (rule.kind === 'full' && isMain(rule.address)) return false
+  if (rule.kind === 'full' && typeof scope !== 'string' && isMain(rule.address)) return false
   if (rule.kind !== 'hole' && rule.address !== undefined && !isCarried(rule.address, rule.iface)) return false
   if (typeof scope === 'string')
     return rule.inner !== undefined && (rule.kind !== 'forward' || !claimsAny(rule.pairs, NEVER))

@@ -2,7 +2,7 @@
  * The plain reading of the rules: what a person who knows the words of the manual would say becomes of a packet. It knows nothing
  * of chains, of src, or of how anything is rendered, and asks one packet at a time.
  */
-import { forwarded, fullsOf, isCarried, type Forwarded } from './forwards.ts'
+import { forwarded, fullsOf, isCarried, losesAddress, type Forwarded } from './forwards.ts'
 import { inOrder, ofKind, type Scoped } from './scope.ts'
 import { anybody, holds, networks, sourcesOr, type Sources } from './sources.ts'
 import { inside, type Block, type Egress, type Flows, type Spec } from './spec.ts'
@@ -42,7 +42,9 @@ function leavesAs(rules: readonly Scoped[], spec: Spec, packet: Packet, out: str
   const fulls = fullsOf(rules, spec, family).filter(
     ({ one, inner }) => inner === packet.source && isCarried(one.rule.address, { name: out, word: 'if' }),
   )
-  const egresses = ofKind(rules, 'egress').filter((one) => isTranslated(one, spec, packet, out))
+  const egresses = ofKind(rules, 'egress').filter(
+    (one) => isTranslated(one, spec, packet, out) && !losesAddress(one, rules, spec),
+  )
   if (egresses.some(({ rule }) => rule.none)) return undefined
   const first = [...fulls.map(({ one }) => one), ...egresses].sort(
     (a, b) => indexIn(rules, a) - indexIn(rules, b),

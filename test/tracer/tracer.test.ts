@@ -3,7 +3,6 @@ import fc from 'fast-check'
 import { SEED } from '../seed.ts'
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { claimLines } from '../../src/nat/incumbents.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import { buildRuleset } from '../../src/ruleset/build.ts'
 import { chainText } from '../../src/ruleset/text.ts'
@@ -15,6 +14,7 @@ import { read } from './reading.ts'
 import { filesOf, showSpec, type Spec } from './spec.ts'
 import { trace, type Packet } from './tracer.ts'
 import { lookAt, NODE, SURROUNDINGS } from './world.ts'
+import { ledgerAfter } from '../ledger.ts'
 
 const numRuns = Number(process.env['RUNS'] ?? 2000)
 const PACKETS = 20
@@ -96,8 +96,7 @@ async function check<T extends [Spec, ...unknown[]]>(
 function changes(spec: Spec): string[] {
   const look = lookAt(filesOf(spec, NODE))
   const first = compile(look)
-  const incumbents = new Set(claimLines(first.translation.dispatch))
-  const second = compile({ ...look, incumbents })
+  const second = compile({ ...look, ledger: ledgerAfter(first) })
   const before = rulesText(first)
   const after = rulesText(second)
   const gone = before.filter((line) => !after.includes(line)).map((line) => `- ${line}`)

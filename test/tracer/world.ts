@@ -113,12 +113,20 @@ export const SURROUNDINGS = {
   },
 }
 
+/** Every guest may use snat=1, also one that sits outside. */
+const GRANTED: Look['settings']['guests'] = new Map(
+  GUESTS.map(({ vmid, bridge, addresses: [first = ''] }) => {
+    const address = bridge === 'vmbr0' ? parseIp(first) : undefined
+    return [vmid, { snat: true, ...(address ? { address } : {}) }]
+  }),
+)
+
 /** What pvenat would see on that node; `files` are .fw texts by their path below the pve directory. */
 export function lookAt(files: ReadonlyMap<string, string>): Look {
   return {
     node: NODE,
     network: NETWORK,
-    settings: DEFAULT_SETTINGS,
+    settings: { ...DEFAULT_SETTINGS, guests: GRANTED },
     hasProxmoxFirewall: false,
     now: 1_760_000_000,
     tree: {

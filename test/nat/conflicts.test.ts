@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
-import { resolveClaims } from '../../src/nat/claims.ts'
-import { claimLines } from '../../src/nat/incumbents.ts'
+import { grantAll, grantedRights } from '../../src/nat/conflicts.ts'
 import type { Dispatch, Forward, Match, NatRule } from '../../src/nat/model.ts'
+import type { Right } from '../../src/nat/rights.ts'
 import type { PortRange } from '../../src/ports.ts'
 
 const external = ['203.0.113.2', '203.0.113.7', '203.0.113.9'].map((text) => parseIp(text) as Range)
@@ -38,6 +38,8 @@ function ruleOf(id: number, { ports, at, source }: Wish): NatRule {
     forwards: [],
     egresses: [],
     blocks: [],
+    asks: [],
+    isGivenUp: false,
   }
   const inner = parseIp(`10.10.10.${100 + id}`) as Range
   const flags = { except: [], hairpin: true, snat: false, full: false, accept: false }
@@ -77,9 +79,14 @@ const rules = fc
 
 function resolve(
   rules: readonly NatRule[],
-  incumbents: readonly string[] = [],
-): Dispatch & Pick<ReturnType<typeof resolveClaims>, 'losses'> {
-  const { dispatch, losses } = resolveClaims(rules, external, [], 4, new Set(incumbents))
+  rights: readonly Right[] = [],
+): Dispatch & Pick<ReturnType<typeof grantAll>, 'losses'> {
+  const { dispatch, losses } = grantAll(
+    rules.flatMap((rule) => rule.forwards),
+    external,
+    [],
+    rights,
+  )
   return { ...dispatch, losses }
 }
 
@@ -155,6 +162,7 @@ test('each port of each claimant is granted with the inner port that it asked fo
               const named = dispatch.losses.some(
                 ({ loser, winner: by, ports }) =>
                   loser.rule === forward.rule &&
+                  'rule' in by &&
                   by.rule === winner.forward.rule &&
                   (ports?.[0] ?? 0) <= port &&
                   port <= (ports?.[1] ?? 65535),
@@ -197,10 +205,7 @@ test('what guests have in force stays theirs, whoever comes', () => {
   fc.assert(
     fc.property(guests, ([there, coming]) => {
       const before = resolve(there)
-      const after = resolve(
-        [...coming, ...there],
-        claimLines({ 4: before, 6: { common: [], addresses: [] } }),
-      )
+      const after = resolve([...coming, ...there], grantedRights(before))
       expect(served(after, there)).toEqual(served(before, there))
     }),
   )
@@ -212,10 +217,11 @@ test('nobody loses where nobody else claims', () => {
       const { losses } = resolve(all)
       for (const { loser, winner } of losses) {
         expect(winner.proto).toBe(loser.proto)
-        expect(meet(winner.source, loser.source)).toBe(true)
-        expect(winner.external.some((one) => loser.external.some((other) => sameRange(one, other)))).toBe(
-          true,
-        )
+        expect('rule' in winner && meet(winner.source, loser.source)).toBe(true)
+        expect(
+          'rule' in winner &&
+            winner.external.some((one) => loser.external.some((other) => sameRange(one, other))),
+        ).toBe(true)
       }
     }),
   )

@@ -1,0 +1,321 @@
+/**
+ * Conflicts: who gets a port at an external address. Every claim has a priority: rules of the administrator, rights that guests hold,
+ * new claims. At each address the claims are sorted by port and cut into clusters that overlap; in a cluster each claim, in order of
+ * priority, gets the ports that no winner with an overlapping source has. Granted claims never overlap, so the order of the
+ * rendered rules means nothing.
+ */
+import { formatRange, sameRange, type Range } from '../address.ts'
+import { mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
+import { TOLD_WINNERS } from './limits.ts'
+import { ANY } from './match.ts'
+import type { Dispatch, Forward, Match } from './model.ts'
+import { cover } from './pieces.ts'
+import { ALL_PORTS, type Right } from './rights.ts'
+import { sourceKey, sourcesMeet } from './sources.ts'
+
+/** A forward, or a right that its owner does not use now. */
+type Winner = Forward | Right
+
+export interface Loss {
+  loser: Forward
+  winner: Winner
+  ports: PortRange | undefined
+}
+
+interface Grants {
+  dispatch: Dispatch
+  losses: Loss[]
+}
+
+/**
+ * Grants the forwards of one family at the external addresses of the node; `forwards` in order of their rules. `elsewhere`: addresses
+ * that only rules which name them can claim.
+ */
+export function grantAll(
+  forwards: readonly Forward[],
+  addresses: readonly Range[],
+  elsewhere: readonly Range[],
+  rights: readonly Right[],
+): Grants {
+  const made: { forwards: readonly Forward[]; rights: readonly Right[]; granted: Granted }[] = []
+  const grantOnce = (own: readonly Forward[], held: readonly Right[]): Granted => {
+    const same = made.find((one) => sameItems(one.forwards, own) && sameItems(one.rights, held))
+    if (same) return same.granted
+    const granted = grant(own, held)
+    made.push({ forwards: own, rights: held, granted })
+    return granted
+  }
+  const texts = addresses.map(formatRange)
+  const common = grantOnce(
+    forwards.filter(({ external }) => addresses.every((address) => holdsAt(external, address))),
+    rights.filter(({ at }) => texts.every((text) => at.includes(text))),
+  )
+  const losses: Loss[] = []
+  const dispatched = [...addresses, ...elsewhere].map((address, i) => {
+    const text = texts[i] ?? formatRange(address)
+    const granted = grantOnce(
+      forwards.filter(({ external }) => holdsAt(external, address)),
+      rights.filter(({ at }) => at.includes(text)),
+    )
+    if (granted === common && i < addresses.length) return { address, special: [], common: true }
+    losses.push(...granted.losses)
+    const keys = new Set(granted.pieces.map(pieceKey))
+    const shares = common.pieces.every((piece) => keys.has(pieceKey(piece)))
+    const shared = new Set(shares ? common.pieces.map(pieceKey) : [])
+    const special = granted.pieces.filter((piece) => !shared.has(pieceKey(piece)))
+    return { address, special, common: shares }
+  })
+  const isShared = dispatched.some(({ common: shared }) => shared)
+  return {
+    dispatch: { common: isShared ? common.pieces : [], addresses: dispatched },
+    losses: isShared ? [...common.losses, ...losses] : losses,
+  }
+}
+
+/** The ports that guests hold by a dispatch: each claim of a guest that was granted, at the addresses where it was. */
+export function grantedRights({ common, addresses }: Dispatch): Right[] {
+  const everywhere = addresses.flatMap((one) => (one.common ? formatRange(one.address) : []))
+  return [
+    ...common.flatMap((forward) => rightOf(forward, everywhere)),
+    ...addresses.flatMap(({ address, special }) => {
+      const at = [formatRange(address)]
+      return special.flatMap((forward) => rightOf(forward, at))
+    }),
+  ]
+}
+
+function rightOf({ rule: { scope }, proto, ports, source, full }: Forward, at: readonly string[]): Right[] {
+  if (scope.kind !== 'guest' || full) return []
+  return [{ vmid: scope.guest.vmid, proto, ports, source: sourceKey(source), at }]
+}
+
+function holdsAt(external: readonly Range[], address: Range): boolean {
+  return external.some((own) => sameRange(own, address))
+}
+
+function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i])
+}
+
+function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
+  return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${sourceKey(source)}`
+}
+
+/** In this order: rules of cluster.fw and host.fw, rights in use, rights that are not used now, rights with other clients, new claims. */
+const RANK = { admin: 0, held: 1, unused: 2, heldForOthers: 3, new: 4 } as const
+
+interface Claim {
+  rank: number
+  /** Among claims of one rank the first one comes first. */
+  order: number
+  forward: Forward | undefined
+  winner: Winner
+  proto: string
+  ports: PortRange
+  source: Match
+}
+
+interface Granted {
+  pieces: Forward[]
+  losses: Loss[]
+}
+
+/** Grants at one address; `rights` are those that are held there. */
+function grant(forwards: readonly Forward[], rights: readonly Right[]): Granted {
+  const held = byKind(rights)
+  const losses: Loss[] = []
+  const won = new Map<Forward, Forward[]>()
+  const give = (forward: Forward, pieces: readonly Forward[]): void => {
+    const before = won.get(forward)
+    won.set(forward, before ? [...before, ...pieces] : [...pieces])
+  }
+  const claims = [
+    ...forwards.map((forward, order) => claimOf(forward, order)),
+    ...unused(forwards, rights).map((right, order) => rightClaim(right, order)),
+  ]
+  const fulls = settleFulls(
+    claims.filter(({ proto }) => proto === 'all').flatMap((claim) => ranked(claim, held)),
+    losses,
+    give,
+  )
+  for (const cluster of clusters(claims.filter(({ proto }) => proto !== 'all'))) {
+    const [only] = cluster
+    if (cluster.length === 1 && fulls.length === 0) {
+      if (only?.forward) won.set(only.forward, [only.forward])
+      continue
+    }
+    settle(
+      cluster.flatMap((claim) => ranked(claim, held)),
+      fulls,
+      losses,
+      give,
+    )
+  }
+  const pieces = forwards.flatMap((forward) => joined(won.get(forward) ?? []))
+  losses.push(...lostByFulls(fulls, pieces))
+  return { pieces, losses }
+}
+
+function claimOf(forward: Forward, order: number): Claim {
+  const { rule, proto, ports = ALL_PORTS, source } = forward
+  const rank = rule.scope.kind === 'guest' ? RANK.new : RANK.admin
+  return { rank, order, forward, winner: forward, proto, ports, source }
+}
+
+/** For any client: only a key of their addresses is remembered. */
+function rightClaim(right: Right, order: number): Claim {
+  const { proto, ports = ALL_PORTS } = right
+  return { rank: RANK.unused, order, forward: undefined, winner: right, proto, ports, source: ANY }
+}
+
+function kindOf(vmid: number, proto: string): string {
+  return `${vmid} ${proto}`
+}
+
+function byKind(rights: readonly Right[]): Map<string, Right[]> {
+  const kinds = new Map<string, Right[]>()
+  for (const right of rights) {
+    const key = kindOf(right.vmid, right.proto)
+    const list = kinds.get(key)
+    if (list) list.push(right)
+    else kinds.set(key, [right])
+  }
+  return kinds
+}
+
+/** The parts of rights that no forward of their owner claims now. */
+function unused(forwards: readonly Forward[], rights: readonly Right[]): Right[] {
+  const used = new Map<string, PortRange[]>()
+  for (const { rule, proto, ports = ALL_PORTS } of forwards) {
+    if (rule.scope.kind !== 'guest') continue
+    const key = kindOf(rule.scope.guest.vmid, proto)
+    const list = used.get(key)
+    if (list) list.push(ports)
+    else used.set(key, [ports])
+  }
+  return rights.flatMap((right) => {
+    if (right.proto === 'inner') return []
+    const rest = [right.ports ?? ALL_PORTS]
+    for (const ports of used.get(kindOf(right.vmid, right.proto)) ?? []) takeOut(rest, ports)
+    return rest.map((ports) => ({ ...right, ports: right.ports && ports }))
+  })
+}
+
+/** A claim of a guest as its parts: what it holds for its clients, what it holds for others, and what is new. */
+function ranked(claim: Claim, held: ReadonlyMap<string, readonly Right[]>): Claim[] {
+  const { forward, ports } = claim
+  if (forward?.rule.scope.kind !== 'guest') return [claim]
+  const own = held.get(kindOf(forward.rule.scope.guest.vmid, claim.proto))
+  if (!own) return [claim]
+  const key = sourceKey(forward.source)
+  const exact = mergePorts(
+    own.flatMap(({ source, ports: one }) => (source === 'any' || source === key ? [one ?? ALL_PORTS] : [])),
+  )
+  const any = mergePorts(own.map(({ ports: one }) => one ?? ALL_PORTS))
+  for (const one of exact) takeOut(any, one)
+  const rest: PortRange[] = [ports]
+  for (const one of [...exact, ...any]) takeOut(rest, one)
+  const part = (list: readonly PortRange[], rank: number): Claim[] =>
+    list.flatMap(([lo, hi]) => {
+      const both: PortRange = [Math.max(lo, ports[0]), Math.min(hi, ports[1])]
+      return both[0] <= both[1] ? [{ ...claim, rank, ports: both }] : []
+    })
+  return [...part(exact, RANK.held), ...part(any, RANK.heldForOthers), ...part(rest, RANK.new)]
+}
+
+function isBefore(a: Claim, b: Claim): boolean {
+  return a.rank < b.rank || (a.rank === b.rank && a.order < b.order)
+}
+
+function byPriority(a: Claim, b: Claim): number {
+  return a.rank - b.rank || a.order - b.order
+}
+
+/** Claims of a protocol whose ports overlap, directly or by way of others. */
+function clusters(claims: readonly Claim[]): Claim[][] {
+  const sorted = [...claims].sort((a, b) =>
+    a.proto === b.proto ? a.ports[0] - b.ports[0] : a.proto < b.proto ? -1 : 1,
+  )
+  const found: Claim[][] = []
+  let [proto, end] = ['', -1]
+  for (const claim of sorted) {
+    if (claim.proto === proto && claim.ports[0] <= end) found.at(-1)?.push(claim)
+    else found.push([claim])
+    end = claim.proto === proto ? Math.max(end, claim.ports[1]) : claim.ports[1]
+    proto = claim.proto
+  }
+  return found
+}
+
+type Give = (forward: Forward, pieces: readonly Forward[]) => void
+
+/** full=1 takes all that others left; only another full=1 leaves nothing. Returns the winners, the first one first. */
+function settleFulls(claims: readonly Claim[], losses: Loss[], give: Give): Claim[] {
+  const winners: Claim[] = []
+  for (const claim of [...claims].sort(byPriority)) {
+    const taken = winners.find(({ source }) => sourcesMeet(source, claim.source))
+    if (!taken) {
+      winners.push(claim)
+      if (claim.forward) give(claim.forward, [claim.forward])
+    } else if (claim.forward) losses.push({ loser: claim.forward, winner: taken.winner, ports: undefined })
+  }
+  return winners
+}
+
+/** Grants one cluster; `fulls` have what comes behind them. */
+function settle(cluster: Claim[], fulls: readonly Claim[], losses: Loss[], give: Give): void {
+  const winners: Claim[] = []
+  for (const claim of cluster.sort(byPriority)) {
+    const { forward, ports, source } = claim
+    const rest = [ports]
+    let told = 0
+    const lose = (winner: Winner, taken: PortRange): void => {
+      takeOut(rest, taken)
+      if (forward && ++told <= TOLD_WINNERS)
+        losses.push({ loser: forward, winner, ports: forward.ports && meet(taken, ports) })
+    }
+    const full = fulls.find((one) => isBefore(one, claim) && sourcesMeet(one.source, source))
+    if (full) lose(full.winner, ALL_PORTS)
+    for (const winner of winners) {
+      if (rest.length === 0) break
+      const [lo, hi] = winner.ports
+      if (lo > ports[1] || hi < ports[0] || !touches(rest, winner.ports)) continue
+      if (sourcesMeet(winner.source, source)) lose(winner.winner, winner.ports)
+    }
+    for (const one of rest) winners.push({ ...claim, ports: one })
+    if (forward)
+      give(forward, forward.ports ? rest.flatMap((one) => cover(forward, one)) : forwardIf(rest, forward))
+  }
+}
+
+function forwardIf(rest: readonly PortRange[], forward: Forward): Forward[] {
+  return rest.length > 0 ? [forward] : []
+}
+
+function meet(a: PortRange, b: PortRange): PortRange {
+  return [Math.max(a[0], b[0]), Math.min(a[1], b[1])]
+}
+
+/** Ports at the address of a full=1 that others have. Forwards of its own guest are no loss. */
+function lostByFulls(fulls: readonly Claim[], pieces: readonly Forward[]): Loss[] {
+  return fulls.flatMap(({ forward }) => {
+    if (!forward) return []
+    const winners = pieces.filter(
+      (one) => !one.full && sourcesMeet(one.source, forward.source) && !sameRange(one.inner, forward.inner),
+    )
+    return winners.slice(0, TOLD_WINNERS).map((winner) => ({ loser: forward, winner, ports: winner.ports }))
+  })
+}
+
+/** Parts of one forward that lie side by side are one again. */
+function joined(parts: readonly Forward[]): Forward[] {
+  if (parts.length < 2) return [...parts]
+  const sorted = [...parts].sort((a, b) => (a.ports?.[0] ?? 0) - (b.ports?.[0] ?? 0))
+  const found: Forward[] = []
+  for (const part of sorted) {
+    const last = found.at(-1)
+    if (!last?.ports || !part.ports || last.ports[1] + 1 !== part.ports[0]) found.push(part)
+    else found[found.length - 1] = { ...last, ports: [last.ports[0], part.ports[1]] }
+  }
+  return found
+}

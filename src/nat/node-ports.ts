@@ -1,0 +1,105 @@
+/**
+ * Ports and protocols of the node itself, which come before all rights of guests: services that listen, ports that others publish by
+ * DNAT, protocols without ports of tunnels. They stay the node's for a while after they went, so that a service that restarts or starts late
+ * finds its port.
+ */
+import { formatRange, parseIp, sameRange, type Family, type Range } from '../address.ts'
+import type { PortRange } from '../ports.ts'
+import type { Socket } from './listeners.ts'
+
+export interface NodePort {
+  /** tcp, udp, or a protocol without ports. */
+  proto: string
+  ports?: PortRange
+  /** Undefined: every address, of one family if it is named. */
+  address?: Range
+  family?: Family
+  /** A rule of others leads it there; the guest that has this address may ask for the same. */
+  to?: Range
+  /** Who has it, for messages. */
+  holder: string
+  /** Seen once, so perhaps the socket of a question: it has no grace. */
+  isFleeting?: true
+  /** Seconds since 1970: it is not in use any more and stays the node's until then. */
+  until?: number
+}
+
+/** How long a port stays the node's after its service went, and after a boot. */
+export const GRACE_SECONDS = 600
+
+/**
+ * What the node has now: what is seen, and what was there before and is in its grace. `before` is what the state remembers; what was
+ * in use then and is not seen now went away at `now` at the latest.
+ */
+export function nodePortsNow(
+  seen: readonly NodePort[],
+  before: readonly NodePort[],
+  now: number,
+): NodePort[] {
+  const last = now + GRACE_SECONDS
+  const keys = new Set(seen.map(keyOf))
+  const gone = before.flatMap((port): NodePort[] => {
+    const until = Math.min(port.until ?? last, last)
+    return keys.has(keyOf(port)) || until <= now ? [] : [{ ...port, until }]
+  })
+  const unique = new Map([...seen, ...gone].map((port) => [keyOf(port), port]))
+  return [...unique].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, port]) => port)
+}
+
+/** As the state keeps it. */
+export interface StoredPort {
+  proto: string
+  ports?: PortRange
+  address?: string
+  family?: Family
+  to?: string
+  holder: string
+  until?: number
+}
+
+export function storePorts(ports: readonly NodePort[]): StoredPort[] {
+  return ports.flatMap(({ isFleeting, address, to, ...port }) =>
+    isFleeting
+      ? []
+      : [
+          {
+            ...port,
+            ...(address ? { address: formatRange(address) } : {}),
+            ...(to ? { to: formatRange(to) } : {}),
+          },
+        ],
+  )
+}
+
+/** What makes no sense is left out. */
+export function restorePorts(stored: readonly StoredPort[]): NodePort[] {
+  return stored.flatMap(({ address: text, to: target, ...port }) => {
+    const [address, to] = [text, target].map((one) => (one === undefined ? undefined : parseIp(one)))
+    if (text !== undefined && !address) return []
+    return [{ ...port, ...(address ? { address } : {}), ...(to ? { to } : {}) }]
+  })
+}
+
+function keyOf({ proto, ports, address, family, to }: NodePort): string {
+  return [proto, ports?.join('-'), address?.lo, address?.family ?? family, to?.lo].join(' ')
+}
+
+/** Whether the node has it at an external address. */
+export function isAt({ address, family }: NodePort, at: Range): boolean {
+  return address ? sameRange(address, at) : family === undefined || family === at.family
+}
+
+/** The listening sockets as ports of the node. */
+export function listeningPorts(sockets: readonly Socket[]): NodePort[] {
+  return sockets.map(({ proto, port, address, isV4, holder }) => ({
+    proto,
+    ports: [port, port],
+    ...(address ? { address } : isV4 ? { family: 4 } : {}),
+    holder: holder || 'a service of this node',
+  }))
+}
+
+/** `14:05`, by the clock of this node. */
+export function clockTime(seconds: number): string {
+  return new Date(seconds * 1000).toTimeString().slice(0, 5)
+}

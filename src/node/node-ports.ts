@@ -1,0 +1,95 @@
+/** What the node itself has: services that listen, ports that rules of others lead away, protocols of tunnels. */
+import { existsSync } from 'node:fs'
+import { FAMILIES, type Family } from '../address.ts'
+import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
+import { foreignNat, type ForeignNat } from '../facts/foreign.ts'
+import { NO_NFTABLES, parseNftables, type Nftables } from '../facts/nftables.ts'
+import { parseRaw, parseXfrm, publishedPorts, usedProtocols } from '../facts/published.ts'
+import { field, listOf, parseJson, textOf } from '../json.ts'
+import type { Socket } from '../nat/listeners.ts'
+import { listeningPorts, type NodePort } from '../nat/node-ports.ts'
+import type { Network } from '../network.ts'
+import { run } from './exec.ts'
+import { readProc } from './listeners.ts'
+import type { Answers } from './answers.ts'
+
+/** A question to a resolver, and its socket, lasts less long. */
+const SERVICE_MS = 5000
+
+/** What is in use now. A UDP socket of a process counts once it was there in two looks five seconds apart; `apply` and others that look once count all. */
+export async function readNodePorts(
+  sockets: readonly Socket[],
+  network: Network,
+  answers: Answers,
+): Promise<NodePort[]> {
+  const [rules, ipsec] = await Promise.all([
+    answers.askSeldom('rules of others', readForeign),
+    answers.askSeldom('IPsec', async () => parseXfrm((await run('ip', ['xfrm', 'state'])).stdout)),
+  ])
+  const isSettled = ({ proto, isKernel }: Socket): boolean => proto === 'tcp' || isKernel === true
+  const young = sockets.filter((socket) => !isSettled(socket))
+  const ages = answers.ages(young.map(keyOf))
+  const lasting = young.filter((socket) => (ages.get(keyOf(socket)) ?? 0) >= SERVICE_MS)
+  const isOnce = [...ages.values()].includes(Infinity)
+  const raw = [...parseRaw(readProc('net/raw')), ...parseRaw(readProc('net/raw6'))]
+  return [
+    ...listeningPorts(sockets.filter(isSettled)),
+    ...listeningPorts(lasting).map((port): NodePort => (isOnce ? { ...port, isFleeting: true } : port)),
+    ...publishedPorts(rules, network),
+    ...usedProtocols(network.tunnels ?? [], raw, ipsec),
+  ]
+}
+
+function keyOf({ proto, port, inode }: Socket): string {
+  return `${proto} ${port} ${inode}`
+}
+
+/** A program that is missing says nothing. */
+async function readForeign(): Promise<ForeignNat[]> {
+  const [legacy, nft] = await Promise.all(BACKENDS.map(saveNat))
+  const tables = { legacy: legacy ?? NONE, nft: nft ?? NONE }
+  return foreignNat({ tables, nftables: await readNative(tables.nft) })
+}
+
+const NONE = { 4: '', 6: '' }
+
+/** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
+async function saveNat(backend: Backend): Promise<Record<Family, string>> {
+  const texts = await Promise.all(
+    FAMILIES.map(async (family) => {
+      const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
+      if (backend === 'legacy' && !existsSync(names)) return ''
+      const { code, stdout } = await run(saveProgram(backend, family), ['-t', 'nat'])
+      return code === 0 ? stdout : ''
+    }),
+  )
+  return { 4: texts[0] ?? '', 6: texts[1] ?? '' }
+}
+
+/** Tables of nft itself, each by itself: the whole ruleset holds those of iptables, too. */
+async function readNative(saved: Record<Family, string>): Promise<Nftables> {
+  const { code, stdout } = await run('nft', ['-j', 'list', 'tables'])
+  if (code !== 0) return NO_NFTABLES
+  const names = listOf(field(parseJson(stdout), 'nftables')).flatMap((one) => {
+    const table = field(one, 'table')
+    const [family, name] = [textOf(field(table, 'family')), textOf(field(table, 'name'))]
+    if (!Object.hasOwn(FAMILY_OF, family)) return []
+    const isSaved = (FAMILY_OF[family] ?? []).some((one) => saved[one].includes(`*${name}\n`))
+    return isSaved || OTHER_TABLES.includes(name) ? [] : [[family, name] as const]
+  })
+  const all = await Promise.all(
+    names.map(async ([family, name]) => {
+      const { stdout: table } = await run('nft', ['-j', 'list', 'table', family, name])
+      return parseNftables(table, saved)
+    }),
+  )
+  return {
+    chains: all.flatMap(({ chains }) => chains),
+    sets: new Map(all.flatMap(({ sets }) => [...sets])),
+  }
+}
+
+const FAMILY_OF: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [] }
+
+/** Tables of iptables in which nothing is translated. */
+const OTHER_TABLES = ['raw', 'mangle', 'filter', 'security']
