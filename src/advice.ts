@@ -1,4 +1,27 @@
-/** What a diagnostic proposes: a help line, and apart from it the comments, commands and settings that can be typed as they are. */
+/** What the words of diagnostics are made of: severities, and help with, apart from it, what can be typed as it is. */
+
+/** The worst first. */
+export const SEVERITIES = ['error', 'warning', 'info'] as const
+export type Severity = (typeof SEVERITIES)[number]
+
+/** Message, a help line where there is one, and apart from it what can be typed as it is: comments, commands, settings. */
+type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
+
+/** Who reads it: the owner of one guest must not learn of others. */
+interface Reader {
+  isTenant: boolean
+}
+
+export interface Wording<F> {
+  severity: Severity
+  say: (facts: F, reader: Reader) => Words
+}
+
+const wording =
+  (severity: Severity) =>
+  <F>(say: (facts: F, reader: Reader) => Words): Wording<F> => ({ severity, say })
+
+export const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
 
 /** What was perhaps meant, and how to say that it is text. Both are whole comments. */
 export interface Advice {
@@ -30,4 +53,12 @@ export function propose(
   otherwise?: string,
 ): [help: string | undefined, proposals: string[]] {
   return proposal === undefined ? [otherwise, []] : [`${label}: ${proposal}`, [proposal]]
+}
+
+/** A word may be as long as its file. */
+export const MAX_SAID_CHARS = 500
+
+/** The beginning of a text that may be as long as its file. */
+export function clip(text: string, chars = MAX_SAID_CHARS): string {
+  return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
 }

@@ -2,6 +2,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { shortName, type Context } from './commands/context.ts'
 import { UsageError, type Io } from './io.ts'
+import { nearest } from './nearest.ts'
 import { explainFailure } from './node/failure.ts'
 import { commandHelp, generalHelp } from './commands/help.ts'
 import { COMMANDS, COMMON_OPTIONS, type Command } from './commands/table.ts'
@@ -27,10 +28,15 @@ async function runWords(argv: readonly string[], io: Io): Promise<number> {
   if (values.version) return say(io, `pvenat ${VERSION}\n`)
   const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (values.help) return say(io, command ? commandHelp(name as string, command) : generalHelp())
-  if (!command) throw new UsageError(name === undefined ? 'no command given' : `unknown command '${name}'`)
+  if (!command) throw new UsageError(name === undefined ? 'no command given' : unknownCommand(name))
   checkUsage(name as string, command, words, values)
   if (command.isLong?.(values)) return await command.run(contextOf(words, values, io))
   return await withProgress(io, (told) => command.run(contextOf(words, values, told)))
+}
+
+function unknownCommand(name: string): string {
+  const near = nearest(name, Object.keys(COMMANDS))
+  return `unknown command '${name}'${near === undefined ? '' : `, did you mean ${near}?`}`
 }
 
 type Values = Context['values']

@@ -1,8 +1,9 @@
 /** A diagnostic is data: a code, a place and facts. `word` turns it into text at the very end (wordings.ts). */
 import type { Span } from './fw/model.ts'
-import { clip, MAX_SAID_CHARS, SEVERITIES, WORDINGS, type Severity, type Wording } from './wordings.ts'
+import { clip, MAX_SAID_CHARS, SEVERITIES, type Severity, type Wording } from './advice.ts'
+import { WORDINGS } from './wordings.ts'
 
-export { clip, SEVERITIES, type Severity } from './wordings.ts'
+export { clip, SEVERITIES, type Severity } from './advice.ts'
 
 /** For sorting. */
 export function worstFirst(a: { severity: Severity }, b: { severity: Severity }): number {

@@ -2,38 +2,7 @@
  * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
  * What can be typed is apart from the help, as a list of proposals.
  */
-import { advise, propose, type Advice, type Wish } from './advice.ts'
-
-/** The worst first. */
-export const SEVERITIES = ['error', 'warning', 'info'] as const
-export type Severity = (typeof SEVERITIES)[number]
-
-/** A word may be as long as its file. */
-export const MAX_SAID_CHARS = 500
-
-/** The beginning of a text that may be as long as its file. */
-export function clip(text: string, chars = MAX_SAID_CHARS): string {
-  return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
-}
-
-/** Message, a help line where there is one, and apart from it what can be typed as it is: comments, commands, settings. */
-type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
-
-/** Who reads it: the owner of one guest must not learn of others. */
-interface Reader {
-  isTenant: boolean
-}
-
-export interface Wording<F> {
-  severity: Severity
-  say: (facts: F, reader: Reader) => Words
-}
-
-const wording =
-  (severity: Severity) =>
-  <F>(say: (facts: F, reader: Reader) => Words): Wording<F> => ({ severity, say })
-
-const [error, warning, info] = [wording('error'), wording('warning'), wording('info')]
+import { advise, clip, error, info, propose, warning, type Advice, type Wish } from './advice.ts'
 
 /** The setting that makes an interface of the node external. */
 function addExternal(name: string): string {
@@ -46,8 +15,15 @@ export const WORDINGS = {
     `pve-firewall skips this line (${reason}), so its NAT comment does nothing`,
     'edit the rule in the GUI, which writes it in the form that pve-firewall reads',
   ]),
-  'rule-invalid': error<{ field: string; reason: string }>(({ field, reason }) => [
+  'rule-invalid': error<{
+    field: string
+    reason: string
+    help?: string | undefined
+    proposal?: string | undefined
+  }>(({ field, reason, help, proposal }) => [
     `pve-firewall rejects this rule: ${field}: ${reason}`,
+    help,
+    [proposal],
   ]),
   'forward-rule': error<object>(() => [
     'a FORWARD rule cannot be NAT',
@@ -130,7 +106,7 @@ export const WORDINGS = {
   // Ports.
   'ports-missing': error<object>(() => [
     'which ports? the rule names neither a destination port nor an external port',
-    'set the destination port in the GUI, or write the external port: NAT 822',
+    'set the destination port in the GUI, or write the external port behind NAT',
   ]),
   'ports-zero': error<object>(() => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
   'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [
@@ -176,11 +152,16 @@ export const WORDINGS = {
   ]),
   'dest-missing': error<object>(() => [
     'where to? the rule names no destination',
-    'set the destination of the rule to the inner address, or write it: NAT 822 to=10.10.10.107',
+    'set the destination of the rule to the inner address, or write it into the comment as to=ADDRESS',
+  ]),
+  'dest-external': error<{ address: string; meant: string }>(({ address, meant }) => [
+    `${address} is this node's own address, not where a guest is`,
+    `leave the destination empty and write the address into the comment: ${meant}`,
+    [meant],
   ]),
   'dest-many': error<{ text: string }>(({ text }) => [
     `the destination of a forward must be one address or an alias of one, not '${text}'`,
-    'name the inner address: NAT 822 to=10.10.10.107',
+    'name the inner address there, or write it into the comment as to=ADDRESS',
   ]),
   'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
@@ -192,13 +173,14 @@ export const WORDINGS = {
         `looked in ${looked}`,
         ...(isTenant ? [] : refused),
       ].join('; '),
-      'set the destination of the rule, or name the address: NAT 822 to=10.10.10.107',
+      'set the destination of the rule to its address, or write it into the comment as to=ADDRESS',
     ],
   ),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
-  'guest-external': error<{ address: string; bridge: string; granted: string }>((facts) => [
+  'guest-external': error<{ address: string; bridge: string; granted: string; meant: string }>((facts) => [
     `${facts.address} sits in the external network ${facts.bridge} and would answer past this node`,
-    `add snat=1, for example: NAT 822 snat=1${facts.granted}`,
+    `its answers come back with snat=1: ${facts.meant}${facts.granted}`,
+    [facts.meant],
   ]),
   'guest-outside': error<{ guest: string }>(({ guest }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
@@ -220,17 +202,22 @@ export const WORDINGS = {
       ].join('; ') || undefined,
     ],
   ),
-  'interface-unknown': error<{ name: string; have: string; isHere: boolean; canBe: boolean }>(
-    ({ name, have, isHere, canBe }) => [
-      isHere
-        ? `${name} is an interface of this node, but no external one`
-        : `there is no interface ${name} on this node`,
-      [
-        ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
-        ...(canBe ? [addExternal(name)] : []),
-      ].join('; ') || undefined,
-    ],
-  ),
+  'interface-unknown': error<{
+    name: string
+    have: string
+    near: string | undefined
+    isHere: boolean
+    canBe: boolean
+  }>(({ name, have, near, isHere, canBe }) => [
+    isHere
+      ? `${name} is an interface of this node, but no external one`
+      : `there is no interface ${name} on this node`,
+    [
+      ...(near === undefined ? [] : [`did you mean ${near}`]),
+      ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
+      ...(canBe ? [addExternal(name)] : []),
+    ].join('; ') || undefined,
+  ]),
   'helper-shifted': warning<{ helper: 'ftp' | 'tftp'; port: string; node: string; isOn: boolean }>(
     ({ helper, port, node, isOn }) => [
       `${helper.toUpperCase()} opens connections at ports of its own; at external port ${port} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`,

@@ -3,6 +3,7 @@ import { contains, formatRange, isPrivate, sameRange, type Family, type Range } 
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './model.ts'
+import { nearest } from '../nearest.ts'
 import type { Order } from './order.ts'
 
 export interface External {
@@ -27,6 +28,7 @@ export function resolveExternal({ nat, comment, view }: Order): External | Diagn
     return diagnose('interface-unknown', where, {
       name: wanted,
       have,
+      near: isHere ? undefined : nearest(wanted, [...network.external.map(({ name }) => name)]),
       isHere,
       canBe: canBeExternal(wanted, network),
     })

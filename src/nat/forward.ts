@@ -222,7 +222,7 @@ function unforwardable({ proto }: Template, all: readonly Template[], marked: Ma
   if (macro !== undefined && all.some((other) => WITH_PORTS.has(other.proto)))
     return diagnose('macro-part', marked.place, { proto, macro })
   const help = ICMP.has(proto)
-    ? 'ICMP reaches a guest only with 1:1 NAT: NAT 203.0.113.7 full=1'
+    ? 'ICMP reaches a guest only with 1:1 NAT: NAT ADDRESS full=1'
     : 'forwards exist for tcp, udp, sctp, esp, ah, gre, ipip and 41'
   return diagnose('proto-unsupported', fieldPlace(marked, 'proto'), { proto, help })
 }

@@ -43,7 +43,7 @@ function fullShared(nat: NatRule, address: Range, kept: Forward['except']): Diag
 function checkOptions({ marked, comment: { endpoint, places } }: Order): Diagnostic | undefined {
   const conflict = (reason: string): Diagnostic =>
     diagnose('option-conflict', places.full ?? places.all, { reason })
-  if (!endpoint?.address) return conflict('full=1 needs the external address: NAT 203.0.113.7 full=1')
+  if (!endpoint?.address) return conflict('full=1 needs the external address before it: NAT ADDRESS full=1')
   if (endpoint.ports) return conflict('full=1 forwards every port; write the address alone')
   const { proto, macro, sport, dport } = marked.rule
   if (proto ?? macro ?? sport ?? dport)

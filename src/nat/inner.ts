@@ -1,11 +1,14 @@
 /** The inner address of a forward. */
-import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label, type Guest } from '../guest/model.ts'
+import { formatPorts } from '../ports.ts'
+import type { NatComment } from './comment.ts'
 import { fieldPlace } from './marked.ts'
 import { resolveHost } from './match.ts'
 import type { Order } from './order.ts'
 import { addressUnknown, chooseNics, inExternalNetwork, knownAddresses } from './own.ts'
+import { renderComment, type Parts } from './text.ts'
 import type { View } from './view.ts'
 
 export type PerFamily<T> = Partial<Record<Family, T>>
@@ -18,7 +21,8 @@ export function innerAddresses(order: Order): PerFamily<Range> | Diagnostic {
   if (rule.dest !== undefined) {
     const destPlace = fieldPlace(marked, 'dest')
     const host = resolveHost(rule.dest, names, destPlace)
-    return 'code' in host ? host : checkInternal({ [host.family]: host }, destPlace, order)
+    if ('code' in host) return host
+    return nodesOwn(host, destPlace, order) ?? checkInternal({ [host.family]: host }, destPlace, order)
   }
   if (scope.kind !== 'guest') return diagnose('dest-missing', place, {})
   const { guest } = scope
@@ -27,6 +31,19 @@ export function innerAddresses(order: Order): PerFamily<Range> | Diagnostic {
   const known = firstKnown(guest, iface, view)
   if (Object.keys(known).length === 0) return addressUnknown(guest, iface, place, view)
   return checkInternal(known, comment.places.all, order)
+}
+
+/** A destination that is where connections arrive, not where they are to go. */
+function nodesOwn(host: Range, place: Place, { comment, view }: Order): Diagnostic | undefined {
+  if (!view.network.external.some(({ addresses }) => addresses.some((one) => sameRange(one, host))))
+    return undefined
+  const address = formatRange(host)
+  return diagnose('dest-external', place, { address, meant: renderComment({ ...parts(comment), address }) })
+}
+
+function parts({ endpoint, options }: NatComment): Parts {
+  const { address, ports } = endpoint ?? {}
+  return { address: address && formatRange(address), ports: ports && formatPorts(ports), options }
 }
 
 /** Per family: the settings; net0, then the first NIC on an internal network. */
@@ -56,7 +73,8 @@ function checkInternal(
         scope.kind === 'guest'
           ? ` (with [guest ${scope.guest.vmid}] snat = yes and address = ${ip} in pvenat.conf)`
           : ''
-      return diagnose('guest-external', place, { address: ip, bridge, granted })
+      const meant = renderComment(parts({ ...comment, options: [...comment.options, 'snat=1'] }))
+      return diagnose('guest-external', place, { address: ip, bridge, granted, meant })
     }
   }
   return known

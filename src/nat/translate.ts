@@ -8,6 +8,7 @@ import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
 import { grantAll } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'
+import { inWords, type Names } from './complaints.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { asksOf } from './asks.ts'
 import { translateForward } from './forward.ts'
@@ -241,11 +242,12 @@ function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
 }
 
 /** What can be said of a rule and its comment without knowing the node. */
-function ruleProblems(rule: FwRule, place: Place, comment: NatComment): Diagnostic[] {
+function ruleProblems(rule: FwRule, place: Place, comment: NatComment, names: Names): Diagnostic[] {
   if (rule.type === 'forward') return [diagnose('forward-rule', place, {})]
   const errors = Object.entries(rule.errors ?? {}).map(([field, reason]) => {
     const span = rule.spans[field as RuleField] ?? rule.span
-    return diagnose('rule-invalid', { file: place.file, span }, { field, reason })
+    const facts = { field, ...inWords(rule, field as RuleField, reason, names) }
+    return diagnose('rule-invalid', { file: place.file, span }, facts)
   })
   return errors.length > 0 ? errors : comment.problems
 }
@@ -257,23 +259,26 @@ export function readingProblems(
   services: ReadonlyMap<string, number>,
 ): Diagnostic[] {
   const rules = [...fw.rules, ...[...fw.groups.values()].flatMap((group) => group.rules)]
+  const names = file.endsWith('cluster.fw') ? { cluster: fw } : { cluster: NO_NAMES, own: fw }
   return [
     ...skippedMarked(fw, file),
     ...rules.flatMap((rule) => {
       const place = { file, span: rule.spans.comment ?? rule.span }
       const around = aroundOf(rule, NO_NETWORK, services)
       if (!isMarked(rule.comment)) return nearMiss(rule.comment, place, around) ?? []
-      return ruleProblems(rule, { file, span: rule.span }, parseComment(rule.comment, place, around))
+      const comment = parseComment(rule.comment, place, around)
+      return ruleProblems(rule, { file, span: rule.span }, comment, names)
     }),
   ]
 }
 
 const NO_NETWORK = { external: [], internal: [] }
+const NO_NAMES: Names['cluster'] = { aliases: new Map(), ipset: new Map() }
 
 /** Adds to `nat` what the rule comes to; returns what there is to say. */
 function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Diagnostic[] {
   const { rule, place, scope, own } = marked
-  const problems = ruleProblems(rule, place, comment)
+  const problems = ruleProblems(rule, place, comment, { cluster: view.cluster, own })
   if (problems.some(isError)) return [...problems]
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
   const names = { cluster: view.cluster, sdnSets: view.sdnSets, own, vmid }
