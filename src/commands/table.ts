@@ -139,7 +139,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   restore: {
     run: restoreCommand,
-    says: 'put back what was in force last, before /etc/pve is there; does nothing where NAT is in force',
+    says: 'put back what was in force last, before /etc/pve is there; writes only what differs',
   },
   rollback: {
     run: rollbackCommand,

@@ -23,7 +23,7 @@ export interface Link {
 /** Time is counted in ticks, since a service that was busy has only itself to blame for unread frames. */
 const TICK_MS = 500
 /** Without a sign of life for so many ticks a reader is stuck; until the first one it may still be starting. */
-const [MAX_SILENT, MAX_STARTING] = [4, 20]
+const [MAX_SILENT, MAX_STARTING] = [5, 20]
 /** Readers that were killed and cannot end before the mount answers; with so many, the living one is left to wait. */
 const MAX_ABANDONED = 1
 const [MIN_RESTART_MS, MAX_RESTART_MS] = [100, 30_000]

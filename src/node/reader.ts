@@ -18,7 +18,7 @@ export interface Frame {
 }
 
 /** Signs of life; the service kills a reader that gives none for some seconds. */
-const ALIVE_MS = 500
+const ALIVE_MS = 1000
 /** Between an event and the round: long enough for the two steps of a save by rename. */
 const SETTLE_MS = 20
 /** Between rounds without events, which find edits through other nodes: 2 ms a file, clamped to 1 s to 5 s. A file costs about 10 us. */
@@ -27,6 +27,8 @@ const [MIN_PAUSE_MS, MAX_PAUSE_MS] = [1000, 5000]
 /** Files of a frame, so that the service hears of progress. */
 const FILES_PER_FRAME = 100
 const WATCH_LATE_MS = 1000
+/** Whether folders are still the watched ones. */
+const RENEW_MS = 5000
 
 export async function runReader([pveDir = '', node = '', mode]: readonly string[]): Promise<never> {
   const write = (frame: Frame): void => void process.stdout.write(`${JSON.stringify(frame)}\n`)
@@ -41,8 +43,12 @@ export async function runReader([pveDir = '', node = '', mode]: readonly string[
   setInterval(() => write({}), ALIVE_MS)
   const rounds = new Rounds(pveDir, node, mode === 'careful', hint)
   const watches = watchFolders(pveDir, node, hint)
+  let renewedAt = -Infinity
   for (;;) {
-    await watches.renew()
+    if (performance.now() - renewedAt > RENEW_MS) {
+      await watches.renew()
+      renewedAt = performance.now()
+    }
     const wasHinted = isHinted
     isHinted = false
     const { files, ...end } = await rounds.next(wasHinted)

@@ -64,6 +64,10 @@ export class Rounds {
   /** States that were read and not told yet. */
   private readonly fresh = new Map<string, string | Unread>()
   private lastList: string | undefined
+  /** The guests of a list. */
+  private listed: { list?: string; guests: { vmid: number; config: string; isHere: boolean }[] } = {
+    guests: [],
+  }
   /** How many files the last round asked for. */
   asked = 0
   private configsAt = -Infinity
@@ -120,31 +124,35 @@ export class Rounds {
   }
 
   private async readAll(isHinted: boolean): Promise<{ round: Map<string, string>; hasQuorum: boolean }> {
-    await this.checkMounted()
+    const hasQuorum = await this.checkMounted()
     const list = await this.readList()
     const isDue = isHinted || list !== this.lastList || performance.now() - this.configsAt > CONFIGS_MS
+    if (list === undefined || list !== this.listed.list) {
+      const guests = [...parseVmlist(list, this.pveDir)].map(([vmid, guest]) => ({
+        vmid,
+        config: guestConfig(vmid, guest),
+        isHere: guest.node === this.node,
+      }))
+      this.listed = { list: list ?? '', guests }
+    }
     const round = new Map([[VMLIST, this.note(VMLIST, list)]])
     this.files.next()
     if (isDue) this.configs.next()
-    await this.refreshAll(this.filesOf(list, isDue, round), round)
+    await this.refreshAll(this.filesOf(isDue, round), round)
     if (isDue) [this.lastList, this.configsAt] = [list, performance.now()]
     // Once more: a mount may go away in between.
-    return { round, hasQuorum: await this.checkMounted() }
+    return { round, hasQuorum: isSame(round, this.told) ? hasQuorum : await this.checkMounted() }
   }
 
   /** The files to ask for; configs that need not be asked for are in `round` already. */
-  private filesOf(
-    list: string | undefined,
-    areConfigsDue: boolean,
-    round: Map<string, string>,
-  ): Map<string, Files> {
-    const { pveDir, node, files, configs, last } = this
+  private filesOf(areConfigsDue: boolean, round: Map<string, string>): Map<string, Files> {
+    const { node, files, configs, last } = this
+    const { guests } = this.listed
     const common = [MEMBERS, CLUSTER_CONF, CLUSTER_FW, hostFw(node), ...Object.values(SDN_FILES)]
     const wanted = new Map(common.map((path) => [path, files]))
-    for (const [vmid, guest] of parseVmlist(list, pveDir)) {
+    for (const { vmid, config, isHere } of guests) {
       // Of other nodes' guests only the NICs matter.
-      if (guest.node === node) wanted.set(guestFw(vmid), files)
-      const config = guestConfig(vmid, guest)
+      if (isHere) wanted.set(guestFw(vmid), files)
       const known = areConfigsDue ? undefined : last.get(config)
       if (known === undefined) wanted.set(config, configs)
       else round.set(config, known)

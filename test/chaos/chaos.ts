@@ -122,6 +122,8 @@ export class Chaos {
         return this.kill(card.index, card.ms)
       case 'unmount':
         return this.unmount()
+      case 'hang':
+        return this.hang(card)
       case 'restore':
         return this.asItWas()
       case 'docker':
@@ -159,6 +161,12 @@ export class Chaos {
     }).finally(mount)
   }
 
+  /** The repair comes while it hangs; until then the order stands. */
+  private async hang({ half, act }: Extract<Card, { kind: 'hang' }>): Promise<void> {
+    await this.world.pve.order({ hang: half ? '^firewall/107.fw$' : '' })
+    await this.play(act)
+  }
+
   private async locked(file: string, index: number, ms: number): Promise<void> {
     const holder = await holdLock(this.world.node.lab, file)
     await this.editTo(index)
@@ -190,6 +198,7 @@ export class Chaos {
     else step.harmed.push(...differences(wanted, parts.own).map((line) => `ours: ${line}`))
     step.harmed.push(...differences(foreign, parts.foreign).map((line) => `theirs: ${line}`))
     if (step.repairedMs !== undefined) await watcher.isWell()
+    await this.world.pve.order({})
   }
 }
 

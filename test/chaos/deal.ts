@@ -14,6 +14,8 @@ export type Card =
   /** The service, so many milliseconds after an edit, of 300. */
   | { kind: 'kill'; index: number; ms: number }
   | { kind: 'unmount' | 'restore' | 'ifreload' }
+  /** /etc/pve, or a file of one guest, does not answer while this is done. */
+  | { kind: 'hang'; half: boolean; act: Single }
   | { kind: 'docker'; comes: boolean }
   /** An edit while somebody holds the lock for so long. */
   | { kind: 'lock'; lock: 'pve-firewall' | 'xtables'; index: number; ms: number }
@@ -58,6 +60,9 @@ function makeDeck(random: Random, isDocker: () => boolean): (() => Card)[] {
     () => ({ kind: 'kill', index: index(), ms: random.below(KILL_WITHIN_MS) }),
     () => ({ kind: 'unmount' }),
     () => ({ kind: 'restore' }),
+    () => ({ kind: 'hang', half: false, act: tampering() }),
+    () => ({ kind: 'hang', half: true, act: tampering() }),
+    () => ({ kind: 'hang', half: true, act: edit() }),
     () => ({ kind: 'docker', comes: !isDocker() }),
     () => {
       const lock = random.pick(['pve-firewall', 'xtables'] as const)
@@ -88,6 +93,8 @@ export function nameOf(card: Card): string {
       return `kill -9 ${card.ms} ms after edit ${card.index}`
     case 'unmount':
       return '/etc/pve gone and back'
+    case 'hang':
+      return `${nameOf(card.act)} while ${card.half ? 'a file of' : 'all of'} /etc/pve hangs`
     case 'restore':
       return 'everything as it was, by a restore'
     case 'docker':
@@ -102,6 +109,7 @@ export function nameOf(card: Card): string {
 /** What a card takes away from connections until it is repaired. */
 export function breaksOf(card: Card): 'nothing' | 'new' | 'standing' {
   if (card.kind === 'both') return breaksOf(card.other)
+  if (card.kind === 'hang') return breaksOf(card.act)
   if (card.kind === 'tampering') return TAMPERINGS[card.tampering].breaks
   // With Docker's policy every new connection waits for the repair.
   return card.kind === 'restore' || (card.kind === 'docker' && card.comes) ? 'standing' : 'nothing'

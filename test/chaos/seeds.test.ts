@@ -95,6 +95,8 @@ class Game {
         return this.act(card.other)
       case 'kill':
         return this.stop(card.index, 'dies', (calls) => Math.floor((card.ms / KILL_WITHIN_MS) * calls.length))
+      case 'hang':
+        return this.act(card.act)
       case 'unmount':
         return // no look, so no apply
       case 'restore':

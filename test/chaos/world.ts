@@ -2,14 +2,14 @@
 import {
   dockerDown,
   dockerUp,
+  HangingFolder,
   node1Tree,
   PveFirewall,
-  saveLikeGui,
+  Pvenat,
   tamper,
   waitFor,
   Watcher,
   type Backend,
-  type Pvenat,
   type Watched,
 } from '../lab/index.ts'
 import { testNode, type TestNode } from '../packets/node.ts'
@@ -32,6 +32,7 @@ export const busyNode = {
 export class World {
   readonly node: TestNode
   firewall!: PveFirewall
+  pve!: HangingFolder
   watcher!: Watcher
   /** What is ours with each of `EDITS`, without Docker and with it. */
   own!: Record<'alone' | 'docker', readonly string[]>
@@ -44,7 +45,9 @@ export class World {
   }
 
   private async prepare(): Promise<void> {
-    const { lab, backend } = this.node
+    const { lab, backend, tree } = this.node
+    this.pve = await HangingFolder.mount(lab, 'pve', tree)
+    this.node.pvenat = new Pvenat(lab, backend, this.pve.dir)
     this.firewall = new PveFirewall(lab, backend, node1Tree)
     await this.firewall.cycle()
     await this.firewall.cycle() // the second one wants what the fixture holds
@@ -65,7 +68,7 @@ export class World {
   }
 
   async edit(index: number): Promise<void> {
-    await saveLikeGui(this.node.tree, 'firewall/105.fw', EDITS[index] ?? '')
+    await this.pve.save('firewall/105.fw', EDITS[index] ?? '')
   }
 
   /** Puts everybody else's rules back as they were, over everything that there is, ours included. */

@@ -1,5 +1,6 @@
 /** /etc/pve as a file system of its own on a lab node, which answers, or does not, as a test orders. */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Lab } from './lab.ts'
 import type { Running } from './running.ts'
@@ -19,6 +20,8 @@ interface Orders {
 export class HangingFolder {
   private constructor(
     readonly dir: string,
+    private readonly lab: Lab,
+    private readonly node: string,
     private readonly control: string,
     private readonly process: Running,
   ) {}
@@ -29,7 +32,14 @@ export class HangingFolder {
     await writeFile(control, '{}')
     const process = lab.spawn(node, ['node', program, folder, dir, control])
     await process.says(/mounted/)
-    return new HangingFolder(dir, control, process)
+    return new HangingFolder(dir, lab, node, control, process)
+  }
+
+  /** Saves as the GUI of this node does, so that the kernel tells of it. */
+  async save(path: string, text: string): Promise<void> {
+    const file = join(this.dir, path)
+    const script = 'cat > "$1.tmp.1"; mv "$1.tmp.1" "$1"'
+    await this.lab.exec(this.node, ['sh', '-ec', script, '-', file], { input: text })
   }
 
   /** `{}` answers everything, also what waits. */
@@ -40,5 +50,6 @@ export class HangingFolder {
   async unmount(): Promise<void> {
     await this.order({})
     await this.process.stop()
+    for (const path of [this.dir, this.control]) await rm(path, { recursive: true, force: true })
   }
 }

@@ -1,5 +1,4 @@
 // A /etc/pve that does not answer, wholly or in part: the kernel is guarded as before, and nobody waits for it.
-import { rm } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Row } from '../../src/show/list.ts'
 import type { Status } from '../../src/show/status.ts'
@@ -32,12 +31,7 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
     const [, ms] = await timed(act())
     expect(ms).toBeLessThan(await node.fair(promisedMs, ms))
   }
-  /** As the GUI of this node does. */
-  const saveHere = (rule: string) =>
-    node.lab.exec('pve', ['sh', '-ec', `cat > ${temporary()}; mv ${temporary()} ${pve.dir}/${FW}`], {
-      input: fwFile(rule),
-    })
-  const temporary = () => `${pve.dir}/${FW}.tmp.1`
+  const saveHere = (rule: string) => pve.save(FW, fwFile(rule))
   const start = async () => {
     pvenat.launch()
     await node.hears()
@@ -61,8 +55,6 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
   afterAll(async () => {
     await pvenat.service?.stop()
     await pve.unmount()
-    for (const part of ['mount', 'control'])
-      await rm(`${node.tree}-${part}`, { recursive: true, force: true })
   })
 
   test.each(Object.entries(HANGS))(

@@ -41,7 +41,7 @@ const TROUBLES: Record<string, Trouble> = {
   },
   'cluster.fw is a folder': {
     ...replaced('firewall/cluster.fw', (path) => mkdir(path)),
-    says: /cluster\.fw: EISDIR/,
+    says: /cluster\.fw: it is a folder/,
   },
   'a guest’s config is gone although .vmlist names it': {
     ...aside('nodes/pve1/lxc/108.conf'),
