@@ -5,7 +5,7 @@ export const SEVERITIES = ['error', 'warning', 'info'] as const
 export type Severity = (typeof SEVERITIES)[number]
 
 /** Message, a help line where there is one, and apart from it what can be typed as it is: comments, commands, settings. */
-type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
+export type Words = [message: string, help?: string | undefined, proposals?: readonly (string | undefined)[]]
 
 /** Who reads it: the owner of one guest must not learn of others. */
 interface Reader {

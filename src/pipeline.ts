@@ -6,6 +6,7 @@
  * Everything here is a function of values; looking and writing are node/.
  */
 import { FAMILIES, type Family } from './address.ts'
+import { foresee } from './explain/foresee.ts'
 import { makeMemo, type Memo } from './memo.ts'
 import { nextLedger } from './nat/ledger.ts'
 import { innerHolders } from './nat/rights.ts'
@@ -41,11 +42,12 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
     [tree.fw, tree.guests, tree.elsewhere, ...Object.values(others), ...asked],
     (inner) => {
       const { view, translation } = settle(seen, inner)
+      const diagnostics = [...translation.diagnostics, ...foresee(view, translation)]
       const { network, settings, quarantined } = view
       const helpers = view.host.options['nf_conntrack_helpers']
       return {
         view,
-        translation,
+        translation: { ...translation, diagnostics },
         ruleset: inner.nest(
           'ruleset',
           [translation, network, settings, quarantined, helpers, ...asked],

@@ -2,7 +2,19 @@
  * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
  * What can be typed is apart from the help, as a list of proposals.
  */
-import { advise, clip, error, info, propose, warning, type Advice, type Wish } from './advice.ts'
+import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
+
+/** Sentences of explain/foresee.ts and nat/forward.ts. */
+type Said = Record<'what' | 'help', string>
+const said = ({ what, help }: Said): Words => [what, help]
+
+/** `by` at `at` keeps packets out until `command` was typed. */
+type Refused = Record<'what' | 'by' | 'at' | 'command', string>
+const refused = (what: string, { by, at, command }: Refused): Words => [
+  `${what}: ${by} (${at})`,
+  command,
+  [command],
+]
 
 /** The setting that makes an interface of the node external. */
 function addExternal(name: string): string {
@@ -218,19 +230,11 @@ export const WORDINGS = {
       ...(canBe ? [addExternal(name)] : []),
     ].join('; ') || undefined,
   ]),
-  'helper-shifted': warning<{ helper: 'ftp' | 'tftp'; port: string; node: string; isOn: boolean }>(
-    ({ helper, port, node, isOn }) => [
-      `${helper.toUpperCase()} opens connections at ports of its own; at external port ${port} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`,
-      [
-        ...(isOn ? [] : [`pvesh set /nodes/${node}/firewall/options --nf_conntrack_helpers ${helper}`]),
-        ...(helper === 'ftp'
-          ? [
-              'forward the passive ports that the server is set to, too, under the same numbers, for example: NAT 30000-30009',
-            ]
-          : []),
-      ].join('; ') || undefined,
-    ],
-  ),
+  'helper-shifted': warning<Said>(said),
+  'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
+  'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
+  'answers-elsewhere': warning<Said>(said),
+  'service-hidden': warning<Said>(said),
   'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(
     ({ destination, name, canBe }) => [
       `${destination} leads by ${name}, which is no external interface, so nothing is translated on the way there`,

@@ -2,13 +2,14 @@
  * What pve-firewall makes of a new packet: a guest's rules, or the node's, in the order in which it compiles them (pve-firewall
  * Firewall.pm), first match wins. `unknown` when a rule on the way says what pvenat cannot read.
  */
-import { formatRange as show, sameRange, type Range } from '../address.ts'
+import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
 import { fileName, placeName } from '../diagnostic.ts'
 import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import type { Nic, OwnedGuest } from '../guest/model.ts'
 import { resolveAddresses, type NameScope } from '../nat/match.ts'
-import { holds } from '../nat/sources.ts'
+import type { Match } from '../nat/model.ts'
+import { holds, sourcesMeet } from '../nat/sources.ts'
 import { templates, type Template } from '../nat/template.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
 import { isOn } from '../nat/marked.ts'
@@ -233,3 +234,104 @@ function policy(key: string, value: string | number, restsOn: string): Judgement
   const by = `no rule is for it, and ${key} is ${value}`
   return { verdict: value === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
 }
+
+/** Clients, and the inner address and port that they are to reach; undefined: any. */
+interface Asked {
+  family: Packet['family']
+  proto: string
+  clients: Match
+  destination?: Range
+  dport?: number | undefined
+}
+
+interface Refusal {
+  /** `no rule is for it, and policy_in is DROP`. */
+  by: string
+  /** `107.fw:9`. */
+  restsOn: string
+  /** The line that lets them in. */
+  command: string
+}
+
+/** Why a guest's firewall lets none of the clients in; undefined when it lets some in, or when that cannot be told. */
+export function keptOut(view: View, owned: OwnedGuest, nic: Nic, asked: Asked): Refusal | undefined {
+  const { guest, fw } = owned
+  if (!nic.firewall || guestFirewallOff(view, owned) !== undefined) return undefined
+  const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
+  const file = guestFw(guest.vmid)
+  const rules = placed(view, fw, file, own).filter(
+    ({ iface }) => iface === undefined || iface === `net${nic.index}`,
+  )
+  const last = { by: fw.options['policy_in'] ?? 'DROP', key: 'policy_in', file }
+  return refusesAll(view, rules, 'in', asked, last, guestApi(view, guest))
+}
+
+/** Why the nftables firewall forwards nothing of it: FORWARD rules of host.fw, then of cluster.fw, then policy_forward. */
+export function notForwarded(view: View, asked: Asked): Refusal | undefined {
+  const { cluster, host, node, firewall } = view
+  if (firewall !== 'nftables' || !isOn(cluster.options['enable'], 0, view.now)) return undefined
+  if (!isOn(host.options['enable'], 1, view.now)) return undefined
+  const names: NameScope = { cluster, sdnSets: view.sdnSets }
+  const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
+  const last = { by: cluster.options['policy_forward'] ?? 'ACCEPT', key: 'policy_forward', file: CLUSTER_FW }
+  return refusesAll(view, rules, 'forward', asked, last, '/cluster/firewall')
+}
+
+function refusesAll(
+  view: View,
+  rules: readonly Placed[],
+  type: 'in' | 'forward',
+  asked: Asked,
+  last: { by: string | number; key: string; file: string },
+  api: string,
+): Refusal | undefined {
+  const { family, proto, clients, destination, dport } = asked
+  const { ranges } = clients
+  const isNamed = ranges !== 'any' && ranges.length <= MAX_NAMED
+  const command = [
+    `pvesh create ${api}/rules --type ${type} --action ACCEPT`,
+    ...(isNamed ? [`--source ${ranges.map(show).join(',')}`] : []),
+    ...(destination ? [`--dest ${show(destination)}`] : []),
+    ...(proto === 'all' ? [] : [`--proto ${proto}`]),
+    ...(dport === undefined ? [] : [`--dport ${dport}`]),
+    '--enable 1',
+  ].join(' ')
+  const refusal = (by: string, restsOn: string): Refusal => ({ by, restsOn, command })
+  for (const { rule, file, iface, names } of rules) {
+    if (rule.type !== type) continue
+    const isFor = templates(rule, family, view.services).some((one) =>
+      fits(one, { family, proto, dport, source: NOBODY, destination: NOBODY }),
+    )
+    if (!isFor && proto !== 'all') continue
+    const place = { file, span: rule.span }
+    const [source, to] = [rule.source, rule.dest].map((text) => resolveAddresses(text, names, place))
+    if (!source || !to) continue
+    if ('code' in source || 'code' in to) {
+      const codes = [source, to].map((one) => ('code' in one ? one.code : undefined))
+      if (codes.some((code) => code === 'address-unsupported' || code === 'limit')) return undefined
+      continue
+    }
+    const [from, at] = [source[family], to[family]]
+    if (!from || !at || !sourcesMeet(from, clients)) continue
+    if (destination && !holds(at, destination)) continue
+    if (!destination && isInside(view, at)) continue
+    if (rule.action === 'ACCEPT') return undefined
+    const isOfAll =
+      from.ranges === 'any' || (ranges !== 'any' && ranges.length === 1 && ranges[0]?.lo === ranges[0]?.hi)
+    const isWhole = isOfAll && (destination ?? at.ranges === 'any') && isFor
+    if (isWhole && (iface === undefined || type === 'in'))
+      return refusal(`rule ${type.toUpperCase()} ${rule.action}`, placeName(place))
+  }
+  if (last.by === 'ACCEPT') return undefined
+  return refusal(`no rule is for it, and ${last.key} is ${last.by}`, fileName(last.file))
+}
+
+/** What leads to networks of this node is no way out. */
+function isInside({ network }: View, { ranges }: Match): boolean {
+  return (
+    ranges !== 'any' && ranges.every((range) => network.internal.some((one) => contains(one.network, range)))
+  )
+}
+
+const MAX_NAMED = 8
+const NOBODY: Range = { family: 4, lo: 0n, hi: 0n }

@@ -144,7 +144,8 @@ function fixFor(world: World, rule: NatRule): { fix?: Fix } {
       ? { fix: { commands, instead: `tick On at ${placeOf(rule)} and set Firewall to Yes in the options` } }
       : {}
   }
-  const { help } = translation.diagnostics.map((one) => word(one)).find(({ message }) => message === rule.reason) ?? {}
+  const { help } =
+    translation.diagnostics.map((one) => word(one)).find(({ message }) => message === rule.reason) ?? {}
   return { fix: { commands: ['pvenat check'], ...(help === undefined ? {} : { instead: help }) } }
 }
 

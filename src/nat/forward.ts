@@ -159,6 +159,9 @@ function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnost
   return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
 }
 
+const PASSIVE_PORTS =
+  'forward the passive ports that the server is set to, too, under the same numbers, for example: NAT 30000-30009'
+
 /** FTP and TFTP speak of ports of their own, and are known by their port. */
 function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diagnostic[] {
   for (const { proto, ports, innerPort, single } of forwards) {
@@ -173,7 +176,12 @@ function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diag
     // TFTP has no TLS: with the helper all of it passes.
     if (isOn && helper === 'tftp') continue
     const outer = single ? formatPorts([ports]) : String(ports[0] + port - innerPort)
-    return [diagnose('helper-shifted', nat.where, { helper, port: outer, node: view.node, isOn })]
+    const help = [
+      ...(isOn ? [] : [`pvesh set /nodes/${view.node}/firewall/options --nf_conntrack_helpers ${helper}`]),
+      ...(helper === 'ftp' ? [PASSIVE_PORTS] : []),
+    ].join('; ')
+    const what = `${helper.toUpperCase()} opens connections at ports of its own; at external port ${outer} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`
+    return [diagnose('helper-shifted', nat.where, { what, help })]
   }
   return []
 }

@@ -1,0 +1,156 @@
+/** Rules by which no packet would get through, as explain would say when one is asked about: told before any comes. */
+import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { withOption } from '../facts/fixes.ts'
+import { label, type Nic, type OwnedGuest } from '../guest/model.ts'
+import { serves } from '../nat/listeners.ts'
+import type { Forward, NatRule } from '../nat/model.ts'
+import type { Translation } from '../nat/translate.ts'
+import type { View } from '../nat/view.ts'
+import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { keptOut, notForwarded } from './pvefirewall.ts'
+
+interface Plugged {
+  owned: OwnedGuest
+  nic: Nic
+}
+
+/** One diagnostic of a kind for each active rule. */
+export function foresee(view: View, { rules }: Translation): Diagnostic[] {
+  const guests = pluggedGuests(view)
+  return rules
+    .filter(({ state }) => state === 'active')
+    .flatMap((rule) => [
+      ...first(rule.forwards, (one) => guestDrops(view, guests, one)),
+      ...first(rule.forwards, (one) => forwardDrops(view, one)),
+      ...first(rule.egresses, (one) => {
+        const { family, proto = 'all', ports, source, exempt } = one
+        const refused =
+          exempt || rule.forwards.length > 0
+            ? undefined
+            : notForwarded(view, { family, proto, dport: ports?.[0], clients: source })
+        return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
+      }),
+      ...first(rule.forwards, (one) => answersElsewhere(view, guests, one)),
+      ...hidden(view, rule),
+    ])
+}
+
+function first<T>(all: readonly T[], find: (one: T) => Diagnostic | undefined): Diagnostic[] {
+  for (const one of all) {
+    const found = find(one)
+    if (found) return [found]
+  }
+  return []
+}
+
+/** By address. */
+function pluggedGuests({ guests, known }: View): ReadonlyMap<string, Plugged> {
+  return new Map(
+    guests.flatMap((owned) =>
+      owned.guest.nics.flatMap((nic) =>
+        Object.values(known.get(owned.guest.vmid)?.nics.get(nic.index) ?? {}).map(
+          ({ ip }) => [addressKey(ip), { owned, nic }] as const,
+        ),
+      ),
+    ),
+  )
+}
+
+/** What a guest sees of the clients: the node's address with snat=1. */
+function seenClients({ network }: View, { inner, snat, source }: Forward): Forward['source'] {
+  const own = network.internal.find((one) => contains(one.network, inner))?.address
+  return snat && own ? { ranges: [own] } : source
+}
+
+/** A rule of the guest's own lets in itself; one of the datacenter or the node does not. */
+function guestDrops(
+  view: View,
+  guests: ReadonlyMap<string, Plugged>,
+  forward: Forward,
+): Diagnostic | undefined {
+  const { family, proto, inner, innerPort, ports, rule, full, snat, accept, source } = forward
+  const isOwn = rule.scope.kind === 'guest' && !(snat && source.ranges !== 'any')
+  if (full || isOwn || (accept && view.firewall === 'iptables') || rule.kind === 'exempt') return undefined
+  const guest = guests.get(addressKey(inner))
+  const dport = innerPort ?? ports?.[0]
+  const clients = seenClients(view, forward)
+  const refused =
+    guest && keptOut(view, guest.owned, guest.nic, { family, proto, destination: inner, dport, clients })
+  if (!guest || !refused) return undefined
+  const port = dport === undefined ? proto : `port ${dport}/${proto}`
+  const { by, restsOn: at, command } = refused
+  const what = `${label(guest.owned.guest)} does not let ${port}`
+  return diagnose('guest-drops', rule.place, { what, by, at, command })
+}
+
+function forwardDrops(view: View, forward: Forward): Diagnostic | undefined {
+  const { family, proto, inner, innerPort, ports, rule, source } = forward
+  if (rule.kind === 'exempt') return undefined
+  const dport = innerPort ?? ports?.[0]
+  const refused = notForwarded(view, { family, proto, destination: inner, dport, clients: source })
+  return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
+}
+
+/** The NIC by which a guest sends what leaves its networks, and the gateway there. */
+function gatewayOf({ owned, nic }: Plugged, family: Family): { nic: Nic; gateway: Range } | undefined {
+  const own = nic.gateways[family]
+  if (own) return { nic, gateway: own }
+  const other = owned.guest.nics.find(({ gateways }) => gateways[family])
+  const gateway = other?.gateways[family]
+  return other && gateway && { nic: other, gateway }
+}
+
+function answersElsewhere(
+  { network }: View,
+  guests: ReadonlyMap<string, Plugged>,
+  { inner, family, snat, rule }: Forward,
+): Diagnostic | undefined {
+  const guest = snat || rule.kind === 'exempt' ? undefined : guests.get(addressKey(inner))
+  const way = guest && gatewayOf(guest, family)
+  if (!guest || !way || network.own.length === 0) return undefined
+  if (network.own.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
+  // A router among the guests may well send it here.
+  if (guests.has(addressKey(way.gateway))) return undefined
+  return diagnose('answers-elsewhere', rule.place, {
+    what: `guest ${label(guest.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node, so nothing is translated on that way`,
+    help: `let it answer this node: ${withOption(rule.comment, 'snat=1')}`,
+  })
+}
+
+/** Services that do not listen all the time: those of a cluster, and those that a GUI or a migration starts. */
+const SOMETIMES = ['corosync', 'live migration', 'VNC console']
+
+/** What of this node a rule of the administrator hides from the outside; a guest's rule is refused instead. */
+function hidden({ listeners, settings, isClustered }: View, rule: NatRule): Diagnostic[] {
+  if (rule.scope.kind === 'guest' || rule.kind !== 'forward') return []
+  const services = new Map<string, { ports: PortRange; holder: string }>()
+  const taken: PortRange[] = []
+  for (const { proto, ports, external, full, source } of rule.forwards) {
+    if (full || !ports || source.ranges !== 'any') continue
+    taken.push(ports)
+    const listening = listeners
+      .filter((socket) => socket.proto === proto && external.some((at) => serves(socket, at)))
+      .map(({ port, holder }) => ({ ports: [port, port] as PortRange, holder: holder || 'a service' }))
+    const sometimes = settings.reserved.filter(
+      (one) =>
+        one.proto === proto && SOMETIMES.includes(one.holder) && (isClustered || one.holder !== 'corosync'),
+    )
+    for (const {
+      ports: [lo, hi],
+      holder,
+    } of [...listening, ...sometimes])
+      if (lo <= ports[1] && ports[0] <= hi)
+        services.set(`${formatPorts([[lo, hi]])}/${proto}`, { ports: [lo, hi], holder })
+  }
+  if (services.size === 0) return []
+  const left = mergePorts(taken)
+  for (const { ports } of services.values()) takeOut(left, ports)
+  const port = [...services.keys()].slice(0, MAX_NAMED).join(', ')
+  const holder = [...new Set([...services.values()].map((one) => one.holder))].slice(0, MAX_NAMED).join(', ')
+  const help = left.length > 0 ? `leave it to the node: NAT ${formatPorts(left)}` : 'pick another port'
+  const what = `${holder} of this node is no longer reached at port ${port}, which this rule forwards`
+  return [diagnose('service-hidden', rule.where, { what, help })]
+}
+
+const MAX_NAMED = 4
