@@ -2,6 +2,7 @@
  * A program for the node of the lab: it reads once what `pvenat explain` and `pvenat list` read, and answers both for many packets.
  * Arguments: the pve directory, the state directory, then packets as `explain` takes them.
  */
+import { join } from 'node:path'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
@@ -16,6 +17,8 @@ import { installedRows, type Row } from '../../src/show/list.ts'
 export interface Said {
   rows: Row[]
   explained: Explanation[]
+  /** `FILE:LINE` of the forwards of which check says that the guest answers past this node. */
+  elsewhere: string[]
 }
 
 async function main([pveDir = '', stateDir = '', ...packets]: readonly string[]): Promise<void> {
@@ -28,6 +31,9 @@ async function main([pveDir = '', stateDir = '', ...packets]: readonly string[])
   const outcome = compile(looked, inForce)
   const said: Said = {
     rows: installedRows(outcome, inForce, pveDir),
+    elsewhere: outcome.translation.diagnostics.flatMap(({ code, place }) =>
+      code === 'answers-elsewhere' && place ? [`${join(pveDir, place.file)}:${place.span.line}`] : [],
+    ),
     explained: packets.map((words) => {
       const packet = parsePacket(words.split(' '))
       if (typeof packet === 'string') throw new Error(`${words}: ${packet}`)
