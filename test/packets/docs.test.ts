@@ -13,7 +13,7 @@ import { testNode } from './node.ts'
 /** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
 const ELSEWHERE = /^(sh|npm) /
 /** Typed for real. */
-const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl) /
+const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl|wget) /
 /** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
 const STAND_INS: Record<string, string> = {
   systemctl: `echo "$*" >>"$0.log"; for unit; do case $unit in
@@ -25,6 +25,8 @@ const STAND_INS: Record<string, string> = {
   apt: 'test "$1" = install || test "$1" = remove || test "$1" = purge',
   ssh: 'exit 0',
   curl: 'exit 0',
+  // A release holds get.sh of install/; the tests of the release run it.
+  wget: `test "$1" = -q && test -f ${resolve('install')}/"\${2##*/}"`,
 }
 /** What changes everything comes last, and lines that delete after those that make. */
 const LAST = /^(pvenat (rollback|confirm|apply)|iptables)\b/
@@ -147,11 +149,16 @@ pvenat list`
   })
 })
 
-/** A script of package.json, or a file of the project. */
+/** A script of package.json, or a file of the project that knows these options. */
 function expectIsThere(line: string): void {
-  const [program, word = '', name = ''] = line.split(' ')
+  const [program, word = '', ...words] = line.split(' ')
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> }
-  const isScript = [word, join('install', word)].some((path) => existsSync(path))
-  if (program === 'sh') expect.soft(isScript, line).toBe(true)
-  if (program === 'npm' && word === 'run') expect.soft(Object.keys(scripts), line).toContain(name)
+  const script = [word, join('install', word)].find((path) => existsSync(path))
+  if (program === 'sh') {
+    const text = script === undefined ? '' : readFileSync(script, 'utf8')
+    expect.soft(text, line).not.toBe('')
+    for (const option of words.filter((one) => one.startsWith('--')))
+      expect.soft(text, line).toContain(option)
+  }
+  if (program === 'npm' && word === 'run') expect.soft(Object.keys(scripts), line).toContain(words[0] ?? '')
 }
