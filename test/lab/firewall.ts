@@ -34,7 +34,7 @@ export async function addRules(
   await lab.exec(node, [command, '-w', '5', '-n'], { input: text })
 }
 
-/** Puts somebody else's rules into every table of both families, and two sets. They let all lab traffic be. */
+/** Puts somebody else's rules into every table of both families, and two sets. They let all lab traffic be; port 29022 is theirs. */
 export async function addForeignRules(lab: Lab, backend: Backend, node = 'pve'): Promise<void> {
   await lab.exec(node, ['ipset', 'restore'], { input: foreignSets })
   await addRules(
@@ -76,7 +76,7 @@ COMMIT
 -A PREROUTING -m addrtype --dst-type LOCAL -j FOREIGN-NAT
 -A POSTROUTING -s ${lan} ! -o docker0 -m comment --comment "it's \\"foreign\\" pvenat:no" -j MASQUERADE
 -A FOREIGN-NAT -i docker0 -j RETURN
--A FOREIGN-NAT -s ${host} -p tcp -m tcp --dport 822 -j REDIRECT --to-ports 22
+-A FOREIGN-NAT -s ${host} -p tcp -m tcp --dport 29022 -j REDIRECT --to-ports 22
 COMMIT
 *filter
 :FOREIGN-FILTER - [0:0]

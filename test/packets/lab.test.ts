@@ -180,7 +180,7 @@ describe('the lab itself', () => {
     for (const backend of backends) {
       await lab.exec('pve', ['ipset', 'destroy'])
       await addForeignRules(lab, backend)
-      expect((await snapshot(lab)).match(/-A \S*FOREIGN-NAT .* --dport 822 /g)).toHaveLength(2)
+      expect((await snapshot(lab)).match(/-A \S*FOREIGN-NAT .* --dport 29022 /g)).toHaveLength(2)
       for (const family of ['iptables', 'ip6tables']) {
         for (const table of ['raw', 'mangle', 'nat', 'filter']) {
           await lab.exec('pve', [`${family}-${backend}`, '-w', '-t', table, '-F'])
