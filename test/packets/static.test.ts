@@ -61,16 +61,19 @@ describe.each(backends)('fail static on %s', (backend) => {
 
   test.each(Object.entries(TROUBLES))('%s', async (_, { make, mend, says }) => {
     const said = node.listen()
-    await make(node.tree)
-    node.pvenat.service?.signal('SIGHUP')
-    await waitFor(() => said(says) > 0, { what: String(says) })
-    expect(await shop()).toMatchObject({ server: '108' })
-    // A whole interval later it still stands, and nothing was said again.
-    await delay(1200)
-    expect(await shop()).toMatchObject({ server: '108' })
-    expect(said(says)).toBe(1)
-    expect(await degraded()).toMatch(says)
-    await mend(node.tree)
+    try {
+      await make(node.tree)
+      node.pvenat.service?.signal('SIGHUP')
+      await waitFor(() => said(says) > 0, { what: String(says) })
+      expect(await shop()).toMatchObject({ server: '108' })
+      // A whole interval later it still stands, and nothing was said again.
+      await delay(1200)
+      expect(await shop()).toMatchObject({ server: '108' })
+      expect(said(says)).toBe(1)
+      expect(await degraded()).toMatch(says)
+    } finally {
+      await mend(node.tree)
+    }
     node.pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(/in step again/) === 1, { what: 'the end of the trouble' })
     expect(said(/in force:/)).toBe(0)
@@ -87,13 +90,16 @@ describe.each(backends)('fail static on %s', (backend) => {
   }
   test.each(Object.entries(oneFile))('%s: it keeps what it had, and the others go on', async (_, trouble) => {
     const said = node.listen()
-    await trouble.make(node.tree)
-    await node.edit('firewall/105.fw', (text) => text.replace('1022', '5022'))
-    await node.opens(5022)
-    expect(await shop()).toMatchObject({ server: '108' })
-    await waitFor(async () => /cannot read .*108/.test(String(await degraded())))
-    expect(said(/cannot read .*108\S*: .*; what it said before stays in force/)).toBe(1)
-    await trouble.mend(node.tree)
+    try {
+      await trouble.make(node.tree)
+      await node.edit('firewall/105.fw', (text) => text.replace('1022', '5022'))
+      await node.opens(5022)
+      expect(await shop()).toMatchObject({ server: '108' })
+      await waitFor(async () => /cannot read .*108/.test(String(await degraded())))
+      expect(said(/cannot read .*108\S*: .*; what it said before stays in force/)).toBe(1)
+    } finally {
+      await trouble.mend(node.tree)
+    }
     await node.edit('firewall/105.fw', (text) => text.replace('5022', '1022'))
     await waitFor(() => said(/in force:/) === 2, { what: 'the edit to be undone' })
     await waitFor(() => said(/108\.\w+ can be read again/) === 1)
