@@ -1,15 +1,6 @@
 // Makes dist/pvenat_VERSION_all.deb with Debian's own tools: the same bytes from the same commit, wherever it is cloned.
 import { execFileSync } from 'node:child_process'
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { debianChangelog, sectionOf } from './changelog.mjs'
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -26,8 +17,7 @@ writeFileSync(`${stage}/debian/changelog`, debianChangelog(changelog, seconds))
 copyFileSync('dist/copyright', `${stage}/debian/copyright`)
 copyFileSync('install/pvenat.conf', `${stage}/pvenat.conf`)
 for (const made of ['man', 'completions']) cpSync(`dist/${made}`, `${stage}/${made}`, { recursive: true })
-for (const name of readdirSync('docs').filter((one) => one !== 'man'))
-  cpSync(`docs/${name}`, `${stage}/docs/${name}`)
+cpSync('docs', `${stage}/docs`, { recursive: true, filter: (path) => path !== 'docs/man' })
 copyFileSync('README.md', `${stage}/README.md`)
 // On a node there is one Node.js, Debian's, whatever a path says.
 const bundle = readFileSync('dist/pvenat.cjs', 'utf8')

@@ -16,17 +16,39 @@ export interface PageTexts {
 
 /** One man page as roff. Throws when the README has lost a section that a page takes from it. */
 export function manPage({ source, readme, settings, version, dateSeconds }: PageTexts): string {
-  const filled = source.replace(/^<!-- (\w+)(?:: (.+))? -->$/gm, (_, what: string, title = '') => {
-    if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
-    if (what === 'options') return optionsText(COMMON_OPTIONS)
-    if (what === 'settings') return '```\n' + settings + '```'
-    if (what === 'readme') return sectionOf(readme, title as string)
-    throw new Error(`a man page asks for '${what}', which nobody makes`)
-  })
+  const fill = (line: string): string =>
+    line.replace(/^<!-- (\w+)(?:: (.+))? -->$/, (_, what: string, title = '') => {
+      if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
+      if (what === 'options') return optionsText(COMMON_OPTIONS)
+      if (what === 'settings') return '```\n' + settings + '```'
+      if (what === 'readme') return sectionOf(readme, title as string)
+      throw new Error(`a man page asks for '${what}', which nobody makes`)
+    })
+  const filled = source.split('\n').map(fill).join('\n')
   const options = { ...markedMan, breaks: false, date: dateSeconds * 1000, manVersion: `pvenat ${version}` }
   const roff = new Marked(options).parse(filled) as string
-  // Tables need the preprocessor tbl, which the first line asks for. Nothing that is to be typed may be hyphenated or stretched.
-  return `'\\" t\n${roff.trim().replace(/^\.TH .*$/m, '$&\n.nh\n.ad l')}\n`
+  // Tables need the preprocessor tbl, which the first line asks for.
+  return `'\\" t\n${roff.trim().replaceAll('&quot;', '"').split('\n').flatMap(makeUnstretched()).join('\n')}\n`
+}
+
+/**
+ * Nothing that is to be typed may be hyphenated or stretched, in cells of tables neither, which know nothing of the page around
+ * them. There a word that is wider than its column breaks behind a sign.
+ */
+function makeUnstretched(): (line: string) => string[] {
+  let isCell = false
+  return (line) => {
+    if (line.startsWith('.TH ')) return [line, '.nh', '.ad l']
+    if (/^T[{}]/.test(line)) {
+      isCell = line.endsWith('T{')
+      return isCell ? [line, '.nh'] : [line]
+    }
+    return [isCell ? line.replace(/\S{15,}/g, breakable) : line]
+  }
+}
+
+function breakable(word: string): string {
+  return word.replace(/(?:[:,=]|\\-)(?=[^:,=\\])/g, '$&\\:')
 }
 
 function commandText([name, { says, takes, options, examples }]: [string, Command]): string {

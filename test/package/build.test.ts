@@ -28,6 +28,14 @@ test('lintian has nothing to say, and nobody told it to be silent', async () => 
   expect(stdout).toBe('')
 })
 
+test('man says nothing about its pages at the width of a terminal', async () => {
+  for (const name of await readdir('dist/man')) {
+    const env = { MANWIDTH: '80', MANROFFSEQ: '', LC_ALL: 'C.UTF-8' }
+    const args = ['--warnings', '--encoding=UTF-8', '--local-file', '--troff-device=utf8', `dist/man/${name}`]
+    expect((await execa('man', args, { env })).stderr, name).toBe('')
+  }
+})
+
 test('it holds what it should, and nothing else', async () => {
   const { stdout } = await execa('dpkg-deb', ['--fsys-tarfile', DEB], { encoding: 'buffer' })
   const listed = await execa('tar', ['-tvf', '-'], { input: stdout })
@@ -36,8 +44,9 @@ test('it holds what it should, and nothing else', async () => {
     return `${mode} ${owner} ${name.join(' ')}`
   })
   // What the README leads to; man pages are elsewhere.
-  const docs = (await readdir('docs')).filter((name) => name !== 'man')
-  expect(docs).toEqual(expect.arrayContaining(['quick-start.md', 'grafana.json']))
+  const tracked = (await execa('git', ['ls-files', 'docs', ':!docs/man'])).stdout.split('\n')
+  const docs = tracked.map((path) => path.slice('docs/'.length))
+  expect(docs).toEqual(expect.arrayContaining(['quick-start.md', 'grafana.json', 'pictures/map.png']))
   expect(files.filter((line) => !line.startsWith('d')).sort()).toEqual(
     [
       '-rw-r--r-- root/root ./etc/pvenat/pvenat.conf',
