@@ -12,8 +12,8 @@ const MAX_TURN_MS = 600_000
 const MAX_STATUS = 200
 
 interface Notify {
-  /** At the end of each turn of the loop; systemd hears what is new. */
-  turned: (status: string) => void
+  /** At the end of each turn of the loop; systemd hears what is new, and with the first status that the service is ready. */
+  turned: (status: string | undefined) => void
   close: () => void
 }
 
@@ -30,6 +30,7 @@ export function makeNotify(environment: Readonly<Record<string, string | undefin
   return {
     turned(text) {
       turnedAt = performance.now()
+      if (text === undefined) return
       // A new line would be another message to systemd.
       const status = printable(text).slice(0, MAX_STATUS)
       if (status === said) return

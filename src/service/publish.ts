@@ -65,8 +65,8 @@ export interface Publisher {
   /** Returns what became of the rules since the pass before. */
   passed: (pass: Pass) => RowChange[]
   failed: (reason: string) => void
-  /** The verdict in one line, as systemd shows it. */
-  headline: () => string
+  /** The verdict in one line, as systemd shows it; undefined until a pass has ended, well or not. */
+  headline: () => string | undefined
   /** What was in force last was put back although nothing can be read. */
   putBack: (plan: Plan) => void
   /** Says that the service has ended. */
@@ -125,7 +125,7 @@ export function makePublisher(
       sayIfNew()
       return changes
     },
-    headline: () => verdictLine(status()),
+    headline: () => (service.inStep || service.degraded !== null ? verdictLine(status()) : undefined),
     failed(reason) {
       turn(false, reason)
       service.lastError = reason

@@ -130,8 +130,8 @@ export class Reconciler {
     this.turnEnd = now()
   }
 
-  /** All in one line, as systemd shows it. */
-  summary(): string {
+  /** All in one line, as systemd shows it; undefined until NAT is in force, or it is known why it is not. */
+  summary(): string | undefined {
     return this.publisher.headline()
   }
 

@@ -33,3 +33,12 @@ test('the same once more writes nothing; something else does', async () => {
     ['another', null],
   ])
 })
+
+test('it has no headline until a pass has ended, even if the last ruleset was put back before', async () => {
+  const publisher = publish((message) => expect.unreachable(message))
+  publisher.putBack({ sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [] })
+  expect(publisher.headline()).toBeUndefined()
+  publisher.failed('/etc/pve does not answer')
+  expect(publisher.headline()).toContain('/etc/pve does not answer')
+  await publisher.close()
+})
