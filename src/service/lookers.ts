@@ -17,10 +17,8 @@ import { countersOf, renderCountersJson } from '../show/list.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../web/asking.ts'
 import { FILES } from '../web/published.ts'
 
-/** Between two counts while somebody looks: with the reading itself the page is at most 3 s behind. */
+/** From the start of one count to that of the next while somebody looks, so that the page is at most 3 s behind. */
 const COUNT_MS = 2000
-/** Counting may take no more than this part of the time. */
-const MAX_COUNTING_SHARE = 0.05
 const MAX_SOCKETS = 32
 /** In which the line has to come. */
 const LINE_MS = 2000
@@ -50,7 +48,9 @@ export function answerLookers(runDir: string): Lookers {
       const text = renderCountersJson(new Date().toISOString(), countersOf(outcome.ruleset, counted))
       await writeWhole(runDir, FILES.counters, text, 'group')
     }
-    pauseMs = Math.max(COUNT_MS, (performance.now() - start) / MAX_COUNTING_SHARE)
+    // A reading that takes longer than half of that has the rest of the time for itself.
+    const tookMs = performance.now() - start
+    pauseMs = Math.max(COUNT_MS - tookMs, tookMs)
   }
   const keepCounting = async (): Promise<void> => {
     await count().catch(() => undefined)
