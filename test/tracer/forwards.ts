@@ -5,7 +5,7 @@ import { ofKind, type Scoped } from './scope.ts'
 import { inside, width, type Forward, type Full, type Hole, type Pair, type Spec } from './spec.ts'
 import { anybody, holds, meet, networks, sourcesOr, without, type Sources } from './sources.ts'
 import type { Packet } from './tracer.ts'
-import { bare, familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
+import { EXTERNAL, familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
 
 export interface Forwarded {
   to: string
@@ -166,12 +166,9 @@ function fullHolders(rules: readonly Scoped[], spec: Spec, { destination, proto,
     })
 }
 
-/** The first address of an interface is the node's own. */
+/** The node's own address is the one that the kernel would choose: the first of the first uplink. */
 function isMain(address: string): boolean {
-  return INTERFACES.some(({ addresses }) => {
-    const own = addresses.map(bare).filter((one) => familyOf(one) === familyOf(address))
-    return own[0] === address
-  })
+  return EXTERNAL.find((one) => familyOf(one) === familyOf(address)) === address
 }
 
 /** Ports that the node keeps of its own address. */

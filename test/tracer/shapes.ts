@@ -58,7 +58,9 @@ const shifted = fc
 
 const manyToOne = fc.record({ proto, outer: externals, inner: innerStart }).map(({ proto, outer, inner }) => {
   const pairs = outer.map((one): Pair => ({ protos: [proto], external: one, inner, single: true }))
-  return shape(pairs, `-p ${proto} -dport ${inner}`, portList(outer, ':'))
+  // `2004:2005` that ends with the inner port is Docker's order, which is an error.
+  const dash = outer.some(([lo, hi]) => lo < hi && hi === inner) ? '-' : ':'
+  return shape(pairs, `-p ${proto} -dport ${inner}`, portList(outer, dash))
 })
 
 /** Without inner ports, or without external ones: the same on both sides. */
