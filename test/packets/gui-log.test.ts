@@ -1,7 +1,7 @@
 // The answer in the GUI, from a save to the line in the firewall log, with the file moved, missing and on a full disk.
 import { beforeAll, describe, expect, test } from 'vitest'
 import { guiLines, timeOf } from '../service/firewall-log.ts'
-import { waitFor } from '../lab/index.ts'
+import { backends, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
 /** What the product promises from a save to the line. */
@@ -9,8 +9,8 @@ const PROMISE_MS = 1000
 const LOG = '/var/log/pve-firewall.log'
 const GUEST = 'firewall/105.fw'
 
-describe('the firewall log', () => {
-  const node = testNode('nft', {
+describe.each(backends)('the firewall log, %s', (backend) => {
+  const node = testNode(backend, {
     settings: 'interval = 60',
     // A disk of its own, as small as one can be, with the file as logrotate makes it.
     prepare: (one) =>
