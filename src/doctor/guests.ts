@@ -5,6 +5,7 @@ import { firewallBridge, linkOf, tapName } from '../facts/facts.ts'
 import { configEdit, gatewayCommand, quoted, ruleApi, withOption } from '../facts/fixes.ts'
 import { type Guest, type Nic, label } from '../guest/model.ts'
 import type { NatRule } from '../nat/model.ts'
+import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'
 import type { Check, Finding, Patient } from './finding.ts'
 
@@ -49,6 +50,10 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
     ({ state, egresses }) =>
       state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, own)),
   )
+  const needs = shownClients(patient, own)
+    .map(({ scope }) => snatNeeds(scope, view))
+    .find((one) => one !== undefined)
+  const granted = needs === undefined ? '' : ` (with ${needs} in pvenat.conf)`
   return {
     id: 'guest-gateway',
     severity: 'error',
@@ -63,18 +68,24 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
       ? [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)]
       : hideClients(patient, own),
     why: isLetOut
-      ? 'Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too.'
-      : 'Its answers are not translated back. With snat=1 it answers this node; or make this node its gateway, with an OUT rule that is marked NAT.',
+      ? `Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too${granted}.`
+      : `Its answers are not translated back. With snat=1 it answers this node${granted}; or make this node its gateway, with an OUT rule that is marked NAT.`,
   }
 }
 
-/** Gives the forwards to an address snat=1. */
-function hideClients({ translation, view }: Patient, address: Range): string[] {
-  return translation.rules
-    .filter(
-      ({ state, forwards }) =>
-        state === 'active' && forwards.some(({ inner, snat }) => !snat && sameRange(inner, address)),
-    )
+/** The active rules with a forward to an address that shows it the clients. */
+function shownClients({ translation }: Patient, address: Range): NatRule[] {
+  return translation.rules.filter(
+    ({ state, forwards }) =>
+      state === 'active' && forwards.some(({ inner, snat }) => !snat && sameRange(inner, address)),
+  )
+}
+
+/** Gives the forwards to an address snat=1, where they may have it. */
+function hideClients(patient: Patient, address: Range): string[] {
+  const { view } = patient
+  return shownClients(patient, address)
+    .filter(({ scope }) => snatNeeds(scope, view) === undefined)
     .flatMap(({ place, comment }) => {
       const api = ruleApi(view, place.file, place.span.line)
       return api === undefined ? [] : [`pvesh set ${api} --comment ${quoted(withOption(comment, 'snat=1'))}`]

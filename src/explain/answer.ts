@@ -1,6 +1,8 @@
 /** Whether what a guest sends comes to this node, where translations are undone. */
 import { contains, formatRange as show, network, sameRange, type Range } from '../address.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
+import { snatNeeds } from '../nat/policy.ts'
+import { holds } from '../nat/sources.ts'
 import type { Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
 import {
@@ -66,7 +68,7 @@ export function checkGateway(
   )
 }
 
-/** The node's address for a gateway, where it has one there; or, for an answer, snat=1 at the forward that led to the guest. */
+/** The node's address for a gateway, where it has one there; or, for an answer, snat=1 at the forward that led to the guest, if it may. */
 function gatewayFix(
   world: World,
   { owned, nic }: Located,
@@ -85,6 +87,16 @@ function gatewayFix(
   const api = forward && apiOf(world, forward)
   if (!forward || api === undefined)
     return { commands: set, instead: 'make this node the gateway of the guest' }
+  const needs = snatNeeds(forward.scope, world.view)
+  if (needs !== undefined) {
+    // Without an OUT rule the other gateway is its only way out.
+    const isLetOut = world.translation.rules.some(
+      ({ state, egresses }) =>
+        state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, destination)),
+    )
+    const instead = `write ${needs} into pvenat.conf and snat=1 into the comment of ${placeOf(forward)}`
+    return { commands: isLetOut ? set : [], instead }
+  }
   return {
     commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],
     instead: `write snat=1 into the comment of ${placeOf(forward)}, or make this node the gateway of the guest${set.map((line) => `: ${line}`).join('')}`,

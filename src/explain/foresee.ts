@@ -5,6 +5,7 @@ import { withOption } from '../facts/fixes.ts'
 import { label, type Nic, type OwnedGuest } from '../guest/model.ts'
 import { serves } from '../nat/listeners.ts'
 import type { Forward, NatRule } from '../nat/model.ts'
+import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
@@ -102,19 +103,22 @@ function gatewayOf({ owned, nic }: Plugged, family: Family): { nic: Nic; gateway
 }
 
 function answersElsewhere(
-  { network }: View,
+  view: View,
   guests: ReadonlyMap<string, Plugged>,
   { inner, family, snat, rule }: Forward,
 ): Diagnostic | undefined {
+  const { network } = view
   const guest = snat || rule.kind === 'exempt' ? undefined : guests.get(addressKey(inner))
   const way = guest && gatewayOf(guest, family)
   if (!guest || !way || network.own.length === 0) return undefined
   if (network.own.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
   // A router among the guests may well send it here.
   if (guests.has(addressKey(way.gateway))) return undefined
+  const needs = snatNeeds(rule.scope, view)
+  const granted = needs === undefined ? '' : ` (with ${needs} in pvenat.conf)`
   return diagnose('answers-elsewhere', rule.place, {
     what: `guest ${label(guest.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node, so nothing is translated on that way`,
-    help: `let it answer this node: ${withOption(rule.comment, 'snat=1')}`,
+    help: `let it answer this node: ${withOption(rule.comment, 'snat=1')}${granted}`,
   })
 }
 

@@ -47,6 +47,12 @@ function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View):
   return addressForbidden(nat, forward.external, guest, grantedOf(nat.scope, view)?.addresses)
 }
 
+/** The setting without which snat=1 in a rule of this scope is refused. Undefined where it needs none. */
+export function snatNeeds(scope: Scope, view: View): string | undefined {
+  if (scope.kind !== 'guest' || grantedOf(scope, view)?.snat === true) return undefined
+  return `[guest ${scope.guest.vmid}] snat = yes`
+}
+
 /** Machines outside trust the node, and with snat=1 a guest speaks as the node. */
 function snatForbidden(
   nat: NatRule,
@@ -57,7 +63,7 @@ function snatForbidden(
   const granted = grantedOf(nat.scope, view)
   const isGiven = granted?.address !== undefined && sameRange(granted.address, inner)
   const lacks = [
-    ...(snat && granted?.snat !== true ? ['snat = yes'] : []),
+    ...(snat && snatNeeds(nat.scope, view) !== undefined ? ['snat = yes'] : []),
     ...(inExternalNetwork(inner, view) !== undefined && !isGiven ? [`address = ${formatRange(inner)}`] : []),
   ]
   if (lacks.length === 0) return undefined

@@ -48,8 +48,17 @@ test('a guest that only has forwards keeps its own gateway', () => {
       one.guest.type,
     ),
   }))
-  const found = examine({ ...world, view: { ...world.view, guests }, sdnSnat: [], differs: [], errors: 0 })
-  expect(found).toMatchObject([
+  const find = (granted: boolean) => {
+    const settings = {
+      ...world.view.settings,
+      guests: new Map(granted ? [[105, { snat: true }]] : []),
+    }
+    const view = { ...world.view, settings, guests }
+    return examine({ ...world, view, sdnSnat: [], differs: [], errors: 0 })
+  }
+  const why = expect.stringContaining('snat=1 it answers this node (with [guest 105] snat = yes') as string
+  expect(find(false)).toMatchObject([{ id: 'guest-gateway', fix: [], why }])
+  expect(find(true)).toMatchObject([
     {
       id: 'guest-gateway',
       fix: [

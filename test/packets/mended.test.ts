@@ -59,10 +59,18 @@ const BROKEN: Record<string, Broken> = {
     says: /the firewall of guest 105 is off/,
   },
   'the answer goes to another gateway': {
-    breaks: ailments.OTHER_GATEWAY.breaks,
+    ...ailments.OTHER_GATEWAY,
     ask: SSH,
     says: /answers goes to 10\.10\.10\.254, not to this node/,
-    after: ailments.OTHER_GATEWAY.follows,
+  },
+  'the answer goes to another gateway, and snat=1 is allowed': {
+    breaks: async () => {
+      await ailing.edit('pvenat.conf', /$/, '\n[guest 105]\nsnat = yes\n')
+      await ailments.OTHER_GATEWAY.breaks(ailing)
+    },
+    ask: SSH,
+    says: /answers goes to 10\.10\.10\.254, not to this node/,
+    after: () => ailments.OTHER_GATEWAY.follows(ailing),
   },
   'a guest goes out by another gateway': {
     ...ailments.OTHER_GATEWAY,
