@@ -107,6 +107,7 @@ describe.each(suites)('on %s', (suite) => {
     for (let port = 3001; port <= 3010; port++)
       expect(all.filter((line) => line.includes(` applied: :${port}/tcp`)).length, String(port)).toBe(1)
     await saveLikeGui(tree, 'firewall/105.fw', file)
+    await debian.sh('rm /etc/logrotate.d/pve-firewall /var/lib/logrotate/status')
   })
 
   test('whoever flushes all rules, it puts NAT back', async () => {
@@ -117,7 +118,11 @@ describe.each(suites)('on %s', (suite) => {
 
   test('stopped, it leaves NAT in force; killed, it comes back; reloaded, it reads its settings', async () => {
     const { debian } = machine
+    expect(await debian.property('pvenat', 'WatchdogTimestampMonotonic')).toMatch(/^[1-9]/)
     await debian.sh('systemctl stop pvenat')
+    // Of KillMode=process, what the service has not ended itself would stay.
+    expect((await debian.run('pgrep', '-af', 'pvenat')).stdout).toBe('')
+    expect(await debian.property('pvenat', 'Result')).toBe('success')
     await expectShop()
     await debian.sh('systemctl start pvenat; systemctl kill -s KILL pvenat')
     await waitFor(async () => (await debian.property('pvenat', 'NRestarts')) === '1', { timeoutMs: 15_000 })
@@ -125,14 +130,14 @@ describe.each(suites)('on %s', (suite) => {
     await debian.sh(`printf '[guest 108]\\nports = 9\\n' >>/etc/pvenat/pvenat.conf; systemctl reload pvenat`)
     await waitFor(async () => (await ask(SHOP.endpoint)) === 'refused')
     await debian.sh(
-      `printf '[guest 108]\\nports = 8080\\n' >>/etc/pvenat/pvenat.conf; systemctl reload pvenat`,
+      `printf '[guest 108]\\nports = 8080, 8443, 15000-15009\\n' >>/etc/pvenat/pvenat.conf; systemctl reload pvenat`,
     )
     await waitFor(async () => expectShop().then(() => true))
   })
 
   test('upgrades and downgrades interrupt nothing, and keep state and settings', async () => {
     const kept = () => machine.debian.sh('cat /var/lib/pvenat/state.json /etc/pvenat/pvenat.conf')
-    await waitFor(async () => (await kept()).includes('tcp 8080-8080 10.10.10.108'))
+    await waitFor(async () => (await kept()).includes('"108 tcp 8080-8080 '))
     const mine = await kept()
     await probe(() => apt('install', '--allow-downgrades', OLD))
     expect(await machine.debian.sh('pvenat --version')).toContain(OLD_VERSION)
