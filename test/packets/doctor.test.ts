@@ -64,11 +64,17 @@ findingTests(ailing, {
     ask: { ...SSH, broken: { server: '105' } },
   },
   'foreign-forward': {
-    breaks: () =>
-      ailing.sh(`nft -t nat -A PREROUTING -d 203.0.113.2 -p tcp --dport 1022 -j DNAT --to 10.10.10.108:80 \\
-        -m comment --comment "it's \\"mine\\" \\$(touch /run/owned)"`),
+    // A guest's rule would give way to it.
+    breaks: async () => {
+      const rule = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT 1122\n'
+      await ailing.edit('firewall/cluster.fw', /^OUT/m, `${rule}OUT`)
+      await node.pvenat.run('apply')
+      await ailing.sh(`nft -t nat -A PREROUTING -d 203.0.113.2 -p tcp --dport 1122 -j DNAT --to 10.10.10.108:80 \\
+        -m comment --comment "it's \\"mine\\" \\$(touch /run/owned)"`)
+    },
     severity: 'error',
-    ask: { from: 'inet', to: '203.0.113.2:1022', mended: { server: '105' } },
+    ask: { from: 'inet', to: '203.0.113.2:1122', mended: { server: '105' } },
+    after: () => ailing.sh('nft -t nat -F PREROUTING'),
   },
   'foreign-masquerade': {
     breaks: async () => {
