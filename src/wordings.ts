@@ -257,7 +257,7 @@ export const WORDINGS = {
   ),
   'port-kept': error<{ port: string; holder: string; until: string }>(({ port, holder, until }) => [
     `port ${port} stays with this node until ${until}, in case its service (${holder}) comes back`,
-    'to hand it over now, write the rule into the datacenter or node firewall',
+    ...propose("the node's administrator hands it over now with", 'pvenat apply --hand-over'),
   ]),
   held: error<{ what: string; vmid: number }>(({ what, vmid }, { isTenant }) => [
     `${what} belongs to ${isTenant ? 'another guest' : `guest ${vmid}`}, which keeps it until its own rule for it goes`,

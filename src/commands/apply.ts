@@ -1,7 +1,7 @@
 /** `apply`: one pass. */
 import { UsageError } from '../io.ts'
 import { apply, endFlows } from '../node/apply.ts'
-import { lookOnce } from '../node/look.ts'
+import { lookOnce, type Looked } from '../node/look.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
@@ -13,7 +13,8 @@ import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 export async function applyCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
   const seconds = confirmSeconds(context)
-  const looked = await lookOnce(paths)
+  const seen = await lookOnce(paths)
+  const looked = values['hand-over'] === true ? withoutKept(seen) : seen
   const kernel = await kernelOf(looked, context)
   const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
   const applied =
@@ -35,6 +36,11 @@ export async function applyCommand(context: Context): Promise<number> {
     warn(`what is in force is not remembered: ${error.message}`),
   )
   return failed ? 1 : 0
+}
+
+/** Ports that services of the node gave up are free at once. */
+function withoutKept(looked: Looked): Looked {
+  return { ...looked, nodePorts: looked.nodePorts?.filter(({ until }) => until === undefined) ?? [] }
 }
 
 function confirmSeconds({ values }: Context): number | undefined {

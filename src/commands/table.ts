@@ -57,6 +57,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     says: 'one pass: put into force what the rules ask for',
     options: {
       confirm: { value: 'SECS', says: 'take it back unless pvenat confirm comes in time (1 to 3600)' },
+      'hand-over': { says: 'free the ports that services of the node gave up in the last ten minutes' },
       ...VERBOSE,
     },
     examples: [

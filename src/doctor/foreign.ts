@@ -14,7 +14,7 @@ import type { Check, Finding, Patient } from './finding.ts'
 /** A DNAT of others at an address and port that a forward of ours claims. */
 export const foreignForward: Check = (patient) => {
   const { facts } = patient
-  const forwards = grantedForwards(patient)
+  const forwards = [...grantedForwards(patient), ...lostForwards(patient)]
   return foreignNat(facts)
     .filter(({ kind }) => kind === 'destination')
     .flatMap((rule): Finding[] => {
@@ -23,24 +23,42 @@ export const foreignForward: Check = (patient) => {
       )
       if (!ours) return []
       const isOther = rule.backend !== facts.backend
+      const { place, scope, state, reason } = ours.one.rule
+      const isLost = state === 'error'
       const stays =
         keptBy(rule) ?? (isReplaced(rule, forwards) ? undefined : 'It forwards more than pvenat does.')
+      const fix = [
+        ...inForce(patient),
+        ...removal(patient, rule),
+        ...(scope.kind === 'guest' ? [HAND_OVER] : []),
+      ]
+      const both = isOther
+        ? 'It is in the other backend, and which of the two wins is not for pvenat to say.'
+        : 'pvenat comes first, so the other rule does nothing where both claim a port.'
       return [
         {
           id: 'foreign-forward',
-          severity: isOther ? 'error' : 'warning',
-          finding: `A rule that is not pvenat's forwards what ${placeName(ours.one.rule.place)} forwards, too.`,
+          severity: isOther || isLost ? 'error' : 'warning',
+          finding: `A rule that is not pvenat's forwards what ${placeName(place)} ${isLost ? 'asks for' : 'forwards, too'}.`,
           ...evidence(patient, rule),
-          fix: stays === undefined ? [[...inForce(patient), ...removal(patient, rule)].join(' && ')] : [],
+          fix: stays === undefined ? [fix.join(' && ')] : [],
           why: [
-            isOther
-              ? 'It is in the other backend, and which of the two wins is not for pvenat to say.'
-              : 'pvenat comes first, so the other rule does nothing where both claim a port.',
+            isLost ? `That rule is not in force: ${reason}.` : both,
             ...(stays === undefined ? [] : [stays, 'Give one of the two another port.']),
           ].join(' '),
         },
       ]
     })
+}
+
+/** A port of a guest stays the node's for ten minutes without it. An error at another rule makes apply fail, but not this rule. */
+const HAND_OVER = '{ pvenat apply --hand-over; pvenat plan; }'
+
+/** Forwards of guests' rules that are in error; a port that others publish is one reason. */
+function lostForwards({ translation }: Patient): Granted[] {
+  return translation.rules.flatMap(({ state, forwards }) =>
+    state === 'error' ? forwards.map((one) => ({ one, at: one.external })) : [],
+  )
 }
 
 interface Granted {
