@@ -32,6 +32,8 @@ export interface Advice {
 /** What is free instead; filled in when all claims are known (nat/free.ts). `wish` is the id of the rule. */
 export interface Wish {
   wish?: string
+  /** How many ports, where that is another number than the rule has. */
+  count?: number
   free?: string | undefined
   proposal?: string | undefined
 }
@@ -53,6 +55,34 @@ export function propose(
   otherwise?: string,
 ): [help: string | undefined, proposals: string[]] {
   return proposal === undefined ? [otherwise, []] : [`${label}: ${proposal}`, [proposal]]
+}
+
+/** A name that nothing has, and the one that was perhaps meant. */
+export type Missing = Record<'name' | 'where', string> & Advice
+
+export function missing(kind: string, { name, where, ...advice }: Missing): Words {
+  return [`there is no ${kind} '${name}' in ${where}`, ...advise(advice)]
+}
+
+/** The comment with room for the inner address; undefined in a rule that takes none. */
+export interface Typed {
+  typed?: string | undefined
+}
+
+export function nameInner(typed: string | undefined): string {
+  return typed === undefined
+    ? 'set the source of the rule to its address'
+    : `set the destination of the rule to the inner address, or write it into the comment: ${typed}`
+}
+
+/** A helper of connection tracking at another port than its own; `command` switches it on. A wish is for passive ports. */
+export type Shifted = Record<'what', string> & Record<'command', string | undefined> & Wish
+
+export function shifted({ what, command, wish, proposal }: Shifted): Words {
+  const passive =
+    'set the server to a few passive ports, and forward them under the same numbers by a rule of their own'
+  const help = [command, wish && propose(passive, proposal, passive)[0]]
+  return [what, help.filter((part) => part !== undefined).join('; '), [command, proposal]]
 }
 
 /** A word may be as long as its file. */

@@ -3,6 +3,7 @@
  * What can be typed is apart from the help, as a list of proposals.
  */
 import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
+import { missing, nameInner, shifted, type Missing, type Shifted, type Typed } from './advice.ts'
 
 /** Sentences of explain/foresee.ts and nat/forward.ts. */
 type Said = Record<'what' | 'help', string>
@@ -116,9 +117,9 @@ export const WORDINGS = {
   ]),
   'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
   // Ports.
-  'ports-missing': error<object>(() => [
+  'ports-missing': error<{ typed: string }>(({ typed }) => [
     'which ports? the rule names neither a destination port nor an external port',
-    'set the destination port in the GUI, or write the external port behind NAT',
+    `set the destination port in the GUI, or write the external port into the comment: ${typed}`,
   ]),
   'ports-zero': error<object>(() => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
   'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [
@@ -145,16 +146,12 @@ export const WORDINGS = {
     `the ${proto} part of macro ${macro} is not forwarded`,
   ]),
   // Addresses.
-  'address-unsupported': error<{ text: string; help: string }>(({ text, help }) => [
+  'address-unsupported': error<{ text: string; meant: string | undefined }>(({ text, meant }) => [
     `'${text}' is a form of address that pvenat does not take`,
-    help,
+    ...propose('write', meant, `write it in full, as ADDRESS or ADDRESS/LENGTH`),
   ]),
-  'alias-missing': error<{ name: string; where: string }>(({ name, where }) => [
-    `there is no alias '${name}' in ${where}`,
-  ]),
-  'set-missing': error<{ name: string; where: string }>(({ name, where }) => [
-    `there is no ipset '${name}' in ${where}`,
-  ]),
+  'alias-missing': error<Missing>((facts) => missing('alias', facts)),
+  'set-missing': error<Missing>((facts) => missing('ipset', facts)),
   'set-empty': warning<{ name: string }>(({ name }) => [
     `ipset '${name}' is empty, so this rule matches nothing`,
   ]),
@@ -162,30 +159,28 @@ export const WORDINGS = {
     `ipset '${name}' has an exception '${entry}' that cannot be honoured: ${reason}`,
     'correct or delete that entry; without it the rule would match more than the set says',
   ]),
-  'dest-missing': error<object>(() => [
-    'where to? the rule names no destination',
-    'set the destination of the rule to the inner address, or write it into the comment as to=ADDRESS',
-  ]),
+  'dest-missing': error<Typed>(({ typed }) => ['where to? the rule names no destination', nameInner(typed)]),
   'dest-external': error<{ address: string; meant: string }>(({ address, meant }) => [
     `${address} is this node's own address, not where a guest is`,
     `leave the destination empty and write the address into the comment: ${meant}`,
     [meant],
   ]),
-  'dest-many': error<{ text: string }>(({ text }) => [
+  'dest-many': error<{ text: string; hosts: readonly string[] }>(({ text, hosts }) => [
     `the destination of a forward must be one address or an alias of one, not '${text}'`,
-    'name the inner address there, or write it into the comment as to=ADDRESS',
+    `set the destination to ${hosts.join(' or ') || 'the inner address'}`,
+    hosts,
   ]),
   'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
-  'guest-address': error<{ guest: string; nic: string; looked: string; refused: readonly string[] }>(
-    ({ guest, nic, looked, refused }, { isTenant }) => [
+  'guest-address': error<Record<'guest' | 'nic' | 'looked', string> & { refused: readonly string[] } & Typed>(
+    ({ guest, nic, looked, refused, typed }, { isTenant }) => [
       [
         `no address is known for ${nic} of guest ${guest}`,
         `looked in ${looked}`,
         ...(isTenant ? [] : refused),
       ].join('; '),
-      'set the destination of the rule to its address, or write it into the comment as to=ADDRESS',
+      nameInner(typed),
     ],
   ),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
@@ -230,7 +225,7 @@ export const WORDINGS = {
       ...(canBe ? [addExternal(name)] : []),
     ].join('; ') || undefined,
   ]),
-  'helper-shifted': warning<Said>(said),
+  'helper-shifted': warning<Shifted>(shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
   'answers-elsewhere': warning<Said>(said),
@@ -311,7 +306,10 @@ export const WORDINGS = {
   'settings-unusable': error<{ reason: string }>(({ reason }) => [
     `this file cannot be used (${reason}); the settings that it held before stay in force`,
   ]),
-  'setting-unknown': warning<{ key: string }>(({ key }) => [`unknown setting '${key}' is ignored`]),
+  'setting-unknown': warning<{ key: string } & Advice>(({ key, ...advice }) => [
+    `unknown setting '${key}' is ignored`,
+    ...advise(advice),
+  ]),
   'setting-value': error<{ key: string; value: string; expected: string }>(({ key, value, expected }) => [
     `bad value '${value}' for '${key}': expected ${expected}; the default holds`,
   ]),

@@ -7,6 +7,7 @@ import { nearest } from '../nearest.ts'
 export interface Names {
   cluster: Pick<FwFile, 'aliases' | 'ipset'>
   own?: Pick<FwFile, 'aliases' | 'ipset'> | undefined
+  sdnSets?: ReadonlyMap<string, unknown>
 }
 
 interface Complaint {
@@ -59,17 +60,22 @@ export function inWords(rule: FwRule, field: RuleField, reason: string, names: N
 }
 
 /** As the field takes it: `dc/lan`, `+guest/office`, `SSH`. */
-function nearestName(kind: string, name: string, { cluster, own }: Names): string | undefined {
+export function nearestName(
+  kind: string,
+  name: string,
+  { cluster, own, sdnSets }: Names,
+): string | undefined {
   if (kind === 'macro') {
     const near = nearest(name, macroNames)
     return near && canonicalMacro(near)
   }
   const field = kind === 'alias' ? 'aliases' : 'ipset'
   const sign = kind === 'alias' ? '' : '+'
-  const bare = name.replace(/^(?:dc|guest)\//, '')
+  const bare = name.replace(/^(?:dc|guest|sdn)\//, '')
   const found = [
     ...[...(own?.[field].keys() ?? [])].map((one) => ({ one, scope: 'guest' })),
     ...[...cluster[field].keys()].map((one) => ({ one, scope: 'dc' })),
+    ...[...((kind === 'ipset' && sdnSets?.keys()) || [])].map((one) => ({ one, scope: 'sdn' })),
   ]
   const near = nearest(
     bare,

@@ -4,7 +4,7 @@ import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
 import { resolveExternal, type External } from './external.ts'
 import { translateFull, type Common } from './full.ts'
-import { innerAddresses, type PerFamily } from './inner.ts'
+import { innerAddresses, parts, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { resolveAddresses, type Matches } from './match.ts'
 import type { Forward } from './model.ts'
@@ -129,7 +129,9 @@ export function pairedPorts(order: Order, usable: readonly Template[]): Paired |
     return diagnose('ports-zero', fieldPlace(marked, 'dport'), {})
   if (withPorts.length === 0) return { bare, pairs: [] }
   if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
-    return diagnose('ports-missing', comment.places.all, {})
+    return diagnose('ports-missing', comment.places.all, {
+      typed: renderComment({ ...parts(comment), ports: 'PORT' }),
+    })
   const docker = outerAndInner(order, withPorts)
   if (docker) return docker
   const pairs = pairPorts(withoutOwnSport(withPorts, marked), wanted)
@@ -140,7 +142,7 @@ export function pairedPorts(order: Order, usable: readonly Template[]): Paired |
 
 /** `9000:9443` on a rule for port 9443: an outer and an inner port to docker, a range of 444 ports here. */
 function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnostic | undefined {
-  const { address, ports, colons = [] } = comment.endpoint ?? {}
+  const { ports, colons = [] } = comment.endpoint ?? {}
   const ranges = inner.flatMap(({ dports }) => dports)
   const odd = colons.find(
     ([lo, hi]) =>
@@ -150,17 +152,13 @@ function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnost
   )
   if (!odd || !ports) return undefined
   const outer = ports.map((range): PortRange => (range.join() === odd.join() ? [odd[0], odd[0]] : range))
-  const parts = {
-    address: address && formatRange(address),
-    ports: formatPorts(outer),
-    options: comment.options,
-  }
-  const facts = { text: odd.join(':'), count: odd[1] - odd[0] + 1, meant: renderComment(parts) }
+  const meant = renderComment({ ...parts(comment), ports: formatPorts(outer) })
+  const facts = { text: odd.join(':'), count: odd[1] - odd[0] + 1, meant }
   return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
 }
 
-const PASSIVE_PORTS =
-  'forward the passive ports that the server is set to, too, under the same numbers, for example: NAT 30000-30009'
+/** A server needs some for its clients; ten are enough for a few. */
+const PASSIVE_PORTS = 10
 
 /** FTP and TFTP speak of ports of their own, and are known by their port. */
 function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diagnostic[] {
@@ -176,12 +174,12 @@ function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diag
     // TFTP has no TLS: with the helper all of it passes.
     if (isOn && helper === 'tftp') continue
     const outer = single ? formatPorts([ports]) : String(ports[0] + port - innerPort)
-    const help = [
-      ...(isOn ? [] : [`pvesh set /nodes/${view.node}/firewall/options --nf_conntrack_helpers ${helper}`]),
-      ...(helper === 'ftp' ? [PASSIVE_PORTS] : []),
-    ].join('; ')
+    const command = isOn
+      ? undefined
+      : `pvesh set /nodes/${view.node}/firewall/options --nf_conntrack_helpers ${helper}`
+    const passive = helper === 'ftp' ? { wish: nat.id, count: PASSIVE_PORTS } : {}
     const what = `${helper.toUpperCase()} opens connections at ports of its own; at external port ${outer} they pass only by the helper of connection tracking, ${isOn ? 'which does not see into TLS' : 'which is off'}`
-    return [diagnose('helper-shifted', nat.where, { what, help })]
+    return [diagnose('helper-shifted', nat.where, { what, command, ...passive })]
   }
   return []
 }

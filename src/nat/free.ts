@@ -24,11 +24,11 @@ export function fillWishes(
 ): Diagnostic[] {
   const granted = new Map<string, PortRange[]>()
   return diagnostics.map((one) => {
-    const { wish } = one.facts as Partial<Wish>
+    const { wish, count } = one.facts as Partial<Wish>
     const marked = wish === undefined ? undefined : origin(wish)
     if (!marked) return one
     if (granted.size === 0) collectGranted(granted, dispatch)
-    return { ...one, facts: { ...(one.facts as Wish), ...freeFor(marked, granted, view) } }
+    return { ...one, facts: { ...(one.facts as Wish), ...freeFor(marked, granted, view, count) } }
   })
 }
 
@@ -51,6 +51,7 @@ function freeFor(
   marked: Marked,
   granted: ReadonlyMap<string, PortRange[]>,
   view: View,
+  count: number | undefined,
 ): Pick<Wish, 'free' | 'proposal'> {
   const { rule, scope } = marked
   // With a source port the external port stands in two places.
@@ -71,7 +72,9 @@ function freeFor(
   )
   const inner = innerRanges(asked)
   const { address, ports: named } = comment.endpoint ?? {}
-  const wanted = named ?? inner
+  const typed = named ?? inner
+  const wanted =
+    count === undefined ? typed : typed.slice(0, 1).map(([lo]): PortRange => [lo, lo + count - 1])
   const ports = nearestFree(wanted, free, inner.length === 0)
   const told = free.slice(0, MAX_TOLD)
   return {

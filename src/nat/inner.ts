@@ -24,12 +24,12 @@ export function innerAddresses(order: Order): PerFamily<Range> | Diagnostic {
     if ('code' in host) return host
     return nodesOwn(host, destPlace, order) ?? checkInternal({ [host.family]: host }, destPlace, order)
   }
-  if (scope.kind !== 'guest') return diagnose('dest-missing', place, {})
+  if (scope.kind !== 'guest') return diagnose('dest-missing', place, { typed: withInner(comment) })
   const { guest } = scope
   if (chooseNics(guest, iface).length === 0)
     return diagnose('guest-nic', place, { guest: label(guest), nic: iface ?? 'NIC' })
   const known = firstKnown(guest, iface, view)
-  if (Object.keys(known).length === 0) return addressUnknown(guest, iface, place, view)
+  if (Object.keys(known).length === 0) return addressUnknown(guest, iface, place, view, withInner(comment))
   return checkInternal(known, comment.places.all, order)
 }
 
@@ -41,7 +41,12 @@ function nodesOwn(host: Range, place: Place, { comment, view }: Order): Diagnost
   return diagnose('dest-external', place, { address, meant: renderComment({ ...parts(comment), address }) })
 }
 
-function parts({ endpoint, options }: NatComment): Parts {
+/** The comment with room for the inner address. */
+function withInner(comment: NatComment): string {
+  return renderComment(parts({ ...comment, options: [...comment.options, 'to=ADDRESS'] }))
+}
+
+export function parts({ endpoint, options }: NatComment): Parts {
   const { address, ports } = endpoint ?? {}
   return { address: address && formatRange(address), ports: ports && formatPorts(ports), options }
 }

@@ -3,9 +3,12 @@ import {
   contains,
   everything,
   FAMILIES,
+  formatIp,
   formatRange,
   parseCidr,
+  parseIp,
   parseRange,
+  prefixLength,
   toNetworks,
   type Family,
   type Range,
@@ -15,6 +18,7 @@ import type { FwFile, FwSet } from '../fw/model.ts'
 import { aliasReference, setReference, type Reference } from '../fw/names.ts'
 import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
+import { nearestName } from './complaints.ts'
 import { SET_MEMBERS } from './limits.ts'
 import type { KernelSet, Match, Scope } from './model.ts'
 
@@ -43,16 +47,23 @@ export function resolveAddresses(
   if (text.startsWith('+')) return resolveSet(text, names, place)
   const alias = aliasReference(text)
   if (alias) {
-    const range = parseCidr(findAlias(alias, names)?.cidr ?? '')
     const cidr = findAlias(alias, names)?.cidr
-    if (cidr !== undefined && !range)
-      return diagnose('address-unsupported', place, { text: cidr, help: helpFor(cidr) })
-    if (!range) return diagnose('alias-missing', place, { name: text, where: where(alias.scope) })
+    if (cidr === undefined) {
+      const meant = nearestName('alias', alias.name, names)
+      return diagnose('alias-missing', place, { name: text, where: where(alias.scope), meant })
+    }
+    const range = parseCidr(cidr)
+    if (!range) return diagnose('address-unsupported', place, { text: cidr, meant: inFull(cidr) })
     return { [range.family]: matchOf([range], 'list') }
   }
-  const ranges = text.split(',').map(parseRange)
-  const bad = text.split(',').find((_, i) => ranges[i] === undefined)
-  if (bad !== undefined) return diagnose('address-unsupported', place, { text: bad, help: helpFor(bad) })
+  const items = text.split(',')
+  const ranges = items.map(parseRange)
+  const bad = items.find((_, i) => ranges[i] === undefined)
+  if (bad !== undefined) {
+    const full = items.map((item, i) => (ranges[i] ? item : inFull(item)))
+    const meant = full.includes(undefined) ? undefined : full.join()
+    return diagnose('address-unsupported', place, { text: bad, meant })
+  }
   const family = (ranges[0] as Range).family
   // A group's rule is the administrator's, whoever pulls it in.
   const owner = names.own ? (names.vmid ?? 'list') : 'list'
@@ -66,7 +77,28 @@ export function resolveHost(text: string, names: NameScope, place: Place): Range
   const found = Object.values(matches)
   const only = found.length === 1 && found[0]?.ranges !== 'any' ? found[0]?.ranges : undefined
   const [host] = only ?? []
-  return host && only?.length === 1 && host.lo === host.hi ? host : diagnose('dest-many', place, { text })
+  if (host && only?.length === 1 && host.lo === host.hi) return host
+  return diagnose('dest-many', place, { text, hosts: fewHosts(text, names, place) })
+}
+
+/** More would be a list to read, not a choice. */
+const MAX_HOSTS = 4
+
+/** The addresses that a destination names, when they are few; else none. What a set holds is not for each owner of a guest. */
+function fewHosts(text: string, names: NameScope, place: Place): string[] {
+  const matches = text.startsWith('+') ? {} : resolveAddresses(text, names, place)
+  if ('code' in matches) return []
+  const ranges = Object.values(matches).flatMap(({ ranges }) => (ranges === 'any' ? [] : ranges))
+  const count = ranges.reduce((total, { lo, hi }) => total + (hi - lo + 1n), 0n)
+  if (count > MAX_HOSTS || ranges.some((range) => isNetwork(range))) return []
+  return ranges.flatMap(({ family, lo, hi }) =>
+    Array.from({ length: Number(hi - lo) + 1 }, (_, i) => formatIp(family, lo + BigInt(i))),
+  )
+}
+
+/** Of a network the first address is no host. */
+function isNetwork(range: Range): boolean {
+  return range.lo < range.hi && prefixLength(range) !== undefined
 }
 
 /** Whose set it is: a guest's (by VMID), of cluster.fw (0), of SDN, or a list of the administrator's. */
@@ -94,7 +126,10 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const inGuest = isOf('guest') ? own?.ipset.get(name) : undefined
   const inCluster = isOf('dc') ? cluster.ipset.get(name) : undefined
   const set = inGuest ?? inCluster ?? (isOf('sdn') ? sdnSets?.get(name) : undefined)
-  if (!set) return diagnose('set-missing', place, { name, where: where(scope) })
+  if (!set) {
+    const meant = nearestName('ipset', name, names)
+    return diagnose('set-missing', place, { name, where: where(scope), meant })
+  }
   if (set.entries.length > SET_MEMBERS)
     return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
   const owner = inGuest ? vmid : inCluster ? 0 : 'sdn'
@@ -221,9 +256,14 @@ function where(scope: string | undefined): string {
       : 'the firewall of the guest or datacenter'
 }
 
-function helpFor(text: string): string {
-  const mask = /^(\d+\.\d+\.\d+\.\d+)\/255\./.test(text)
-  return mask
-    ? 'write the network as ADDRESS/LENGTH, for example 10.0.0.0/24'
-    : 'write it in full, for example 10.0.0.0/8'
+/** `10/8`, `10.0.0.0/255.0.0.0` as ADDRESS/LENGTH; undefined where pve-firewall and the kernel may read them in different ways. */
+function inFull(text: string): string | undefined {
+  const [, quads = '', behind = ''] =
+    /^((?:\d{1,3}\.){0,3}\d{1,3})\/(\d{1,2}|255(?:\.\d{1,3}){3})$/.exec(text) ?? []
+  const address = parseIp([...quads.split('.'), '0', '0', '0'].slice(0, 4).join('.'))
+  const mask = behind.includes('.') ? parseIp(behind) : undefined
+  const all = everything(4).hi
+  const length = mask ? prefixLength({ family: 4, lo: 0n, hi: all - mask.lo }) : Number(behind)
+  const range = address && length !== undefined ? parseCidr(`${formatRange(address)}/${length}`) : undefined
+  return range && formatRange(range)
 }

@@ -16,12 +16,13 @@ export function ownAddresses(guest: Guest, iface: string | undefined, view: View
   return knownAddresses(guest, iface, view).map(({ ip }) => ip)
 }
 
-/** Says where addresses were looked for, and what was found there that does not count. */
+/** Says where addresses were looked for, and what was found there that does not count. `typed`: the comment with room for the address. */
 export function addressUnknown(
   guest: Guest,
   iface: string | undefined,
   place: Place,
   view: View,
+  typed?: string,
 ): Diagnostic {
   const nics = chooseNics(guest, iface)
   const [only, ...more] = nics
@@ -32,6 +33,7 @@ export function addressUnknown(
   return diagnose('guest-address', place, {
     guest: label(guest),
     nic,
+    typed,
     looked: listed([...ALWAYS, ...view.consulted].map(nameOf)),
     refused: refused
       .slice(0, MAX_REFUSED)

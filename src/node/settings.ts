@@ -3,6 +3,7 @@ import { parse } from 'ini'
 import { readFile, stat } from 'node:fs/promises'
 import { parseCidr, parseIp } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
+import { nearest } from '../nearest.ts'
 import type { PortRange } from '../ports.ts'
 import { DEFAULT_SETTINGS, type GuestSettings, type ReservedPort, type Settings } from '../settings.ts'
 import { Unreadable, type Unread } from './tree.ts'
@@ -132,11 +133,17 @@ function merge(settings: Settings, file: string, text: string): Diagnostic[] {
       const found = section === undefined ? undefined : setterOf(settings, section)
       // The settings below an unknown header are ignored with it.
       setter = found ?? (() => [])
-      return found ? [] : [diagnose('setting-unknown', place, { key: section ?? content })]
+      return found ? [] : [unknownHeader(section ?? content, place)]
     }
     const [[name, value] = [content]] = Object.entries<unknown>(parse(content, { bracketedArray: false }))
     return setter(name, content.includes('=') ? String(value).trim() : '', place)
   })
+}
+
+function unknownHeader(section: string, place: Place): Diagnostic {
+  const vmid = /[1-9]\d{2,9}/.exec(section)?.[0]
+  const near = nearest(section, vmid === undefined ? ['nat'] : [`guest ${vmid}`])
+  return diagnose('setting-unknown', place, { key: section, meant: near && `[${near}]` })
 }
 
 /** A setting above the first header. */
@@ -162,7 +169,8 @@ function set<T>(
   place: Place,
 ): Diagnostic[] {
   const known = Object.hasOwn(keys, name) ? keys[name] : undefined
-  if (!known) return [diagnose('setting-unknown', place, { key: name })]
+  if (!known)
+    return [diagnose('setting-unknown', place, { key: name, meant: nearest(name, Object.keys(keys)) })]
   const apply = known.read(value)
   if (!apply) return [diagnose('setting-value', place, { key: name, value, expected: known.expected })]
   apply(target)
