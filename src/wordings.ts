@@ -167,7 +167,7 @@ export const WORDINGS = {
   ]),
   'dest-many': error<{ text: string; hosts: readonly string[] }>(({ text, hosts }) => [
     `the destination of a forward must be one address or an alias of one, not '${text}'`,
-    `set the destination to ${hosts.join(' or ') || 'the inner address'}`,
+    `set the destination to ${[...hosts].join(' or ') || 'the inner address'}`,
     hosts,
   ]),
   'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
