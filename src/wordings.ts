@@ -168,7 +168,7 @@ export const WORDINGS = {
   'dest-many': error<{ text: string; hosts: readonly string[] }>(({ text, hosts }) => [
     `the destination of a forward must be one address or an alias of one, not '${text}'`,
     `set the destination to ${[...hosts].join(' or ') || 'the inner address'}`,
-    hosts,
+    [...hosts],
   ]),
   'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
