@@ -5,24 +5,27 @@ import type { Looked, Paths } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { Unreadable } from '../node/tree.ts'
 import { isServiceRunning } from '../node/unit.ts'
+import type { Diagnostic } from '../diagnostic.ts'
 import { compile } from '../pipeline.ts'
 import { readListed, readPublished } from '../service/publish.ts'
 import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
-import { renderTable } from '../show/table.ts'
+import { renderMisses, renderTable } from '../show/table.ts'
 import { kernelOf, SOON_MS, type Context } from './context.ts'
 
 const WATCH_MS = 2000
 /** What every terminal has. What goes to a program is not cut. */
 const LEAST_COLUMNS = 80
-/** Of a terminal: that the service does not run, the header, the count of other rows, and the line of the cursor. */
-const OTHER_LINES = 5
+/** Of a terminal: that the service does not run, header, count of other rows, near misses and a blank, the cursor's line. */
+const OTHER_LINES = 7
 const CLEAR = '\u001b[H\u001b[2J\u001b[3J'
 
 export async function listCommand(context: Context): Promise<number> {
   const isWanted = readFilters(context)
   const { io, values } = context
-  const read = async (): Promise<string> =>
-    (await stoppedLine(context)) + render((await readRows(context)).filter(isWanted), context)
+  const read = async (): Promise<string> => {
+    const { rows, diagnostics } = await readRows(context)
+    return (await stoppedLine(context)) + render(rows.filter(isWanted), diagnostics, context)
+  }
   if (values.watch !== true) {
     io.stdout(await read())
     return 0
@@ -35,7 +38,13 @@ export async function listCommand(context: Context): Promise<number> {
   }
 }
 
-async function readRows(context: Context): Promise<Row[]> {
+/** The rules, and what there is to say about the files as far as they can be read. */
+interface Read {
+  rows: Row[]
+  diagnostics: readonly Diagnostic[]
+}
+
+async function readRows(context: Context): Promise<Read> {
   const { io, paths } = context
   const looked = await lookSoon(paths).catch((error: unknown) => {
     if (error instanceof Unreadable) return error
@@ -45,11 +54,12 @@ async function readRows(context: Context): Promise<Row[]> {
     const rows = await readListed(paths.runDir)
     if (!rows) throw looked
     io.stderr(`pvenat: ${looked.message}; these are the rules as the service read them last\n`)
-    return rows
+    return { rows, diagnostics: [] }
   }
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
-  return installedRows(outcome, inForce, paths.pveDir)
+  const { diagnostics } = outcome.translation
+  return { rows: installedRows(outcome, inForce, paths.pveDir), diagnostics }
 }
 
 /** A look, unless the service has found that it would take long. */
@@ -67,15 +77,20 @@ async function stoppedLine({ json, paths }: Context): Promise<string> {
     : 'the service does not run: systemctl start pvenat\n\n'
 }
 
-function render(rows: readonly Row[], { io, json, values }: Context): string {
+function render(
+  rows: readonly Row[],
+  diagnostics: readonly Diagnostic[],
+  { io, json, values }: Context,
+): string {
   if (json) return renderListJson(rows)
   const isFiltered = ['guest', 'port', 'state'].some((name) => values[name] !== undefined)
-  if (rows.length === 0)
-    return isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n'
   const size = io.size?.()
   const columns = Math.max(LEAST_COLUMNS, size?.columns ?? (Number(process.env.COLUMNS) || Infinity))
+  const misses = isFiltered ? '' : renderMisses(diagnostics, columns)
+  if (rows.length === 0)
+    return (isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n') + misses
   const maxRows = values.watch === true && size ? Math.max(1, size.rows - OTHER_LINES) : Infinity
-  return renderTable(rows, columns, maxRows)
+  return renderTable(rows, columns, maxRows) + (misses && `\n${misses}`)
 }
 
 /** Whether a row is one that was asked for. */

@@ -131,7 +131,7 @@ function collectRule(
   const { scope, fw, off } = source
   if (rule.type === 'group' && !rule.errors) return collectGroup(view, source, rule, place, report)
   if (!hasMark(rule)) {
-    reportMiss(rule, place.file, view, source.off === '' ? report : undefined)
+    reportMiss(rule, place.file, view, report)
     return []
   }
   const why = rule.enable ? off : 'the rule is switched off'
@@ -157,7 +157,7 @@ function collectGroup(
     return []
   }
   const { marked, missed } = rulesOf(group)
-  for (const rule of missed) reportMiss(rule, CLUSTER_FW, view, source.off === '' ? report : undefined)
+  for (const rule of missed) reportMiss(rule, CLUSTER_FW, view, report)
   return marked.map((rule) => {
     const off = rule.enable ? source.off : 'the rule is switched off'
     const isGivenUp = !rule.enable || source.isOwnOff
@@ -168,14 +168,14 @@ function collectGroup(
   })
 }
 
-/** Of a rule that is in force. */
+/** Also while the firewall is off: a rule is written first, and then switched on with all others. */
 function reportMiss(
   rule: FwRule,
   file: string,
   { network, services }: View,
-  report: ((diagnostic: Diagnostic) => void) | undefined,
+  report: (diagnostic: Diagnostic) => void,
 ): void {
-  if (!report || !rule.enable || rule.type === 'group') return
+  if (!rule.enable || rule.type === 'group') return
   const place = { file, span: rule.spans.comment ?? rule.span }
   const problem = nearMiss(rule.comment, place, aroundOf(rule, network, services))
   if (problem) report(problem)

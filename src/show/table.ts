@@ -1,5 +1,5 @@
 /** The list as a table for people. */
-import { fileName } from '../diagnostic.ts'
+import { fileName, placeName, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts } from '../ports.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
@@ -49,6 +49,18 @@ export function renderTable(rows: readonly Row[], columns: number, maxRows = Inf
     ...(reasons.length > 0 ? ['', ...reasons] : []),
     '',
   ].join('\n')
+}
+
+/** More places would hide that there is a command for them. */
+const MAX_MISSES = 3
+
+/** One line for the rules whose comments nearly begin with NAT: the table cannot hold them. */
+export function renderMisses(diagnostics: readonly Diagnostic[], columns: number): string {
+  const places = diagnostics.filter(({ code }) => code === 'near-miss').map(({ place }) => placeName(place))
+  if (places.length === 0) return ''
+  const more = places.length - MAX_MISSES
+  const shown = places.slice(0, MAX_MISSES).join(', ') + (more > 0 ? ` and ${more} more` : '')
+  return `${cut(`nearly NAT, see pvenat check: ${shown}`, columns)}\n`
 }
 
 /** The lines of the table, its header first, and how wide it is. */

@@ -1,9 +1,10 @@
 // Nothing that a user types moves a caret or a column: wide, combining and invisible characters, tabs, and very long lines.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { diagnose } from '../../src/diagnostic.ts'
 import { columnsOf, cut, head, pad, tail, wrap } from '../../src/show/columns.ts'
 import { plain, renderDiagnostic, renderDiagnostics, type Located } from '../../src/show/diagnostics.ts'
-import { renderTable } from '../../src/show/table.ts'
+import { renderMisses, renderTable } from '../../src/show/table.ts'
 import { row } from './row.ts'
 
 const HOSTILE = fc.string({
@@ -194,4 +195,20 @@ describe('the table', () => {
     expect(lines[1]).toContain('108.fw:7')
     expect(lines[2]).toBe('and 2 more')
   })
+})
+
+test('near misses are one line below the list, whatever their number', () => {
+  const miss = (line: number) => {
+    const place = { file: 'firewall/105.fw', span: { line, from: 0, to: 1 } }
+    return diagnose('near-miss', place, { word: 'nat 2223', meant: 'NAT 2223' })
+  }
+  const place = { file: 'firewall/105.fw', span: { line: 1, from: 0, to: 1 } }
+  expect(renderMisses([diagnose('ports-zero', place, {})], Infinity)).toBe('')
+  expect(renderMisses([miss(4), miss(7)], Infinity)).toBe(
+    'nearly NAT, see pvenat check: 105.fw:4, 105.fw:7\n',
+  )
+  const many = Array.from({ length: 1000 }, (_, i) => miss(i + 4))
+  expect(renderMisses(many, 80)).toBe(
+    'nearly NAT, see pvenat check: 105.fw:4, 105.fw:5, 105.fw:6 and 997 more\n',
+  )
 })
