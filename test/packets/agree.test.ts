@@ -281,7 +281,7 @@ describe.each(backends)('explain, list and a packet on %s', (backend) => {
     })
     test.each(sample.map((one, i) => [i, ...one] as const))('file %i', async (_, spec, all) => {
       const pvenat = new Pvenat(world.lab, backend, tree)
-      await pvenat.configure()
+      await pvenat.configure(tracer.GRANTED_CONF)
       for (const [name, text] of filesOf(spec, tracer.NODE)) await writeFile(join(tree, name), text)
       await rm(`${tree}/state`, { recursive: true, force: true })
       await pvenat.run('apply', '--state-dir', `${tree}/state`)

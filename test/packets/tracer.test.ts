@@ -10,7 +10,7 @@ import { questions, toPacket } from '../tracer/packets.ts'
 import { read, type Reading } from '../tracer/reading.ts'
 import { filesOf, showSpec, type Spec } from '../tracer/spec.ts'
 import type { Packet } from '../tracer/tracer.ts'
-import { guestAt, HOSTS, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
+import { GRANTED_CONF, guestAt, HOSTS, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
 import { writeTree } from './tracertree.ts'
 
 const FILES = 12
@@ -73,7 +73,7 @@ describe.each(backends)('random rules, %s', (backend) => {
     tree = await mkdtemp(join(tmpdir(), 'pvenat-tree-'))
     await writeTree(tree)
     pvenat = new Pvenat(lab, backend, tree)
-    await pvenat.configure()
+    await pvenat.configure(GRANTED_CONF)
   })
   afterAll(async () => {
     await lab.stop()

@@ -121,6 +121,11 @@ const GRANTED: Look['settings']['guests'] = new Map(
   }),
 )
 
+/** The same as lines of pvenat.conf. */
+export const GRANTED_CONF = GUESTS.map(({ vmid, bridge, addresses: [first = ''] }) =>
+  [`[guest ${vmid}]`, 'snat = yes', ...(bridge === 'vmbr0' ? [`address = ${first}`] : [])].join('\n'),
+).join('\n')
+
 /** What pvenat would see on that node; `files` are .fw texts by their path below the pve directory. */
 export function lookAt(files: ReadonlyMap<string, string>): Look {
   return {
