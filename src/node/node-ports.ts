@@ -44,6 +44,9 @@ function keyOf({ proto, port, inode }: Socket): string {
   return `${proto} ${port} ${inode}`
 }
 
+/** Rules of others are no reason to wait long for a program that hangs. */
+const FOREIGN_TIMEOUT_MS = 2000
+
 /** A program that is missing says nothing. */
 async function readForeign(): Promise<ForeignNat[]> {
   const [legacy, nft] = await Promise.all(BACKENDS.map(saveNat))
@@ -59,7 +62,9 @@ async function saveNat(backend: Backend): Promise<Record<Family, string>> {
     FAMILIES.map(async (family) => {
       const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
       if (backend === 'legacy' && !existsSync(names)) return ''
-      const { code, stdout } = await run(saveProgram(backend, family), ['-t', 'nat'])
+      const { code, stdout } = await run(saveProgram(backend, family), ['-t', 'nat'], '', {
+        timeoutMs: FOREIGN_TIMEOUT_MS,
+      })
       return code === 0 ? stdout : ''
     }),
   )

@@ -25,7 +25,6 @@ const TROUBLES: Record<string, Trouble> = {
     works: true,
   },
   'no conntrack': { make: program('conntrack'), tells: /conntrack.*ENOENT/, works: true },
-  'no ipset': { make: program('ipset'), tells: /ipset.*ENOENT/ },
   'a kernel that knows no sets': {
     make: program('ipset', 'echo "ipset v7.17: Cannot open session to kernel." >&2; exit 1'),
     tells: /Cannot open session to kernel/,

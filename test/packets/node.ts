@@ -142,10 +142,12 @@ export class TestNode {
 
   /** Nothing is to be done any more. */
   async converged(timeoutMs = 12_000): Promise<void> {
-    await waitFor(async () => (await this.pvenat.run('plan')).exitCode === 0, {
-      timeoutMs,
-      what: 'everything to be in force',
-    })
+    const isInForce = async (): Promise<true> => {
+      const { exitCode, stdout } = await this.pvenat.run('plan')
+      if (exitCode !== 0) throw new Error(stdout)
+      return true
+    }
+    await waitFor(isInForce, { timeoutMs, what: 'everything to be in force' })
   }
 
   /** Who answers at `ADDRESS:PORT`, by TCP, or `ADDRESS:PORT/PROTO`. */
