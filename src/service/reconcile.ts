@@ -120,7 +120,8 @@ export class Reconciler {
   async turn(): Promise<void> {
     const { flags } = this
     const isTick = flags.raisedAt('look') === undefined && flags.raisedAt('kernel') === undefined
-    if (isTick && (await this.areOthersDrifted().catch(() => false))) flags.raise('kernel')
+    const isBlind = this.monitor !== undefined && !this.monitor.isAlive()
+    if (isTick && (isBlind || (await this.areOthersDrifted().catch(() => false)))) flags.raise('kernel')
     if (!isTick || now() >= this.nextTurn) {
       flags.lower('look')
       if (flags.raisedAt('kernel') !== undefined) this.fullAt = -Infinity
