@@ -108,7 +108,8 @@ export class Reconciler {
   due(): number {
     const { flags, readAt, readMs } = this
     const [look, kernel] = [flags.raisedAt('look'), flags.raisedAt('kernel')]
-    const times = [Math.min(this.nextTurn, this.turnEnd + TICK_MS)]
+    // A tick would repair before the back-off is over.
+    const times = [kernel === undefined ? Math.min(this.nextTurn, this.turnEnd + TICK_MS) : this.nextTurn]
     if (look !== undefined) times.push(look + SETTLE_MS)
     if (kernel !== undefined) {
       const pauseMs = Math.max(SETTLE_MS, this.backoff.pauseMs())
