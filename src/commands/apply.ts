@@ -1,7 +1,9 @@
 /** `apply`: one pass. */
 import { UsageError } from '../io.ts'
 import { apply, endFlows } from '../node/apply.ts'
+import { chooseBackend } from '../node/backend.ts'
 import { lookOnce, type Looked } from '../node/look.ts'
+import { savedOf, writeSaved } from '../node/saved.ts'
 import { isEmpty } from '../ruleset/plan.ts'
 import { publishList, rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
@@ -24,6 +26,10 @@ export async function applyCommand(context: Context): Promise<number> {
   if (!applied) return 1
   await endFlows(applied, kernel, paths.stateDir, warn)
   const { outcome, plan, sysctls, inForce } = applied
+  // The service puts back what is saved before it reads anything: that must be nothing older than this.
+  await writeSaved(paths.stateDir, savedOf(applied, looked, await chooseBackend(looked.settings))).catch(
+    ({ message }: Error) => warn(`cannot save what is in force for the next boot: ${message}`),
+  )
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, paths.pveDir)
   const before = await rowsInForce(inForce, paths.runDir)

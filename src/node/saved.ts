@@ -5,7 +5,9 @@ import type { Family } from '../address.ts'
 import type { Backend } from '../facts/backend.ts'
 import { shortHash } from '../hash.ts'
 import { isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import type { Look } from '../read.ts'
+import { wantedSysctls } from '../sysctls.ts'
+import type { Applied } from './apply.ts'
 import type { Kernel } from './kernel.ts'
 import { readState, SAVED_FILE, writeState, writeWhole, type SavedLedger } from './state.ts'
 
@@ -20,12 +22,16 @@ export interface Saved {
   ledger?: SavedLedger
 }
 
-export function toSaved(
+/** What was applied by way of a backend, and the rights that go with it. */
+export function savedOf(
+  { outcome: { ruleset }, ledger: { rights, guests } }: Pick<Applied, 'outcome' | 'ledger'>,
+  { network }: Pick<Look, 'network'>,
   backend: Backend,
-  ruleset: Ruleset,
-  sysctls: ReadonlyMap<string, string>,
-  { rights, guests }: SavedLedger,
 ): Saved {
+  const sysctls = wantedSysctls(
+    ruleset,
+    network.external.map(({ name }) => name),
+  )
   const asked = { loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
   return { version: 1, backend, ...asked, ledger: { rights, guests } }
 }

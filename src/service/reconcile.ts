@@ -10,14 +10,13 @@ import type { Link } from '../node/link.ts'
 import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/look.ts'
 import { makeMembersCheck } from '../node/members.ts'
 import { monitorRules, type Monitor } from '../node/monitor.ts'
-import { fingerprint, isNothing, putBack, readSaved, toSaved, writeSaved, type Saved } from '../node/saved.ts'
+import { fingerprint, isNothing, putBack, readSaved, savedOf, writeSaved, type Saved } from '../node/saved.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
 import type { Tree } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { locate } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
-import { wantedSysctls } from '../sysctls.ts'
 import type { Flags } from './flags.ts'
 import type { Journal } from './journal.ts'
 import { answerLookers, type Lookers } from './lookers.ts'
@@ -246,12 +245,12 @@ export class Reconciler {
   }
 
   /** Returns whether the same was in force before, so that all that was written was a repair. */
-  private async save({ network }: Looked, { outcome, ledger }: Applied, backend: Backend): Promise<boolean> {
+  private async save(looked: Looked, applied: Applied, backend: Backend): Promise<boolean> {
+    const { outcome, ledger } = applied
     const { ruleset } = outcome
     const { saved, installed, paths, journal } = this
     if (installed?.ruleset === ruleset && saved?.backend === backend) return true
-    const names = network.external.map(({ name }) => name)
-    const next = toSaved(backend, ruleset, wantedSysctls(ruleset, names), ledger)
+    const next = savedOf(applied, looked, backend)
     this.saved = next
     const isSame = saved !== undefined && fingerprint(saved) === fingerprint(next)
     const isRepair = isSame && installed !== undefined

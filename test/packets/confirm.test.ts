@@ -130,4 +130,18 @@ describe.each(backends)('apply --confirm, %s', (backend) => {
     })
     await service.stop()
   })
+
+  test('the service that starts afterwards goes on with it, and puts nothing older back', async () => {
+    await node.save('firewall/105.fw', 'IN HTTP(ACCEPT) # NAT 3001')
+    const change = start('30')
+    await change.says(/pvenat confirm/)
+    expect(await node.pvenat.run('confirm')).toMatchObject({ exitCode: 0 })
+    expect(await change.ended).toMatchObject({ exitCode: 0 })
+    await node.sh('rm /run/pvenat/status.json')
+    const service = node.pvenat.launch()
+    await node.publishes({ inStep: true })
+    expect(await answers(3001)).toBe(true)
+    await service.stop()
+    expect(service.stdout).not.toContain('the saved ruleset')
+  })
 })
