@@ -85,6 +85,28 @@ export function shifted({ what, command, wish, proposal }: Shifted): Words {
   return [what, help.filter((part) => part !== undefined).join('; '), [command, proposal]]
 }
 
+/** Ports that another forward has. */
+interface Taken extends Wish {
+  ports: string
+  loser: string | undefined
+  winner: string
+  winnerFor: string
+  /** What helps where no other port does. */
+  instead?: string | undefined
+}
+
+export function taken({ ports, loser, winner, winnerFor, instead, proposal }: Taken, reader: Reader): Words {
+  const whose = loser === undefined ? '' : ` of guest ${loser}`
+  return [
+    `external port ${ports}${whose} is already forwarded by ${reader.isTenant ? winnerFor : winner}`,
+    ...propose(
+      'pick a free port',
+      proposal,
+      instead ?? 'pick another port, or switch one of the two rules off',
+    ),
+  ]
+}
+
 /** A word may be as long as its file. */
 export const MAX_SAID_CHARS = 500
 

@@ -3,7 +3,7 @@
  * What can be typed is apart from the help, as a list of proposals.
  */
 import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
-import { missing, nameInner, shifted, type Missing, type Shifted, type Typed } from './advice.ts'
+import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 
 /** Sentences of explain/foresee.ts and nat/forward.ts. */
 type Said = Record<'what' | 'help', string>
@@ -280,12 +280,7 @@ export const WORDINGS = {
       ? 'put the rule into the datacenter or node firewall'
       : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
   ]),
-  'port-taken': error<{ ports: string; loser: string | undefined; winner: string; winnerFor: string } & Wish>(
-    ({ ports, loser, winner, winnerFor, proposal }, { isTenant }) => [
-      `external port ${ports}${loser === undefined ? '' : ` of guest ${loser}`} is already forwarded by ${isTenant ? winnerFor : winner}`,
-      ...propose('pick a free port', proposal, 'pick another port, or switch one of the two rules off'),
-    ],
-  ),
+  'port-taken': error(taken),
   // Not translated (yet), or without effect.
   'nft-sport': warning<{ sport: string; dport: string }>(({ sport, dport }) => [
     `with the nftables firewall a source port in the rule keeps clients out`,

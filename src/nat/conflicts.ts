@@ -84,6 +84,10 @@ export function grantedRights({ common, addresses }: Dispatch): Right[] {
   ]
 }
 
+export function grantedForwards({ common, addresses }: Dispatch): Forward[] {
+  return [...common, ...addresses.flatMap(({ special }) => special)]
+}
+
 function rightOf({ rule: { scope }, proto, ports, source, full }: Forward, at: readonly string[]): Right[] {
   if (scope.kind !== 'guest' || full) return []
   return [{ vmid: scope.guest.vmid, proto, ports, source: sourceKey(source), at }]
@@ -151,9 +155,7 @@ function grant(forwards: readonly Forward[], rights: readonly Right[]): Granted 
       give,
     )
   }
-  const pieces = forwards.flatMap((forward) => joined(won.get(forward) ?? []))
-  losses.push(...lostByFulls(fulls, pieces))
-  return { pieces, losses }
+  return { pieces: forwards.flatMap((forward) => joined(won.get(forward) ?? [])), losses }
 }
 
 function claimOf(forward: Forward, order: number): Claim {
@@ -223,10 +225,6 @@ function ranked(claim: Claim, held: ReadonlyMap<string, readonly Right[]>): Clai
   return [...part(exact, RANK.held), ...part(any, RANK.heldForOthers), ...part(rest, RANK.new)]
 }
 
-function isBefore(a: Claim, b: Claim): boolean {
-  return a.rank < b.rank || (a.rank === b.rank && a.order < b.order)
-}
-
 function byPriority(a: Claim, b: Claim): number {
   return a.rank - b.rank || a.order - b.order
 }
@@ -262,7 +260,24 @@ function settleFulls(claims: readonly Claim[], losses: Loss[], give: Give): Clai
   return winners
 }
 
-/** Grants one cluster; `fulls` have what comes behind them. */
+/**
+ * full=1 has the ports that no other forward takes. But the administrator's, and one that its guest holds as a right, keep other guests
+ * from taking more of its address.
+ */
+function keepsOut(full: Claim, { rank, forward }: Claim): boolean {
+  if (!forward || full.rank > RANK.unused || rank <= RANK.unused) return false
+  const { scope } = forward.rule
+  const isOwn = scope.kind === 'guest' && scope.guest.vmid === ownerOf(full.winner)
+  const isSameInner = full.forward !== undefined && sameRange(full.forward.inner, forward.inner)
+  return !isOwn && !isSameInner && sourcesMeet(full.source, forward.source)
+}
+
+function ownerOf(winner: Winner): number | undefined {
+  if (!('rule' in winner)) return winner.vmid
+  return winner.rule.scope.kind === 'guest' ? winner.rule.scope.guest.vmid : undefined
+}
+
+/** Grants one cluster; `fulls` are the winners among full=1. */
 function settle(cluster: Claim[], fulls: readonly Claim[], losses: Loss[], give: Give): void {
   const winners: Claim[] = []
   for (const claim of cluster.sort(byPriority)) {
@@ -274,7 +289,7 @@ function settle(cluster: Claim[], fulls: readonly Claim[], losses: Loss[], give:
       if (forward && ++told <= TOLD_WINNERS)
         losses.push({ loser: forward, winner, ports: forward.ports && meet(taken, ports) })
     }
-    const full = fulls.find((one) => isBefore(one, claim) && sourcesMeet(one.source, source))
+    const full = fulls.find((one) => keepsOut(one, claim))
     if (full) lose(full.winner, ALL_PORTS)
     for (const winner of winners) {
       if (rest.length === 0) break
@@ -294,17 +309,6 @@ function forwardIf(rest: readonly PortRange[], forward: Forward): Forward[] {
 
 function meet(a: PortRange, b: PortRange): PortRange {
   return [Math.max(a[0], b[0]), Math.min(a[1], b[1])]
-}
-
-/** Ports at the address of a full=1 that others have. Forwards of its own guest are no loss. */
-function lostByFulls(fulls: readonly Claim[], pieces: readonly Forward[]): Loss[] {
-  return fulls.flatMap(({ forward }) => {
-    if (!forward) return []
-    const winners = pieces.filter(
-      (one) => !one.full && sourcesMeet(one.source, forward.source) && !sameRange(one.inner, forward.inner),
-    )
-    return winners.slice(0, TOLD_WINNERS).map((winner) => ({ loser: forward, winner, ports: winner.ports }))
-  })
 }
 
 /** Parts of one forward that lie side by side are one again. */

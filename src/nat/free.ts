@@ -4,6 +4,7 @@ import type { Wish } from '../advice.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 import { formatPorts, mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
 import { parseComment } from './comment.ts'
+import { grantedForwards } from './conflicts.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import type { Dispatch } from './model.ts'
 import { aroundOf, innerRanges } from './pairing.ts'
@@ -33,10 +34,7 @@ export function fillWishes(
 }
 
 function collectGranted(granted: Map<string, PortRange[]>, dispatch: Record<Family, Dispatch>): void {
-  const all = FAMILIES.flatMap((family) => [
-    ...dispatch[family].common,
-    ...dispatch[family].addresses.flatMap(({ special }) => special),
-  ])
+  const all = FAMILIES.flatMap((family) => grantedForwards(dispatch[family]))
   granted.set('', [])
   for (const { proto, ports } of all) {
     if (!ports) continue

@@ -6,7 +6,7 @@ import { label } from '../guest/model.ts'
 import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
-import { grantAll } from './conflicts.ts'
+import { grantAll, grantedForwards } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'
 import { inWords, type Names } from './complaints.ts'
 import { translateBlock, translateEgress } from './egress.ts'
@@ -75,7 +75,7 @@ function resolve(files: readonly TranslatedFile[], addresses: readonly Range[], 
     )
   const [v4, v6] = [grantFamily(4), grantFamily(6)]
   const dispatch = { 4: v4.dispatch, 6: v6.dispatch }
-  const losses = reportLosses([...v4.losses, ...v6.losses])
+  const losses = reportLosses([...v4.losses, ...v6.losses], [v4.dispatch, v6.dispatch])
   const diagnostics = [
     ...collectDiagnostics(files),
     ...files.flatMap((file) => file.diagnostics),
@@ -317,10 +317,7 @@ function markLosers(
 ): NatRule[] {
   if (reasons.size === 0) return [...rules]
   const granted = new Set(
-    FAMILIES.flatMap((family) => [
-      ...dispatch[family].common,
-      ...dispatch[family].addresses.flatMap(({ special }) => special),
-    ]).map(({ rule }) => rule),
+    FAMILIES.flatMap((family) => grantedForwards(dispatch[family])).map(({ rule }) => rule),
   )
   return rules.map((rule) => {
     const reason = reasons.get(rule)

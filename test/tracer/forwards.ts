@@ -62,11 +62,17 @@ function holders(rules: readonly Scoped[], spec: Spec, { destination, proto, dpo
       .map((hole) => sourcesOr(anybody(family), hole.rule.source, hole, spec, family))
     const source = kept.reduce(without, sourcesOr(anybody(family), rule.source, one, spec, family))
     if (result.some((winner) => meet(winner.source, source))) continue
-    const before = fulls.filter((full) => byPriority.indexOf(full.one) < byPriority.indexOf(one))
-    if (before.some((full) => meet(full.source, source))) continue
+    const others = fulls.filter((full) => keepsOut(full, one, inner, spec))
+    if (others.some((full) => meet(full.source, source))) continue
     result.push({ rule, inner, port, source })
   }
   return result
+}
+
+/** Whether full=1 is a right against another guest's forward: the administrator's always, a guest's when it was there before. */
+function keepsOut({ one: full, inner }: FullHolder, { scope }: Scoped, to: string, spec: Spec): boolean {
+  if (typeof scope === 'string' || inner === to) return false
+  return typeof full.scope === 'string' || (spec.fullsCameFirst === true && full.scope.vmid !== scope.vmid)
 }
 
 /** Forwards that count, the administrator's before those of guests. */
@@ -121,7 +127,8 @@ const lateOf = new WeakMap<Spec, Late>()
 function lateRules(rules: readonly Scoped[], spec: Spec): Late {
   const held: { vmid: number; address: string; isFull: boolean }[] = []
   const late: Late = new Map()
-  for (const one of rules) {
+  const inTurn = spec.fullsCameFirst ? [...ofKind(rules, 'full'), ...ofKind(rules, 'egress')] : rules
+  for (const one of inTurn) {
     const { rule, scope } = one
     const address = rule.kind === 'full' ? rule.address : rule.kind === 'egress' ? rule.to : undefined
     if (typeof scope === 'string' || address === undefined || !counts(one, address, spec)) continue

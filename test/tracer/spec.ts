@@ -110,6 +110,8 @@ export interface Spec {
   cluster: Line[]
   host: Line[]
   guests: Record<number, { names: Names; lines: Line[] }>
+  /** The rules with full=1 were in force before all other rules came. */
+  fullsCameFirst?: boolean
 }
 
 /** The .fw texts, by their path below the pve directory. */
@@ -127,6 +129,21 @@ export function filesOf({ names, groups, cluster, host, guests }: Spec, node: st
         [`firewall/${vmid}.fw`, [enabled, namesText(file.names), rules(file.lines)].join('')] as const,
     ),
   ])
+}
+
+/** The rules with full=1 alone. */
+export function fullsOnly(spec: Spec): Spec {
+  const only = <T extends Line>(lines: readonly T[]): T[] =>
+    lines.filter(({ kind }) => kind === 'full' || kind === 'group')
+  return {
+    ...spec,
+    groups: Object.fromEntries(Object.entries(spec.groups).map(([name, rules]) => [name, only(rules)])),
+    cluster: only(spec.cluster),
+    host: only(spec.host),
+    guests: Object.fromEntries(
+      Object.entries(spec.guests).map(([vmid, { names, lines }]) => [vmid, { names, lines: only(lines) }]),
+    ),
+  }
 }
 
 /** What is not the same in all of them, in one text, for messages. */

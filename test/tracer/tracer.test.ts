@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { SEED } from '../seed.ts'
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import type { Ledger } from '../../src/nat/rights.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import { buildRuleset } from '../../src/ruleset/build.ts'
 import { chainText } from '../../src/ruleset/text.ts'
@@ -11,7 +12,7 @@ import { crowds } from './crowd.ts'
 import { specs } from './generate.ts'
 import { questions, toPacket, type Question } from './packets.ts'
 import { read } from './reading.ts'
-import { filesOf, showSpec, type Spec } from './spec.ts'
+import { filesOf, fullsOnly, showSpec, type Spec } from './spec.ts'
 import { trace, type Packet } from './tracer.ts'
 import { lookAt, NODE, SURROUNDINGS } from './world.ts'
 import { ledgerAfter } from '../ledger.ts'
@@ -20,7 +21,7 @@ const numRuns = Number(process.env['RUNS'] ?? 2000)
 const PACKETS = 20
 
 function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): string[] {
-  const { translation, view } = compile(lookAt(filesOf(spec, NODE)))
+  const { translation, view } = compile({ ...lookAt(filesOf(spec, NODE)), ...ledgerBefore(spec) })
   const ruleset = buildRuleset(translation, view, { keep: [], drops: [] }, sizes)
   return packets.flatMap((packet) => {
     const reading = read(spec, packet)
@@ -36,12 +37,31 @@ function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): stri
   })
 }
 
+/** The rights of those that came before all others. */
+function ledgerBefore(spec: Spec): { ledger?: Ledger } {
+  return spec.fullsCameFirst ? { ledger: ledgerAfter(compile(lookAt(filesOf(fullsOnly(spec), NODE)))) } : {}
+}
+
 const many = (n: number): fc.Arbitrary<Question[]> => fc.array(questions, { minLength: n, maxLength: n })
 const asked = many(PACKETS)
 
 test(
   `the chains of ${numRuns} random rule files do what a plain reading says`,
   () => check(fc.tuple(specs, asked), numRuns, ([spec, all]) => differencesOf(spec, all, SIZES)),
+  numRuns * 60 + 60_000,
+)
+
+test(
+  `beside full=1 that was there before, ${numRuns} random files do what a plain reading says`,
+  () =>
+    check(
+      fc.tuple(
+        specs.map((spec) => ({ ...spec, fullsCameFirst: true })),
+        asked,
+      ),
+      numRuns,
+      ([spec, all]) => differencesOf(spec, all, SIZES),
+    ),
   numRuns * 60 + 60_000,
 )
 
