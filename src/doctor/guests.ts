@@ -3,7 +3,7 @@ import { contains, FAMILIES, formatRange, sameRange, type Family, type Range } f
 import { placeName } from '../diagnostic.ts'
 import { firewallBridge, linkOf, tapName } from '../facts/facts.ts'
 import { configEdit, gatewayCommand, quoted, ruleApi, withOption } from '../facts/fixes.ts'
-import { type Guest, type Nic, label } from '../guest/model.ts'
+import { gatewayOf, type Guest, type Nic, label } from '../guest/model.ts'
 import type { NatRule } from '../nat/model.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'
@@ -40,9 +40,10 @@ export const gatewayElsewhere: Check = (patient) =>
 function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Finding | undefined {
   const { facts, view, configs } = patient
   const { guest, nic } = plug
-  const gateway = nic.gateways[family]
+  const way = gatewayOf(guest, nic, family)
   const own = nic.addresses[family]?.ip
-  if (!gateway || !own || facts.addresses.some(({ ip }) => sameRange(ip, gateway))) return undefined
+  if (!way || !own || facts.addresses.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
+  const isOther = way.nic !== nic
   const inner = view.network.internal.find(({ network }) => contains(network, own))?.address
   const rule = natOf(patient, own)
   if (!inner || !rule) return undefined
@@ -57,16 +58,17 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
   return {
     id: 'guest-gateway',
     severity: 'error',
-    finding: `Guest ${label(guest)} sends what leaves its network to ${formatRange(gateway)}, not to this node.`,
+    finding: `Guest ${label(guest)} sends what leaves its network${isOther ? ` by net${way.nic.index}` : ''} to ${formatRange(way.gateway)}, not to this node.`,
     restsOn: [
-      `${configOf(plug)}: ${formatRange(gateway)}`,
+      `${configOf({ guest, nic: way.nic })}: ${formatRange(way.gateway)}`,
       `${formatRange(inner)} is this node's address there`,
       placeName(rule.place),
     ],
-    // Without an OUT rule the other gateway is its only way out.
-    fix: isLetOut
-      ? [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)]
-      : hideClients(patient, own),
+    // Without an OUT rule the other gateway is its only way out; a second one on another NIC would compete with it.
+    fix:
+      isLetOut && !isOther
+        ? [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)]
+        : hideClients(patient, own),
     why: isLetOut
       ? `Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too${granted}.`
       : `Its answers are not translated back. With snat=1 it answers this node${granted}; or make this node its gateway, with an OUT rule that is marked NAT.`,

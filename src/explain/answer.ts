@@ -1,5 +1,6 @@
 /** Whether what a guest sends comes to this node, where translations are undone. */
 import { contains, formatRange as show, network, sameRange, type Range } from '../address.ts'
+import { gatewayOf } from '../guest/model.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'
@@ -40,11 +41,12 @@ export function checkGateway(
   const { owned, nic } = guest
   const { family } = packet
   const isSending = verb === 'sends'
-  const gateway = nic.gateways[family]
+  const way = gatewayOf(owned.guest, nic, family)
   const name = guestName(guest)
-  const read = `config of guest ${owned.guest.vmid} (net${nic.index})`
+  const by = way?.nic ?? nic
+  const read = `config of guest ${owned.guest.vmid} (net${by.index})`
   const inner = internalAt(world, isSending ? packet.source : packet.destination)?.address
-  if (!gateway) {
+  if (!way) {
     if (owned.guest.type === 'lxc' && nic.addresses[family] && family === 4)
       trail.stop(
         `${capital(name)} has no gateway, so ${isSending ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
@@ -56,13 +58,14 @@ export function checkGateway(
       read,
     )
   }
+  const { gateway } = way
   if (ownInterface(world, gateway) !== undefined)
     return trail.pass(
       `What ${name} ${verb} comes to this node: its gateway is ${show(gateway)}.`,
       `${read}: ${show(gateway)}`,
     )
   trail.stop(
-    `What ${name} ${verb} goes to ${show(gateway)}, not to this node, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
+    `What ${name} ${verb} goes ${by === nic ? '' : `by net${by.index} `}to ${show(gateway)}, not to this node, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
     [`${read}: ${show(gateway)}`, ...(inner ? [`${show(inner)} is this node's address there`] : [])],
     gatewayFix(world, guest, packet, inner, isSending),
   )
@@ -77,7 +80,9 @@ function gatewayFix(
   isSending: boolean,
 ): Fix {
   const config = world.configs.get(owned.guest.vmid) ?? ''
-  const set = inner ? [gatewayCommand(owned.guest, nic, family, config, inner)] : []
+  // With a gateway on another NIC a second one would compete.
+  const isAlone = (gatewayOf(owned.guest, nic, family)?.nic ?? nic) === nic
+  const set = inner && isAlone ? [gatewayCommand(owned.guest, nic, family, config, inner)] : []
   const forward = world.translation.rules.find(
     ({ state, forwards }) =>
       !isSending &&

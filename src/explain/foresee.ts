@@ -1,10 +1,10 @@
 /** Rules by which no packet would get through, as explain would say when one is asked about: told before any comes. */
-import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { addressKey, contains, formatRange, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { withOption } from '../facts/fixes.ts'
-import { label, type Nic, type OwnedGuest } from '../guest/model.ts'
+import { gatewayOf, label, type Nic, type OwnedGuest } from '../guest/model.ts'
 import { serves } from '../nat/listeners.ts'
-import type { Forward, NatRule } from '../nat/model.ts'
+import type { Egress, Forward, NatRule } from '../nat/model.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
@@ -33,6 +33,7 @@ export function foresee(view: View, { rules }: Translation): Diagnostic[] {
         return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
       }),
       ...first(rule.forwards, (one) => answersElsewhere(view, guests, one)),
+      ...first(rule.egresses, (one) => leavesElsewhere(view, guests, one)),
       ...hidden(view, rule),
     ])
 }
@@ -93,33 +94,49 @@ function forwardDrops(view: View, forward: Forward): Diagnostic | undefined {
   return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
 }
 
-/** The NIC by which a guest sends what leaves its networks, and the gateway there. */
-function gatewayOf({ owned, nic }: Plugged, family: Family): { nic: Nic; gateway: Range } | undefined {
-  const own = nic.gateways[family]
-  if (own) return { nic, gateway: own }
-  const other = owned.guest.nics.find(({ gateways }) => gateways[family])
-  const gateway = other?.gateways[family]
-  return other && gateway && { nic: other, gateway }
+/** The way by which a guest sends past this node. A router among the guests may well send it here. */
+function wayAround(
+  { network }: View,
+  guests: ReadonlyMap<string, Plugged>,
+  address: Range,
+): { plugged: Plugged; what: string } | undefined {
+  const plugged = guests.get(addressKey(address))
+  const way = plugged && gatewayOf(plugged.owned.guest, plugged.nic, address.family)
+  if (!plugged || !way || network.own.length === 0) return undefined
+  if (network.own.some(({ ip }) => sameRange(ip, way.gateway)) || guests.has(addressKey(way.gateway)))
+    return undefined
+  const what = `guest ${label(plugged.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node, so nothing is translated on that way`
+  return { plugged, what }
 }
 
 function answersElsewhere(
   view: View,
   guests: ReadonlyMap<string, Plugged>,
-  { inner, family, snat, rule }: Forward,
+  { inner, snat, rule }: Forward,
 ): Diagnostic | undefined {
-  const { network } = view
-  const guest = snat || rule.kind === 'exempt' ? undefined : guests.get(addressKey(inner))
-  const way = guest && gatewayOf(guest, family)
-  if (!guest || !way || network.own.length === 0) return undefined
-  if (network.own.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
-  // A router among the guests may well send it here.
-  if (guests.has(addressKey(way.gateway))) return undefined
+  const way = snat || rule.kind === 'exempt' ? undefined : wayAround(view, guests, inner)
+  if (!way) return undefined
   const needs = snatNeeds(rule.scope, view)
   const granted = needs === undefined ? '' : ` (with ${needs} in pvenat.conf)`
-  return diagnose('answers-elsewhere', rule.place, {
-    what: `guest ${label(guest.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node, so nothing is translated on that way`,
-    help: `let it answer this node: ${withOption(rule.comment, 'snat=1')}${granted}`,
-  })
+  const help = `let it answer this node: ${withOption(rule.comment, 'snat=1')}${granted}`
+  return diagnose('answers-elsewhere', rule.place, { what: way.what, help })
+}
+
+/** An OUT rule for single guests, none of which sends by this node. */
+function leavesElsewhere(
+  view: View,
+  guests: ReadonlyMap<string, Plugged>,
+  { source, exempt, rule }: Egress,
+): Diagnostic | undefined {
+  // The way back of full=1 is told with its way in.
+  if (exempt || rule.forwards.length > 0 || source.ranges === 'any') return undefined
+  const ways = source.ranges.map((range) => wayAround(view, guests, range))
+  const [[range], [way]] = [source.ranges, ways]
+  if (!range || !way || ways.includes(undefined)) return undefined
+  const { nic } = way.plugged
+  const own = view.network.internal.find(({ network }) => contains(network, range))?.address
+  const help = `make this node its gateway, at net${nic.index} and at no other${own ? `: ${formatRange(own)}` : ''}`
+  return diagnose('answers-elsewhere', rule.place, { what: way.what, help })
 }
 
 /** Services that do not listen all the time: those of a cluster, and those that a GUI or a migration starts. */

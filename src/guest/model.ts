@@ -84,6 +84,19 @@ export interface GuestElsewhere {
   node: string
 }
 
+/** The NIC by which a guest sends what leaves its networks, and the gateway there: those of `nic`, else of the first that has one. */
+export function gatewayOf(
+  { nics }: Guest,
+  nic: Nic,
+  family: Family,
+): { nic: Nic; gateway: Range } | undefined {
+  for (const one of [nic, ...nics]) {
+    const gateway = one.gateways[family]
+    if (gateway) return { nic: one, gateway }
+  }
+  return undefined
+}
+
 /** `107 (db)`, as messages name a guest. */
 export function label(guest: Guest): string {
   return `${guest.vmid} (${guest.name})`

@@ -244,7 +244,11 @@ function checkText(reading: Reading, unknown: readonly Word[], rest: readonly Wo
     }
   }
   const words = isComplete(reading) ? nextWords(text) : [...unknown, ...text]
-  const signs = findSigns(words, around.isInterface)
+  const next = nextWords(text).length
+  // Behind an address an interface adds nothing: the address says where packets come in.
+  const isIdle = ({ kind, index }: Found): boolean =>
+    result.endpoint !== undefined && kind === 'interface' && index >= unknown.length + next
+  const signs = findSigns(words, around.isInterface).filter((sign) => !isIdle(sign))
   const told = signs.find(isTelling)
   const word = told && words[told.index]
   if (!word) return

@@ -53,7 +53,11 @@ const NAMES: Reader[] = [
 ]
 const INSIDE: Reader[] = [[/(?:-|=)*[>→⇒]/gu, () => ({ kind: 'inside' })]]
 const readPort: Reader[1] = ([text]) => ({ kind: 'port', text })
-const PORT: Reader[] = [[new RegExp(`${EDGE_BEFORE}\\d{2,5}(?:-\\d{2,5})?${EDGE_AFTER}`, 'gu'), readPort]]
+/** `/29` is the length of a network, not a port. */
+const LENGTH = '(?<![\\p{L}\\p{N}_]/)(?<=/)(?:\\d\\d|1[01]\\d|12[0-8])'
+const PORT: Reader[] = [
+  [new RegExp(`${EDGE_BEFORE}(?!${LENGTH}${EDGE_AFTER})\\d{2,5}(?:-\\d{2,5})?${EDGE_AFTER}`, 'gu'), readPort],
+]
 /** Of a first word that begins like an endpoint digits count wherever they stand. */
 const ANY_PORT: Reader[] = [[/(?<!\d)\d{2,5}(?:-\d{2,5})?(?!\d)/gu, readPort]]
 

@@ -85,9 +85,11 @@ function words(text: string): string[] {
   const dash = all.indexOf('-')
   const [first = '', ...rest] = (dash < 0 ? all : all.slice(0, dash)).filter((one) => one !== '')
   const isAddress = ['203.0.113.7', '2001:db8:113::7', '[2001:db8:113::7]'].includes(first)
-  return [...(isAddress ? [] : [first]), ...rest].filter(
+  const plain = [...(isAddress ? [] : [first]), ...rest].filter(
     (one) => !/^(?:if|to|snat|full|hairpin)=\S+$/.test(one),
   )
+  // Behind an address only the next word can name an interface.
+  return plain.map((one, i) => (isAddress && i > 0 ? one.replaceAll('vmbr0', '') : one))
 }
 
 /** Every port that stands in the comment, alone or in a range. */
@@ -96,7 +98,9 @@ function standsThere(text: string, port: number): boolean {
   return numbers.some(([, lo, hi = lo]) => Number(lo) <= port && port <= Number(hi))
 }
 
-const LOOKS = /(?<![\p{L}\p{N}_])(?:\d{2,5}|vmbr0|\d+\.\d+\.\d+\.\d+)(?![\p{L}\p{N}_])/u
+/** `/22` is the length of a network. */
+const LOOKS =
+  /(?<![\p{L}\p{N}_])(?!(?<![\p{L}\p{N}_]\/)(?<=\/)22)(?:\d{2,5}|vmbr0|\d+\.\d+\.\d+\.\d+)(?![\p{L}\p{N}_])/u
 
 test('no rule is in force at a port that nobody typed', async () => {
   await fc.assert(
