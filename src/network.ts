@@ -45,10 +45,11 @@ export interface ExternalInterface {
 }
 
 export interface InternalNetwork {
+  /** '' of a network that the settings name and in which this node has no address. */
   bridge: string
   network: Range
-  /** The node's own address in it. */
-  address: Range
+  /** The node's own address in it, where it has one. */
+  address?: Range
 }
 
 /** The parts of `ip -j -d addr` that matter. */
@@ -147,7 +148,7 @@ export function toNetwork(
     external,
     internal: settings.internal === 'auto' ? on(true) : named(settings.internal, everywhere),
     strangers: settings.internal === 'auto' ? on(false) : [],
-    own: everywhere.map(({ bridge, address }) => ({ dev: bridge, ip: address })),
+    own: links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip }))),
     way: Object.fromEntries(
       FAMILIES.flatMap((family) => {
         const { prefsrc = '', dev } = routing[family].outside ?? {}
@@ -250,9 +251,7 @@ function toInternal({ ifname }: IpLink, { ip, network: range }: Address): Intern
 /** The networks that the settings name, with the bridge and the node's address where there is one. */
 function named(ranges: readonly Range[], found: readonly InternalNetwork[]): InternalNetwork[] {
   return ranges.map((range) => {
-    const at = found.find(
-      ({ address }) => address.family === range.family && range.lo <= address.lo && address.lo <= range.hi,
-    )
-    return { bridge: at?.bridge ?? '', network: range, address: at?.address ?? { ...range, hi: range.lo } }
+    const at = found.find(({ address }) => address && contains(range, address))
+    return { bridge: '', ...at, network: range }
   })
 }

@@ -5,7 +5,7 @@ import type { ExternalInterface, InternalNetwork, Network } from '../src/network
 export function plainNetwork(external: ExternalInterface[], internal: InternalNetwork[]): Network {
   const own = [
     ...external.flatMap(({ name, addresses }) => addresses.map((ip) => ({ dev: name, ip }))),
-    ...internal.map(({ bridge, address }) => ({ dev: bridge, ip: address })),
+    ...internal.flatMap(({ bridge, address }) => (address ? [{ dev: bridge, ip: address }] : [])),
   ]
   const inward = internal.map(({ bridge, network }) => ({ dev: bridge, to: network }))
   return plainWay({ external, internal, strangers: [], own, way: {}, inward })

@@ -58,13 +58,16 @@ function enter(world: World, packet: Packet, trail: Trail): Sender {
   if (guest) return { guest, ...leaveGuest(world, guest, packet, trail) }
   const internal = internalAt(world, source)
   if (!internal) return fromOutside(world, packet, trail)
-  const { network, address, bridge } = internal
+  const { network, address } = internal
+  const dev = internal.bridge || routeTo(world.facts, source)?.dev
+  if (dev === undefined)
+    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
   trail.pass(
-    `It comes from the internal network ${show(network)} by ${bridge}; no guest of this node is known to have ${show(source)}.`,
-    `${show(address)} on ${bridge}`,
+    `It comes from the internal network ${show(network)} by ${dev}; no guest of this node is known to have ${show(source)}.`,
+    `${address ? show(address) : 'routes'} on ${dev}`,
   )
   const isNeighbour = contains(network, destination) && ownInterface(world, destination) === undefined
-  return isNeighbour ? { in: bridge, bridged: bridge } : { in: bridge }
+  return isNeighbour ? { in: dev, bridged: dev } : { in: dev }
 }
 
 function fromOutside(world: World, packet: Packet, trail: Trail): Sender {

@@ -237,7 +237,7 @@ function leadsElsewhere(world: World, { flow, trail }: Pass, out: string): void 
 function addressesOn({ view, facts }: World, dev: string, family: Family): Range[] {
   const chosen = [
     ...view.network.external.filter(({ name }) => name === dev).flatMap(({ addresses }) => addresses),
-    ...view.network.internal.filter(({ bridge }) => bridge === dev).map(({ address }) => address),
+    ...view.network.internal.flatMap(({ bridge, address }) => (bridge === dev && address ? [address] : [])),
   ].filter((address) => address.family === family)
   return chosen.length > 0
     ? chosen

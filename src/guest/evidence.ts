@@ -53,7 +53,7 @@ export function collectEvidence(sources: Sources): Evidence {
   return {
     network,
     nodes: [
-      ...network.internal.map(({ address }) => address),
+      ...network.internal.flatMap(({ address }) => address ?? []),
       ...network.external.flatMap(({ addresses }) => addresses),
     ],
     given: new Map(

@@ -1,12 +1,12 @@
 /** Listening sockets, from /proc/net/{tcp,tcp6,udp,udp6}. */
-import { sameRange, type Range } from '../address.ts'
+import { sameRange, type Family, type Range } from '../address.ts'
 
 export interface Socket {
   proto: 'tcp' | 'udp'
   port: number
-  /** Undefined: every address; of IPv4 alone, if `isV4`. */
+  /** Undefined: every address, of one family if it is named. */
   address?: Range
-  isV4?: true
+  family?: Family
   inode: string
   /** Name of the process; '' when unknown. */
   holder: string
@@ -31,8 +31,17 @@ export function parseListeners(tables: SocketTables): Socket[] {
 }
 
 /** Whether a service can be called at an address. */
-export function serves({ address, isV4 }: Socket, at: Range): boolean {
-  return address ? sameRange(address, at) : at.family === 4 || !isV4
+export function serves({ address, family }: Pick<Socket, 'address' | 'family'>, at: Range): boolean {
+  return address ? sameRange(address, at) : family === undefined || family === at.family
+}
+
+/** Inodes of sockets that take IPv6 alone (IPV6_V6ONLY), from `ss -H -ltune6`; /proc does not tell. */
+export function parseV6Only(text: string): string[] {
+  return text.split('\n').flatMap((line) => {
+    const words = line.split(' ')
+    const inode = words.find((word) => word.startsWith('ino:'))?.slice('ino:'.length)
+    return inode !== undefined && words.includes('v6only:1') ? [inode] : []
+  })
 }
 
 function parseLine(line: string, proto: 'tcp' | 'udp'): Socket[] {
@@ -41,7 +50,7 @@ function parseLine(line: string, proto: 'tcp' | 'udp'): Socket[] {
   if (state !== STATE[proto] || !/^([0-9A-F]{8}|[0-9A-F]{32})$/.test(hex)) return []
   const socket = { proto, port: parseInt(portHex, 16), inode, holder: '' }
   const address = parseHex(hex)
-  if (address.lo === 0n) return [address.family === 4 ? { ...socket, isV4: true } : socket]
+  if (address.lo === 0n) return [address.family === 4 ? { ...socket, family: 4 } : socket]
   const loopback = address.family === 4 ? address.lo >> 24n === 127n : address.lo === 1n
   return loopback ? [] : [{ ...socket, address }]
 }

@@ -3,7 +3,7 @@
  * DNAT, protocols without ports of tunnels. They stay the node's for a while after they went, so that a service that restarts or starts late
  * finds its port.
  */
-import { formatRange, parseIp, sameRange, type Family, type Range } from '../address.ts'
+import { formatRange, parseIp, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import type { Socket } from './listeners.ts'
 
@@ -84,17 +84,12 @@ function keyOf({ proto, ports, address, family, to }: NodePort): string {
   return [proto, ports?.join('-'), address?.lo, address?.family ?? family, to?.lo].join(' ')
 }
 
-/** Whether the node has it at an external address. */
-export function isAt({ address, family }: NodePort, at: Range): boolean {
-  return address ? sameRange(address, at) : family === undefined || family === at.family
-}
-
 /** The listening sockets as ports of the node. */
 export function listeningPorts(sockets: readonly Socket[]): NodePort[] {
-  return sockets.map(({ proto, port, address, isV4, holder }) => ({
+  return sockets.map(({ proto, port, address, family, holder }) => ({
     proto,
     ports: [port, port],
-    ...(address ? { address } : isV4 ? { family: 4 } : {}),
+    ...(address ? { address } : family ? { family } : {}),
     holder: holder || 'a service of this node',
   }))
 }

@@ -8,7 +8,8 @@ import type { GuestSettings, ReservedPort } from '../settings.ts'
 import { inExternalNetwork, knownAddresses, ownAddresses } from './own.ts'
 import { ANY } from './match.ts'
 import type { Forward, NatRule, Scope } from './model.ts'
-import { clockTime, isAt, type NodePort } from './node-ports.ts'
+import { serves } from './listeners.ts'
+import { clockTime, type NodePort } from './node-ports.ts'
 import type { View } from './view.ts'
 
 /** What forbids a translated rule, if anything. */
@@ -129,7 +130,7 @@ function foreignAddress(ranges: readonly Range[], guest: Guest, view: View): Ran
 
 function believable(range: Range, guest: Guest, view: View): boolean {
   const isInternal = view.network.internal.some(
-    ({ network, address }) => contains(network, range) && !overlap(address, range),
+    ({ network, address }) => contains(network, range) && !(address && overlap(address, range)),
   )
   if (range.lo !== range.hi || !isInternal) return false
   const isOthers = ([vmid, { nics }]: [number, KnownAddresses]): boolean =>
@@ -180,7 +181,7 @@ function isTakenBy(
   claim: Pick<Forward, 'proto' | 'external' | 'inner'> & { ports: PortRange | undefined },
 ): boolean {
   if (port.to && sameRange(port.to, claim.inner)) return false
-  if (port.proto !== claim.proto || !claim.external.some((address) => isAt(port, address))) return false
+  if (port.proto !== claim.proto || !claim.external.some((address) => serves(port, address))) return false
   return port.ports && claim.ports ? meets(port.ports, claim.ports) : !port.ports && !claim.ports
 }
 
@@ -236,7 +237,7 @@ export function nodePorts(
   }
   const isAll = isMain || scope.kind === 'guest'
   const kept = view.nodePorts.filter(
-    (one) => isAt(one, address) && (isAll || NEVER.some((never) => isSamePort(one, never))),
+    (one) => serves(one, address) && (isAll || NEVER.some((never) => isSamePort(one, never))),
   )
   const always = isMain ? view.settings.reserved : []
   const all = [...kept, ...always].map(({ proto, ports }) => ({ proto, ports, source: ANY }))

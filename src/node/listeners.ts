@@ -1,12 +1,15 @@
 /** The listening sockets of this node. */
 import { readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { parseListeners, type Socket } from '../nat/listeners.ts'
+import { parseListeners, parseV6Only, type Socket } from '../nat/listeners.ts'
+import { run } from './exec.ts'
 import { codeOf } from './tree.ts'
 
 /** The holder of a socket, by its inode: sockets stay, so a name is looked up once. KERNEL: no process has it. */
 const holders = new Map<string, string>()
 const KERNEL = 'kernel'
+/** Inodes of sockets on every address that take IPv6 alone. */
+let v6Only: ReadonlySet<string> = new Set()
 
 /**
  * Every listening socket that is not on a loopback address, with the name of its process where that can be read. Throws Unreadable
@@ -14,9 +17,12 @@ const KERNEL = 'kernel'
  */
 export async function readListeners(): Promise<Socket[]> {
   const sockets = readSockets()
-  const isNew = ({ inode }: Socket): boolean => !holders.has(inode)
-  if (sockets.some(isNew)) await learnHolders(new Set(sockets.map(({ inode }) => inode)))
-  return sockets.map((socket): Socket => {
+  const young = sockets.filter(({ inode }) => !holders.has(inode))
+  if (young.some(({ address, family }) => !address && !family))
+    v6Only = new Set(parseV6Only((await run('ss', ['-H', '-ltune6'])).stdout))
+  if (young.length > 0) await learnHolders(new Set(sockets.map(({ inode }) => inode)))
+  return sockets.map((one): Socket => {
+    const socket: Socket = v6Only.has(one.inode) ? { ...one, family: 6 } : one
     const holder = holders.get(socket.inode) ?? ''
     return holder === KERNEL ? { ...socket, holder: 'the kernel', isKernel: true } : { ...socket, holder }
   })

@@ -64,7 +64,7 @@ function acceptInner(
   const node =
     source.ranges === 'any'
       ? []
-      : internal.filter(({ network }) => covers(network, inner)).map(({ address }) => address)
+      : internal.flatMap(({ network, address }) => (address && covers(network, inner) ? [address] : []))
   return [
     { ...base, ...matches(source, destination) },
     ...node.map((address) => ({ ...base, ...matches({ ranges: [address] }, destination) })),

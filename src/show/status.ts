@@ -15,7 +15,8 @@ export interface NodeStatus {
   /** `disabled`: the firewall of the datacenter is off. Null while the node could not be looked at. */
   firewall: FirewallMode | 'disabled' | null
   external: { interface: string; addresses: string[] }[]
-  internal: { interface: string; network: string; address: string }[]
+  /** `interface` is '' and `address` null of a network that the settings name and in which this node has no address. */
+  internal: { interface: string; network: string; address: string | null }[]
   counts: Record<RowState, number>
   /** As `check --json` has them, and the line that each points into. */
   diagnostics: (Located & { text: string })[]
@@ -84,7 +85,7 @@ export function nodeStatus(
     internal: network.internal.map(({ bridge, network: range, address }) => ({
       interface: bridge,
       network: formatRange(range),
-      address: formatRange(address),
+      address: address ? formatRange(address) : null,
     })),
     counts,
     diagnostics: located.map((one) => ({ ...one, text: clip(lineOf(one, sources, pveDir)) })),
@@ -192,7 +193,7 @@ function externalLine({ interface: name, addresses }: NodeStatus['external'][0])
 }
 
 function internalLine({ interface: name, network, address }: NodeStatus['internal'][0]): string {
-  return `${name} ${network} (here ${address})`
+  return address === null ? `${network} (no address here)` : `${name} ${network} (here ${address})`
 }
 
 function countsLine(counts: NodeStatus['counts']): string {

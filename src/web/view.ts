@@ -34,7 +34,7 @@ export type PageNode = NodeAnswer
 export function pageRows({ rows, status }: Published): PageRow[] {
   const behind = (status?.internal ?? []).flatMap((one): [string, Range][] => {
     const network = parseCidr(one.network)
-    return network ? [[one.interface, network]] : []
+    return network && one.interface !== '' ? [[one.interface, network]] : []
   })
   const known = new Map<string, string | null>()
   const find = (text: string): string | null => {

@@ -109,6 +109,8 @@ function readListening(text: string): Socket[] {
   const all = text.trim().matchAll(/^(tcp|udp) (\S+):(\d+) (\S+)$/gm)
   return [...all].map(([, proto, address = '', port, holder = '']) => {
     const socket = { proto: proto as 'tcp' | 'udp', port: Number(port), inode: '', holder }
+    if (address === '0.0.0.0') return { ...socket, family: 4 }
+    if (address === '[::]') return { ...socket, family: 6 }
     const bound = parseIp(address)
     return bound ? { ...socket, address: bound } : socket
   })

@@ -31,6 +31,8 @@ export function switchTests(node: TestNode): void {
       )
       await waitFor(() => said(new RegExp(`removed leftovers of the ${from} backend`)) === 1)
       await node.converged()
+      // Nobody has changed anything.
+      expect(said(/repaired/)).toBe(0)
       await watcher.isWell()
     }
     await watcher.stop()

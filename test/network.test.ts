@@ -1,0 +1,40 @@
+// The node's networks: the node is taken to have only addresses that the kernel tells.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { contains, formatRange, network as networkOf, parseIp, type Range } from '../src/address.ts'
+import { toNetwork, type IpLink } from '../src/network.ts'
+import { DEFAULT_SETTINGS } from '../src/settings.ts'
+
+const NOWHERE = { rules: [], defaults: [], routes: [], outside: undefined }
+
+const octet = fc.integer({ min: 0, max: 3 })
+const ip = fc.tuple(octet, octet).map(([a, b]) => `10.0.${a}.${b + 1}`)
+const link = fc.tuple(fc.nat(9), ip).map(([n, local]): IpLink => ({
+  ifname: `vmbr${n}`,
+  linkinfo: { info_kind: 'bridge' },
+  addr_info: [{ family: 'inet', local, prefixlen: 24, scope: 'global' }],
+}))
+const range = fc
+  .tuple(ip, fc.integer({ min: 16, max: 30 }))
+  .map(([text, length]) => networkOf(4, (parseIp(text) as Range).lo, length))
+
+test('no address of the node is made up for a network that the settings name', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(link, { maxLength: 4, selector: ({ ifname }) => ifname }),
+      fc.array(range, { minLength: 1, maxLength: 3 }),
+      (links, internal) => {
+        const settings = { ...DEFAULT_SETTINGS, internal }
+        const found = toNetwork(links, { 4: NOWHERE, 6: NOWHERE }, settings, new Set())
+        const had = links.flatMap(({ addr_info: all }) => all?.map(({ local }) => local) ?? [])
+        expect(found.own.map((one) => formatRange(one.ip)).sort()).toEqual([...had].sort())
+        expect(found.internal.map((one) => one.network)).toEqual(internal)
+        for (const { bridge, network, address } of found.internal) {
+          const isThere = had.some((text) => text && contains(network, parseIp(text) as Range))
+          expect([bridge !== '', address !== undefined]).toEqual([isThere, isThere])
+          if (address) expect(had).toContain(formatRange(address))
+        }
+      },
+    ),
+  )
+})
