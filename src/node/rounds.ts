@@ -26,8 +26,11 @@ const LATE_MS = 1000
 const LANES = 8
 /** What is new must read the same twice: a file may be caught half-written. */
 const CONFIRM_MS = 20
-/** Truncating and writing are two steps; Proxmox VE itself deletes a file rather than leave it empty. */
-const CONFIRM_EMPTY_MS = 500
+/**
+ * The same for the first of two steps: a file is truncated, then written (Proxmox VE itself deletes a file rather than leave it
+ * empty); a migration takes a guest out of .vmlist, then puts it back.
+ */
+const CONFIRM_HALF_MS = 500
 /** Of a file that is written all the time the last text counts. */
 const MAX_ROUNDS = 10
 /** pmxcfs keeps no file above one MiB. */
@@ -116,11 +119,18 @@ export class Rounds {
       const isSteady = isSame(round, told) || (rounds > 1 && isSame(round, this.last))
       this.last = round
       if (isSteady || rounds === MAX_ROUNDS) return hasQuorum
-      const isEmptied = [...round].some(
-        ([path, hash]) => hash === EMPTY && (told.get(path) ?? EMPTY) !== EMPTY,
-      )
-      await delay(isEmptied ? CONFIRM_EMPTY_MS : CONFIRM_MS)
+      await delay(this.isHalf(round) ? CONFIRM_HALF_MS : CONFIRM_MS)
     }
+  }
+
+  /** Whether a file has become empty, or a guest of this node is no longer in the list. */
+  private isHalf(round: ReadonlyMap<string, string>): boolean {
+    const { told, listed } = this
+    const listedFiles = new Set(listed.guests.map(({ vmid }) => guestFw(vmid)))
+    return [...told].some(([path, hash]) => {
+      const isGone = GUEST_FW.test(path) && !listedFiles.has(path)
+      return isGone || (round.get(path) === EMPTY && hash !== EMPTY)
+    })
   }
 
   private async readAll(isHinted: boolean): Promise<{ round: Map<string, string>; hasQuorum: boolean }> {
@@ -246,6 +256,7 @@ export async function readPve(pveDir: string, node: string): Promise<PveFiles> {
 }
 
 const EMPTY = shortHash('""')
+const GUEST_FW = /^firewall\/\d+\.fw$/
 
 function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
   return a.size === b.size && [...a].every(([path, hash]) => b.get(path) === hash)

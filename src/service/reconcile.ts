@@ -34,8 +34,6 @@ const SETTLE_MS = 20
 const TICK_MS = 1000
 /** While the service cannot do its work it tries this often. */
 const RETRY_MS = 1000
-/** A guest that is missing from .vmlist may be between two nodes: migration drops it and adds it again in two steps. */
-const CONFIRM_MS = 500
 /** The kernel is read at most in a tenth of the time, but a repair does not wait longer than this for it. */
 const READ_PAUSE_FACTOR = 9
 const MAX_READ_PAUSE_MS = 700
@@ -62,8 +60,6 @@ export class Reconciler {
   private lastTree: Tree | undefined
   private pve: PveLook | undefined
   private monitor: (Monitor & { backend: Backend }) | undefined
-  /** Guests that are missing from .vmlist, and since when. */
-  private missing = new Map<number, number>()
   private readonly staleFlows: StaleFlows
   private readonly lookers: Lookers
   private nextTurn = 0
@@ -167,10 +163,6 @@ export class Reconciler {
     }
     const isWaiting = Object.keys(looked.ledger?.missing ?? {}).length > 0
     this.nextTurn = now() + (isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000)
-    if (this.isUnconfirmed(looked.tree)) {
-      this.nextTurn = now() + CONFIRM_MS
-      return this.keep()
-    }
     await this.applyLook(looked)
     this.lastTree = looked.tree
     this.troubles.settle(true)
@@ -212,13 +204,6 @@ export class Reconciler {
       this.pve = { files, tree: treeOf(files, paths.pveDir, paths.node, this.lastTree) }
     if (!hasQuorum) troubles.warn(NO_QUORUM)
     return this.pve
-  }
-
-  private isUnconfirmed({ owners }: Tree): boolean {
-    const before = this.lastTree?.guests.map(({ vmid }) => vmid) ?? []
-    const gone = before.filter((vmid) => !owners.has(vmid))
-    this.missing = new Map(gone.map((vmid) => [vmid, this.missing.get(vmid) ?? now()]))
-    return [...this.missing.values()].some((since) => now() - since < CONFIRM_MS)
   }
 
   private async applyLook(looked: Looked): Promise<void> {
