@@ -1,13 +1,12 @@
 /** `apply --confirm` and `confirm`: a change from afar that is taken back unless somebody says in time that all is well. */
 import { readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Io } from '../io.ts'
 import { apply, type Applied } from '../node/apply.ts'
 import type { Kernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { STATE_FILES, writeWhole } from '../node/state.ts'
-import { CONFIRMATION, removeUnconfirmed, unconfirmedPid, writeUnconfirmed } from '../node/unconfirmed.ts'
+import { CONFIRMATION, takeUnconfirmed, unconfirmedPid, writeUnconfirmed } from '../node/unconfirmed.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { makeUndo } from '../ruleset/plan.ts'
 import type { Context } from './context.ts'
@@ -91,6 +90,8 @@ async function rememberBefore(
 }
 
 async function askWithin(seconds: number, io: Io, runDir: string, stopped: Promise<Answer>): Promise<Answer> {
+  const confirmed = new Promise<Answer>((resolve) => process.once(CONFIRMATION, () => resolve('kept')))
+  await writeUnconfirmed(runDir)
   const end = performance.now() + seconds * 1000
   const ask = (): void => {
     const left = Math.max(0, Math.ceil((end - performance.now()) / 1000))
@@ -99,7 +100,6 @@ async function askWithin(seconds: number, io: Io, runDir: string, stopped: Promi
   let timers: NodeJS.Timeout[] = []
   let hangUp = (): void => undefined
   const answered = new Promise<Answer>((resolve) => {
-    process.once(CONFIRMATION, () => resolve('kept'))
     timers = [setTimeout(() => resolve('no answer'), seconds * 1000)]
     if (!io.listen) {
       io.stderr(`in force; it is taken back in ${seconds} s unless you run: pvenat confirm\n`)
@@ -114,30 +114,21 @@ async function askWithin(seconds: number, io: Io, runDir: string, stopped: Promi
     ask()
     timers.push(setInterval(ask, 1000))
   })
-  await writeUnconfirmed(runDir)
-  try {
-    return await Promise.race([answered, stopped])
-  } finally {
-    for (const timer of timers) clearTimeout(timer)
-    if (io.listen) io.stderr('\n')
-    hangUp()
-    await removeUnconfirmed(runDir)
-  }
+  const answer = await Promise.race([confirmed, answered, stopped])
+  for (const timer of timers) clearTimeout(timer)
+  if (io.listen) io.stderr('\n')
+  hangUp()
+  return (await takeUnconfirmed(runDir)) ? answer : 'kept'
 }
 
-const TAKEN_MS = 10_000
-const LOOK_MS = 20
-
-/** Tells the `apply --confirm` that waits, and waits until it has heard. */
+/** Keeps the change of the `apply --confirm` that waits, and wakes it. */
 export async function confirmCommand({ io, paths }: Context): Promise<number> {
   const pid = await unconfirmedPid(paths.runDir)
-  if (pid === undefined) {
+  if (pid === undefined || !(await takeUnconfirmed(paths.runDir))) {
     io.stderr('pvenat: no change waits for a confirmation\n')
     return 1
   }
   process.kill(pid, CONFIRMATION)
-  const deadline = Date.now() + TAKEN_MS
-  while ((await unconfirmedPid(paths.runDir)) === pid && Date.now() < deadline) await delay(LOOK_MS)
   io.stdout('confirmed\n')
   return 0
 }

@@ -5,6 +5,7 @@ import { hasLoop, setLoop } from '../node/loop.ts'
 import { removeFolder } from '../node/folders.ts'
 import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
 import { STATE_FILES } from '../node/state.ts'
+import { unconfirmedPid } from '../node/unconfirmed.ts'
 import { isServiceRunning, stopService } from '../node/unit.ts'
 import { RUN_FILES } from '../service/runfolder.ts'
 import { renderChanges } from '../show/plan.ts'
@@ -28,6 +29,13 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   if (dryRun && (await isServiceRunning(paths.runDir))) said.push('would stop the service\n')
   if (!dryRun)
     await attempt(() => stopService(paths.runDir, values['keep-unit'] === true ? 'stop' : 'disable', warn))
+  await attempt(async () => {
+    const waiting = await unconfirmedPid(paths.runDir)
+    if (waiting === undefined) return
+    // It would put back, or save, what was in force.
+    said.push(`${dryRun ? 'would end' : 'ended'} the apply --confirm that waits for its answer\n`)
+    if (!dryRun) process.kill(waiting, 'SIGKILL')
+  })
   const current = await currentBackend()
   const removals = await planRollback(current, (backend, { message }) => {
     warn(`cannot see what is in force in the ${backend} backend: ${message}`)

@@ -122,6 +122,29 @@ describe.each(backends)('apply --confirm, %s', (backend) => {
     expect(await state()).toBe(before)
   })
 
+  test('who decides first has decided, even if the other hears of it late', async () => {
+    await node.save('firewall/105.fw', 'IN HTTP(ACCEPT) # NAT 3002')
+    const apply = start('1')
+    await apply.says(/pvenat confirm/)
+    apply.signal('SIGSTOP')
+    await new Promise((resolve) => setTimeout(resolve, 1200))
+    expect(await node.pvenat.run('confirm')).toMatchObject({ exitCode: 0, stdout: 'confirmed' })
+    apply.signal('SIGCONT')
+    expect(await apply.ended).toMatchObject({ exitCode: 0 })
+    expect(await answers(3002)).toBe(true)
+    expect(await node.pvenat.run('confirm')).toMatchObject({ exitCode: 1 })
+  })
+
+  test('rollback ends the one that waits, which would put everything back', async () => {
+    const apply = start('60')
+    await apply.says(/pvenat confirm/)
+    const { stdout } = await node.pvenat.run('rollback')
+    expect(stdout).toContain('ended the apply --confirm that waits for its answer')
+    await apply.ended
+    await node.sh('mkdir -p /run/pvenat')
+    await isTakenBack()
+  })
+
   test('it refuses beside the service, which applies everything by itself', async () => {
     const service = await node.pvenat.start()
     expect(await node.pvenat.run('apply', '--confirm', '5')).toMatchObject({
