@@ -1,6 +1,6 @@
 /** `plan`: what `apply` would change. */
-import { changedSysctls } from '../node/apply.ts'
 import { lookKnowing } from '../node/recall.ts'
+import { differingSysctls } from '../node/sysctls.ts'
 import { compile } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { rowsInForce } from '../service/publish.ts'
@@ -9,6 +9,7 @@ import { listRows } from '../show/list.ts'
 import { locate } from '../show/diagnostics.ts'
 import { renderPlan } from '../show/plan.ts'
 import { lookedAtLine, summarizeRules } from '../show/verdict.ts'
+import { wantedSysctls } from '../sysctls.ts'
 import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 
 export async function planCommand(context: Context): Promise<number> {
@@ -18,7 +19,7 @@ export async function planCommand(context: Context): Promise<number> {
   const inForce = await kernel.read()
   const outcome = compile(looked, inForce)
   const plan = makePlan(outcome.ruleset, inForce)
-  const sysctls = [...(await changedSysctls(outcome, looked, kernel)).keys()]
+  const sysctls = [...(await differingSysctls(wantedSysctls(outcome.ruleset, looked.network), kernel)).keys()]
   const told = toldOf(looked, outcome)
   showDiagnostics(told, context)
   const rows = listRows(outcome, paths.pveDir)

@@ -7,8 +7,9 @@ export async function restoreCommand({ io, paths }: Context): Promise<number> {
   const saved = await readSaved(paths.stateDir)
   if (!saved) io.stdout('nothing was in force last\n')
   else {
-    const kernel = realKernel(saved.backend, (message) => io.stderr(`pvenat: ${message}\n`))
-    const isInForce = isNothing(await putBack(saved, kernel, paths.stateDir))
+    const warn = (message: string): void => io.stderr(`pvenat: ${message}\n`)
+    const kernel = realKernel(saved.backend, warn)
+    const isInForce = isNothing(await putBack(saved, kernel, paths.stateDir, warn))
     io.stdout(
       isInForce ? 'NAT is in force; nothing was touched\n' : 'NAT is in force again, as it was last\n',
     )

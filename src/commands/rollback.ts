@@ -48,9 +48,12 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
     if (!dryRun) await attempt(() => setLoop([]))
   }
   await attempt(() =>
-    restoreSysctls(paths.stateDir, dryRun, (path, value) => {
-      said.push(`${dryRun ? 'would set' : 'set'} ${dotted(path)} = ${value}\n`)
-    }),
+    restoreSysctls(
+      paths.stateDir,
+      dryRun,
+      (path, value) => void said.push(`${dryRun ? 'would set' : 'set'} ${dotted(path)} = ${value}\n`),
+      warn,
+    ),
   )
   // The old values of sysctls are still needed when the rest can be removed, too.
   if (!failed)

@@ -2,10 +2,10 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { changedSysctls } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
+import { differingSysctls } from '../node/sysctls.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
@@ -24,6 +24,7 @@ import {
 } from '../show/status.ts'
 import { missingRules } from '../show/installed.ts'
 import { exitCodeOf, type Seen } from '../show/verdict.ts'
+import { wantedSysctls } from '../sysctls.ts'
 import { explainFailure } from '../node/failure.ts'
 import { SOON_MS, toldOf, type Context } from './context.ts'
 
@@ -105,7 +106,7 @@ async function lookNow({ paths }: Context): Promise<Found> {
     const outcome = compile(looked, inForce)
     found.node = describe(outcome, missingRules(outcome.ruleset, inForce))
     const { ruleset } = outcome
-    const sysctls = await changedSysctls(outcome, looked, kernel)
+    const sysctls = await differingSysctls(wantedSysctls(ruleset, looked.network), kernel)
     const hasLoop = (await kernel.hasLoop(ruleset.loop)) === ruleset.loop.length > 0
     found.inStep = isEmpty(makePlan(ruleset, inForce)) && hasLoop && sysctls.size === 0
   } catch (error) {

@@ -16,7 +16,8 @@ import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { isMissing, tryPlan } from './preflight.ts'
 import { findRefused, type Refused } from './quarantine.ts'
-import { readState, writeState, type SavedLedger, type State } from './state.ts'
+import { readState, saveState, type SavedLedger, type State } from './state.ts'
+import { differingSysctls, setSysctls, withOldValues, type SysctlChanges } from './sysctls.ts'
 
 export interface Applied {
   outcome: Outcome
@@ -122,7 +123,7 @@ async function pass(
       readBack: inForce,
       ledger: ledgerOf(outcome),
     }
-  const sysctls = await changedSysctls(outcome, look, kernel)
+  const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // What the state remembers stands as well.
     const done = await write(outcome, plan, kernel, inForce)
@@ -141,9 +142,9 @@ async function pass(
   const state = await readState(stateDir, warn)
   const next = nextState(state, look, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
-  if (sysctls.size > 0) await save(stateDir, { ...state, sysctls: next.sysctls }, warn)
+  if (sysctls.size > 0) await saveState(stateDir, { ...state, sysctls: next.sysctls }, warn)
   const written = await write(outcome, plan, kernel, inForce)
-  for (const [path, { value }] of sysctls) await kernel.setSysctl(path, value)
+  const switched = await setSysctls(sysctls, kernel)
   const known = new Set(state.endpoints)
   const isNew = !isEmpty(plan) || next.endpoints.some((line) => !known.has(line))
   const flows = isNew || due.flows === 'due' ? flowWork(look, outcome, state.endpoints) : undefined
@@ -151,12 +152,12 @@ async function pass(
   if (flows) next.endpoints = [...flows.endpoints]
   else if (isWaiting) next.endpoints = state.endpoints
   const isKnown = JSON.stringify(state) === JSON.stringify(next)
-  const isSaved = isKnown || (await save(stateDir, next, warn))
+  const isSaved = isKnown || (await saveState(stateDir, next, warn))
   const { readBack = inForce, ...done } = written
   return {
     outcome,
     plan,
-    sysctls: [...sysctls.keys()],
+    sysctls: switched,
     quarantined,
     inForce,
     ...done,
@@ -268,56 +269,26 @@ export async function endFlows(
     await endAllStaleFlows(kernel, flows, () => performance.now() < until)
     if (performance.now() > until) return
     const endpoints = endpointLines(outcome.translation.dispatch)
-    await save(stateDir, { ...(await readState(stateDir, warn)), endpoints }, warn)
+    await saveState(stateDir, { ...(await readState(stateDir, warn)), endpoints }, warn)
   } catch (error) {
     // NAT works, but a client that was already sending stays on its old way.
     warn(`stale flows are not ended: ${(error as Error).message}`)
   }
 }
 
-type Changes = Map<string, { old: string; value: string }>
-
-/** Sysctls that are not as the ruleset needs them, by path below /proc/sys. */
-export async function changedSysctls({ ruleset }: Outcome, look: Look, kernel: Kernel): Promise<Changes> {
-  const changes: Changes = new Map()
-  const names = look.network.external.map(({ name }) => name)
-  for (const [path, value] of wantedSysctls(ruleset, names)) {
-    const old = await kernel.sysctl(path)
-    // accept_ra 0 is a choice; only 1 means "unless forwarding".
-    const chosen = path.endsWith('/accept_ra') && old === '0'
-    if (old !== undefined && old !== value && !chosen) changes.set(path, { old, value })
-  }
-  return changes
-}
-
 function ledgerOf({ view, translation }: Outcome): SavedLedger {
   return nextLedger(view, translation.rights)
 }
 
-/** A sysctl's value from before the first change is never overwritten. */
-function nextState(state: State, look: Look, outcome: Outcome, changes: Changes): State {
-  const olds = Object.fromEntries([...changes].map(([path, { old }]) => [path, old]))
+function nextState(state: State, look: Look, outcome: Outcome, changes: SysctlChanges): State {
   const ledger = ledgerOf(outcome)
   const missing = Object.entries(look.ledger?.missing ?? {}).filter(([vmid]) => vmid in ledger.guests)
   return {
     version: 2,
-    sysctls: { ...olds, ...state.sysctls },
+    sysctls: withOldValues(state, changes),
     endpoints: endpointLines(outcome.translation.dispatch),
     ...ledger,
     missing: Object.fromEntries(missing),
     nodePorts: storePorts(look.nodePorts ?? []),
-  }
-}
-
-/** A disk that is full must not keep NAT from working; what is then not remembered is said. Returns whether it is remembered. */
-async function save(stateDir: string, state: State, warn: (message: string) => void): Promise<boolean> {
-  try {
-    await writeState(stateDir, state)
-    return true
-  } catch (error) {
-    warn(
-      `cannot write ${stateDir}/state.json: ${(error as Error).message}; NAT works, but what guests hold is not remembered`,
-    )
-    return false
   }
 }

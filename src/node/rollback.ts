@@ -37,14 +37,18 @@ export async function rollbackKernel(
   await tryAll(steps, ({ backend, plan }) => realKernel(backend, warn).write(plan))
 }
 
-/** Puts sysctls back that still have the value that pvenat gave them; `told` hears each. Throws at the end if one stays. */
+/**
+ * Puts sysctls back that still have the value that pvenat gave them; `told` hears each, `warn` that nobody knows what they were. Throws
+ * at the end if one stays.
+ */
 export async function restoreSysctls(
   stateDir: string,
   dryRun: boolean,
   told: (path: string, value: string) => void,
+  warn: (message: string) => void,
 ): Promise<void> {
   const kernel = realKernel('legacy', () => undefined)
-  const { sysctls } = await readState(stateDir)
+  const { sysctls } = await readState(stateDir, warn)
   await tryAll(Object.entries(sysctls).reverse(), async ([path, old]) => {
     if (!/^net\/ipv[46]\/[\w./-]+$/.test(path) || path.includes('..')) return
     const now = await kernel.sysctl(path)

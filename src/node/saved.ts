@@ -9,7 +9,8 @@ import type { Look } from '../read.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import type { Applied } from './apply.ts'
 import type { Kernel } from './kernel.ts'
-import { readState, SAVED_FILE, writeState, writeWhole, type SavedLedger } from './state.ts'
+import { SAVED_FILE, writeWhole, type SavedLedger } from './state.ts'
+import { differingSysctls, switchSysctls } from './sysctls.ts'
 
 export interface Saved {
   version: 1
@@ -28,10 +29,7 @@ export function savedOf(
   { network }: Pick<Look, 'network'>,
   backend: Backend,
 ): Saved {
-  const sysctls = wantedSysctls(
-    ruleset,
-    network.external.map(({ name }) => name),
-  )
+  const sysctls = wantedSysctls(ruleset, network)
   const asked = { loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
   return { version: 1, backend, ...asked, ledger: { rights, guests } }
 }
@@ -70,13 +68,19 @@ interface PutBack {
   sysctls: string[]
 }
 
-/** Puts into force what of it is not. Throws when the kernel does not take or tell it. */
-export async function putBack(saved: Saved, kernel: Kernel, stateDir: string): Promise<PutBack> {
+/** Puts into force what of it is not. Throws when the kernel does not take or tell it; `warn` hears of what went wrong besides. */
+export async function putBack(
+  saved: Saved,
+  kernel: Kernel,
+  stateDir: string,
+  warn: (message: string) => void,
+): Promise<PutBack> {
   const plan = planText(saved.ruleset, await kernel.read())
   const madeLoop = saved.loop.length > 0 && !(await kernel.hasLoop(saved.loop))
   if (madeLoop) await kernel.setLoop(saved.loop)
   if (!isEmpty(plan)) await kernel.write(plan)
-  return { plan, madeLoop, sysctls: await switchOn(saved.sysctls, kernel, stateDir) }
+  const changes = await differingSysctls(saved.sysctls, kernel)
+  return { plan, madeLoop, sysctls: await switchSysctls(changes, kernel, stateDir, warn) }
 }
 
 export function isNothing({ plan, madeLoop, sysctls }: PutBack): boolean {
@@ -89,20 +93,4 @@ function parse(text: string): Saved | undefined {
   } catch {
     return undefined
   }
-}
-
-/** Remembers what they were, for rollback, unless that is known from before. */
-async function switchOn(sysctls: Saved['sysctls'], kernel: Kernel, stateDir: string): Promise<string[]> {
-  const changed = new Map<string, { old: string; value: string }>()
-  for (const [path, value] of sysctls) {
-    const old = await kernel.sysctl(path)
-    const isChosen = path.endsWith('/accept_ra') && old === '0'
-    if (old !== undefined && old !== value && !isChosen) changed.set(path, { old, value })
-  }
-  if (changed.size === 0) return []
-  const state = await readState(stateDir)
-  const olds = Object.fromEntries([...changed].map(([path, { old }]) => [path, old]))
-  await writeState(stateDir, { ...state, sysctls: { ...olds, ...state.sysctls } })
-  for (const [path, { value }] of changed) await kernel.setSysctl(path, value)
-  return [...changed.keys()]
 }

@@ -124,8 +124,21 @@ function isStoredPort(value: unknown): value is StoredPort {
   return texts && (ports === undefined || isPorts(ports)) && isUntil
 }
 
-export async function writeState(dir: string, state: State): Promise<void> {
-  await writeWhole(dir, 'state.json', JSON.stringify(state, null, 1) + '\n')
+/** A disk that is full must not keep NAT from working; `warn` hears that nothing is remembered. Returns whether it is. */
+export async function saveState(
+  dir: string,
+  state: State,
+  warn: (message: string) => void,
+): Promise<boolean> {
+  try {
+    await writeWhole(dir, 'state.json', JSON.stringify(state, null, 1) + '\n')
+    return true
+  } catch (error) {
+    warn(
+      `cannot write ${dir}/state.json: ${(error as Error).message}; NAT works, but what guests hold is not remembered`,
+    )
+    return false
+  }
 }
 
 /** Every file that pvenat keeps in the state folder. */

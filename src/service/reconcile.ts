@@ -11,6 +11,7 @@ import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/
 import { makeMembersCheck } from '../node/members.ts'
 import { monitorRules, type Monitor } from '../node/monitor.ts'
 import { fingerprint, isNothing, putBack, readSaved, savedOf, writeSaved, type Saved } from '../node/saved.ts'
+import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
 import type { Tree } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
@@ -87,15 +88,16 @@ export class Reconciler {
 
   /** Puts into force what was saved, before anything is asked of /etc/pve. */
   async begin(): Promise<void> {
-    const { paths, troubles, journal, messages } = this
+    const { paths, troubles, messages } = this
     try {
       this.saved = await readSaved(paths.stateDir)
       if (!this.saved) return
       const start = now()
-      const done = await putBack(this.saved, realKernel(this.saved.backend, troubles.warn), paths.stateDir)
+      const kernel = realKernel(this.saved.backend, troubles.warn)
+      const done = await putBack(this.saved, kernel, paths.stateDir, troubles.warn)
       if (!isNothing(done)) messages.restored(done.plan, now() - start)
     } catch (error) {
-      journal.warning(`cannot put back what was in force last: ${(error as Error).message}`)
+      troubles.warn(notPutBack((error as Error).message))
     }
   }
 
@@ -178,7 +180,9 @@ export class Reconciler {
       flags.raise('kernel')
     }
     troubles.settle(false)
-    await this.keep().catch(() => undefined)
+    await this.keep().catch(({ message }: Error) => {
+      if (message !== (error as Error).message) troubles.warn(notPutBack(message))
+    })
   }
 
   /** While nothing can be read, what was put into force last is still to be in force. */
@@ -188,7 +192,7 @@ export class Reconciler {
     this.monitorKernel(saved.backend)
     if (!this.isKernelDue()) return
     const kernel = realKernel(saved.backend, troubles.warn)
-    const done = await this.reading(() => putBack(saved, kernel, paths.stateDir))
+    const done = await this.reading(() => putBack(saved, kernel, paths.stateDir, troubles.warn))
     if (isNothing(done)) return
     messages.putBack(done.plan)
     publisher.putBack(done.plan)
@@ -287,10 +291,13 @@ export class Reconciler {
   private async areOthersDrifted(): Promise<boolean> {
     const { saved, installed, troubles } = this
     const kernel = realKernel(saved?.backend ?? 'legacy', troubles.warn)
-    for (const [path, value] of saved?.sysctls ?? [])
-      if (!path.endsWith('/accept_ra') && (await kernel.sysctl(path)) !== value) return true
+    if ((await differingSysctls(saved?.sysctls ?? [], kernel)).size > 0) return true
     return installed !== undefined && this.areMembersOther(installed.inForce.sets)
   }
+}
+
+function notPutBack(reason: string): string {
+  return `cannot put back what was in force last: ${reason}`
 }
 
 /** The reader has told nothing so far, which is no trouble yet. */
