@@ -49,7 +49,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     run: runCommand,
     isLong: () => true,
-    says: 'the service: keep kernel and rules in step until stopped',
+    says: 'the service: keep the kernel in sync with the rules until stopped',
   },
   apply: {
     run: applyCommand,

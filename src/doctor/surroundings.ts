@@ -76,7 +76,7 @@ export const versionsTooOld: Check = ({ facts }) =>
         fix: [mend],
         why:
           program === 'conntrack'
-            ? 'Connections that go an old way cannot be ended.'
+            ? 'pvenat cannot end stale flows.'
             : 'pvenat works with it.',
       },
     ]

@@ -60,7 +60,7 @@ interface Versions {
 }
 
 export interface ServiceState {
-  /** The service that keeps kernel and rules in step is a running process. */
+  /** The service is a running process. */
   running: boolean
   /** What `systemctl is-enabled` says; undefined where systemd does not run or has no such unit. */
   enabled?: string

@@ -94,12 +94,14 @@ function resolve(files: readonly TranslatedFile[], addresses: readonly Range[], 
 
 /** The marked rule of a NAT rule. */
 function originIn(files: readonly TranslatedFile[]): (id: string) => Marked | undefined {
+  let byId: ReadonlyMap<string, Marked | undefined> | undefined
   return (id) => {
-    for (const { rules, collected } of files) {
-      const index = rules.findIndex((rule) => rule.id === id)
-      if (index >= 0) return collected.marked[index]
-    }
-    return undefined
+    byId ??= new Map(
+      files.flatMap(({ rules, collected }) =>
+        rules.map((rule, i) => [rule.id, collected.marked[i]] as const),
+      ),
+    )
+    return byId.get(id)
   }
 }
 

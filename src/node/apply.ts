@@ -271,7 +271,7 @@ export async function endFlows(
     const endpoints = endpointLines(outcome.translation.dispatch)
     await saveState(stateDir, { ...(await readState(stateDir, warn)), endpoints }, warn)
   } catch (error) {
-    // NAT works, but a client that was already sending stays on its old way.
+    // NAT works all the same; a client that goes on sending keeps its stale flow.
     warn(`stale flows are not ended: ${(error as Error).message}`)
   }
 }

@@ -1,15 +1,8 @@
 /** Ends stale flows, many at a time and within a budget; which flows are stale is nat/flows.ts. */
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, formatRange, parseCidr } from '../address.ts'
-import {
-  deletions,
-  parseFlows,
-  readEndpoints,
-  staleness,
-  type Flow,
-  type FlowFilter,
-  type Ways,
-} from '../nat/flows.ts'
+import { deletions, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
+import type { Flow, FlowFilter, Ways } from '../nat/flows.ts'
 import { LOOP_NETWORKS } from '../ruleset/loop.ts'
 import { must, run } from './exec.ts'
 

@@ -42,11 +42,11 @@ export async function runReader([pveDir = '', node = '', mode]: readonly string[
   process.stdin.on('data', hint).on('end', () => process.exit())
   setInterval(() => write({}), ALIVE_MS)
   const rounds = new Rounds(pveDir, node, mode === 'careful', hint)
-  const watches = watchFolders(pveDir, node, hint)
+  const renewWatches = watchFolders(pveDir, node, hint)
   let renewedAt = -Infinity
   for (;;) {
     if (performance.now() - renewedAt > RENEW_MS) {
-      await watches.renew()
+      await renewWatches()
       renewedAt = performance.now()
     }
     const wasHinted = isHinted
@@ -67,11 +67,6 @@ export async function runReader([pveDir = '', node = '', mode]: readonly string[
   }
 }
 
-interface FolderWatch {
-  renew: () => Promise<void>
-  close: () => void
-}
-
 /** Half a save: of the GUI, and of pmxcfs. */
 const HALF_SAVE = /\.tmp\.\d+$|\.fuse_hidden/
 
@@ -79,7 +74,7 @@ const HALF_SAVE = /\.tmp\.\d+$|\.fuse_hidden/
  * The kernel's events of the folders that matter, without chokidar, which stats each of thousands of files for an event, and
  * without a deadline. A folder that is new, or replaced by another one (a mount), is watched at the next `renew`.
  */
-export function watchFolders(pveDir: string, node: string, hint: () => void): FolderWatch {
+export function watchFolders(pveDir: string, node: string, hint: () => void): () => Promise<void> {
   const inTime = makeDeadlines(WATCH_LATE_MS, hint)
   const own = ['', 'qemu-server', 'lxc'].map((folder) => join('nodes', node, folder))
   const paths = ['', 'firewall', 'sdn', ...own].map((folder) => join(pveDir, folder))
@@ -107,8 +102,5 @@ export function watchFolders(pveDir: string, node: string, hint: () => void): Fo
       return undefined // gone again, or the kernel has no more watches
     }
   }
-  return {
-    renew: async () => void (await Promise.all(paths.map(renewOne))),
-    close: () => watched.forEach(({ watcher }) => watcher?.close()),
-  }
+  return async () => void (await Promise.all(paths.map(renewOne)))
 }

@@ -74,7 +74,7 @@ export function makeMessages(
       if (changes.length > MAX_SAID) own.info(`and ${changes.length - MAX_SAID} more rules: pvenat list`)
     },
     passed(located, files) {
-      if (degraded !== '') journal.info(`in step again, after: ${degraded}`)
+      if (degraded !== '') journal.info(`in sync again, after: ${degraded}`)
       degraded = ''
       stale = sayStale(journal, stale, files)
       diagnostics = sayDiagnostics(journalOf, diagnostics, located)

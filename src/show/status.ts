@@ -32,7 +32,7 @@ export interface ServiceStatus {
   /** Why the service last could not do its work, also when it can again. */
   lastError: string | null
   degraded: string | null
-  /** Since when it is in step, or not. Null when nobody knows. */
+  /** Since when it is in sync, or not. Null when that is not known. */
   since: string | null
   pid: number | null
   startedAt: string | null

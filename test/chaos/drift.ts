@@ -84,7 +84,7 @@ export function driftSuite(backend: Backend): void {
       } finally {
         const said = node.listen()
         await mount()
-        await waitFor(() => said(/in step again/) > 0)
+        await waitFor(() => said(/in sync again/) > 0)
         await node.repaired(own)
       }
     })

@@ -87,7 +87,7 @@ export function troubleTests(node: TestNode): void {
       } finally {
         await mend()
       }
-      const over = works ? /^over: /m : /in step again/
+      const over = works ? /^over: /m : /in sync again/
       await waitFor(() => said(over) === 1, { timeoutMs: 20_000, what: 'the end to be told' })
       await node.opens(port, { timeoutMs: 10_000 })
       await node.publishes({ inStep: true, degraded: null })

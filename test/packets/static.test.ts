@@ -75,7 +75,7 @@ describe.each(backends)('fail static on %s', (backend) => {
       await mend(node.tree)
     }
     node.pvenat.service?.signal('SIGHUP')
-    await waitFor(() => said(/in step again/) === 1, { what: 'the end of the trouble' })
+    await waitFor(() => said(/in sync again/) === 1, { what: 'the end of the trouble' })
     expect(said(/in force:/)).toBe(0)
     await waitFor(async () => (await degraded()) === null)
   })

@@ -131,7 +131,7 @@ test('a trouble is told once, each of its lines with a priority, and its end', (
   expect(said).toEqual([
     '<3>cannot read',
     '<3>  /etc/pve\ufffd',
-    '<6>in step again, after: cannot read',
+    '<6>in sync again, after: cannot read',
     '<6>  /etc/pve\ufffd',
     '<3>cannot read 105.fw; what it said before stays in force',
     '<6>firewall/105.fw can be read again',

@@ -8,7 +8,7 @@ import { watchFiles, type Watch } from '../../src/service/watch.ts'
 
 let root: string
 let watch: Watch
-let folders: ReturnType<typeof watchFolders>
+let renew: ReturnType<typeof watchFolders>
 const hint = vi.fn()
 
 beforeEach(async () => {
@@ -17,8 +17,8 @@ beforeEach(async () => {
     await mkdir(join(root, folder), { recursive: true })
   await writeFile(join(root, 'firewall/105.fw'), 'before')
   watch = watchFiles(join(root, 'own.conf'), hint)
-  folders = watchFolders(root, 'pve1', hint)
-  await folders.renew()
+  renew = watchFolders(root, 'pve1', hint)
+  await renew()
   // Each is there from the first event that it tells.
   for (const file of ['own.conf', 'firewall/1.fw', 'nodes/pve1/qemu-server/1.conf']) {
     await quiet()
@@ -31,7 +31,6 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await watch.close()
-  folders.close()
   await rm(root, { recursive: true })
 })
 
@@ -72,7 +71,7 @@ test.each<[string, () => Promise<unknown>]>([
   await lose()
   await mkdir(join(root, 'firewall'))
   await quiet()
-  await folders.renew()
+  await renew()
   expect(hint).toHaveBeenCalled()
   hint.mockClear()
   await writeFile(join(root, 'firewall/105.fw'), 'after')
