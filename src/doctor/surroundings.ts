@@ -74,10 +74,7 @@ export const versionsTooOld: Check = ({ facts }) =>
             : `${program} ${version} is older than ${oldest}.`,
         restsOn: [program === 'kernel' ? 'uname -r' : `${program} --version`],
         fix: [mend],
-        why:
-          program === 'conntrack'
-            ? 'pvenat cannot end stale flows.'
-            : 'pvenat works with it.',
+        why: program === 'conntrack' ? 'pvenat cannot end stale flows.' : 'pvenat works with it.',
       },
     ]
   })
