@@ -63,10 +63,10 @@ function settle(look: WholeLook, memo: Memo, rounds = 3): Pick<Outcome, 'view' |
   const view = readView(look, memo)
   const translation = translate(view, memo)
   const before = innerHolders(view.rights)
-  const after = innerHolders(translation.rights)
+  const after = innerHolders(translation.lasting)
   const hasAll = [...before].every(([address, vmid]) => after.get(address) === vmid)
   if (hasAll || rounds === 1) return { view, translation }
-  const ledger = { ...look.ledger, ...nextLedger(view, translation.rights) }
+  const ledger = { ...look.ledger, ...nextLedger(view, translation.lasting) }
   return settle({ ...look, ledger }, memo, rounds - 1)
 }
 

@@ -155,7 +155,10 @@ function grant(forwards: readonly Forward[], rights: readonly Right[]): Granted 
       give,
     )
   }
-  return { pieces: forwards.flatMap((forward) => joined(won.get(forward) ?? [])), losses }
+  const granted = forwards.flatMap((forward) => joined(won.get(forward) ?? []))
+  const idle = fulls.length === 0 ? [] : unused(granted, rights, true)
+  const pieces = granted.map((one) => (one.full ? without(one, idle) : one))
+  return { pieces, losses }
 }
 
 function claimOf(forward: Forward, order: number): Claim {
@@ -185,20 +188,22 @@ function byKind(rights: readonly Right[]): Map<string, Right[]> {
   return kinds
 }
 
-/** The parts of rights that no forward of their owner claims now. */
-function unused(forwards: readonly Forward[], rights: readonly Right[]): Right[] {
+/** The parts of rights that no forward of their owner claims now; with `isExact`: none for the clients of the right. */
+function unused(forwards: readonly Forward[], rights: readonly Right[], isExact = false): Right[] {
   const used = new Map<string, PortRange[]>()
-  for (const { rule, proto, ports = ALL_PORTS } of forwards) {
+  for (const { rule, proto, ports = ALL_PORTS, source } of forwards) {
     if (rule.scope.kind !== 'guest') continue
-    const key = kindOf(rule.scope.guest.vmid, proto)
+    const key = `${kindOf(rule.scope.guest.vmid, proto)} ${isExact ? sourceKey(source) : 'any'}`
     const list = used.get(key)
     if (list) list.push(ports)
     else used.set(key, [ports])
   }
   return rights.flatMap((right) => {
-    if (right.proto === 'inner') return []
+    if (right.proto === 'inner' || right.proto === 'snat') return []
     const rest = [right.ports ?? ALL_PORTS]
-    for (const ports of used.get(kindOf(right.vmid, right.proto)) ?? []) takeOut(rest, ports)
+    for (const clients of ['any', right.source])
+      for (const ports of used.get(`${kindOf(right.vmid, right.proto)} ${clients}`) ?? [])
+        takeOut(rest, ports)
     return rest.map((ports) => ({ ...right, ports: right.ports && ports }))
   })
 }
@@ -258,6 +263,16 @@ function settleFulls(claims: readonly Claim[], losses: Loss[], give: Give): Clai
     } else if (claim.forward) losses.push({ loser: claim.forward, winner: taken.winner, ports: undefined })
   }
   return winners
+}
+
+/** A full=1 of a guest without the ports that other guests hold and that do not lead to them now. */
+function without(full: Forward, idle: readonly Right[]): Forward {
+  const { scope } = full.rule
+  if (scope.kind !== 'guest') return full
+  const others = idle.filter(({ vmid, proto }) => vmid !== scope.guest.vmid && proto !== 'all')
+  if (others.length === 0) return full
+  const left = others.map(({ proto, ports }) => ({ proto, ...(ports ? { ports } : {}), source: ANY }))
+  return { ...full, except: [...full.except, ...left] }
 }
 
 /**

@@ -26,7 +26,9 @@ export function lastingRights(view: View, rules: readonly NatRule[]): Right[] {
   const all = atAddresses(rights, { 4: texts(4), 6: texts(6) })
   const here = new Set(view.guests.map(({ guest }) => guest.vmid))
   const judged = all.filter(({ vmid }) => here.has(vmid) && !unjudged.has(vmid))
-  const asks = asksOfAll(rules.filter(({ scope, isGivenUp }) => scope.kind === 'guest' && !isGivenUp))
+  const kept = rules.filter(({ isGivenUp }) => !isGivenUp)
+  const asks = asksOfAll(kept.filter(({ scope }) => scope.kind === 'guest'))
+  const asking = new Set(kept.flatMap(({ scope }) => (scope.kind === 'guest' ? scope.guest.vmid : [])))
   const isInner = ({ proto }: Right): boolean => proto === 'inner'
   return [
     ...all.filter(({ vmid }) => unjudged.has(vmid)),
@@ -34,7 +36,11 @@ export function lastingRights(view: View, rules: readonly NatRule[]): Right[] {
       judged.filter((right) => !isInner(right)),
       asks,
     ),
-    ...lastingInner(judged.filter(isInner), asks, view),
+    ...lastingInner(
+      judged.filter((right) => isInner(right) && asking.has(right.vmid)),
+      asks,
+      view,
+    ),
   ]
 }
 
@@ -58,7 +64,6 @@ function askOf({ rule: { scope, asked }, proto, ports, source }: Forward): Ask[]
  * family. The settings may give it to another guest.
  */
 function lastingInner(rights: readonly Right[], asks: readonly Ask[], view: View): Right[] {
-  const asking = new Set(asks.map(({ vmid }) => vmid))
   const named = new Set(
     asks.flatMap(({ vmid, address }) => (address ? [`${vmid} ${addressKey(address)}`] : [])),
   )
@@ -69,7 +74,7 @@ function lastingInner(rights: readonly Right[], asks: readonly Ask[], view: View
   )
   return rights.filter(({ vmid, at }) => {
     const address = parseIp(at[0] ?? '')
-    if (!address || !asking.has(vmid)) return false
+    if (!address) return false
     const key = addressKey(address)
     if ((given.get(key) ?? vmid) !== vmid) return false
     const seen = (view.known.get(vmid)?.seen ?? []).filter(({ family }) => family === address.family)

@@ -41,6 +41,8 @@ export interface Translation {
   rules: NatRule[]
   dispatch: Record<Family, Dispatch>
   diagnostics: Diagnostic[]
+  /** The rights of before that did not end. */
+  lasting: Right[]
   /** The rights of guests from now on. */
   rights: Right[]
 }
@@ -88,7 +90,8 @@ function resolve(files: readonly TranslatedFile[], addresses: readonly Range[], 
     rules,
     dispatch,
     diagnostics: fillWishes(tellSome(unique(diagnostics)), originIn(files), dispatch, view),
-    rights: nextRights(held, settled.rules, dispatch),
+    lasting: held,
+    rights: nextRights(held, rules, dispatch),
   }
 }
 

@@ -1,11 +1,10 @@
 /** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
-import { nextLedger } from '../nat/ledger.ts'
-import { storePorts } from '../nat/node-ports.ts'
 import type { Memo } from '../memo.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
+import { remember, type SavedLedger } from '../remembered.ts'
 import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { inWordsOf, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
@@ -16,7 +15,7 @@ import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { isMissing, tryPlan } from './preflight.ts'
 import { findRefused, type Refused } from './quarantine.ts'
-import { readState, saveState, type SavedLedger, type State } from './state.ts'
+import { readState, saveState, type State } from './state.ts'
 import { differingSysctls, setSysctls, withOldValues, type SysctlChanges } from './sysctls.ts'
 
 export interface Applied {
@@ -121,7 +120,7 @@ async function pass(
       quarantined,
       inForce,
       readBack: inForce,
-      ledger: ledgerOf(outcome),
+      ledger: remember(look, outcome),
     }
   const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
@@ -136,7 +135,7 @@ async function pass(
       quarantined,
       inForce,
       readBack,
-      ledger: ledgerOf(outcome),
+      ledger: remember(look, outcome),
     }
   }
   const state = await readState(stateDir, warn)
@@ -276,19 +275,11 @@ export async function endFlows(
   }
 }
 
-function ledgerOf({ view, translation }: Outcome): SavedLedger {
-  return nextLedger(view, translation.rights)
-}
-
 function nextState(state: State, look: Look, outcome: Outcome, changes: SysctlChanges): State {
-  const ledger = ledgerOf(outcome)
-  const missing = Object.entries(look.ledger?.missing ?? {}).filter(([vmid]) => vmid in ledger.guests)
   return {
     version: 2,
     sysctls: withOldValues(state, changes),
     endpoints: endpointLines(outcome.translation.dispatch),
-    ...ledger,
-    missing: Object.fromEntries(missing),
-    nodePorts: storePorts(look.nodePorts ?? []),
+    ...remember(look, outcome),
   }
 }

@@ -3,10 +3,8 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
-import { nodePortsNow, restorePorts } from '../nat/node-ports.ts'
-import { CONFIRM_SECONDS, type Ledger } from '../nat/rights.ts'
-import { guestFw } from '../nat/view.ts'
 import type { Look, Tree } from '../read.ts'
+import { recall } from '../remembered.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run, TOO_LATE } from './exec.ts'
 import { readLearnt } from './learnt.ts'
@@ -15,7 +13,7 @@ import { readNetwork } from './network.ts'
 import { readNodePorts } from './node-ports.ts'
 import { readPve } from './rounds.ts'
 import { configOf, readConfig, readSettings } from './settings.ts'
-import { readState, type State } from './state.ts'
+import { readState } from './state.ts'
 import { CLUSTER_CONF, treeOf, Unreadable, VMLIST, type PveFiles } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
@@ -72,8 +70,7 @@ export async function look(
     network,
     learnt,
     listeners,
-    nodePorts: nodePortsNow(seen, restorePorts(state.nodePorts), now),
-    ledger: ledgerOf(state, tree, paths.node, now),
+    ...recall(state, { tree, node: paths.node, now }, seen),
     settings,
     hasProxmoxFirewall: existsSync('/usr/libexec/proxmox/proxmox-firewall'),
     services,
@@ -95,29 +92,6 @@ export async function lookOnce(paths: Paths, patienceMs = PATIENCE_MS): Promise<
 }
 
 const PATIENCE_MS = 2000
-
-/** What guests hold, and whom of them nothing can be said of now. Undefined when nothing is known of it. */
-function ledgerOf(
-  { rights, guests, missing }: State,
-  tree: Tree,
-  node: string,
-  now: number,
-): Ledger | undefined {
-  if (!rights) return undefined
-  const stale = new Set(tree.stale?.map(({ file }) => file))
-  const still: Record<string, number> = {}
-  const unjudged = new Set<number>()
-  for (const vmid of Object.keys(guests).map(Number)) {
-    const owner = tree.owners.get(vmid)
-    const isMissing = owner === undefined || (owner === node && !tree.fw.has(guestFw(vmid)))
-    const since = Math.min(missing[vmid] ?? now, now)
-    if (isMissing) still[vmid] = since
-    const isConfirmed = now - since >= CONFIRM_SECONDS
-    const isElsewhere = owner !== undefined && owner !== node
-    if (isElsewhere || stale.has(guestFw(vmid)) || (isMissing && !isConfirmed)) unjudged.add(vmid)
-  }
-  return { rights, guests, unjudged, missing: still }
-}
 
 /** Without these names every rule with a protocol would look wrong. */
 async function readNames(file: string): Promise<string> {

@@ -6,10 +6,11 @@ import type { Backend } from '../facts/backend.ts'
 import { shortHash } from '../hash.ts'
 import { isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
 import type { Look } from '../read.ts'
+import type { SavedLedger } from '../remembered.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import type { Applied } from './apply.ts'
 import type { Kernel } from './kernel.ts'
-import { SAVED_FILE, writeWhole, type SavedLedger } from './state.ts'
+import { SAVED_FILE, writeWhole } from './state.ts'
 import { differingSysctls, switchSysctls } from './sysctls.ts'
 
 export interface Saved {

@@ -3,23 +3,15 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, listOf, parseJson } from '../json.ts'
 import type { StoredPort } from '../nat/node-ports.ts'
+import type { Remembered } from '../remembered.ts'
 import { codeOf } from './tree.ts'
 
-export interface State extends SavedLedger {
+export interface State extends Remembered {
   version: 2
   /** Path below /proc/sys → the value before the first change. */
   sysctls: Record<string, string>
   /** External endpoints that were in force last, as `endpointLines` has them: flows to them may have to be ended. */
   endpoints: string[]
-  /** As in `Ledger`. */
-  missing: Record<string, number>
-  nodePorts: StoredPort[]
-}
-
-/** Rights and the identities of their owners, as in `Ledger`; they are saved twice. Undefined: nothing is known of them. */
-export interface SavedLedger {
-  rights: string[] | undefined
-  guests: Record<string, string>
 }
 
 const EMPTY: State = {
@@ -47,18 +39,18 @@ export async function readState(
     warn(`cannot read ${file}: ${code}; what sysctls were is forgotten`)
   const state = text === undefined ? undefined : parseState(text)
   if (text !== undefined && !state) warn(`${file} makes no sense; what sysctls were is forgotten`)
-  return state ?? { ...EMPTY, ...(await readSavedLedger(dir)) }
+  if (state?.rights) return state
+  const { text: saved = '' } = await readText(join(dir, SAVED_FILE))
+  return withoutRights(state, saved)
 }
 
 export const SAVED_FILE = 'inforce.json'
 
-async function readSavedLedger(dir: string): Promise<SavedLedger> {
-  const { text = '' } = await readText(join(dir, SAVED_FILE))
-  const ledger = field(parseJson(text), 'ledger')
+/** A state that tells no rights, with those of the text of inforce.json. */
+export function withoutRights(state: State | undefined, saved: string): State {
+  const ledger = field(parseJson(saved), 'ledger')
   const [rights, guests] = [field(ledger, 'rights'), field(ledger, 'guests')]
-  return isTexts(rights) && isRecord(guests, 'string')
-    ? { rights, guests }
-    : { rights: undefined, guests: {} }
+  return { ...EMPTY, ...state, ...(isTexts(rights) && isRecord(guests, 'string') ? { rights, guests } : {}) }
 }
 
 async function readText(file: string): Promise<{ text?: string; code?: string }> {
@@ -69,29 +61,24 @@ async function readText(file: string): Promise<{ text?: string; code?: string }>
   }
 }
 
-function parseState(text: string): State | undefined {
+/** Undefined for a text that makes no sense. */
+export function parseState(text: string): State | undefined {
   const all = parseJson(text)
   if (!isRecord(all)) return undefined
   const { version, sysctls = {}, endpoints = [], missing = {}, nodePorts = [] } = all
-  const { rights = [], guests = {}, incumbents = [] } = all
+  const { rights, guests = {}, incumbents } = all
   if (!isRecord(sysctls, 'string') || !isTexts(endpoints)) return undefined
   if (version !== 2) {
     const old = isTexts(incumbents) ? incumbents.flatMap(oldRight) : undefined
     const owners = Object.fromEntries(
       (old ?? []).map((line): [string, string] => [line.split(' ')[0] ?? '', ' ']),
     )
-    return old && { ...EMPTY, sysctls, endpoints, rights: old, guests: owners }
+    return { ...EMPTY, sysctls, endpoints, rights: old, guests: owners }
   }
-  if (!isTexts(rights) || !isRecord(guests, 'string') || !isRecord(missing, 'number')) return undefined
-  return {
-    version,
-    sysctls,
-    endpoints,
-    rights,
-    guests,
-    missing,
-    nodePorts: listOf(nodePorts).filter(isStoredPort),
-  }
+  if (!isRecord(guests, 'string') || !isRecord(missing, 'number')) return undefined
+  if (rights !== undefined && !isTexts(rights)) return undefined
+  const ports = listOf(nodePorts).filter(isStoredPort)
+  return { version, sysctls, endpoints, rights, guests, missing, nodePorts: ports }
 }
 
 /** A line of version 1: `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`. */

@@ -1,0 +1,52 @@
+/** From look to look: what the look before left is part of the next one, in the service, over restarts and in commands alike. */
+import { nextLedger } from './nat/ledger.ts'
+import { nodePortsNow, restorePorts, storePorts, type NodePort, type StoredPort } from './nat/node-ports.ts'
+import { CONFIRM_SECONDS, type Ledger } from './nat/rights.ts'
+import { guestFw } from './nat/view.ts'
+import type { Outcome } from './pipeline.ts'
+import type { Look } from './read.ts'
+
+/** Rights and the identities of their owners, as in `Ledger`. Undefined: nothing is known of them. */
+export interface SavedLedger {
+  rights: string[] | undefined
+  guests: Record<string, string>
+}
+
+export interface Remembered extends SavedLedger {
+  /** As in `Ledger`. */
+  missing: Record<string, number>
+  nodePorts: StoredPort[]
+}
+
+/** What guests hold, of which of them nothing can be said now, and what the node has; `seen`: its ports of now. */
+export function recall(
+  { rights, guests, missing, nodePorts }: Remembered,
+  { tree, node, now }: Pick<Look, 'tree' | 'node' | 'now'>,
+  seen: readonly NodePort[],
+): Required<Pick<Look, 'nodePorts'>> & { ledger: Ledger | undefined } {
+  const ports = nodePortsNow(seen, restorePorts(nodePorts), now)
+  if (!rights) return { nodePorts: ports, ledger: undefined }
+  const stale = new Set(tree.stale?.map(({ file }) => file))
+  const still: Record<string, number> = {}
+  const unjudged = new Set<number>()
+  for (const vmid of Object.keys(guests).map(Number)) {
+    const owner = tree.owners.get(vmid)
+    const isMissing = owner === undefined || (owner === node && !tree.fw.has(guestFw(vmid)))
+    const since = Math.min(missing[vmid] ?? now, now)
+    if (isMissing) still[vmid] = since
+    const isConfirmed = now - since >= CONFIRM_SECONDS
+    const isElsewhere = owner !== undefined && owner !== node
+    if (isElsewhere || stale.has(guestFw(vmid)) || (isMissing && !isConfirmed)) unjudged.add(vmid)
+  }
+  return { nodePorts: ports, ledger: { rights, guests, unjudged, missing: still } }
+}
+
+/** What is remembered of a look and what came of it. */
+export function remember(
+  { ledger, nodePorts = [] }: Pick<Look, 'ledger' | 'nodePorts'>,
+  { view, translation }: Pick<Outcome, 'view' | 'translation'>,
+): Remembered & { rights: string[] } {
+  const next = nextLedger(view, translation.rights)
+  const missing = Object.entries(ledger?.missing ?? {}).filter(([vmid]) => vmid in next.guests)
+  return { ...next, missing: Object.fromEntries(missing), nodePorts: storePorts(nodePorts) }
+}
