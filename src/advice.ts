@@ -107,6 +107,36 @@ export function taken({ ports, loser, winner, winnerFor, instead, proposal }: Ta
   ]
 }
 
+/** A guest without a block of ports; `free` is the number of a block that nobody has. */
+interface NoBlock {
+  guest: string
+  vmid: number
+  free: number | undefined
+}
+
+/** Another guest has the block that a guest comes to. */
+export function blockTaken(facts: NoBlock & { ports: string; holder: number }, { isTenant }: Reader): Words {
+  const { guest, ports, holder } = facts
+  const owner = isTenant ? 'another guest' : `guest ${holder}`
+  return [
+    `guest ${guest} has no block of external ports: ${ports} is the block of ${owner}`,
+    moveBlock(facts),
+  ]
+}
+
+/** The settings name a block for a guest that is not there. */
+export function blockUnknown(facts: NoBlock & { index: number; last: number }): Words {
+  const { guest, index, last } = facts
+  const why = `the settings give it block ${index}, and the last one is ${last}`
+  return [`guest ${guest} has no block of external ports: ${why}`, moveBlock(facts)]
+}
+
+function moveBlock({ vmid, free }: NoBlock): string | undefined {
+  return free === undefined
+    ? undefined
+    : `an administrator gives it another one in pvenat.conf, section [guest ${vmid}]: block = ${free}`
+}
+
 /** A word may be as long as its file. */
 export const MAX_SAID_CHARS = 500
 

@@ -39,7 +39,14 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
   // Of a look that says what the one before said nothing is asked again.
   return memo.nest(
     'outcome',
-    [tree.fw, tree.guests, tree.elsewhere, ...Object.values(others), ...asked],
+    [
+      tree.fw,
+      tree.guests,
+      tree.elsewhere,
+      memo.keep('vmids', [...tree.owners.keys()]),
+      ...Object.values(others),
+      ...asked,
+    ],
     (inner) => {
       const { view, translation } = settle(seen, inner)
       const diagnostics = [...translation.diagnostics, ...foresee(view, translation)]

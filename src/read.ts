@@ -19,6 +19,7 @@ import type { OwnedGuest } from './guest/model.ts'
 import { makeMemo, type Memo } from './memo.ts'
 import type { Socket } from './nat/listeners.ts'
 import type { NodePort } from './nat/node-ports.ts'
+import { blocksOf } from './nat/blocks.ts'
 import {
   identityOf,
   innerHolders,
@@ -182,6 +183,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     network,
     isClustered: look.tree.isClustered ?? true,
     settings,
+    blocks: memo.keep('blocks', blocksOf(look.tree.owners.keys(), settings, rights)),
     now,
     firewall: isNftables ? 'nftables' : 'iptables',
     nodePorts,

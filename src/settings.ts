@@ -15,6 +15,7 @@ export interface Settings {
   backend: 'auto' | 'legacy' | 'nft'
   hairpin: Hairpin
   guestPorts: PortRange[]
+  guestBlock: GuestBlocks | 'none'
   reserved: ReservedPort[]
   allowReserved: boolean
   cutRemoved: boolean
@@ -30,9 +31,17 @@ export interface ReservedPort {
   holder: string
 }
 
+/** External ports, divided into blocks of `size` ports each. */
+export interface GuestBlocks {
+  ports: PortRange
+  size: number
+}
+
 /** A `[guest N]` section. */
 export interface GuestSettings {
   ports?: PortRange[]
+  /** The number of its block of ports, from 0, instead of the one that its VMID gives. */
+  block?: number
   addresses?: Range[]
   address?: Range
   /** Whether its rules may use snat=1. */
@@ -48,6 +57,7 @@ export const DEFAULT_SETTINGS: Settings = {
   backend: 'auto',
   hairpin: 'yes',
   guestPorts: [[1, 65535]],
+  guestBlock: 'none',
   reserved: [
     reserved([22, 22], 'ssh'),
     reserved([85, 85], 'pvedaemon'),

@@ -3,6 +3,7 @@
  * What can be typed is apart from the help, as a list of proposals.
  */
 import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
+import { blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 
 /** Sentences of explain/foresee.ts and nat/forward.ts. */
@@ -268,6 +269,8 @@ export const WORDINGS = {
       ...propose(`pick a free port of ${allowed}`, proposal, `pick a port from ${allowed}`),
     ],
   ),
+  'block-taken': error(blockTaken),
+  'block-unknown': error(blockUnknown),
   'address-forbidden': error<{ address: string; guest: string; allowed: string }>(
     ({ address, guest, allowed }) => [
       `guest ${guest} may not use external address ${address}`,

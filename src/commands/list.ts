@@ -8,6 +8,7 @@ import { isServiceRunning } from '../node/unit.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 import { compile } from '../pipeline.ts'
 import { readListed, readPublished } from '../service/publish.ts'
+import { blockRows, renderBlocks, renderBlocksJson } from '../show/blocks.ts'
 import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
 import { renderMisses, renderTable } from '../show/table.ts'
 import { kernelOf, SOON_MS, type Context } from './context.ts'
@@ -21,8 +22,12 @@ const CLEAR = '\u001b[H\u001b[2J\u001b[3J'
 
 export async function listCommand(context: Context): Promise<number> {
   const isWanted = readFilters(context)
-  const { io, values } = context
+  const { io, json, values } = context
   const read = async (): Promise<string> => {
+    if (values.blocks === true) {
+      const rows = blockRows(compile(await lookKnowing(context.paths)))
+      return json ? renderBlocksJson(rows) : renderBlocks(rows)
+    }
     const { rows, diagnostics } = await readRows(context)
     return (await stoppedLine(context)) + render(rows.filter(isWanted), diagnostics, context)
   }

@@ -89,10 +89,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       guest: { value: 'VMID|NAME', says: 'only of this guest' },
       port: { value: 'N', says: 'only with this external or inner port' },
       state: { value: 'STATE', says: `only ones that are ${ROW_STATES.join(', ')}` },
+      blocks: { says: 'the block of external ports of every guest instead: which, used, free' },
       watch: { says: 'again every two seconds, until Ctrl-C' },
     },
     examples: [
       { line: 'pvenat list', says: 'what leads where' },
+      { line: 'pvenat list --blocks', says: 'which ports belong to which guest, and which are free' },
       { line: 'pvenat list --guest 107 --watch', says: 'whether connections come in for a guest' },
     ],
   },

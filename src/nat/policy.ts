@@ -1,10 +1,11 @@
 /** Who may do what: a guest's rules stay with the guest, and nobody takes the node's own ports (spec: whoever may edit one guest's firewall must not gain power over the node or other guests). */
 import { addressKey, contains, formatRange, overlap, sameRange, type Range } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { objectionToTyped } from '../guest/evidence.ts'
 import { label, type AddressSource, type Guest, type KnownAddresses } from '../guest/model.ts'
 import { formatPorts, mergePorts, type PortRange } from '../ports.ts'
 import type { GuestSettings, ReservedPort } from '../settings.ts'
+import { countBlocks, freeBlock, ownBlock } from './blocks.ts'
 import { inExternalNetwork, knownAddresses, ownAddresses } from './own.ts'
 import { ANY } from './match.ts'
 import type { Forward, NatRule, Scope } from './model.ts'
@@ -37,6 +38,8 @@ function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View):
   const allowed = allowedPorts(nat.scope, view)
   const { ports } = forward
   if (ports && !mergePorts(allowed).some(([lo, hi]) => lo <= ports[0] && ports[1] <= hi)) {
+    const missing = blockMissing(nat.where, guest, view)
+    if (missing) return missing
     const facts = {
       ports: formatPorts([ports]),
       guest: label(guest),
@@ -195,7 +198,23 @@ function portName(port: number | undefined, proto: string): string {
 
 /** The external ports that rules of a scope may name at all. */
 export function allowedPorts(scope: Scope, view: View): PortRange[] {
-  return scope.kind === 'guest' ? (grantedOf(scope, view)?.ports ?? view.settings.guestPorts) : [[1, 65535]]
+  if (scope.kind !== 'guest') return [[1, 65535]]
+  const granted = grantedOf(scope, view)?.ports
+  if (view.settings.guestBlock === 'none') return granted ?? view.settings.guestPorts
+  const block = ownBlock(scope.guest.vmid, view.blocks)
+  return [...(block ? [block] : []), ...(granted ?? [])]
+}
+
+/** Why a guest has no block of ports although the settings give each guest one. */
+function blockMissing(place: Place, guest: Guest, { settings, blocks }: View): Diagnostic | undefined {
+  const { guestBlock } = settings
+  const block = blocks.get(guest.vmid)
+  if (guestBlock === 'none' || !block) return undefined
+  const { index, ports, holder } = block
+  const facts = { guest: label(guest), vmid: guest.vmid, free: freeBlock(blocks, guestBlock) }
+  if (!ports) return diagnose('block-unknown', place, { ...facts, index, last: countBlocks(guestBlock) - 1 })
+  if (holder === guest.vmid) return undefined
+  return diagnose('block-taken', place, { ...facts, ports: formatPorts([ports]), holder })
 }
 
 /** The ports of a protocol that are the node's, for who looks for a free one. */

@@ -3,9 +3,9 @@ import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
 import { label } from '../guest/model.ts'
-import { shortHash } from '../hash.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
+import { ownBlock } from './blocks.ts'
 import { grantAll, grantedForwards } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'
 import { inWords, type Names } from './complaints.ts'
@@ -26,6 +26,7 @@ import { fillWishes } from './free.ts'
 import { lastingRights, nextRights, withoutHeldAddresses } from './ledger.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import { reportLosses } from './losses.ts'
+import { uniqueId } from './id.ts'
 import type { Dispatch, NatRule } from './model.ts'
 import { nearMiss } from './nearmiss.ts'
 import type { Order } from './order.ts'
@@ -148,6 +149,7 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     view.nodePorts,
     view.services,
     view.quarantined,
+    (guest && ownBlock(guest.vmid, view.blocks)?.join()) ?? view.blocks,
   ]
   return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
     const collected = collectMarked(source, view)
@@ -169,19 +171,6 @@ function collectDiagnostics(files: readonly TranslatedFile[]): Diagnostic[] {
     if (isNew) said.add(off)
     return [...diagnostics, ...(isNew ? [stopped] : []), ...skipped]
   })
-}
-
-// prettier-ignore
-const ID_FIELDS = ['enable', 'type', 'action', 'macro', 'source', 'dest', 'proto', 'dport', 'sport', 'comment'] as const
-
-/** Stable while other lines come and go: made of scope and text, numbered when the same line stands there twice. */
-function uniqueId({ rule, scope, place, iface }: Marked, ids: Map<string, number>): string {
-  const owner = scope.kind === 'guest' ? String(scope.guest.vmid) : scope.kind
-  const text = JSON.stringify([place.file, iface, ...ID_FIELDS.map((field) => rule[field])])
-  const id = `${owner}-${shortHash(text).slice(0, 6)}`
-  const count = (ids.get(id) ?? 0) + 1
-  ids.set(id, count)
-  return count === 1 ? id : `${id}-${count}`
 }
 
 function translateRule(
@@ -235,7 +224,13 @@ function translateRule(
 }
 
 /** The settings give the guest less than it asks for. */
-const FORBIDDEN: readonly Code[] = ['port-forbidden', 'address-forbidden', 'snat-forbidden']
+const FORBIDDEN: readonly Code[] = [
+  'port-forbidden',
+  'block-taken',
+  'block-unknown',
+  'address-forbidden',
+  'snat-forbidden',
+]
 
 /** Nothing is wrong with such a rule, but it has nothing to do here and now. */
 const IDLE: readonly Code[] = ['asked', 'external-none', 'elsewhere', 'set-empty']

@@ -5,6 +5,7 @@ import type { Evidence } from '../guest/evidence.ts'
 import type { AddressSource, GuestElsewhere, KnownAddresses, OwnedGuest } from '../guest/model.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
+import type { Block } from './blocks.ts'
 import type { Socket } from './listeners.ts'
 import type { NodePort } from './node-ports.ts'
 import type { Right } from './rights.ts'
@@ -32,6 +33,8 @@ export interface View {
   /** There are other nodes: of an address or interface that is not here, one of them may be meant. */
   isClustered: boolean
   settings: Settings
+  /** The blocks of external ports, by VMID of every guest of the cluster; empty without the setting guest-block. */
+  blocks: ReadonlyMap<number, Block>
   /** Seconds since 1970, for an `enable` that is a time stamp; 0 where nothing depends on the time. */
   now: number
   firewall: FirewallMode

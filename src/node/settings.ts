@@ -5,7 +5,13 @@ import { parseCidr, parseIp } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { nearest } from '../nearest.ts'
 import type { PortRange } from '../ports.ts'
-import { DEFAULT_SETTINGS, type GuestSettings, type ReservedPort, type Settings } from '../settings.ts'
+import {
+  DEFAULT_SETTINGS,
+  type GuestBlocks,
+  type GuestSettings,
+  type ReservedPort,
+  type Settings,
+} from '../settings.ts'
 import { Unreadable, type Unread } from './tree.ts'
 
 interface Key<T> {
@@ -26,6 +32,11 @@ const NAT: Record<string, Key<Settings>> = {
   backend: key('auto, legacy or nft', (text) => oneOf(text, ['auto', 'legacy', 'nft'] as const), 'backend'),
   hairpin: key('yes, no or others', (text) => oneOf(text, ['yes', 'no', 'others'] as const), 'hairpin'),
   'guest-ports': key(PORTS, portRanges, 'guestPorts'),
+  'guest-block': key(
+    'none, or ports and how many of them a guest has, like 20000-59999/20',
+    guestBlocks,
+    'guestBlock',
+  ),
   'reserved-ports': key(
     'auto, or a list like tcp:22,udp:5404-5412, added to auto with +',
     reservedPorts,
@@ -39,6 +50,7 @@ const NAT: Record<string, Key<Settings>> = {
 
 const GUEST: Record<string, Key<GuestSettings>> = {
   ports: key(PORTS, portRanges, 'ports'),
+  block: key('the number of a block, from 0', blockNumber, 'block'),
   addresses: key('external addresses, separated by commas', (text) => list(text, parseIp), 'addresses'),
   address: key('one address', parseIp, 'address'),
   snat: key(YES_NO, yesNo, 'snat'),
@@ -220,6 +232,20 @@ function portRange(text: string): PortRange | undefined {
 
 function portRanges(text: string): PortRange[] | undefined {
   return list(text, portRange)
+}
+
+/** `20000-59999/20`; nothing at all means none. */
+function guestBlocks(text: string): GuestBlocks | 'none' | undefined {
+  if (text === '' || text === 'none') return 'none'
+  const [, list = '', sizeText = ''] = /^(.*?)\s*\/\s*(\d+)$/.exec(text) ?? []
+  const [ports, size] = [portRange(list), blockNumber(sizeText)]
+  return ports && size !== undefined && size >= 1 && size <= ports[1] - ports[0] + 1
+    ? { ports, size }
+    : undefined
+}
+
+function blockNumber(text: string): number | undefined {
+  return /^\d{1,5}$/.test(text) ? Number(text) : undefined
 }
 
 function reservedPorts(text: string): ReservedPort[] | undefined {

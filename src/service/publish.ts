@@ -15,6 +15,7 @@ import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import type { StaleFile } from '../read.ts'
 import { diffTexts, type RowChange } from '../show/changes.ts'
 import type { Located, Sources } from '../show/diagnostics.ts'
+import { blockRows, renderBlocksJson } from '../show/blocks.ts'
 import {
   countersOf,
   listTexts,
@@ -37,7 +38,7 @@ import {
   type Status,
 } from '../show/status.ts'
 import { verdictLine } from '../show/verdict.ts'
-import { FILES } from '../web/published.ts'
+import { BLOCKS_FILE, FILES } from '../web/published.ts'
 import { FIREWALL_LOG, makeGuiLog } from './gui-log.ts'
 import { makeRunFolder, type RunFolder } from './runfolder.ts'
 
@@ -240,6 +241,7 @@ function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | 
   let listed: Listed | undefined
   let nextCountMs = 0
   let counted: InForce | undefined
+  let hasBlocks = false
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
     const last = listed ? [...listed.texts.values()] : (before?.map(rowText) ?? [])
     const isFirst = !listed
@@ -247,6 +249,10 @@ function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | 
     const now = [...listed.texts.values()]
     if (!isFirst && now.length === last.length && now.every((text, i) => text === last[i])) return []
     files.write(FILES.rows, renderTexts(listed, countersOf(outcome.ruleset, inForce)))
+    // The page shows nothing of blocks on a node without them; what stood there before goes.
+    const rows = blockRows(outcome)
+    if (rows.length > 0 || hasBlocks) files.write(BLOCKS_FILE, renderBlocksJson(rows))
+    hasBlocks = rows.length > 0
     return diffTexts(last, now)
   }
   return {

@@ -4,7 +4,7 @@ import { RECALL_FILE } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import { UNCONFIRMED_FILE } from '../node/unconfirmed.ts'
 import { SOCKET } from '../web/asking.ts'
-import { FILES } from '../web/published.ts'
+import { BLOCKS_FILE, FILES } from '../web/published.ts'
 
 /** What could not be written is tried again so much later. */
 const AGAIN_MS = 700
@@ -14,6 +14,7 @@ export const RUN_FILES: readonly string[] = [
   'pid',
   RECALL_FILE,
   ...Object.values(FILES),
+  BLOCKS_FILE,
   SOCKET,
   UNCONFIRMED_FILE,
 ]

@@ -31,6 +31,9 @@ export const FILES: Readonly<Record<Part, string>> = {
   counters: 'counters.json',
 }
 
+/** The block of ports of every guest (show/blocks.ts); only there with the setting guest-block. */
+export const BLOCKS_FILE = 'blocks.json'
+
 const PARSERS: { readonly [P in Part]: (text: string) => Published[P] } = {
   status: toStatus,
   rows: toRows,

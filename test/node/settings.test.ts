@@ -62,6 +62,14 @@ describe('a good value', () => {
       ],
     ],
     [
+      'guest-block = 20000-59999/20',
+      (one) => JSON.stringify(one.guestBlock),
+      JSON.stringify({ ports: [20000, 59999], size: 20 }),
+    ],
+    ['guest-block = none', (one) => one.guestBlock, 'none'],
+    ['guest-block =', (one) => one.guestBlock, 'none'],
+    ['[guest 107]\nblock = 7', ({ guests }) => guests.get(107)?.block, 7],
+    [
       'reserved-ports = tcp:22,udp:5404-5412',
       (one) => one.reserved.map(({ proto, ports }) => `${proto} ${ports.join('-')}`),
       ['tcp 22-22', 'udp 5404-5412'],
@@ -106,6 +114,11 @@ describe('a bad value leaves the default', () => {
     'guest-ports = 1-65536',
     'guest-ports = x',
     'guest-ports = ٨٠',
+    'guest-block = 20000-59999',
+    'guest-block = 20000-20009/11',
+    'guest-block = 20000-20009/0',
+    'guest-block = 1-65536/20',
+    'guest-block = 20000-59999/20/2',
     'reserved-ports = 22',
     'reserved-ports = icmp:1',
     'reserved-ports = +',
@@ -133,6 +146,8 @@ describe('a bad value leaves the default', () => {
 
   test.each([
     'ports = 70000',
+    'block = -1',
+    'block = 1,2',
     'addresses = 203.0.113.0/24',
     'address = 10.10.10.107,10.10.10.108',
     'address = db',
