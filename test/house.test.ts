@@ -23,6 +23,7 @@ const PURE_FOLDERS = [
   'src/facts',
   'src/explain',
   'src/doctor',
+  'src/import',
 ]
 const PURE_FILES = [
   'address',
@@ -61,6 +62,7 @@ const ROOMS = [
   'facts',
   'explain',
   'doctor',
+  'import',
   'show',
   'node',
   'web',

@@ -9,6 +9,7 @@ import { confirmCommand } from './confirm.ts'
 import type { Context } from './context.ts'
 import { doctorCommand } from './doctor.ts'
 import { explainCommand } from './explain.ts'
+import { importCommand } from './import.ts'
 import { listCommand } from './list.ts'
 import { metricsCommand } from './metrics.ts'
 import { parseCommand } from './parse.ts'
@@ -116,6 +117,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: doctorCommand,
     says: 'what on this node keeps NAT from working, and the fix for each (exit 1 when something does)',
     examples: [{ line: 'pvenat doctor', says: 'each finding with a command that you can paste' }],
+  },
+  import: {
+    run: importCommand,
+    says: 'what hand-written NAT rules of this node become; changes nothing',
+    options: { pvesh: { says: 'the commands that create the rules, switched off' } },
+    examples: [
+      { line: 'pvenat import', says: 'each rule, and what it becomes' },
+      { line: 'pvenat import --pvesh', says: 'the commands for that' },
+    ],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
   web: {

@@ -6,6 +6,7 @@ import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, isInterface, mayConcern, type ForeignNat } from '../facts/foreign.ts'
 import type { BootLine } from '../facts/facts.ts'
 import { bootLineOf } from '../facts/interfaces.ts'
+import { keeperOf } from '../facts/keepers.ts'
 import type { Forward } from '../nat/model.ts'
 import { holds } from '../nat/sources.ts'
 import { KERNEL_CHAINS } from '../ruleset/model.ts'
@@ -236,17 +237,9 @@ export const twoBackends: Check = (patient) => {
   }
 }
 
-/** Programs that put their rules back, by what their rules say. */
-const KEEPERS: readonly [program: string, mark: RegExp][] = [
-  ['Docker', /DOCKER|\bdocker|\bbr-[0-9a-f]{12}\b/],
-  ['libvirt', /LIBVIRT|\blibvirt|\bvirbr\d/],
-  ['podman', /NETAVARK|\bnetavark|\bpodman|\bCNI-|\bcni\d/],
-  ['firewalld', /\bfirewalld\b/],
-]
-
 /** Why it is of no use to delete a rule. */
 function keptBy({ line }: ForeignNat): string | undefined {
-  const program = KEEPERS.find(([, mark]) => mark.test(line))?.[0]
+  const program = keeperOf(line)
   return program && `${program} made it and puts it back: change it there.`
 }
 

@@ -48,6 +48,8 @@ export interface BootLine {
   /** Counted from 1. */
   line: number
   text: string
+  /** The interface of its stanza. */
+  iface?: string
 }
 
 interface Versions {

@@ -4,22 +4,33 @@ import type { BootLine } from './facts.ts'
 import type { ForeignNat } from './foreign.ts'
 
 export function parseBootLines(file: string, text: string): BootLine[] {
+  let iface: string | undefined
   return text
     .split('\n')
-    .map((line, i) => ({ file, line: i + 1, text: line.trim() }))
+    .map((line, i) => {
+      const words = line.trim()
+      iface = /^iface\s+(\S+)/.exec(words)?.[1] ?? iface
+      return { file, line: i + 1, text: words, ...(iface === undefined ? {} : { iface }) }
+    })
     .filter(({ text: line }) => /^(up|post-up|pre-up)\s/.test(line))
 }
 
 /** The boot line that adds a rule as it was read back. */
 export function bootLineOf(lines: readonly BootLine[], rule: ForeignNat): BootLine | undefined {
-  const wanted = wordsOf(rule.line.replace(/ -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/, ''))
   return lines.find(({ text }) => {
     const command = /\b(ip6?tables)\S*\s+(.*)$/.exec(text)
     const family: Family = command?.[1] === 'ip6tables' ? 6 : 4
     const [words = ''] = (command?.[2] ?? '').split(/;|&&|\|\|/)
-    return family === rule.family && isSame(wordsOf(words), wanted)
+    return family === rule.family && isSameRule(words, rule.line)
   })
 }
+
+/** Whether an iptables command adds the rule of a line of a save program. */
+export function isSameRule(command: string, saved: string): boolean {
+  return isSame(wordsOf(command), wordsOf(saved.replace(COMMENT, '')))
+}
+
+const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/
 
 /** The options of an iptables command that decide what a NAT rule does; the spelling of each by its short or saved name. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -42,6 +53,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '--to': 'to',
   '--to-source': 'to',
   '--to-destination': 'to',
+  '--zone': 'zone',
 }
 
 function wordsOf(command: string): Map<string, string> {

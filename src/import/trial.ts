@@ -1,0 +1,99 @@
+/** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
+import { isError, word, type Diagnostic } from '../diagnostic.ts'
+import type { FwFile, FwRule } from '../fw/model.ts'
+import { guestFw, hostFw, type View } from '../nat/view.ts'
+import { compile } from '../pipeline.ts'
+import type { Look } from '../read.ts'
+import { becomeAll } from './becomes.ts'
+import { asNodeRule, ruleLine, type Becomes, type GuiRule } from './guirule.ts'
+import type { Written } from './model.ts'
+
+export interface Tried {
+  /** The rule is there already: its place in the list of its file, counted from 0 as the API does, and whether it is switched on. */
+  there?: { position: number; isOn: boolean }
+  /** Why it would not be in force, or what is to be known of it. */
+  problems: { isError: boolean; message: string }[]
+}
+
+export interface Imported {
+  written: Written
+  becomes: Becomes
+  /** Of a rule. */
+  tried?: Tried
+}
+
+/** What a guest's file may not ask for becomes a rule of the node, where that may. */
+export function importAll(look: Look, written: readonly Written[]): Imported[] {
+  const { view } = compile(look)
+  const all = becomeAll(written, view)
+  const first = tryRules(look, view, rulesOf(all))
+  const moved = all.map(({ written: one, becomes }) => {
+    const isRefused =
+      'rule' in becomes && first.get(becomes.rule)?.problems.some((problem) => problem.isError)
+    if (!isRefused || becomes.rule.vmid === undefined) return { written: one, becomes }
+    const address = becomes.rule.type === 'in' ? one.to?.address : one.source
+    return { written: one, becomes: address ? { rule: asNodeRule(becomes.rule, address, view) } : becomes }
+  })
+  const second = tryRules(look, view, rulesOf(moved))
+  const failed = (becomes: Becomes): number =>
+    'rule' in becomes
+      ? ((second.get(becomes.rule) ?? first.get(becomes.rule))?.problems.filter((one) => one.isError)
+          .length ?? 0)
+      : 0
+  return all.map((one, i): Imported => {
+    const other = moved[i] ?? one
+    const { becomes } = failed(other.becomes) === 0 ? other : one
+    const tried = 'rule' in becomes ? (second.get(becomes.rule) ?? first.get(becomes.rule)) : undefined
+    return { written: one.written, becomes, ...(tried ? { tried } : {}) }
+  })
+}
+
+function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {
+  return all.flatMap(({ becomes }) => ('rule' in becomes ? [becomes.rule] : []))
+}
+
+/** Judges rules as if they were switched on, and the firewall, too. */
+export function tryRules(look: Look, view: View, rules: readonly GuiRule[]): Map<GuiRule, Tried> {
+  const fw = new Map(look.tree.fw)
+  const places = new Map<GuiRule, string>()
+  for (const rule of rules) {
+    // An own section at the end: whatever stood last in the file stays as it is.
+    const lines = [...(fw.get(rule.file) ?? '').replace(/\n$/, '').split('\n'), '[RULES]', ruleLine(rule)]
+    fw.set(rule.file, `${lines.join('\n')}\n`)
+    places.set(rule, `${rule.file}:${lines.length}`)
+  }
+  const settings = { ...look.settings, requireFirewall: false }
+  const { translation } = compile({ ...look, settings, tree: { ...look.tree, fw } })
+  const told = new Map<string, Diagnostic[]>()
+  for (const one of translation.diagnostics) {
+    const key = `${one.place.file}:${one.place.span.line}`
+    told.set(key, [...(told.get(key) ?? []), one])
+  }
+  return new Map(
+    rules.map((rule) => {
+      const there = findRule(rule, view)
+      const ofRule = there ? [] : (told.get(places.get(rule) ?? '') ?? [])
+      const problems = ofRule.map((one) => ({ isError: isError(one), message: word(one).message }))
+      return [rule, { ...(there ? { there } : {}), problems }]
+    }),
+  )
+}
+
+function findRule(rule: GuiRule, view: View): Tried['there'] {
+  const position = fileOf(rule, view)?.rules.findIndex((one) => isSame(one, rule)) ?? -1
+  return position < 0 ? undefined : { position, isOn: fileOf(rule, view)?.rules[position]?.enable === 1 }
+}
+
+function fileOf({ file }: GuiRule, view: View): FwFile | undefined {
+  if (file === hostFw(view.node)) return view.host
+  const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
+  return owned ? owned.fw : view.cluster
+}
+
+const FIELDS = ['type', 'source', 'dest', 'proto', 'dport', 'comment'] as const
+
+function isSame(one: FwRule, rule: GuiRule): boolean {
+  return (
+    one.action === 'ACCEPT' && one.macro === undefined && FIELDS.every((name) => one[name] === rule[name])
+  )
+}
