@@ -13,6 +13,7 @@ import type { Pass } from './pass.ts'
 import { requireInForce } from './inforce.ts'
 import { toNode } from './node.ts'
 import { endpoint, type Packet } from './packet.ts'
+import { takenByOthers } from './others.ts'
 import { noteBeaten } from './refusal.ts'
 import { follow, type Explanation, type Trail } from './step.ts'
 import { enterBy, ruleName, walk, type Flow } from './walk.ts'
@@ -144,6 +145,9 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
   const walked = walk(world.ruleset, root, flow)
   const { hit } = walked
   const target = hit?.rule.target
+  const others = target?.kind === 'dnat' ? takenByOthers(world, flow, true) : undefined
+  if (others !== undefined)
+    trail.doubt("A rule that is not pvenat's translates it, too, and may come first.", others)
   if (!hit || target?.kind !== 'dnat') {
     requireInForce(world, flow.family, walked, trail)
     return flow

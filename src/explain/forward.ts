@@ -8,7 +8,7 @@ import {
   type Family,
   type Range,
 } from '../address.ts'
-import { BACKENDS, iptables, otherBackend, saveProgram } from '../facts/backend.ts'
+import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
 import { forwardPolicy, linkOf, routeTo } from '../facts/facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
@@ -17,7 +17,7 @@ import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
 import type { Pass } from './pass.ts'
-import { notForwarded } from './pvefirewall.ts'
+import { checkOthers } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { ruleName, walk, type Flow, type Hit } from './walk.ts'
@@ -104,10 +104,7 @@ export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undef
       [`${saveProgram(other, family)}: :FORWARD DROP`],
       { commands: [`${iptables(other, family)} -w -P FORWARD ACCEPT`] },
     )
-  if (flow.fwbr === undefined) {
-    checkNftables(world, flow, trail)
-    noteForeign(world, family, trail)
-  }
+  if (flow.fwbr === undefined) checkOthers(world, flow, accept !== undefined, trail)
   return accept
 }
 
@@ -140,44 +137,6 @@ function checkPolicy(world: World, flow: Flow, trail: Trail): void {
     ruleName(walked.hit),
   )
   requireInForce(world, family, walked, trail)
-}
-
-/** FORWARD rules and policy_forward of proxmox-firewall, for the first packet of a connection. */
-function checkNftables({ view, facts }: World, flow: Flow, trail: Trail): void {
-  const { family, proto, source, destination, dport } = flow
-  const clients = { ranges: [source] }
-  const refused = notForwarded(view, { family, proto, clients, destination, dport })
-  if (!refused) return
-  const sentence = `The nftables firewall does not forward it: ${refused.by}.`
-  if (facts.nftables.chains.some(({ table }) => table === 'proxmox-firewall'))
-    trail.stop(sentence, [refused.restsOn], { commands: [refused.command] })
-  trail.unknown(`${sentence} But it has no table in the kernel.`, refused.restsOn, 'nft list ruleset')
-}
-
-/** Rules that neither pve-firewall nor pvenat made are not followed: better said than passed over. */
-function noteForeign({ facts }: World, family: Family, trail: Trail): void {
-  const native = facts.nftables.chains.find(
-    (chain) =>
-      chain.hook === 'forward' &&
-      ['inet', family === 4 ? 'ip' : 'ip6'].includes(chain.family) &&
-      (chain.rules.length > 0 || chain.policy === 'drop'),
-  )
-  if (native)
-    trail.unknown(
-      `Table ${native.family} ${native.table} of nftables judges what is forwarded, too${native.policy === 'drop' ? ', and its policy is drop' : ''}; explain does not follow it.`,
-      `nft list chain ${native.family} ${native.table} ${native.name}`,
-    )
-  for (const backend of BACKENDS) {
-    const [first, ...more] = facts.tables[backend][family]
-      .split('\n')
-      .filter((line) => line.startsWith('-A FORWARD ') && !/ -j (PVEFW|PVENAT)-\S+$/.test(line))
-    if (first === undefined) continue
-    const others = more.length > 0 ? ` and ${more.length} more` : ''
-    trail.unknown(
-      `FORWARD also holds rules that are neither pve-firewall's nor pvenat's; explain does not follow them.`,
-      `${saveProgram(backend, family)}: ${first}${others}`,
-    )
-  }
 }
 
 /** The nat table behind routing: whom the other side sees. */
@@ -257,7 +216,7 @@ function untranslated(world: World, pass: Pass, out: string, exempt: string[] | 
       mayConcern(one, { source: [source], destination: [destination], out }),
   )
   if (foreign)
-    return trail.unknown('A rule that is not pvenat’s may translate its source.', foreignPlace(foreign))
+    return trail.doubt('A rule that is not pvenat’s may translate its source.', foreignPlace(foreign))
   const said = `It leaves by ${out} with its own address ${show(source)}`
   if (exempt) return trail.pass(`${said}: that is what the exemption asks for.`, ...exempt)
   if (!isPrivate(source) || internalAt(world, source) === undefined)

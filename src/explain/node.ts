@@ -2,6 +2,7 @@
 import { formatRange as show } from '../address.ts'
 import { hasChain } from '../facts/facts.ts'
 import { serves } from '../nat/listeners.ts'
+import { takenByOthers } from './others.ts'
 import type { Pass } from './pass.ts'
 import { endpoint } from './packet.ts'
 import { judgeNode } from './pvefirewall.ts'
@@ -17,7 +18,11 @@ export function toNode(world: World, pass: Pass): void {
     (one) => one.proto === proto && one.port === dport && serves(one, destination),
   )
   const served = socket && `${socket.holder || 'a service of this node'} listens on ${proto} port ${dport}`
-  if (!flow.dnat) whyNoForward(world, pass, served !== undefined || dport === undefined)
+  const others = flow.dnat ? undefined : takenByOthers(world, flow, false)
+  if (!flow.dnat)
+    whyNoForward(world, pass, served !== undefined || others !== undefined || dport === undefined)
+  if (others !== undefined)
+    return trail.doubt("A rule that is not pvenat's forwards it; explain does not follow it there.", others)
   const ends = 'It ends at this node itself'
   if (dport === undefined) trail.pass(`${ends}: ${show(destination)} is its own.`, 'ip addr show')
   else if (served !== undefined) trail.pass(`${ends}: ${served}.`, '/proc/net')

@@ -44,6 +44,16 @@ export function inPorts([lo, hi]: readonly [number, number], port: number | unde
   return port === undefined ? lo <= CLIENT_PORTS[0] && CLIENT_PORTS[1] <= hi : lo <= port && port <= hi
 }
 
+/** As `inPorts`; undefined where some of the ports that clients take are in the range and some are not. */
+export function surelyInPorts(
+  range: readonly [number, number],
+  port: number | undefined,
+): boolean | undefined {
+  const [from, to] = CLIENT_PORTS
+  const isPart = port === undefined && range[0] <= to && from <= range[1]
+  return inPorts(range, port) || (isPart ? undefined : false)
+}
+
 function parseEnd(text: string): { ip: Range; port?: number } | undefined {
   const bare = parseIp(text)
   if (bare) return { ip: bare }

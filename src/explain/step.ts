@@ -20,7 +20,8 @@ export interface Step {
 }
 
 export interface Explanation {
-  gets: 'through' | 'stopped'
+  /** `unknown`: a rule of others on its way may stop it or send it elsewhere. */
+  gets: 'through' | 'stopped' | 'unknown'
   steps: Step[]
 }
 
@@ -30,6 +31,7 @@ class Stopped extends Error {}
 /** The steps as they come. */
 export class Trail {
   readonly steps: Step[] = []
+  isDoubtful = false
 
   pass(sentence: string, ...restsOn: string[]): void {
     this.steps.push({ verdict: 'pass', sentence, restsOn })
@@ -41,6 +43,12 @@ export class Trail {
 
   unknown(sentence: string, ...restsOn: string[]): void {
     this.steps.push({ verdict: 'unknown', sentence, restsOn })
+  }
+
+  /** What others' rules may do: the packet may not get through. */
+  doubt(sentence: string, ...restsOn: string[]): void {
+    this.isDoubtful = true
+    this.unknown(sentence, ...restsOn)
   }
 
   /** Never returns. */
@@ -55,7 +63,7 @@ export function follow(go: (trail: Trail) => void): Explanation {
   const trail = new Trail()
   try {
     go(trail)
-    return { gets: 'through', steps: trail.steps }
+    return { gets: trail.isDoubtful ? 'unknown' : 'through', steps: trail.steps }
   } catch (error) {
     if (!(error instanceof Stopped)) throw error
     return { gets: 'stopped', steps: trail.steps }

@@ -38,6 +38,9 @@ const TARGETS: Readonly<Record<string, ForeignNat['kind']>> = {
   MASQUERADE: 'source',
 }
 
+/** Targets of iptables that translate. */
+export const NAT_TARGETS: ReadonlySet<string> = new Set(Object.keys(TARGETS))
+
 /** Every rule of a nat table that translates and is not pvenat's, of both backends and families. */
 export function foreignNat({ tables, nftables }: Pick<NodeFacts, 'tables' | 'nftables'>): ForeignNat[] {
   const ofIptables = BACKENDS.flatMap((backend) =>
@@ -119,4 +122,17 @@ function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
 /** Whether an interface is one of those that `-i` and `-o` name; `+` at the end stands for anything. */
 export function isInterface(pattern = '', name = ''): boolean {
   return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
+}
+
+/** Programs that put their rules back, by what their rules say. */
+const KEEPERS: readonly [program: string, mark: RegExp][] = [
+  ['Docker', /DOCKER|\bdocker|\bbr-[0-9a-f]{12}\b/],
+  ['libvirt', /LIBVIRT|\blibvirt|\bvirbr\d/],
+  ['podman', /NETAVARK|\bnetavark|\bpodman|\bCNI-|\bcni\d/],
+  ['firewalld', /\bfirewalld\b/],
+]
+
+/** The program that puts a rule or chain back when it is deleted. */
+export function keeperOf(text: string): string | undefined {
+  return KEEPERS.find(([, mark]) => mark.test(text))?.[0]
 }

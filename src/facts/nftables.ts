@@ -8,10 +8,12 @@ import type { PortRange } from '../ports.ts'
 
 type NftFamily = 'ip' | 'ip6' | 'inet' | 'bridge'
 
-interface NftRule {
+export interface NftRule {
   handle: number
   /** Statements in order; a `match` that does not hold ends the rule. */
   statements: readonly unknown[]
+  /** Where it was read, if not by its handle. */
+  place?: string
 }
 
 export interface NftChain {
@@ -90,6 +92,7 @@ interface NftNat {
 const NAT_STATEMENTS: Readonly<Record<string, NftNat['kind']>> = {
   dnat: 'destination',
   redirect: 'destination',
+  netmap: 'destination',
   snat: 'source',
   masquerade: 'source',
 }
@@ -100,7 +103,8 @@ export function nftNat(nftables: Nftables): NftNat[] {
     chain.rules.flatMap((rule) =>
       rule.statements.flatMap((statement) => {
         const [name = '', value] = members(statement)[0] ?? []
-        const kind = NAT_STATEMENTS[name]
+        // A table that iptables does not read has its targets, too.
+        const kind = NAT_STATEMENTS[(name === 'xt' ? textOf(field(value, 'name')) : name).toLowerCase()]
         if (!kind) return []
         const { family: table, name: at } = chain
         const about = { table: `${table} ${chain.table}`, chain: at, handle: rule.handle, kind }
@@ -151,7 +155,11 @@ function take(conditions: Conditions, left: unknown, values: readonly unknown[])
 }
 
 /** The values that the right side of a condition, or the data of a map, stands for. */
-function valuesOf(right: unknown, { family, table }: NftChain, { sets }: Nftables): readonly unknown[] {
+export function valuesOf(
+  right: unknown,
+  { family, table }: NftChain,
+  { sets }: Nftables,
+): readonly unknown[] {
   if (Array.isArray(right)) return right
   if (typeof right === 'string' && right.startsWith('@'))
     return (sets.get(`${family} ${table} ${right.slice(1)}`) ?? []).map(withoutElem)
@@ -165,7 +173,7 @@ function withoutElem(value: unknown): unknown {
 }
 
 /** `"10.0.0.1"`, `{"prefix": …}`, `{"range": […]}`. */
-function nftRange(value: unknown): Range | undefined {
+export function nftRange(value: unknown): Range | undefined {
   const prefix = field(value, 'prefix')
   if (prefix !== undefined)
     return parseCidr(`${textOf(field(prefix, 'addr'))}/${textOf(field(prefix, 'len'))}`)
@@ -173,12 +181,12 @@ function nftRange(value: unknown): Range | undefined {
   return parseRange(range.length === 2 ? range.map(textOf).join('-') : textOf(value))
 }
 
-function nftPorts(value: unknown): PortRange | undefined {
+export function nftPorts(value: unknown): PortRange | undefined {
   const [lo, hi = lo] = typeof value === 'number' ? [value] : listOf(field(value, 'range'))
   return typeof lo === 'number' && typeof hi === 'number' ? [lo, hi] : undefined
 }
 
 /** An interface pattern as iptables writes it: `*` at the end becomes `+`. */
-function nftPattern(name: string): string {
+export function nftPattern(name: string): string {
   return name.endsWith('*') ? `${name.slice(0, -1)}+` : name
 }

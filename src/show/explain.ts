@@ -4,6 +4,12 @@ import { printable } from './diagnostics.ts'
 
 const MARKS: Readonly<Record<Step['verdict'], string>> = { pass: 'ok', stop: 'STOP', note: '-', unknown: '?' }
 
+const ENDS: Readonly<Record<Explanation['gets'], string>> = {
+  through: 'The packet gets through, as far as this node can tell.',
+  stopped: 'The packet does not get through: see STOP.',
+  unknown: 'Whether the packet arrives cannot be told: see ?.',
+}
+
 /** `colour` paints the verdicts. */
 export function renderExplanation({ gets, steps }: Explanation, colour: boolean): string {
   const lines = steps.flatMap(({ verdict, sentence, restsOn, fix }) => [
@@ -11,11 +17,7 @@ export function renderExplanation({ gets, steps }: Explanation, colour: boolean)
     `      read: ${restsOn.map(printable).join('; ')}`,
     ...(fix ? renderFix(fix) : []),
   ])
-  const end =
-    gets === 'through'
-      ? 'The packet gets through, as far as this node can tell.'
-      : 'The packet does not get through: see STOP.'
-  return [...lines, '', end, ''].join('\n')
+  return [...lines, '', ENDS[gets], ''].join('\n')
 }
 
 function renderFix({ commands, instead }: Fix): string[] {

@@ -138,28 +138,6 @@ describe('with the nftables firewall of Proxmox VE', () => {
     expect(sentences(explained)).not.toContain('ahead of pve-firewall')
   })
 
-  test('policy_forward stops what no FORWARD rule accepts, where its table is loaded', () => {
-    const files = (forward: string): ReadonlyMap<string, string> =>
-      new Map([
-        ...rule('# NAT 822'),
-        ['nodes/pve1/host.fw', '[OPTIONS]\nnftables: 1\n'],
-        ['firewall/cluster.fw', `[OPTIONS]\nenable: 1\npolicy_forward: DROP\n[RULES]\n${forward}`],
-      ])
-    const loaded = { ...guests('forward'), family: 'inet', table: 'proxmox-firewall' } as const
-    const at = (forward: string): World => {
-      const chains = [...['guest-107-in', 'guest-107-out'].map(guests), loaded]
-      const world = worldAt(files(forward), { nftables: { chains, sets: new Map() } })
-      return { ...world, view: { ...world.view, firewall: 'nftables' } }
-    }
-    const stopped = asked(at(''), called)
-    expect(stopped.gets, sentences(stopped)).toBe('stopped')
-    expect(stopped.steps.at(-1)?.fix?.commands[0]).toMatch(
-      /--type forward .*--dest 10\.10\.10\.107 --proto tcp/,
-    )
-    const passed = asked(at('FORWARD ACCEPT -dest 10.10.10.107 -p tcp -dport 22\n'), called)
-    expect(passed.gets, sentences(passed)).toBe('through')
-  })
-
   test('without its table for guests no rule of theirs counts', () => {
     const explained = asked(nftables('-sport 822 # NAT ssh in', false), called)
     expect(explained.gets, sentences(explained)).toBe('through')

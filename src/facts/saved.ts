@@ -1,0 +1,105 @@
+/** FORWARD of the iptables tables as the save programs print it, in the form of nft, so that both are judged alike. */
+import type { Family } from '../address.ts'
+import { saveProgram, type Backend } from './backend.ts'
+import type { NftChain } from './nftables.ts'
+
+/** Chains of pve-firewall and of pvenat, which are judged by what they are made of. */
+const OURS = /^(?:PVEFW|PVENAT|GROUP)-|^(?:tap|veth)\d+i\d+-|^fwbr\d/
+
+/** Targets after which the next rule is asked. */
+export const GOES_ON =
+  /^(?:LOG|NFLOG|ULOG|MARK|CONNMARK|CLASSIFY|TCPMSS|DSCP|TOS|TTL|HL|SET|TRACE|CT|CHECKSUM|ECN|AUDIT)$/
+
+/**
+ * FORWARD and the chains of others that it leads to. Its policy, which the save programs print beside it, is left to those who ask for
+ * it: here the chain ends with `accept`.
+ */
+export function savedForward(text: string, family: Family, backend: Backend): NftChain[] {
+  const table = `\n${text}`.split('\n*').find((part) => part.startsWith('filter\n')) ?? ''
+  const about = {
+    family: family === 4 ? 'ip' : 'ip6',
+    table: 'filter',
+    priority: 0,
+    policy: 'accept',
+  } as const
+  const chains = new Map<string, NftChain>()
+  for (const line of table.split('\n')) {
+    const declared = /^:(\S+) /.exec(line)?.[1]
+    if (declared !== undefined && !OURS.test(declared)) {
+      const base = declared === 'FORWARD' ? { type: 'filter', hook: 'forward' } : { type: '', hook: '' }
+      chains.set(declared, { ...about, ...base, name: declared, rules: [] })
+    }
+    const [, name = '', words = ''] = /^-A (\S+) ?(.*)$/.exec(line) ?? []
+    const chain = chains.get(name)
+    const target = /(?:^| )-[jg] (\S+)/.exec(words)?.[1] ?? ''
+    if (!chain || OURS.test(target)) continue
+    const statements = statementsOf(words, family, new Set(chains.keys()))
+    chain.rules.push({ handle: 0, statements, place: `${saveProgram(backend, family)}: ${line}` })
+  }
+  return [...chains.values()]
+}
+
+/** A condition that pvenat does not read: it may hold or not. */
+const UNREAD = { unread: null }
+
+function statementsOf(text: string, family: Family, chains: ReadonlySet<string>): unknown[] {
+  const words = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
+  const statements: unknown[] = []
+  const ip = family === 4 ? 'ip' : 'ip6'
+  const payload = (protocol: string, field: string) => ({ payload: { protocol, field } })
+  let proto = 'th'
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? ''
+    const isNot = word === '!'
+    if (isNot) i++
+    const name = words[i] ?? ''
+    const value = words[i + 1] ?? ''
+    const match = (left: unknown, right: unknown): void =>
+      void statements.push({ match: { op: isNot ? '!=' : '==', left, right } })
+    if (name === '-s' || name === '-d') match(payload(ip, name === '-s' ? 'saddr' : 'daddr'), cidr(value))
+    else if (name === '-i' || name === '-o')
+      match({ meta: { key: name === '-i' ? 'iifname' : 'oifname' } }, value.replace(/\+$/, '*'))
+    else if (name === '-p') {
+      if (!isNot) proto = value
+      match({ meta: { key: 'l4proto' } }, value)
+    } else if (/^--[sd]ports?$/.test(name)) {
+      match(payload(proto, name.startsWith('--s') ? 'sport' : 'dport'), { set: value.split(',').map(ports) })
+    } else if (name === '--ctstate' || name === '--state') states(value.split(','), match)
+    else if (name === '--reject-with' || name === '--comment' || name === '-m') {
+      // Of a module only its options say something.
+    } else if (name === '-j' || name === '-g') {
+      statements.push(targetOf(value, name === '-g', chains))
+    } else {
+      statements.push(UNREAD)
+      continue
+    }
+    i++
+  }
+  return statements
+}
+
+/** The states of a connection, and DNAT and SNAT, which nft has apart. */
+function states(names: readonly string[], match: (left: unknown, right: unknown) => void): void {
+  const status = names.filter((name) => name === 'DNAT' || name === 'SNAT').map((name) => name.toLowerCase())
+  const state = names.filter((name) => name !== 'DNAT' && name !== 'SNAT').map((name) => name.toLowerCase())
+  if (status.length === 0) match({ ct: { key: 'state' } }, { set: state })
+  else match({ ct: { key: 'state or status' } }, { set: [...state, ...status] })
+}
+
+function cidr(text: string): unknown {
+  const [addr = '', len] = text.split('/')
+  return len === undefined ? addr : { prefix: { addr, len: Number(len) } }
+}
+
+function ports(text: string): unknown {
+  const [lo = 0, hi] = text.split(':').map(Number)
+  return hi === undefined ? lo : { range: [lo, hi] }
+}
+
+function targetOf(target: string, isGoto: boolean, chains: ReadonlySet<string>): unknown {
+  if (target === 'ACCEPT') return { accept: null }
+  if (target === 'DROP' || target === 'REJECT') return { drop: null }
+  if (target === 'RETURN') return { return: null }
+  if (chains.has(target)) return { [isGoto ? 'goto' : 'jump']: { target } }
+  return GOES_ON.test(target) ? { continue: null } : { queue: null }
+}
