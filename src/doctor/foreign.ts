@@ -3,14 +3,7 @@ import { contains, FAMILIES, formatRange, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { iptables, otherBackend } from '../facts/backend.ts'
 import { quoted } from '../facts/fixes.ts'
-import {
-  foreignNat,
-  foreignPlace,
-  isInterface,
-  keeperOf,
-  mayConcern,
-  type ForeignNat,
-} from '../facts/foreign.ts'
+import { foreignNat, foreignPlace, isInterface, mayConcern, type ForeignNat } from '../facts/foreign.ts'
 import type { BootLine } from '../facts/facts.ts'
 import { bootLineOf } from '../facts/interfaces.ts'
 import { keeperOf } from '../facts/keepers.ts'

@@ -123,16 +123,3 @@ function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
 export function isInterface(pattern = '', name = ''): boolean {
   return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
 }
-
-/** Programs that put their rules back, by what their rules say. */
-const KEEPERS: readonly [program: string, mark: RegExp][] = [
-  ['Docker', /DOCKER|\bdocker|\bbr-[0-9a-f]{12}\b/],
-  ['libvirt', /LIBVIRT|\blibvirt|\bvirbr\d/],
-  ['podman', /NETAVARK|\bnetavark|\bpodman|\bCNI-|\bcni\d/],
-  ['firewalld', /\bfirewalld\b/],
-]
-
-/** The program that puts a rule or chain back when it is deleted. */
-export function keeperOf(text: string): string | undefined {
-  return KEEPERS.find(([, mark]) => mark.test(text))?.[0]
-}
