@@ -19,7 +19,7 @@ const page = await build({
     write: false,
     format: 'iife',
     metafile: true,
-    entryPoints: [`${folder}/main.ts`],
+    entryPoints: [`${folder}/main.tsx`],
   },
 })
 const script = page.outputFiles[0].text
@@ -32,7 +32,7 @@ async function styleSheet() {
     return { path, base: folder, content: readFileSync(path, 'utf8') }
   }
   const sheet = await compile(readFileSync(`${folder}/page.css`, 'utf8'), { base: folder, loadStylesheet })
-  const sources = readdirSync(folder).filter((name) => name.endsWith('.ts'))
+  const sources = readdirSync(folder).filter((name) => /\.tsx?$/.test(name))
   return sheet.build(sources.flatMap((name) => readFileSync(`${folder}/${name}`, 'utf8').split(/[\s'"`]+/)))
 }
 const [html, icon] = ['page.html', 'icon.svg'].map((name) => readFileSync(`${folder}/${name}`, 'utf8'))

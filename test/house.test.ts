@@ -4,7 +4,7 @@ import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 
 const files = readdirSync('src', { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
+  .filter((name) => /\.tsx?$/.test(name))
   .map((name) => join('src', name))
 const textOf = (file: string): string => readFileSync(file, 'utf8')
 const importsOf = (file: string): { names: string; from: string }[] =>
@@ -98,7 +98,7 @@ test('programs are started in one place only, and never through a shell', () => 
 
 test('nothing is exported that nobody imports', () => {
   const tests = readdirSync('test', { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join('test', name))
   const imported = new Set(
     [...files, ...tests].flatMap((file) =>

@@ -7,9 +7,10 @@ import { Unreadable } from '../node/tree.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 import { compile } from '../pipeline.ts'
-import { readListed, readPublished } from '../service/publish.ts'
+import { readFolder } from '../node/published.ts'
 import { blockRows, renderBlocks, renderBlocksJson } from '../show/blocks.ts'
 import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
+import { NOT_RUNNING } from '../show/silence.ts'
 import { renderMisses, renderTable } from '../show/table.ts'
 import { kernelOf, SOON_MS, type Context } from './context.ts'
 
@@ -56,10 +57,14 @@ async function readRows(context: Context): Promise<Read> {
     throw error
   })
   if (looked instanceof Unreadable) {
-    const rows = await readListed(paths.runDir)
+    const { rows, counters } = await readFolder(paths.runDir)
     if (!rows) throw looked
     io.stderr(`pvenat: ${looked.message}; these are the rules as the service read them last\n`)
-    return { rows, diagnostics: [] }
+    const counted = rows.map((row): Row => {
+      const [packets, bytes] = counters?.rules.get(row.id) ?? [row.packets, row.bytes]
+      return { ...row, packets, bytes }
+    })
+    return { rows: counted, diagnostics: [] }
   }
   const inForce = await (await kernelOf(looked, context)).read()
   const outcome = compile(looked, inForce)
@@ -69,17 +74,15 @@ async function readRows(context: Context): Promise<Read> {
 
 /** A look, unless the service has found that it would take long. */
 async function lookSoon(paths: Paths): Promise<Looked> {
-  const published = (await isServiceRunning(paths.runDir)) ? await readPublished(paths.runDir) : undefined
-  if (published && !published.inStep && published.degraded !== null)
+  const { status: published } = await readFolder(paths.runDir)
+  if (published && (await isServiceRunning(paths.runDir)) && !published.inStep && published.degraded !== null)
     throw new Unreadable(published.degraded.replace(/; what is in force stays$/, ''))
   return lookKnowing(paths, SOON_MS)
 }
 
 /** First of all: that nobody follows changes. */
 async function stoppedLine({ json, paths }: Context): Promise<string> {
-  return json || (await isServiceRunning(paths.runDir))
-    ? ''
-    : 'the service does not run: systemctl start pvenat\n\n'
+  return json || (await isServiceRunning(paths.runDir)) ? '' : `${NOT_RUNNING}\n\n`
 }
 
 function render(

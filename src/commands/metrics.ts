@@ -4,7 +4,7 @@ import { chmod } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { writeWhole } from '../node/state.ts'
 import { DEFAULT_TOP, renderMetrics } from '../show/metrics.ts'
-import { readFolder } from '../web/published.ts'
+import { readFolder } from '../node/published.ts'
 import type { Context } from './context.ts'
 
 export async function metricsCommand({ io, paths, values }: Context): Promise<number> {

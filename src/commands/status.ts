@@ -9,7 +9,7 @@ import { differingSysctls } from '../node/sysctls.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
-import { readPublished } from '../service/publish.ts'
+import { readFolder } from '../node/published.ts'
 import { locate } from '../show/diagnostics.ts'
 import {
   NO_REPAIRS,
@@ -52,7 +52,7 @@ async function readKnown(context: Context): Promise<Seen & { status: Status }> {
     ({ code }: NodeJS.ErrnoException) => code === 'EACCES',
   )
   const isRunning = (await isServiceRunning(runDir)) || (isHidden ? undefined : false)
-  const published = await readPublished(runDir)
+  const { status: published } = await readFolder(runDir)
   // The service says why it cannot do its work; then its last word is all that can be known.
   const said = isRunning === true ? published?.degraded : undefined
   const found: Found = typeof said === 'string' ? {} : await lookNow(context)

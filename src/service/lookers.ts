@@ -14,8 +14,8 @@ import { writeWhole } from '../node/state.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
-import { SOCKET, type NodeAnswer, type RuleAnswer } from '../web/asking.ts'
-import { FILES } from '../web/published.ts'
+import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
+import { FILES } from '../node/published.ts'
 
 /** From the start of one count to that of the next while somebody looks, so that the page is at most 3 s behind. */
 const COUNT_MS = 2000

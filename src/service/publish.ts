@@ -1,6 +1,5 @@
 /** What the service tells other programs: files of the run folder, each replaced in one step. */
 import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FAMILIES } from '../address.ts'
 import { field, parseJson } from '../json.ts'
@@ -38,7 +37,7 @@ import {
   type Status,
 } from '../show/status.ts'
 import { verdictLine } from '../show/verdict.ts'
-import { BLOCKS_FILE, FILES } from '../web/published.ts'
+import { BLOCKS_FILE, FILES, readFolder } from '../node/published.ts'
 import { FIREWALL_LOG, makeGuiLog } from './gui-log.ts'
 import { makeRunFolder, type RunFolder } from './runfolder.ts'
 
@@ -147,34 +146,12 @@ export function makePublisher(
   }
 }
 
-/** The last status of the service; undefined when there is none, it cannot be read, or another version wrote it. */
-export async function readPublished(runDir: string): Promise<Status | undefined> {
-  const status = parseJson(await readFile(join(runDir, FILES.status), 'utf8').catch(() => ''))
-  return Array.isArray(field(field(status, 'rules'), 'first')) ? (status as Status) : undefined
-}
-
 /**
  * The rules that were put into force last, by the service or by `apply`. None when nothing of ours is in force; undefined when
  * that is so, but nobody remembers which. The folder lives as long as what is in the kernel.
  */
 export async function rowsInForce({ chains }: InForce, runDir: string): Promise<Row[] | undefined> {
-  return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : readList(runDir)
-}
-
-/** The rules as they were published last; undefined when they were not, or nobody may read it. */
-export async function readList(runDir: string): Promise<Row[] | undefined> {
-  const text = await readFile(join(runDir, FILES.rows), 'utf8').catch(() => '')
-  const rows = parseJson(text)
-  return Array.isArray(rows) ? (rows as Row[]) : undefined
-}
-
-/** The same, with the counters that were published last. */
-export async function readListed(runDir: string): Promise<Row[] | undefined> {
-  const counters = parseJson(await readFile(join(runDir, FILES.counters), 'utf8').catch(() => ''))
-  return (await readList(runDir))?.map((row) => {
-    const [packets, bytes] = (field(field(counters, 'rules'), row.id) ?? []) as number[]
-    return { ...row, packets: packets ?? row.packets, bytes: bytes ?? row.bytes }
-  })
+  return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : (await readFolder(runDir)).rows
 }
 
 /** What `apply` leaves where no service does. */

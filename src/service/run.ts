@@ -11,7 +11,7 @@ import { writePid } from '../node/unit.ts'
 import { makeFlags } from './flags.ts'
 import { makeJournal } from './journal.ts'
 import { makeNotify } from './notify.ts'
-import { readList } from './publish.ts'
+import { readFolder } from '../node/published.ts'
 import { Reconciler } from './reconcile.ts'
 import { watchFiles } from './watch.ts'
 
@@ -35,7 +35,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   )
   const link = makeLink(paths, look)
   const notify = makeNotify(process.env)
-  const [rows, { remembered }] = await Promise.all([readList(paths.runDir), recall(paths.runDir)])
+  const [{ rows }, { remembered }] = await Promise.all([readFolder(paths.runDir), recall(paths.runDir)])
   const reconciler = new Reconciler(paths, journal, flags, link, rows, remembered)
   await reconciler.begin()
   const watch = watchFiles(paths.config, look)

@@ -3,8 +3,8 @@ import { closeSync, openSync } from 'node:fs'
 import { RECALL_FILE } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import { UNCONFIRMED_FILE } from '../node/unconfirmed.ts'
-import { SOCKET } from '../web/asking.ts'
-import { BLOCKS_FILE, FILES } from '../web/published.ts'
+import { SOCKET } from '../node/asking.ts'
+import { BLOCKS_FILE, FILES } from '../node/published.ts'
 
 /** What could not be written is tried again so much later. */
 const AGAIN_MS = 700

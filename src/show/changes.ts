@@ -1,7 +1,8 @@
 /** What becomes of the NAT rules, in the administrator's terms: rows of before against rows of now. */
+import { externalCell, innerCell } from './cells.ts'
 import { printable } from './diagnostics.ts'
 import { rowOf, type Row } from './list.ts'
-import { externalCell, innerCell, whereCell } from './table.ts'
+import { whereCell } from './table.ts'
 
 export interface RowChange {
   /** `changed`: the same forward by other words or options of its rule. */

@@ -9,7 +9,7 @@ import type { Settings } from '../settings.ts'
 import { describeRow, type RowChange } from './changes.ts'
 import { printable } from './diagnostics.ts'
 import type { Row } from './list.ts'
-import { externalCell, innerCell } from './table.ts'
+import { externalCell, innerCell } from './cells.ts'
 
 /** One line without its time. VMID 0 is the node. */
 export interface GuiLine {

@@ -18,7 +18,7 @@ interface Metric {
 /** What the service publishes, as far as it is told here. */
 interface Published {
   status: Status | undefined
-  rows: readonly Row[]
+  rows: readonly Row[] | undefined
   counters: { rules: ReadonlyMap<string, readonly [packets: number, bytes: number]> } | undefined
 }
 
@@ -76,7 +76,7 @@ function byCode({ diagnostics }: Status): Sample[] {
 }
 
 /** A rule that goes from the rest to the top would make a counter of the rest jump back, so the rest is a gauge. */
-function ruleMetrics({ rows, counters }: Published, top: number): Metric[] {
+function ruleMetrics({ rows = [], counters }: Published, top: number): Metric[] {
   const counted = rows.flatMap((row): { row: Row; packets: number; bytes: number }[] => {
     const pair = counters?.rules.get(row.id)
     return pair ? [{ row, packets: pair[0], bytes: pair[1] }] : []

@@ -1,6 +1,6 @@
 /** The list as a table for people. */
 import { fileName, placeName, type Diagnostic } from '../diagnostic.ts'
-import { formatPorts } from '../ports.ts'
+import { externalCell, guestCell, innerCell } from './cells.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
 import type { Row } from './list.ts'
@@ -113,33 +113,6 @@ function sum(widths: readonly number[]): number {
 
 export function whereCell({ file, line }: Row): string {
   return `${fileName(file)}:${line}`
-}
-
-function guestCell({ guest }: Row): string {
-  return guest ? `${guest.vmid} ${guest.name}` : '-'
-}
-
-/** Whether nothing is known of where it leads: its comment was not understood. */
-function isBlank({ kind, external, inner }: Row): boolean {
-  return kind === 'forward' && !external.ports && external.addresses === 'any' && inner.address === null
-}
-
-/** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
-export function externalCell(row: Row): string {
-  const { kind, external, proto } = row
-  if (isBlank(row)) return '-'
-  const address = external.addresses === 'any' ? '' : external.addresses.join(',')
-  if (kind !== 'forward' && !external.ports)
-    return [external.interface ?? '', address].filter((part) => part !== '').join(' ') || '-'
-  const ports = external.ports ? formatPorts(external.ports) : '*'
-  return `${address}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
-}
-
-export function innerCell(row: Row): string {
-  const { kind, inner } = row
-  if (isBlank(row)) return '-'
-  if (kind === 'forward') return `${inner.address ?? '?'}${inner.ports ? `:${formatPorts(inner.ports)}` : ''}`
-  return { egress: 'masquerade', exempt: 'not translated', block: 'blocked' }[kind]
 }
 
 /** Three digits or so: `999`, `1.2k`, `34M`. */

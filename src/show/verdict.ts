@@ -2,6 +2,7 @@
 import { fileName, placeName } from '../diagnostic.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { Located } from './diagnostics.ts'
+import { NOT_RUNNING } from './silence.ts'
 
 const LEVELS = ['OK', 'WARNING', 'CRITICAL'] as const
 export type Level = (typeof LEVELS)[number]
@@ -40,7 +41,7 @@ export function judge({ inStep, degraded, rules, isRunning, isCompared }: Judged
   const { asked, failing, first } = rules
   const isOut = isCompared && !inStep
   const critical = [
-    ...(isRunning === false ? ['the service does not run: systemctl start pvenat'] : []),
+    ...(isRunning === false ? [NOT_RUNNING] : []),
     ...(!isOut ? [] : [degraded ?? 'the kernel does not hold what the rules ask for: pvenat plan']),
     ...(asked > 0 && failing === asked ? ['no NAT rule is in force'] : []),
   ]

@@ -1,4 +1,4 @@
-/** How an answer is written: the headers that every one has, and compression. */
+/** How an answer is written: the headers of all, and compression. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Body } from './live.ts'
 
@@ -44,38 +44,23 @@ export function begin(response: ServerResponse, status: number, headers: Record<
 
 /** A short text; of refusals the connection ends with it. */
 export function refuse(response: ServerResponse, status: number, reason = REASONS[status]): void {
-  const text = `${reason ?? ''}\n`
-  const more: Record<string, string> = status === 405 ? { Allow: 'GET, HEAD' } : {}
-  begin(response, status, {
-    'Content-Type': TEXT,
-    'Content-Length': String(Buffer.byteLength(text)),
-    Connection: 'close',
-    ...more,
-  })
-  response.end(response.req.method === 'HEAD' ? undefined : text)
+  const text = Buffer.from(`${reason ?? ''}\n`)
+  const allow: Record<string, string> = status === 405 ? { Allow: 'GET, HEAD' } : {}
+  begin(response, status, { 'Content-Type': TEXT, Connection: 'close', ...allow })
+  response.end(text)
 }
 
-/** A whole document; 304 when the browser has that version. */
-export async function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  type: string,
-  body: Body,
-): Promise<void> {
-  const tag = `"${body.version}"`
-  if (request.headers['if-none-match'] === tag) {
-    begin(response, 304, { ETag: tag })
-    response.end()
-    return
-  }
+/** A whole document. */
+export async function send(request: IncomingMessage, response: ServerResponse, body: Body): Promise<void> {
   const isZipped = /\bgzip\b/.test(String(request.headers['accept-encoding'])) && body.text.length > 1000
   const bytes = isZipped ? await body.zipped() : Buffer.from(body.text)
+  const encoding: Record<string, string> = isZipped ? { 'Content-Encoding': 'gzip' } : {}
+  const length = String(bytes.length)
   begin(response, 200, {
-    'Content-Type': type,
-    'Content-Length': String(bytes.length),
-    ETag: tag,
+    'Content-Type': body.type,
+    'Content-Length': length,
     Vary: 'Accept-Encoding',
-    ...(isZipped ? { 'Content-Encoding': 'gzip' } : {}),
+    ...encoding,
   })
-  response.end(request.method === 'HEAD' ? undefined : bytes)
+  response.end(bytes)
 }

@@ -1,4 +1,4 @@
-/** Server-Sent Events: whoever looks at the page is told which documents are new; they fetch what they want of them. */
+/** Server-Sent Events: a browser is told which documents are new, and fetches them. */
 import type { ServerResponse } from 'node:http'
 import { makeShare } from './sources.ts'
 
@@ -7,7 +7,7 @@ const MAX_STREAMS = 32
 const MAX_STREAMS_OF_ONE = 8
 /** Keeps proxies from ending a quiet stream; its login is checked as often. */
 const PING_MS = 10_000
-/** Whoever does not read what is sent is left. */
+/** A browser that leaves more unread is cut off. */
 const MAX_UNREAD = 64 * 1024
 
 export interface Events {
@@ -31,34 +31,30 @@ export function makeEvents(pingMs = PING_MS): Events {
   const streams = new Map<ServerResponse, () => Promise<boolean>>()
   const share = makeShare(MAX_STREAMS_OF_ONE)
   const write = (text: string): void => {
-    for (const one of streams.keys()) {
-      if (one.writableLength > MAX_UNREAD) one.destroy()
-      else one.write(text)
-    }
+    for (const one of streams.keys()) if (one.writableLength > MAX_UNREAD) one.destroy()
+    for (const one of streams.keys()) one.write(text)
   }
-  const check = (): void => {
-    for (const [one, isAllowed] of streams)
-      void isAllowed()
-        .catch(() => true)
-        .then((isGood) => isGood || one.end())
-  }
-  const pings = setInterval(() => {
+  const ping = (): void => {
     write(': \n\n')
-    check()
-  }, pingMs)
-  const add: Events['add'] = (response, first, isAllowed, source) => {
-    if (streams.size >= MAX_STREAMS || (source !== undefined && !share.take(source))) return false
-    streams.set(response, isAllowed)
-    response.on('close', () => {
-      streams.delete(response)
-      if (source !== undefined) share.give(source)
-    })
-    response.write(`retry: 1000\ndata: ${first}\n\n`)
-    return true
+    for (const [one, isAllowed] of streams)
+      void isAllowed().then(
+        (isGood) => isGood || one.end(),
+        () => undefined,
+      )
   }
-  const close = (): void => {
-    clearInterval(pings)
-    for (const one of streams.keys()) one.destroy()
+  const pings = setInterval(ping, pingMs)
+  return {
+    add(response, first, isAllowed, source) {
+      if (streams.size >= MAX_STREAMS || (source !== undefined && !share.take(source))) return false
+      streams.set(response, isAllowed)
+      response.on('close', () => streams.delete(response) && source !== undefined && share.give(source))
+      return response.write(`retry: 1000\ndata: ${first}\n\n`) || true
+    },
+    tell: (data) => write(`data: ${data}\n\n`),
+    isFollowed: () => streams.size > 0,
+    close() {
+      clearInterval(pings)
+      for (const one of streams.keys()) one.destroy()
+    },
   }
-  return { add, isFollowed: () => streams.size > 0, tell: (data) => write(`data: ${data}\n\n`), close }
 }

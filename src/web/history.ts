@@ -2,20 +2,14 @@
  * New connections of the last hour, by the minute. The nat table of the kernel sees only the first packet of a connection, so
  * what its counters gain is a number of connections, not of packets.
  */
-import type { Counters } from './published.ts'
+import type { Counters } from '../node/published.ts'
 
 export const MINUTES = 60
 
-/** So many rules are remembered; it bounds the memory. */
-const MAX_RULES = 20_000
-
+/** The counter as it was last, and its gains by the minute since 1970; minutes without a gain are not kept. */
 interface Line {
-  /** The counter as it was last. */
   last: number
-  /** A ring: minute since 1970 modulo its length. */
-  counts: Uint32Array
-  /** The minute that was written last. */
-  minute: number
+  gains: Map<number, number>
 }
 
 export interface History {
@@ -30,39 +24,33 @@ export interface History {
 }
 
 export function makeHistory(): History {
-  const lines = new Map<string, Line>()
+  let lines = new Map<string, Line>()
   let since: number | undefined
   const sample = ({ at, rules }: Counters): void => {
     const time = Date.parse(at)
     if (!Number.isFinite(time)) return
-    const minute = Math.floor(time / 60_000)
-    for (const id of lines.keys()) if (!rules.has(id)) lines.delete(id)
+    const before = lines
+    lines = new Map()
     for (const [id, [packets]] of rules) {
-      const line = lines.get(id)
-      if (line) gain(line, minute, packets)
-      else if (lines.size < MAX_RULES) {
-        const fresh: Line = { last: 0, counts: new Uint32Array(MINUTES), minute }
-        lines.set(id, fresh)
-        // What a rule had before anybody looked did not happen just now; a rule that came later began at 0.
-        if (since === undefined) fresh.last = packets
-        else gain(fresh, minute, packets)
-      }
+      // The packets of a rule before the first reading are not of this hour; a rule that came later began at 0.
+      const line = before.get(id) ?? { last: since === undefined ? packets : 0, gains: new Map() }
+      gain(line, Math.floor(time / 60_000), packets)
+      lines.set(id, line)
     }
     since ??= time
   }
   const of = (id: string, now: number): number[] => {
-    const line = lines.get(id)
-    const last = Math.floor(now / 60_000)
-    return Array.from({ length: MINUTES }, (_, i) => {
-      const minute = last - MINUTES + 1 + i
-      const isHeld = line && minute <= line.minute && minute > line.minute - MINUTES
-      return isHeld ? (line.counts[minute % MINUTES] ?? 0) : 0
-    })
+    const first = Math.floor(now / 60_000) - MINUTES + 1
+    return Array.from({ length: MINUTES }, (_, i) => lines.get(id)?.gains.get(first + i) ?? 0)
   }
   return {
     sample,
     of,
-    hour: (id, now) => of(id, now).reduce((sum, count) => sum + count, 0),
+    hour(id, now) {
+      const first = Math.floor(now / 60_000) - MINUTES + 1
+      const gains = [...(lines.get(id)?.gains ?? [])]
+      return gains.reduce((sum, [minute, count]) => (minute < first ? sum : sum + count), 0)
+    },
     get since() {
       return since
     },
@@ -73,9 +61,7 @@ export function makeHistory(): History {
 function gain(line: Line, minute: number, packets: number): void {
   const gained = packets >= line.last ? packets - line.last : packets
   line.last = packets
-  const steps = Math.min(MINUTES, minute - line.minute)
-  for (let i = 1; i <= steps; i++) line.counts[(minute - steps + i) % MINUTES] = 0
-  if (minute > line.minute) line.minute = minute
-  const at = line.minute % MINUTES
-  line.counts[at] = (line.counts[at] ?? 0) + gained
+  if (gained === 0) return
+  line.gains.set(minute, (line.gains.get(minute) ?? 0) + gained)
+  for (const old of line.gains.keys()) if (old <= minute - MINUTES) line.gains.delete(old)
 }

@@ -1,17 +1,9 @@
 /** `pvenat web`: a handful of fixed paths, GET and HEAD, over what the service publishes. */
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
-import { watch, type FSWatcher } from 'node:fs'
 import type { Socket } from 'node:net'
-import { basename } from 'node:path'
 import { DEFAULT_TOP, renderMetrics } from '../show/metrics.ts'
-import { askService, makeLooking, type NodeAnswer, type RuleAnswer } from './asking.ts'
+import { askService, makeLooking, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { begin, refuse, send, TEXT } from './answer.ts'
 import { PAGE } from './assets.ts'
 import { makeEvents, type Events } from './events.ts'
@@ -24,17 +16,17 @@ import { pageMinutes } from './view.ts'
 export interface Door {
   /** Names by which it may be asked; undefined: any, since a login is asked for. */
   hosts: ReadonlySet<string> | undefined
-  /** Undefined: whoever gets here may see it. */
+  /** Undefined: everybody who gets here may see it. */
   login: ((headers: IncomingMessage['headers'], source: string) => Promise<Standing>) | undefined
   /** Undefined: without TLS. */
   tls: { cert: Buffer; key: Buffer } | undefined
 }
 
-/** How often the run folder is looked at when it says nothing. */
-const LOOK_MS = 1000
+/** Pause between looks at the three files in the run folder. A look costs three calls of stat. */
+const LOOK_MS = 250
 
 /** Nobody may be slow, large or many. */
-const LIMITS: ServerOptions = {
+const LIMITS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 5000,
   requestTimeout: 5000,
@@ -64,7 +56,7 @@ export function makeWeb(live: Live, door: Door, pingMs?: number): Web {
   if (door.login) server.on('connection', limitSources())
   server.on('checkContinue', listener)
   server.on('clientError', (_error, socket) => socket.destroy())
-  // A connection that the system could not give is one less; that the address is taken is heard by who listens.
+  // A connection that the system could not give is one less; that the address is taken is heard by the command.
   server.on('error', () => undefined)
   const stopLooking = keepLooking(live, events)
   const close = (): void => {
@@ -85,48 +77,21 @@ function limitSources(): (socket: Socket) => void {
   }
 }
 
-/** Looks when the folder says that something was renamed in it, and by the clock: the folder may come and go. */
+/** Tells browsers of what is new in the run folder, and the service of browsers that follow. */
 function keepLooking(live: Live, events: Events): () => void {
-  const looking = makeLooking(live.runDir)
-  let watcher: FSWatcher | undefined
-  let isLooking = false
-  let isAsked = false
+  const setLooking = makeLooking(live.runDir)
+  let timer: NodeJS.Timeout | undefined
   const look = async (): Promise<void> => {
-    isAsked = true
-    if (isLooking) return
-    isLooking = true
-    while (isAsked) {
-      isAsked = false
-      if (await live.refresh().catch(() => false)) events.tell(live.versions())
-    }
-    isLooking = false
+    setLooking(events.isFollowed())
+    if (await live.refresh().catch(() => false)) events.tell(live.versions())
+    timer?.refresh()
   }
-  const hint = (): void => void look()
-  const byClock = (): void => {
-    watcher ??= watchFolder(live.runDir, hint, () => (watcher = undefined))
-    looking(events.isFollowed())
-    hint()
-  }
-  byClock()
-  const timer = setInterval(byClock, LOOK_MS)
+  timer = setTimeout(() => void look(), LOOK_MS)
+  void look()
   return () => {
-    clearInterval(timer)
-    looking(false)
-    watcher?.close()
-  }
-}
-
-/** Undefined while there is no such folder; `gone` is called when it ends. */
-function watchFolder(dir: string, hint: () => void, gone: () => void): FSWatcher | undefined {
-  try {
-    const watcher = watch(dir, (event, name) => {
-      hint()
-      // The folder itself was removed: what comes in its place is another one.
-      if (event === 'rename' && name === basename(dir)) watcher.close()
-    })
-    return watcher.on('error', () => watcher.close()).on('close', gone)
-  } catch {
-    return undefined
+    clearTimeout(timer)
+    timer = undefined
+    setLooking(false)
   }
 }
 
@@ -141,56 +106,40 @@ async function answer(
   const verdict = judge({ method, url, headers }, hosts)
   if ('refuse' in verdict) return refuse(response, verdict.refuse)
   const source = login && sourceOf(request.socket.remoteAddress)
-  const standing = login ? await login(headers, source ?? '') : 'good'
+  const stand = async (): Promise<Standing> => login?.(headers, source ?? '') ?? 'good'
+  const standing = await stand()
   if (standing === 'unknown') return refuse(response, 401)
   if (standing === 'poor') return refuse(response, 403, 'this needs the privilege Sys.Audit on this node')
   if (standing === 'busy') return refuse(response, 503)
   const { path, id } = verdict
-  if (path !== '/api/events') {
-    const { type, body } = DOCUMENTS[path]
-    return send(request, response, type, await body(live, id))
-  }
+  if (path !== '/api/events') return send(request, response, await DOCUMENTS[path](live, id))
   begin(response, 200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
   // An API that does not answer for the moment ends no stream.
-  const isAllowed = async (): Promise<boolean> =>
-    !login || !['unknown', 'poor'].includes(await login(headers, source ?? ''))
+  const isAllowed = async (): Promise<boolean> => ['good', 'busy'].includes(await stand())
   if (method === 'HEAD' || !events.add(response, live.versions(), isAllowed, source)) response.end()
 }
 
-interface Served {
-  type: string
-  body: (live: Live, id: string) => Body | Promise<Body>
-}
-
-const JSON_TYPE = 'application/json'
+type Served = (live: Live, id: string) => Body | Promise<Body>
 
 const DOCUMENTS: Readonly<Record<Exclude<Path, '/api/events'>, Served>> = {
   '/': fixed('text/html; charset=utf-8', PAGE.html),
   '/app.js': fixed('text/javascript; charset=utf-8', PAGE.script),
   '/style.css': fixed('text/css; charset=utf-8', PAGE.style),
   '/icon.svg': fixed('image/svg+xml', PAGE.icon),
-  '/metrics': {
-    type: `${TEXT}; version=0.0.4`,
-    body: ({ folder }) => textBody(renderMetrics(folder.published, Date.now(), DEFAULT_TOP)),
+  '/metrics': ({ folder: { published } }) =>
+    textBody(renderMetrics(published, Date.now(), DEFAULT_TOP), `${TEXT}; version=0.0.4`),
+  '/api/rule': async ({ history, runDir }, id) => {
+    const minutes = pageMinutes(id, history, Date.now())
+    return bodyOf({ minutes, now: await askService<RuleAnswer>(runDir, `rule ${id}`) })
   },
-  '/api/rule': {
-    type: JSON_TYPE,
-    body: async ({ history, runDir }, id) => {
-      const minutes = pageMinutes(id, history, Date.now())
-      return bodyOf({ minutes, now: await askService<RuleAnswer>(runDir, `rule ${id}`) })
-    },
-  },
-  '/api/node': {
-    type: JSON_TYPE,
-    body: async ({ runDir }) => bodyOf(await askService<NodeAnswer>(runDir, 'node')),
-  },
-  '/api/status': { type: JSON_TYPE, body: (live) => live.body('status') },
-  '/api/problems': { type: JSON_TYPE, body: (live) => live.body('problems') },
-  '/api/list': { type: JSON_TYPE, body: (live) => live.body('list') },
-  '/api/counters': { type: JSON_TYPE, body: (live) => live.body('counters') },
+  '/api/node': async ({ runDir }) => bodyOf(await askService<NodeAnswer>(runDir, 'node')),
+  '/api/status': (live) => live.body('status'),
+  '/api/problems': (live) => live.body('problems'),
+  '/api/list': (live) => live.body('list'),
+  '/api/counters': (live) => live.body('counters'),
 }
 
 function fixed(type: string, text: string): Served {
-  const body = textBody(text)
-  return { type, body: () => body }
+  const body = textBody(text, type)
+  return () => body
 }

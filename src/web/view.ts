@@ -2,10 +2,10 @@
 import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
 import { worstFirst } from '../diagnostic.ts'
 import type { Row } from '../show/list.ts'
-import type { NodeAnswer, RuleAnswer } from './asking.ts'
+import type { NodeAnswer, RuleAnswer } from '../node/asking.ts'
 import { MINUTES, type History } from './history.ts'
 import type { Status } from '../show/status.ts'
-import type { Counters, Problem, Published } from './published.ts'
+import type { Counters, Problem, Published } from '../node/published.ts'
 
 /** A rule of the list; `via`: the bridge that its inner address is behind, null when it is behind none. */
 export type PageRow = Row & { via: string | null }
@@ -13,11 +13,10 @@ export type PageRow = Row & { via: string | null }
 /** The status without the problems, which change less often. Null: the service has not said anything. */
 export type PageStatus = (Omit<Status, 'diagnostics'> & { diagnostics: undefined }) | null
 
-/** `rules`: connections ever and in the last hour, by id. `since`: when counting began (ms), null before. */
+/** `rules`: connections ever and in the last hour, by the id of each rule that had one. */
 export interface PageCounters {
   /** When the service counted last. */
   at: string | null
-  since: number | null
   rules: Record<string, [ever: number, hour: number]>
 }
 
@@ -31,7 +30,7 @@ export interface PageRule {
 /** The node as far as a new rule depends on it; null while the service does not answer. */
 export type PageNode = NodeAnswer
 
-export function pageRows({ rows, status }: Published): PageRow[] {
+export function pageRows({ rows = [], status }: Published): PageRow[] {
   const behind = (status?.internal ?? []).flatMap((one): [string, Range][] => {
     const network = parseCidr(one.network)
     return network && one.interface !== '' ? [[one.interface, network]] : []
@@ -70,11 +69,10 @@ export function pageProblems({ status }: Published): Problem[] {
 }
 
 export function pageCounters(counters: Counters | undefined, history: History, now: number): PageCounters {
-  const rules = [...(counters?.rules ?? [])].map(([id, [packets]]): [string, [number, number]] => [
-    id,
-    [packets, history.hour(id, now)],
-  ])
-  return { at: counters?.at ?? null, since: history.since ?? null, rules: Object.fromEntries(rules) }
+  const rules = [...(counters?.rules ?? [])].flatMap(([id, [packets]]): [string, [number, number]][] =>
+    packets > 0 ? [[id, [packets, history.hour(id, now)]]] : [],
+  )
+  return { at: counters?.at ?? null, rules: Object.fromEntries(rules) }
 }
 
 export function pageMinutes(id: string, { of, since }: History, now: number): PageRule['minutes'] {

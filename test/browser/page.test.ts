@@ -7,7 +7,7 @@ import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
-import { told, type Told } from '../web/published.ts'
+import { ended, told, type Told } from '../web/published.ts'
 import { drawer, findings, openBrowser, openPage, rowOf, Served, servingFolder } from './browser.ts'
 
 let scratch: string
@@ -280,7 +280,7 @@ test('a service that is down, a server that is lost and a node that waits look d
     await mood.getByText('OK').waitFor()
     await folder.say({ status: { ...status, level: 'WARNING', reasons: ['/etc/pve has no quorum'] } })
     await mood.getByText('no quorum').waitFor()
-    await folder.say({ status: { ...status, pid: null } })
+    await folder.say({ status: ended(status) })
     await mood.getByText('systemctl start pvenat').waitFor()
     await web.running.stop()
     await mood.getByText('systemctl restart pvenat-web').waitFor()

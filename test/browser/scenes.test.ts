@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { testNode } from '../packets/node.ts'
-import { told, type Told } from '../web/published.ts'
+import { ended, told, type Told } from '../web/published.ts'
 import { drawer, findings, openBrowser, openPage, servingFolder } from './browser.ts'
 
 const SHOTS = 'dist/screenshots'
@@ -28,7 +28,7 @@ const SCENES: Record<string, Partial<Told>> = {
   small: told(9),
   errors: told(40, 6),
   many: told(1200, 40),
-  down: { ...told(14, 7), status: { ...told(14, 7).status, pid: null } },
+  down: { ...told(14, 7), status: ended(told(14, 7).status) },
 }
 const SIZES = [
   [1440, 900],

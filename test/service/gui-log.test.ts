@@ -170,7 +170,7 @@ test('a conflict says no more than that it is another guest', async () => {
   const rules = ['IN SSH(ACCEPT) # NAT 2222']
   const text = await saved(await outcomeOf({ 'firewall/105.fw': rules, 'firewall/108.fw': rules }))
   expect(texts(guiLines(text, 108))).toEqual([
-    '108 6 NAT applied in part: :2222/tcp -> 10.10.10.108, fd10::108:22 (rule 0, NAT 2222)',
+    '108 6 NAT applied in part: :2222/tcp -> 10.10.10.108, [fd10::108]:22 (rule 0, NAT 2222)',
     expect.stringMatching(/^108 3 NAT error: external port 2222\/tcp is already forwarded by another guest;/),
   ])
 })

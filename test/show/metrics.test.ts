@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { cli } from '../../src/cli.ts'
 import { renderMetrics } from '../../src/show/metrics.ts'
-import { readFolder } from '../../src/web/published.ts'
+import { readFolder } from '../../src/node/published.ts'
 import { RunFolder, told } from '../web/published.ts'
 
 let folder: RunFolder

@@ -7,8 +7,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { answerLookers, type Lookers } from '../../src/service/lookers.ts'
 import type { Outcome } from '../../src/pipeline.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
-import { askService, makeLooking, SOCKET, type NodeAnswer } from '../../src/web/asking.ts'
-import { openFolder } from '../../src/web/published.ts'
+import { askService, makeLooking, SOCKET, type NodeAnswer } from '../../src/node/asking.ts'
+import { openFolder } from '../../src/node/published.ts'
 import { waitFor } from '../lab/wait.ts'
 
 let dir: string

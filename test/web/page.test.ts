@@ -19,7 +19,7 @@ import { pageRows } from '../../src/web/view.ts'
 import { told } from './published.ts'
 
 /** It may only become less: 2,000 are the aim. */
-const MAX_SOURCE_LINES = 2600
+const MAX_SOURCE_LINES = 2310
 
 test(`src/web has at most ${MAX_SOURCE_LINES} lines, the style sheet and the page included`, () => {
   const files = readdirSync('src/web', { recursive: true, encoding: 'utf8' }).filter((name) =>
@@ -38,7 +38,7 @@ const [some, bad, many] = [itemsOf(40), itemsOf(40, 12), itemsOf(10_000, 500)]
 
 test('rows have the words of Proxmox VE, and know the bridge that they lead behind', () => {
   expect(some[0]).toMatchObject({
-    external: '203.0.113.7:2000',
+    external: '203.0.113.7:2000/udp',
     target: '10.10.0.100:22',
     guest: '100 shop',
     comment: '2000 shop',
@@ -52,20 +52,20 @@ test('rows have the words of Proxmox VE, and know the bridge that they lead behi
 test('every state has a word, and counts in one group', () => {
   const [{ row }] = some as [Item]
   for (const state of ROW_STATES) {
-    const { word, group } = toItem({ ...row, state })
-    expect(word).not.toBe('')
-    expect(GROUPS).toContain(group)
+    const item = toItem({ ...row, state })
+    expect(item.state).not.toBe('')
+    expect(GROUPS).toContain(item.group)
   }
 })
 
 test('a search is for all its words, and a number also finds the range that holds it', () => {
-  expect(filterItems(some, 'WEB tcp', undefined)).toEqual(
+  expect(filterItems(some, 'WEB tcp', '')).toEqual(
     some.filter(({ guest, row }) => guest.includes('web') && row.proto[0] === 'tcp'),
   )
   const [{ row }] = some as [Item]
   const wide = toItem({ ...row, external: { ...row.external, ports: [[20100, 20119]] } })
-  expect(filterItems([wide], '20105', undefined)).toEqual([wide])
-  expect(filterItems([wide], '20120', undefined)).toEqual([])
+  expect(filterItems([wide], '20105', '')).toEqual([wide])
+  expect(filterItems([wide], '20120', '')).toEqual([])
   expect(filterItems(bad, '', 'errors')).toHaveLength(8)
 })
 
@@ -99,7 +99,7 @@ test('times and counts are said in one unit', () => {
     '5 h',
     '3 days',
   ])
-  expect([12, 12_345, 1_234_567].map(short)).toEqual(['12', '12.3 k', '1.2 M'])
+  expect([12, 12_345, 1_234_567].map(short)).toEqual(['12', '12.3K', '1.23M'])
 })
 
 test('few rules have a line each; of many, each is in exactly one of few lines', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Row } from '../../src/show/list.ts'
 import { judge } from '../../src/show/verdict.ts'
 import type { Status } from '../../src/show/status.ts'
-import type { Problem } from '../../src/web/published.ts'
+import type { Problem } from '../../src/node/published.ts'
 
 const NAMES = ['web', 'mail', 'db', 'git', 'shop', 'wiki', 'build', 'game', 'vpn', 'proxy', 'cache', 'ldap']
 
@@ -64,6 +64,13 @@ export function told(count: number, badEvery = 0): Told {
   const counts = rows.map(({ id, packets, bytes }): [string, [number, number]] => [id, [packets, bytes]])
   return { status, rows, counters: { at: now, rules: Object.fromEntries(counts) } }
 }
+
+/** The last words of a service that has ended. */
+export const ended = (status: Status): Status => ({
+  ...status,
+  pid: null,
+  ...judge({ ...status, isRunning: false, isCompared: true }),
+})
 
 function rowOf(i: number, count: number, badEvery: number): Row {
   const perGuest = count > 20 ? 10 : 2

@@ -102,9 +102,7 @@ describe('on the loopback', () => {
     expect(headers).not.toHaveProperty('access-control-allow-origin')
   })
 
-  test('a document that the browser has is not sent again, and HEAD has no body', async () => {
-    const { headers } = await get(port, '/api/list')
-    expect((await get(port, '/api/list', { 'if-none-match': String(headers.etag) })).status).toBe(304)
+  test('HEAD has no body', async () => {
     expect(await get(port, '/api/list', {}, 'HEAD')).toMatchObject({ status: 200, body: '' })
   })
 

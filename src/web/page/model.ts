@@ -1,5 +1,5 @@
 /** The rules as the page words, searches and sorts them. Pure: no document here. */
-import { formatPorts } from '../../ports.ts'
+import { externalCell, innerCell } from '../../show/cells.ts'
 import type { PageRow } from '../view.ts'
 
 /** What the strip counts and filters by. */
@@ -23,9 +23,9 @@ export interface Item {
   id: string
   row: PageRow
   group: Group
-  /** Of the state. */
-  word: string
-  /** `203.0.113.7:2222`. */
+  /** The word for it. */
+  state: string
+  /** `203.0.113.7:2222/tcp`. */
   external: string
   /** `10.10.10.105:22`, or what becomes of the packets. */
   target: string
@@ -45,51 +45,27 @@ export function toItem(row: PageRow): Item {
   const { file, line, guest, state } = row
   const [word, group] = STATES[state]
   const texts = {
-    external: externalOf(row),
-    target: targetOf(row),
+    state: word,
+    external: externalCell(row),
+    target: innerCell(row),
     guest: guest ? `${guest.vmid} ${guest.name}` : '',
     source: row.source || (row.kind !== 'egress' ? 'anywhere' : guest ? 'the guest' : 'all inside'),
     comment: row.comment.replace(/^NAT\b:?\s*/, ''),
     rule: `${file.slice(file.lastIndexOf('/') + 1)}:${line}`,
   }
-  const words = [
-    word,
-    group,
-    row.kind,
-    row.proto.join(' '),
-    ...Object.values(texts),
-    row.via ?? '',
-    row.reason,
-  ]
-  return { id: row.id, row, group, word, ...texts, text: words.join(' ').toLowerCase() }
+  const words = [...Object.values(texts), group, row.kind, ...row.proto, row.via ?? '', row.reason]
+  return { id: row.id, row, group, ...texts, text: words.join(' ').toLowerCase() }
 }
 
-/** `[2001:db8::7]:2222`; without an address `:2222`. */
-export function endpoint(address: string, ports: PageRow['external']['ports']): string {
-  if (!ports) return address
-  return `${address.includes(':') ? `[${address}]` : address}:${formatPorts(ports)}`
-}
+/** The words of a search. */
+export const wordsOf = (query: string): string[] => query.toLowerCase().split(/\s+/).filter(Boolean)
 
-function externalOf({ external, kind }: PageRow): string {
-  const address = external.addresses === 'any' ? '' : external.addresses.join(', ')
-  const text = endpoint(address, external.ports)
-  if (kind === 'forward') return text || 'any address'
-  return [external.interface, text].filter(Boolean).join(' ') || 'any uplink'
-}
-
-function targetOf({ kind, inner, external }: PageRow): string {
-  if (kind === 'block') return 'blocked'
-  if (kind === 'exempt') return 'not translated'
-  if (kind === 'egress') return external.addresses === 'any' ? 'masquerade' : 'SNAT'
-  return endpoint(inner.address ?? '?', inner.ports)
-}
-
-/** Rules that hold every word of the query; a number is also found inside a range of external ports. */
-export function filterItems(items: readonly Item[], query: string, group: Group | undefined): Item[] {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+/** Rules of a group ('': of all) that hold every word of the query; a number is also found inside a range of external ports. */
+export function filterItems(items: readonly Item[], query: string, group: string): Item[] {
+  const words = wordsOf(query)
   return items.filter(
     (item) =>
-      (group === undefined || item.group === group) &&
+      (group === '' || item.group === group) &&
       words.every((word) => item.text.includes(word) || holdsPort(item.row, word)),
   )
 }
@@ -110,20 +86,23 @@ export const COLUMNS = {
   rule: 'Rule',
 } as const
 export type Column = keyof typeof COLUMNS
+type TextColumn = Exclude<Column, 'state' | 'hour'>
 
-/** Sorted copy; equal rules stay in the order of the files. */
+/** Copy in the order of a column (by state if there is no such column); equal rules stay in the order of the files. */
 export function sortItems(
   items: readonly Item[],
-  by: Column,
-  down: boolean,
+  by: string,
+  isDown: boolean,
   hour: (id: string) => number,
 ): Item[] {
-  const collator = new Intl.Collator('en', { numeric: true })
-  const compare = (a: Item, b: Item): number => {
-    if (by === 'state') return ORDER.indexOf(a.row.state) - ORDER.indexOf(b.row.state)
-    return by === 'hour' ? hour(b.id) - hour(a.id) : collator.compare(a[by], b[by])
+  const { compare } = new Intl.Collator('en', { numeric: true })
+  const order = (a: Item, b: Item): number => {
+    if (by === 'hour') return hour(b.id) - hour(a.id)
+    return Object.hasOwn(COLUMNS, by) && by !== 'state'
+      ? compare(a[by as TextColumn], b[by as TextColumn])
+      : ORDER.indexOf(a.row.state) - ORDER.indexOf(b.row.state)
   }
-  return [...items].sort((a, b) => (down ? -compare(a, b) : compare(a, b)))
+  return [...items].sort((a, b) => (isDown ? -order(a, b) : order(a, b)))
 }
 
 /** A spreadsheet takes a cell that begins with one of these for a formula. */
@@ -134,10 +113,8 @@ const cell = (text: string | number): string =>
 
 /** The rules as CSV (RFC 4180). */
 export function toCsv(items: readonly Item[], hour: (id: string) => number): string {
-  const columns = Object.keys(COLUMNS) as Column[]
-  const lines = items.map((item) =>
-    columns.map((key) => (key === 'hour' ? hour(item.id) : key === 'state' ? item.word : item[key])),
-  )
+  const keys = Object.keys(COLUMNS) as Column[]
+  const lines = items.map((item) => keys.map((key) => (key === 'hour' ? hour(item.id) : item[key])))
   return [Object.values(COLUMNS), ...lines].map((line) => `${line.map(cell).join(',')}\r\n`).join('')
 }
 
@@ -149,18 +126,17 @@ export function span(ms: number): string {
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`
 }
 
-/** 1234567 → 1.2 M. */
-export function short(count: number): string {
-  if (count < 10_000) return String(count)
-  return count < 1e6 ? `${(count / 1e3).toFixed(1)} k` : `${(count / 1e6).toFixed(1)} M`
-}
+const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 })
+
+/** 1234567 as 1.23M. */
+export const short = (count: number): string => COMPACT.format(count)
 
 export function groupBy<T>(list: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>()
   for (const one of list) {
-    const group = groups.get(keyOf(one))
-    if (group) group.push(one)
-    else groups.set(keyOf(one), [one])
+    const key = keyOf(one)
+    groups.set(key, groups.get(key) ?? [])
+    groups.get(key)?.push(one)
   }
   return groups
 }

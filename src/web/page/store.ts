@@ -1,57 +1,26 @@
 /** What the page knows, and what is chosen in it: the latter stands in the address bar. */
-import { computed, effect, signal } from '@preact/signals'
-import type { Problem } from '../published.ts'
+import { computed, effect, signal, type Signal } from '@preact/signals'
+import type { Problem } from '../../node/published.ts'
 import type { PageCounters, PageRow, PageStatus } from '../view.ts'
-import {
-  COLUMNS,
-  filterItems,
-  GROUPS,
-  sortItems,
-  toItem,
-  type Column,
-  type Group,
-  type Item,
-} from './model.ts'
+import { filterItems, sortItems, toItem, type Item } from './model.ts'
 
-export const TABS = ['rules', 'map', 'problems'] as const
-type Tab = (typeof TABS)[number]
+/** As it stands in the address bar, where nothing is the usual. `show`: a group; `rule`: the id of the rule in the drawer. */
+const USUAL = { tab: '', q: '', show: '', by: '', down: '', rule: '' }
+type Chosen = typeof USUAL
 
-interface Chosen {
-  tab: Tab
-  query: string
-  group: Group | undefined
-  by: Column
-  down: boolean
-  /** Id of the rule in the drawer. */
-  rule: string | undefined
-}
+const fromAddress = (): Chosen => ({
+  ...USUAL,
+  ...Object.fromEntries(new URLSearchParams(location.hash.slice(1))),
+})
 
-const among = <T extends string>(list: readonly T[], text: string | null): T | undefined =>
-  list.find((one) => one === text)
-
-function fromAddress(): Chosen {
-  const params = new URLSearchParams(location.hash.slice(1))
-  return {
-    tab: among(TABS, params.get('tab')) ?? 'rules',
-    query: params.get('q') ?? '',
-    group: among(GROUPS, params.get('show')),
-    by: among(Object.keys(COLUMNS) as Column[], params.get('by')) ?? 'state',
-    down: params.get('down') === '1',
-    rule: params.get('rule') ?? undefined,
-  }
-}
-
-export const chosen = signal<Chosen>(fromAddress())
+export const chosen = signal(fromAddress())
 addEventListener('popstate', () => (chosen.value = fromAddress()))
 
 /** Chooses, and writes it into the address bar. A rule or a tab is a step that Back undoes. */
 export function choose(change: Partial<Chosen>): void {
   const next = { ...chosen.value, ...change }
-  const { tab, query, group, by, down, rule } = next
-  const all = { tab: tab === 'rules' ? '' : tab, q: query, show: group, by: by === 'state' ? '' : by, rule }
-  const pairs = Object.entries({ ...all, down: down ? '1' : '' }).filter(([, text]) => text)
-  const hash = `#${new URLSearchParams(pairs as [string, string][]).toString()}`
-  const isStep = tab !== chosen.value.tab || rule !== chosen.value.rule
+  const hash = `#${new URLSearchParams(Object.entries(next).filter(([, text]) => text)).toString()}`
+  const isStep = next.tab !== chosen.value.tab || next.rule !== chosen.value.rule
   chosen.value = next
   if (hash !== location.hash) history[isStep ? 'pushState' : 'replaceState'](null, '', hash)
 }
@@ -59,8 +28,8 @@ export function choose(change: Partial<Chosen>): void {
 /** Undefined before the first answer; null: the service has not said anything. */
 export const status = signal<PageStatus | undefined>(undefined)
 export const problems = signal<readonly Problem[]>([])
-export const items = signal<readonly Item[]>([])
-export const counters = signal<PageCounters>({ at: null, since: null, rules: {} })
+const list = signal<readonly PageRow[]>([])
+export const counters = signal<PageCounters>({ at: null, rules: {} })
 export const clock = signal(Date.now())
 setInterval(() => (clock.value = Date.now()), 1000)
 
@@ -69,11 +38,17 @@ export const link = signal<'opening' | 'open' | 'lost' | 'login' | 'forbidden'>(
 /** A rule or a part of the map under the pointer or the focus. */
 export const pointed = signal<string | undefined>(undefined)
 
+export const items = computed(() => list.value.map(toItem))
 export const hour = (id: string): number => counters.value.rules[id]?.[1] ?? 0
-const found = computed(() => filterItems(items.value, chosen.value.query, chosen.value.group))
+const found = computed(() => filterItems(items.value, chosen.value.q, chosen.value.show))
 /** The order by connections would jump under the eye: it is that of the moment when it was asked for. */
 export const visible = computed(() =>
-  sortItems(found.value, chosen.value.by, chosen.value.down, (id) => counters.peek().rules[id]?.[1] ?? 0),
+  sortItems(
+    found.value,
+    chosen.value.by,
+    chosen.value.down !== '',
+    (id) => counters.peek().rules[id]?.[1] ?? 0,
+  ),
 )
 export const current = computed(() => items.value.find(({ id }) => id === chosen.value.rule))
 
@@ -82,13 +57,6 @@ export const problemsOf = ({ row }: Item): Problem[] =>
   problems.value.filter(({ file, line }) => file === row.file && line === row.line)
 export const ruleOf = ({ file, line }: Problem): Item | undefined =>
   items.value.find(({ row }) => row.file === file && row.line === line)
-
-const TAKERS: Readonly<Record<string, (value: never) => void>> = {
-  status: (value: PageStatus) => (status.value = value),
-  problems: (value: Problem[]) => (problems.value = value),
-  list: (rows: PageRow[]) => (items.value = rows.map(toItem)),
-  counters: (value: PageCounters) => (counters.value = value),
-}
 
 /** Asks the server; undefined when it does not answer, and then `link` says why. */
 export async function ask<T>(path: string): Promise<T | undefined> {
@@ -103,26 +71,25 @@ export async function ask<T>(path: string): Promise<T | undefined> {
   return undefined
 }
 
-const versions = new Map<string, string>()
-const busy = new Set<string>()
+const DOCUMENTS: Readonly<Record<string, Signal>> = { status, list, problems, counters }
+const versions: Record<string, string> = {}
 let latest: Record<string, string> = {}
 
-/** Fetches what is new; once more when newer was told meanwhile. */
-async function load(name: string): Promise<void> {
-  if (versions.get(name) === latest[name] || busy.has(name)) return
-  busy.add(name)
-  const version = latest[name] ?? ''
-  const value = await ask(name)
-  busy.delete(name)
-  if (value === undefined) return
-  versions.set(name, version)
-  TAKERS[name]?.(value as never)
-  await load(name)
+/** Fetches the documents of which there is a newer version. */
+async function load(): Promise<void> {
+  for (const [name, document] of Object.entries(DOCUMENTS)) {
+    const version = latest[name] ?? ''
+    const value = version === versions[name] ? undefined : await ask(name)
+    if (value === undefined) continue
+    versions[name] = version
+    document.value = value
+  }
 }
 
 /** Follows the server while somebody looks: the service counts more often while anybody is connected. */
 export function follow(): void {
   let source: EventSource | undefined
+  let loading = Promise.resolve()
   const open = (): void => {
     source?.close()
     source = undefined
@@ -131,7 +98,7 @@ export function follow(): void {
     source.onopen = () => (link.value = 'open')
     source.onmessage = ({ data }: MessageEvent<string>) => {
       latest = JSON.parse(data) as Record<string, string>
-      for (const name of Object.keys(TAKERS)) void load(name)
+      loading = loading.then(load)
     }
     source.onerror = () => {
       link.value = 'lost'

@@ -1,13 +1,14 @@
 /** One rule, all of it: its problems, its path, its last hour, its clients of this moment, and texts to copy. */
 import { useSignal } from '@preact/signals'
-import { h, type JSX } from 'preact'
+import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { PageRule } from '../view.ts'
-import { Chart } from './chart.ts'
-import { endpoint, short, type Item } from './model.ts'
-import { card } from './problems.ts'
+import { Chart } from './chart.tsx'
+import { endpoint } from '../../show/cells.ts'
+import { short, type Item } from './model.ts'
+import { card } from './problems.tsx'
 import { ask, choose, counters, current, problemsOf, status } from './store.ts'
-import { badge, button, copy, count, guiUrl, small } from './ui.ts'
+import { badge, close, Copy, count, guiUrl } from './ui.tsx'
 
 /** How often the connections are asked for. */
 const ASK_MS = 3000
@@ -29,42 +30,50 @@ export function Drawer(): JSX.Element {
     return () => clearInterval(timer)
   }, [id])
   useEffect(() => root.current?.querySelector('button')?.focus({ preventScroll: true }), [])
-  const title = h('h2', null, item ? item.external : status.value ? 'This rule is gone' : 'Loading')
-  const label = { 'aria-label': 'Close the rule' }
-  const close = button(() => choose({ rule: undefined }), '✕', 'button ml-auto', label)
-  const header = h(
-    'header',
-    { class: 'flex items-center gap-3' },
-    title,
-    item && badge(item.group, item.word),
-    close,
+  return (
+    <aside class="drawer" aria-label="Rule" ref={root}>
+      <header class="flex items-center gap-3">
+        <h2>{item ? item.external : status.value ? 'This rule is gone' : 'Loading'}</h2>
+        {item && badge(item.group, item.state)}
+        {close(() => choose({ rule: '' }), 'Close the rule')}
+      </header>
+      {item && <Details key={id} item={item} more={more.value} />}
+    </aside>
   )
-  const details = item && h(Details, { key: item.id, item, more: more.value })
-  return h('aside', { class: 'drawer', 'aria-label': 'Rule', ref: root }, header, details)
 }
 
 function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule }): JSX.Element {
   const [ever = 0, hour = 0] = counters.value.rules[item.id] ?? []
   const { row } = item
   const cards = problemsOf(item).map(card)
-  const path = stations(item).map(([name, place]) =>
-    h('li', null, h('span', { class: 'text-dim' }, name), ' ', place),
-  )
-  // The GUI keeps what is chosen behind `#v1`; 32 is the Firewall tab of a VM or a container.
+  // The GUI keeps the choice behind `#v1`; 32 is the Firewall tab of a VM or a container.
   const gui = row.guest && now?.guestType && `#v1:0:=${now.guestType}%2F${row.guest.vmid}:4:::::32:32:`
-  const texts = textsOf(item).map((text) => h('li', null, copy(text)))
-  return h(
-    'div',
-    { class: 'contents' },
-    cards.length > 0 ? cards : row.reason && h('p', { class: 'text-bad' }, row.reason),
-    h('ol', { class: 'path', 'aria-label': 'Path', 'data-off': item.group !== 'working' }, path),
-    h('h3', null, 'New connections'),
-    h(Chart, { minutes }),
-    small(`${hour} in the last hour, ${short(ever)} since the rule came`),
-    clients(now),
-    h('ul', { class: 'grid gap-1', 'aria-label': 'To copy' }, texts),
-    small(`${row.comment} · ${row.file}:${row.line}`),
-    gui && h('a', { href: `${guiUrl()}${gui}` }, 'The guest’s Firewall tab in Proxmox VE'),
+  return (
+    <div class="contents">
+      {cards.length > 0 ? cards : row.reason && <p class="text-bad">{row.reason}</p>}
+      <ol class="path" aria-label="Path" data-off={item.group !== 'working'}>
+        {stations(item).map(([name, place]) => (
+          <li>
+            <span class="text-dim">{name}</span> {place}
+          </li>
+        ))}
+      </ol>
+      <section>
+        <h3>New connections</h3>
+        <Chart minutes={minutes} />
+        <small>{`${hour} in the last hour, ${short(ever)} since the rule came`}</small>
+      </section>
+      <Clients now={now} />
+      <ul class="grid gap-1" aria-label="To copy">
+        {textsOf(item).map((text) => (
+          <li>
+            <Copy text={text} />
+          </li>
+        ))}
+      </ul>
+      <small>{`${row.comment} · ${row.file}:${row.line}`}</small>
+      {gui && <a href={`${guiUrl()}${gui}`}>The guest’s Firewall tab in Proxmox VE</a>}
+    </div>
   )
 }
 
@@ -72,27 +81,32 @@ function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule 
 function stations({ row, source, external, target }: Item): [name: string, place: string][] {
   const isIn = row.kind === 'forward'
   const place = isIn ? target : row.source
-  const list: ([string, string] | undefined)[] = [
+  const list: [string, string | null][] = [
     ['internet', isIn ? source : ''],
     [row.external.interface ?? 'external', isIn ? external : target],
     ['node', status.value?.node ?? ''],
-    row.via === null ? undefined : ['bridge', row.via],
+    ['bridge', row.via],
     row.guest ? [`guest ${row.guest.vmid}`, `${row.guest.name} ${place}`] : ['inside', place],
   ]
-  const known = list.filter((one) => one !== undefined)
+  const known = list.filter((one): one is [string, string] => one[1] !== null)
   return isIn ? known : known.reverse()
 }
 
-function clients(now: PageRule['now']): JSX.Element {
+function Clients({ now }: { now: PageRule['now'] }): JSX.Element {
   const { connections = [], total = 0 } = now ?? {}
   const left = total - connections.length
-  const lines = connections.map(({ client, port, state }) => {
-    const word = h('span', { class: 'ml-auto text-dim' }, state.toLowerCase())
-    return h('p', { class: 'flex gap-2 border-b border-line py-1' }, `${client} → ${port}`, word)
-  })
-  const title = h('h3', null, 'Connected now ', count(now ? total : '?'))
-  const rest = now ? left > 0 && small(`and ${left} more`) : small('Not known: the service does not answer.')
-  return h('section', { 'aria-label': 'Connected now', class: 'text-sm tabular-nums' }, title, lines, rest)
+  return (
+    <section aria-label="Connected now" class="tabular-nums">
+      <h3>Connected now {count(now ? total : '?')}</h3>
+      {connections.map(({ client, port, state }) => (
+        <p class="flex gap-2 border-b border-line py-1">
+          {`${client} → ${port}`} <span class="ml-auto text-dim">{state.toLowerCase()}</span>
+        </p>
+      ))}
+      {!now && <small>Not known: the service does not answer.</small>}
+      {left > 0 && <small>{`and ${left} more`}</small>}
+    </section>
+  )
 }
 
 /** The programs that people call the usual ports with. */

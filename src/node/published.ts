@@ -1,5 +1,4 @@
-/** What the service publishes in its run folder, read again whenever it changes. Nothing else of the node is read for the page. */
-import { createHash } from 'node:crypto'
+/** What the service publishes in its run folder, for the page, for figures and for commands that cannot look themselves. */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, members, parseJson } from '../json.ts'
@@ -18,7 +17,7 @@ export interface Counters {
 /** What stands in the folder. A part is undefined while its file is not there or makes no sense. */
 export interface Published {
   status: Status | undefined
-  rows: Row[]
+  rows: Row[] | undefined
   counters: Counters | undefined
 }
 
@@ -52,48 +51,48 @@ export async function readFolder(runDir: string): Promise<Published> {
 
 export interface Folder {
   readonly published: Published
-  /** Looks whether files are new, reads those, and tells which parts have changed. */
+  /** Reads the files that are new, and tells which. */
   refresh: () => Promise<Part[]>
 }
 
-/** The folder with what was read of it last. */
+/** The folder with the content of its files as they were read last. */
 export function openFolder(runDir: string): Folder {
-  const published: Published = { status: undefined, rows: [], counters: undefined }
+  const published: Published = { status: undefined, rows: undefined, counters: undefined }
   const seen = new Map<Part, string>()
-  const hashes = new Map<Part, string>()
-  const readPart = async <P extends Part>(part: P): Promise<boolean> => {
+  const isNew = async <P extends Part>(part: P): Promise<boolean> => {
     const file = join(runDir, FILES[part])
     const found = await stat(file).catch(() => undefined)
     const key = found ? `${found.ino} ${found.mtimeMs} ${found.size}` : ''
     if (key === (seen.get(part) ?? '')) return false
     seen.set(part, key)
     const text = found && found.size <= MAX_BYTES ? await readFile(file, 'utf8').catch(() => '') : ''
-    const hash = createHash('sha1').update(text).digest('hex')
-    if (hash === hashes.get(part)) return false
-    hashes.set(part, hash)
     published[part] = PARSERS[part](text)
     return true
   }
   const refresh = async (): Promise<Part[]> => {
     const changed: Part[] = []
-    for (const part of Object.keys(FILES) as Part[]) if (await readPart(part)) changed.push(part)
+    for (const part of Object.keys(FILES) as Part[]) if (await isNew(part)) changed.push(part)
     return changed
   }
   return { published, refresh }
 }
 
+/** Undefined also when another version wrote it. */
 function toStatus(text: string): Status | undefined {
   const value = parseJson(text)
   const isWhole =
     typeof field(value, 'inStep') === 'boolean' &&
     typeof field(value, 'updatedAt') === 'string' &&
+    Array.isArray(field(field(value, 'rules'), 'first')) &&
     ['external', 'internal', 'diagnostics'].every((key) => Array.isArray(field(value, key)))
   return isWhole ? (value as Status) : undefined
 }
 
-function toRows(text: string): Row[] {
+function toRows(text: string): Row[] | undefined {
   const value = parseJson(text)
-  return Array.isArray(value) ? (value as Row[]).filter((row) => typeof field(row, 'id') === 'string') : []
+  return Array.isArray(value)
+    ? (value as Row[]).filter((row) => typeof field(row, 'id') === 'string')
+    : undefined
 }
 
 function toCounters(text: string): Counters | undefined {

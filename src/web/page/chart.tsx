@@ -1,9 +1,8 @@
 /** New connections by the minute as bars, with the value under the pointer. */
 import { useSignal } from '@preact/signals'
-import { h, type JSX } from 'preact'
+import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import Plot from 'uplot'
-import { small } from './ui.ts'
 
 const clock = (seconds: number): string => new Date(seconds * 1000).toTimeString().slice(0, 5)
 
@@ -13,8 +12,7 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
   const plot = useRef<Plot>(undefined)
   const under = useSignal('')
   useEffect(() => {
-    const element = root.current
-    if (!element) return
+    const element = root.current as HTMLDivElement
     // A canvas takes no colours from classes: these three are read.
     const { color, caretColor, outlineColor } = getComputedStyle(element)
     const axis = { stroke: caretColor, grid: { stroke: outlineColor, width: 1 }, ticks: { show: false } }
@@ -23,16 +21,19 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
       const time = times[idx ?? -1]
       under.value = time === undefined ? '' : `${clock(time)}: ${counts?.[idx ?? -1] ?? 'not counted'}`
     }
-    const x = { ...axis, size: 28, values: (_: Plot, times: number[]) => times.map(clock) }
     const options: Plot.Options = {
       width: element.clientWidth,
       height: 110,
+      padding: [8, 8, 0, 0],
       legend: { show: false },
       hooks: { setCursor: [show] },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
       series: [{}, { paths, fill: color, points: { show: false } }],
-      axes: [x, { ...axis, size: 36, space: 30 }],
+      axes: [
+        { ...axis, size: 28, values: (_, times) => times.map(clock) },
+        { ...axis, size: 36, space: 30 },
+      ],
     }
     plot.current = new Plot(options, [[], []], element)
     return () => plot.current?.destroy()
@@ -42,7 +43,11 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
     plot.current?.setData([minutes.map((_, i) => now - (minutes.length - 1 - i) * 60), [...minutes]])
   }, [minutes])
   const most = Math.max(0, ...minutes.flatMap((n) => n ?? []))
-  const name = { role: 'img', 'aria-label': `New connections by the minute, ${most} at most` } as const
-  const canvas = h('div', { ref: root, class: 'text-brand caret-dim outline-line', ...name })
-  return h('figure', null, canvas, small(under.value || `at most ${most} in a minute`))
+  const label = `New connections by the minute, ${most} at most`
+  return (
+    <figure>
+      <div ref={root} class="text-brand caret-dim outline-line" role="img" aria-label={label} />
+      <small>{under.value || `at most ${most} in a minute`}</small>
+    </figure>
+  )
 }

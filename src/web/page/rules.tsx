@@ -1,0 +1,122 @@
+/** The table of rules: ten thousand of them, of which as many are in the document as are seen. Cards where it is narrow. */
+import { observeWindowOffset, observeWindowRect, Virtualizer, windowScroll } from '@tanstack/virtual-core'
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useLayoutEffect, useReducer, useRef } from 'preact/hooks'
+import { COLUMNS, short, type Column, type Item } from './model.ts'
+import { choose, chosen, counters, hour, items, visible } from './store.ts'
+import { badge } from './ui.tsx'
+
+/** Tailwind's `max-md`. */
+const NARROW = matchMedia('(width < 48rem)')
+const PAPER = matchMedia('print')
+/** Of a row, and of a card with the gap below it. */
+const sizePx = (): number => (NARROW.matches ? 92 : 34)
+
+/** The rows that the window shows, with some above and below. */
+function useRows(count: number, scrollMargin: number): Virtualizer<Window, Element> {
+  const [, redraw] = useReducer((n: number) => n + 1, 0)
+  const options = {
+    count,
+    estimateSize: sizePx,
+    scrollMargin,
+    overscan: 8,
+    scrollPaddingStart: 40,
+    getScrollElement: (): Window => window,
+    scrollToFn: windowScroll,
+    onChange: () => redraw(0),
+    observeElementRect: observeWindowRect,
+    observeElementOffset: observeWindowOffset,
+    initialRect: { width: innerWidth, height: innerHeight },
+  }
+  const ref = useRef<Virtualizer<Window, Element>>(undefined)
+  const rows = (ref.current ??= new Virtualizer<Window, Element>(options))
+  rows.setOptions(options)
+  useLayoutEffect(() => rows._didMount(), [])
+  useLayoutEffect(() => rows._willUpdate())
+  useEffect(() => {
+    NARROW.addEventListener('change', () => rows.measure())
+    PAPER.addEventListener('change', () => redraw(0))
+  }, [])
+  return rows
+}
+
+/** Classes of a column, and its cell. `most`: connections of the busiest rule. */
+const CELLS: Readonly<Record<Column, [string, (item: Item, most: number) => ComponentChildren]>> = {
+  state: ['w-28 max-md:[grid-area:state]', ({ state, group }) => badge(group, state)],
+  external: [
+    'font-medium w-[21%] max-md:[grid-area:external]',
+    ({ external }) => <button class="max-w-full truncate">{external}</button>,
+  ],
+  target: ['max-md:col-span-2', ({ target }) => target],
+  guest: ['max-md:hidden', ({ guest }) => guest || '–'],
+  source: ['text-dim max-lg:hidden group-[.beside]:hidden', ({ source }) => source],
+  comment: ['text-dim max-md:col-span-2', ({ comment }) => <span title={comment}>{comment}</span>],
+  hour: ['w-36 max-md:hidden', ({ id }, most) => busy(hour(id), most)],
+  rule: ['w-28 text-dim max-lg:hidden group-[.beside]:hidden', ({ rule }) => rule],
+}
+const KEYS = Object.keys(COLUMNS) as Column[]
+
+const busy = (count: number, most: number): ComponentChildren => [
+  <span class="mr-2 inline-block h-1.5 w-16 overflow-hidden rounded-full bg-line align-middle">
+    <i class="block h-full bg-brand" style={{ width: `${(100 * count) / most}%` }} />
+  </span>,
+  short(count),
+]
+
+function head(of: Column): JSX.Element {
+  const isBy = of === (chosen.value.by || 'state')
+  const isDown = isBy && chosen.value.down !== ''
+  return (
+    <th scope="col" class={CELLS[of][0]} aria-sort={isBy ? (isDown ? 'descending' : 'ascending') : undefined}>
+      <button onClick={() => choose({ by: of === 'state' ? '' : of, down: isBy && !isDown ? '1' : '' })}>
+        {COLUMNS[of]} {isBy && <span aria-hidden>{isDown ? '↓' : '↑'}</span>}
+      </button>
+    </th>
+  )
+}
+
+/** Room for rows that are not in the document. */
+const space = (rows: number): JSX.Element => (
+  <tr aria-hidden>
+    <td class="h-0! border-0! p-0!" style={{ height: `${rows * sizePx()}px` }} />
+  </tr>
+)
+
+export function Rules(): JSX.Element {
+  const { rule } = chosen.value
+  const list = visible.value
+  const body = useRef<HTMLTableSectionElement>(null)
+  const rows = useRows(list.length, body.current?.offsetTop ?? 0)
+  useEffect(() => {
+    const at = list.findIndex(({ id }) => id === rule)
+    if (at >= 0) rows.scrollToIndex(at, { align: 'auto' })
+  }, [rule])
+  const seen = PAPER.matches ? list.map((_, index) => ({ index })) : rows.getVirtualItems()
+  const [first, last] = [seen[0]?.index ?? 0, seen.at(-1)?.index ?? -1]
+  const most = Object.values(counters.value.rules).reduce((max, [, count]) => Math.max(max, count), 1)
+  return (
+    <table class="rules" aria-label="NAT rules" aria-rowcount={list.length + 1}>
+      {list.length === 0 && items.value.length > 0 && <caption>No rule matches.</caption>}
+      <thead class="max-md:hidden">
+        <tr>{KEYS.map(head)}</tr>
+      </thead>
+      <tbody ref={body}>
+        {space(first)}
+        {list.slice(first, last + 1).map((item, i) => (
+          <tr
+            key={item.id}
+            class="row"
+            aria-rowindex={first + i + 2}
+            aria-current={item.id === rule ? 'true' : undefined}
+            onClick={() => choose({ rule: item.id })}
+          >
+            {KEYS.map((key) => (
+              <td class={CELLS[key][0]}>{CELLS[key][1](item, most)}</td>
+            ))}
+          </tr>
+        ))}
+        {space(list.length - 1 - last)}
+      </tbody>
+    </table>
+  )
+}

@@ -1,0 +1,65 @@
+/** Small parts that several views share. Text that people typed only ever becomes text. */
+import { useSignal } from '@preact/signals'
+import type { ComponentChildren, JSX } from 'preact'
+import { useRef } from 'preact/hooks'
+import type { Group } from './model.ts'
+import { status } from './store.ts'
+
+/** Sets the colour that the utilities of `--tone` take. */
+export const TONES: Readonly<Record<Group, string>> = {
+  errors: '[--tone:var(--color-bad)]',
+  working: '[--tone:var(--color-good)]',
+  pending: '[--tone:var(--color-wait)]',
+  off: '[--tone:var(--color-dim)]',
+}
+
+export const badge = (tone: Group, text: string): JSX.Element => (
+  <span class={`badge ${TONES[tone]}`}>{text}</span>
+)
+
+export const count = (n: number | string): JSX.Element => (
+  <span class="rounded-full bg-line px-2 text-xs">{n}</span>
+)
+
+export const close = (onClick: () => void, label: string): JSX.Element => (
+  <button class="button ml-auto" onClick={onClick} aria-label={label}>
+    ✕
+  </button>
+)
+
+/** A text that can be typed as it is, and a button that copies it. */
+export function Copy({ text }: { text: string }): JSX.Element {
+  const said = useSignal('Copy')
+  const code = useRef<HTMLElement>(null)
+  const copy = async (): Promise<void> => {
+    const written = (navigator.clipboard as Clipboard | undefined)?.writeText(text)
+    const isCopied = written !== undefined && (await written.then(() => true).catch(() => false))
+    // Browsers give plain HTTP of another name than localhost no clipboard: then the text is selected.
+    if (!isCopied && code.current) getSelection()?.selectAllChildren(code.current)
+    said.value = isCopied ? 'Copied' : 'Press Ctrl+C'
+    setTimeout(() => (said.value = 'Copy'), 2000)
+  }
+  return (
+    <span>
+      <code ref={code}>{text}</code>{' '}
+      <button class="link" onClick={() => void copy()} aria-label={`${said.value}: ${text}`}>
+        {said}
+      </button>
+    </span>
+  )
+}
+
+/** The help, in which all that can be typed has a Copy. */
+export function withCopies(help: string, [first, ...others]: readonly string[]): ComponentChildren[] {
+  if (first === undefined) return [help]
+  const at = help.indexOf(first)
+  const copy = <Copy key={first} text={first} />
+  if (at < 0) return [...withCopies(help, others), ' ', copy]
+  return [help.slice(0, at), copy, ...withCopies(help.slice(at + first.length), others)]
+}
+
+/** The GUI of the node, under the name by which this page was called; through a tunnel, under the node's own name. */
+export function guiUrl(): string {
+  const isTunnel = /^(localhost|127\.|\[::1\])/.test(location.hostname)
+  return `https://${isTunnel ? (status.value?.node ?? '') : location.hostname}:8006/`
+}
