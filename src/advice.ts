@@ -107,6 +107,58 @@ export function taken({ ports, loser, winner, winnerFor, instead, proposal }: Ta
   ]
 }
 
+/** The answer to `NAT ?`: what NAT alone would do, and NAT auto where the guest has a block. */
+type Asked = Record<'would', string> & { auto?: string | undefined } & Wish
+
+export function asked({ would, auto, free, proposal }: Asked): Words {
+  const [help, proposals] = propose(`free ports: ${free}; for example`, proposal)
+  const both = auto === undefined ? would : `${would}; NAT auto ${auto}`
+  return [
+    `nothing is in force by '?'; NAT alone ${both}`,
+    help,
+    [...(auto === undefined ? [] : ['NAT auto']), ...proposals],
+  ]
+}
+
+/** NAT auto where there is no block to take a port from. */
+export function blockNone({ isGuests }: { isGuests: boolean }): Words {
+  return isGuests
+    ? [
+        'NAT auto takes a port from the block of its guest, and the guests have no blocks',
+        'an administrator gives each guest one in pvenat.conf: guest-block = 20000-59999/20',
+      ]
+    : ['NAT auto takes a port from the block of a guest, so it works in the files of guests only']
+}
+
+/** `count`: how many ports side by side NAT auto needs. */
+export function blockFull({ block, count }: { block: string; count: number }): Words {
+  return [
+    `the block ${block} has no ${count === 1 ? 'free port' : `${count} free ports side by side`} left`,
+    'delete a line that has a port of it, or ask an administrator for more ports',
+  ]
+}
+
+/** A rule names ports that NAT auto gave to another `line`. */
+export function autoHas({
+  ports,
+  proto,
+  line,
+  proposal,
+}: Record<'ports' | 'proto' | 'line', string> & Wish): Words {
+  return [
+    `external port ${ports}/${proto} is the one that NAT auto gives to ${line}`,
+    ...propose('pick a free port', proposal),
+  ]
+}
+
+/** An edit changes the ports that NAT auto comes to. */
+export function autoMoved({ was, now, meant }: Record<'was' | 'now' | 'meant', string>): Words {
+  return [
+    `NAT auto would give this rule external port ${now}, and gives it ${was} now`,
+    ...propose('to keep the port, write it', meant),
+  ]
+}
+
 /** A guest without a block of ports; `free` is the number of a block that nobody has. */
 interface NoBlock {
   guest: string

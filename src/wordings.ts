@@ -3,7 +3,7 @@
  * What can be typed is apart from the help, as a list of proposals.
  */
 import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
-import { blockTaken, blockUnknown } from './advice.ts'
+import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 
 /** Sentences of explain/foresee.ts and nat/forward.ts. */
@@ -93,10 +93,7 @@ export const WORDINGS = {
     `if NAT is meant: ${meant}${meant.startsWith('NAT - ') ? '; behind a lone - all is text' : ''}`,
     [meant],
   ]),
-  asked: info<{ would: string } & Wish>(({ would, free, proposal }) => [
-    `nothing is in force by '?'; NAT alone ${would}`,
-    ...propose(`free ports: ${free}; for example`, proposal),
-  ]),
+  asked: info(asked),
   'option-unknown': warning<{ word: string } & Advice>(({ word, ...advice }) => [
     `unknown option '${clip(word, 60)}' is ignored`,
     ...advise(advice),
@@ -269,6 +266,10 @@ export const WORDINGS = {
       ...propose(`pick a free port of ${allowed}`, proposal, `pick a port from ${allowed}`),
     ],
   ),
+  'block-none': error(blockNone),
+  'block-full': error(blockFull),
+  'auto-has': error(autoHas),
+  'auto-moved': warning(autoMoved),
   'block-taken': error(blockTaken),
   'block-unknown': error(blockUnknown),
   'address-forbidden': error<{ address: string; guest: string; allowed: string }>(

@@ -6,12 +6,13 @@ import { parseProtocols, parseServices } from '../fw/etc.ts'
 import type { ReadContext } from '../fw/model.ts'
 import { readFw } from '../fw/read.ts'
 import { isMarked } from '../nat/words.ts'
-import { readingProblems } from '../nat/translate.ts'
+import { movedPorts } from '../nat/auto.ts'
+import { readingProblems } from '../nat/reading.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { Unreadable } from '../node/tree.ts'
-import { compile } from '../pipeline.ts'
+import { compile, type Outcome } from '../pipeline.ts'
 import { locate } from '../show/diagnostics.ts'
 import { lookedAtLine, summarizeRules, type RuleSummary } from '../show/verdict.ts'
 import { showDiagnostics, toldOf, type Context, type Told } from './context.ts'
@@ -37,20 +38,22 @@ async function checkNode(paths: Paths): Promise<Checked> {
   return checkLook(await lookKnowing(paths), paths, () => true)
 }
 
-/** The findings of a look and the rules of the files that are asked for; what else `isNew` is told, too. */
+/** The findings of a look and the rules of the files that are asked for; what else `isNew` is told, too; `now` is the outcome without the edits. */
 function checkLook(
   looked: Looked,
   { pveDir }: Paths,
   isAsked: (file: string) => boolean,
   isNew: (diagnostic: Diagnostic) => boolean = () => false,
+  now?: Outcome,
 ): Checked {
   const outcome = compile(looked)
   const told = toldOf(looked, outcome)
+  const moved = now ? movedPorts(now.translation.rules, outcome.translation.rules) : []
   const rules = outcome.translation.rules.filter(({ place }) => isAsked(place.file))
   const own = told.diagnostics.filter(({ place }) => isAsked(place.file))
   return {
     ...told,
-    diagnostics: told.diagnostics.filter((one) => isAsked(one.place.file) || isNew(one)),
+    diagnostics: [...told.diagnostics.filter((one) => isAsked(one.place.file) || isNew(one)), ...moved],
     rules: summarizeRules({ rules }, locate(own, told.sources, pveDir)),
     notes: [],
   }
@@ -119,12 +122,14 @@ function checkPlaced(
     ...looked.tree.fw,
     ...[...files].map(([file, path]) => [file, texts.get(path) ?? ''] as const),
   ])
-  const before = new Set(toldOf(looked, compile(looked)).diagnostics.map(keyOf))
+  const outcome = compile(looked)
+  const before = new Set(toldOf(looked, outcome).diagnostics.map(keyOf))
   const checked = checkLook(
     { ...looked, tree: { ...looked.tree, fw } },
     paths,
     (file) => files.has(file),
     (one) => !before.has(keyOf(one)),
+    outcome,
   )
   const diagnostics = checked.diagnostics.map((one): Diagnostic => {
     const path = files.get(one.place.file)

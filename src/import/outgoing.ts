@@ -16,7 +16,7 @@ export function outgoing(written: Written, all: readonly Written[], view: View):
   if (reason !== undefined) return stays(reason)
   const isExempt = target === 'ACCEPT' || target === 'RETURN'
   const comment = isExempt
-    ? renderComment({ none: true, options: [] })
+    ? renderComment({ word: 'none', options: [] })
     : renderComment({ address: namedAddress(written, view), options })
   return {
     rule: {

@@ -11,14 +11,23 @@ import { forbidden } from './policy.ts'
 
 /** The answer. The rule itself stays without forwards. */
 export function answer(order: Order): Diagnostic {
+  const { comment, given } = order
+  const auto =
+    given && given.size > 0
+      ? would({ ...order, comment: { ...comment, endpoint: { kind: 'auto' } } })
+      : undefined
+  const alone = { ...comment }
+  delete alone.endpoint
+  const facts = { would: would({ ...order, comment: alone }), auto, wish: order.nat.id }
+  return diagnose('asked', comment.places.endpoint ?? order.nat.place, facts)
+}
+
+function would(order: Order): string {
   const nat: NatRule = { ...order.nat, asked: undefined, forwards: [], egresses: [], blocks: [] }
-  const comment = { ...order.comment }
-  delete comment.endpoint
-  const trial = { ...order, nat, comment }
+  const trial = { ...order, nat }
   const said = order.marked.rule.type === 'out' ? translateEgress(trial) : translateForward(trial)
   const problem = said.find(isError) ?? forbidden(nat, order.view)
-  const would = problem ? `would not be in force: ${word(problem).message}` : wouldDo(nat)
-  return diagnose('asked', order.comment.places.endpoint ?? nat.place, { would, wish: nat.id })
+  return problem ? `would not be in force: ${word(problem).message}` : wouldDo(nat)
 }
 
 function wouldDo({ forwards, egresses }: NatRule): string {

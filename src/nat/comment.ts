@@ -144,7 +144,7 @@ function takeEndpoint(reading: Reading, words: Word[]): Word[] {
   }
   if (!endpoint) return words
   const { address, ports } = endpoint
-  if (around.direction === 'out' && ports) {
+  if (around.direction === 'out' && (ports ?? endpoint.kind === 'auto')) {
     const meant = renderComment({ address: address && formatRange(address), options: [] })
     report(reading, diagnose('endpoint-direction', at(first), { word: first.text, meant }))
     return []
@@ -200,7 +200,7 @@ function knownParts({ result: { endpoint, options } }: Reading): Parts {
   return {
     address: address && formatRange(address),
     ports: ports && formatPorts(ports),
-    none: kind === 'none',
+    word: kind === 'none' || kind === 'auto' ? kind : undefined,
     options,
   }
 }

@@ -5,8 +5,8 @@ import { plain } from './text.ts'
 import type { Word } from './words.ts'
 
 export interface Endpoint {
-  /** `none`: exempt. `ask`: `?`, nothing is forwarded, and the answer says what could be. */
-  kind: 'value' | 'none' | 'ask'
+  /** `none`: exempt. `auto`: ports from the guest's block. `ask`: `?`, nothing is forwarded, and the answer says what could be. */
+  kind: 'value' | 'none' | 'auto' | 'ask'
   address?: Range
   ports?: PortRange[]
   /** Those of `ports` that were written with a colon, as docker writes something else. */
@@ -22,7 +22,7 @@ export function parseEndpoint(text: string): Endpoint | undefined | string {
   const word = text.toLowerCase()
   if (word === 'none' || word === 'off') return { kind: 'none' }
   if (word === '?') return { kind: 'ask' }
-  if (word === 'auto') return 'this version has no blocks of ports to take one from'
+  if (word === 'auto') return { kind: 'auto' }
   if (word === 'no') return "for no NAT at all the word is 'none'"
   if (PORTS.test(text)) return withPorts(text, {})
   const address = parseIp(text)

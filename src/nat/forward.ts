@@ -9,7 +9,7 @@ import { fieldPlace, type Marked } from './marked.ts'
 import { resolveAddresses, type Matches } from './match.ts'
 import type { Forward } from './model.ts'
 import type { Order } from './order.ts'
-import { describeInner, pairPorts, type PortPair } from './pairing.ts'
+import { describeInner, innerRanges, pairPorts, type PortPair } from './pairing.ts'
 import { grantedOf } from './policy.ts'
 import { renderComment } from './text.ts'
 import { ICMP, ports, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
@@ -115,15 +115,19 @@ interface Paired {
   pairs: PortPair[]
 }
 
+/** What the pairing of ports depends on. */
+type Pairing = Pick<Order, 'marked' | 'comment' | 'view' | 'given'>
+
 /** Which external ports lead to which inner ones, by the rule and its comment alone. */
-export function pairedPorts(order: Order, usable: readonly Template[]): Paired | Diagnostic {
+export function pairedPorts(order: Pairing, usable: readonly Template[]): Paired | Diagnostic {
   const { marked, comment } = order
   const { place } = marked
-  const wanted = externalPorts(order)
+  const wanted = externalPorts(order, usable)
   if ('code' in wanted) return wanted
   const withPorts = usable.filter(({ proto }) => !WITHOUT_PORTS.has(proto))
   const bare = usable.filter(({ proto }) => WITHOUT_PORTS.has(proto)).map(({ proto }) => proto)
-  if (withPorts.length === 0 && bare.length > 0 && wanted.length > 0)
+  const namesPorts = wanted.length > 0 || comment.endpoint?.kind === 'auto'
+  if (withPorts.length === 0 && bare.length > 0 && namesPorts)
     return diagnose('proto-ports', comment.places.ports ?? place, { proto: bare[0] ?? '' })
   if (usable.some(({ dports }) => dports.some(([lo]) => lo === 0)))
     return diagnose('ports-zero', fieldPlace(marked, 'dport'), {})
@@ -141,7 +145,7 @@ export function pairedPorts(order: Order, usable: readonly Template[]): Paired |
 }
 
 /** `9000:9443` on a rule for port 9443: an outer and an inner port to docker, a range of 444 ports here. */
-function outerAndInner({ comment }: Order, inner: readonly Template[]): Diagnostic | undefined {
+function outerAndInner({ comment }: Pairing, inner: readonly Template[]): Diagnostic | undefined {
   const { ports, colons = [] } = comment.endpoint ?? {}
   const ranges = inner.flatMap(({ dports }) => dports)
   const odd = colons.find(
@@ -206,9 +210,21 @@ function withoutOwnSport(list: readonly Template[], marked: Marked): Template[] 
   return marked.rule.sport === undefined ? [...list] : list.map((template) => ({ ...template, sports: [] }))
 }
 
-/** The external ports: of the comment, else the rule's source port; empty when neither names any. */
-function externalPorts({ marked, comment, view }: Order): readonly PortRange[] | Diagnostic {
+/** The external ports: given, of the comment, else the rule's source port; empty when none is named. */
+function externalPorts(
+  { marked, comment, view, given }: Pairing,
+  usable: readonly Template[],
+): readonly PortRange[] | Diagnostic {
   const own = ports(marked.rule.sport, view.services)
+  const isAuto = comment.endpoint?.kind === 'auto'
+  if (isAuto && own.length > 0) {
+    const facts = { comment: 'auto', sport: formatPorts(own) }
+    return diagnose('ports-twice', comment.places.endpoint ?? marked.place, facts)
+  }
+  if (isAuto) {
+    const outer = innerRanges(usable).map((range) => given?.get(range.join()))
+    return outer.filter((range) => range !== undefined)
+  }
   const named = comment.endpoint?.ports
   if (own.some(([lo]) => lo === 0)) return diagnose('ports-zero', marked.place, {})
   if (named && own.length > 0 && formatPorts(named) !== formatPorts(own)) {

@@ -47,8 +47,9 @@ function withInner(comment: NatComment): string {
 }
 
 export function parts({ endpoint, options }: NatComment): Parts {
-  const { address, ports } = endpoint ?? {}
-  return { address: address && formatRange(address), ports: ports && formatPorts(ports), options }
+  const { address, ports, kind } = endpoint ?? {}
+  const word = kind === 'auto' ? kind : undefined
+  return { address: address && formatRange(address), ports: ports && formatPorts(ports), word, options }
 }
 
 /** Per family: the settings; net0, then the first NIC on an internal network. */

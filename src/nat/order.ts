@@ -3,6 +3,7 @@ import type { NatComment } from './comment.ts'
 import type { Marked } from './marked.ts'
 import type { NameScope } from './match.ts'
 import type { NatRule } from './model.ts'
+import type { PortRange } from '../ports.ts'
 import type { View } from './view.ts'
 
 export interface Order {
@@ -12,4 +13,6 @@ export interface Order {
   comment: NatComment
   names: NameScope
   view: View
+  /** The ports that NAT auto comes to. */
+  given?: ReadonlyMap<string, PortRange> | undefined
 }

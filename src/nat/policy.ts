@@ -206,7 +206,7 @@ export function allowedPorts(scope: Scope, view: View): PortRange[] {
 }
 
 /** Why a guest has no block of ports although the settings give each guest one. */
-function blockMissing(place: Place, guest: Guest, { settings, blocks }: View): Diagnostic | undefined {
+export function blockMissing(place: Place, guest: Guest, { settings, blocks }: View): Diagnostic | undefined {
   const { guestBlock } = settings
   const block = blocks.get(guest.vmid)
   if (guestBlock === 'none' || !block) return undefined

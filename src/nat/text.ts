@@ -110,7 +110,8 @@ export interface Parts {
   /** As in the comment. */
   address?: string | undefined
   ports?: string | undefined
-  none?: boolean
+  /** The word in place of address and ports. */
+  word?: 'none' | 'auto' | undefined
   /** `name=value`, as they stand in the comment. */
   options: readonly string[]
 }
@@ -132,7 +133,7 @@ export function meantComment(
     else if (sign.kind === 'flag' && sign.name === 'full' && parts.address === undefined) return undefined
     else if (sign.kind === 'flag') addOption(parts.options, sign.name, sign.name === 'hairpin' ? '0' : '1')
     else if (sign.kind === 'address') {
-      if (!sign.address || sign.isNetwork) return undefined
+      if (!sign.address || sign.isNetwork || known.word === 'auto') return undefined
       addAddress(parts, sign.address, isInside, direction)
     } else if (!(isInside && hasOuter(ports)) && joins(ports, sign)) ports.push(sign)
   }
@@ -141,9 +142,10 @@ export function meantComment(
   return renderComment(parts)
 }
 
-export function renderComment({ address, ports, none, options }: Parts): string {
+export function renderComment({ address, ports, word, options }: Parts): string {
   const at = address?.includes(':') && ports !== undefined ? `[${address}]` : address
-  const endpoint = none ? 'none' : [at, ports].filter((part) => part !== undefined).join(':')
+  const named = [at, ports].filter((part) => part !== undefined).join(':')
+  const endpoint = word === 'none' ? word : named || (word ?? '')
   return ['NAT', ...(endpoint === '' ? [] : [endpoint]), ...options].join(' ')
 }
 

@@ -1,41 +1,31 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
 import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
-import { diagnose, isError, word, type Code, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
+import { diagnose, isError, word, type Code, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/model.ts'
 import { makeMemo, type Memo } from '../memo.ts'
 import { answer } from './ask.ts'
+import { giveAll, type Given, type Read } from './auto.ts'
 import { ownBlock } from './blocks.ts'
 import { grantAll, grantedForwards } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'
-import { inWords, type Names } from './complaints.ts'
 import { translateBlock, translateEgress } from './egress.ts'
 import { asksOf } from './asks.ts'
 import { translateForward } from './forward.ts'
 import { punchAll } from './holes.ts'
-import {
-  collectMarked,
-  fieldPlace,
-  skippedMarked,
-  sources,
-  type Collected,
-  type Marked,
-  type Source,
-} from './marked.ts'
+import { collectMarked, fieldPlace, sources, type Collected, type Marked, type Source } from './marked.ts'
 import { fillWishes } from './free.ts'
 import { lastingRights, nextRights, withoutHeldAddresses } from './ledger.ts'
 import { openAccounts, tellSome, type Accounts } from './limits.ts'
 import { reportLosses } from './losses.ts'
 import { uniqueId } from './id.ts'
 import type { Dispatch, NatRule } from './model.ts'
-import { nearMiss } from './nearmiss.ts'
 import type { Order } from './order.ts'
 import { chooseNics } from './own.ts'
 import { aroundOf } from './pairing.ts'
 import { forbidden } from './policy.ts'
+import { ruleProblems } from './reading.ts'
 import type { Right } from './rights.ts'
 import type { View } from './view.ts'
-import { isMarked } from './words.ts'
 
 export interface Translation {
   /** Every marked rule, in the order of evaluation. */
@@ -156,8 +146,10 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     const ids = new Map<string, number>()
     const accounts = openAccounts()
     const diagnostics: Diagnostic[] = []
-    const rules = collected.marked.map((marked) =>
-      translateRule(marked, uniqueId(marked, ids), view, accounts, diagnostics),
+    const read = collected.marked.map((marked) => ({ marked, comment: readComment(marked, view) }))
+    const given = giveAll(read, view)
+    const rules = read.map((one, i) =>
+      translateRule(one, given[i], uniqueId(one.marked, ids), view, accounts, diagnostics),
     )
     return { source, collected, rules, diagnostics }
   })
@@ -173,19 +165,20 @@ function collectDiagnostics(files: readonly TranslatedFile[]): Diagnostic[] {
   })
 }
 
+function readComment(marked: Marked, { network, services }: View): NatComment {
+  const around = aroundOf(marked.rule, network, services)
+  return parseComment(marked.rule.comment, fieldPlace(marked, 'comment'), around)
+}
+
 function translateRule(
-  marked: Marked,
+  { marked, comment }: Read,
+  given: Given | undefined,
   id: string,
   view: View,
   accounts: Accounts,
   diagnostics: Diagnostic[],
 ): NatRule {
   const { rule, place, scope, off } = marked
-  const comment = parseComment(
-    rule.comment,
-    fieldPlace(marked, 'comment'),
-    aroundOf(rule, view.network, view.services),
-  )
   const inner = rule.spans.dest ? 'dest' : rule.type === 'out' && rule.spans.source ? 'source' : undefined
   const kind = kindOf(marked, comment)
   // All named, as in forward.ts.
@@ -202,7 +195,7 @@ function translateRule(
   }
   if (accounts.isOver(scope))
     return { ...nat, state: 'error', reason: 'beyond the limits of one guest', isGivenUp: true }
-  const own = fill(nat, marked, comment, view)
+  const own = fill({ nat, marked, comment, view }, given)
   // A list that has grown keeps room for sixteen more, which thousands of rules do not need.
   nat.forwards = nat.forwards.slice()
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
@@ -226,6 +219,7 @@ function translateRule(
 /** The settings give the guest less than it asks for. */
 const FORBIDDEN: readonly Code[] = [
   'port-forbidden',
+  'block-none',
   'block-taken',
   'block-unknown',
   'address-forbidden',
@@ -241,48 +235,16 @@ function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
   return rule.type === 'out' ? 'egress' : 'forward'
 }
 
-/** What can be said of a rule and its comment without knowing the node. */
-function ruleProblems(rule: FwRule, place: Place, comment: NatComment, names: Names): Diagnostic[] {
-  if (rule.type === 'forward') return [diagnose('forward-rule', place, {})]
-  const errors = Object.entries(rule.errors ?? {}).map(([field, reason]) => {
-    const span = rule.spans[field as RuleField] ?? rule.span
-    const facts = { field, ...inWords(rule, field as RuleField, reason, names) }
-    return diagnose('rule-invalid', { file: place.file, span }, facts)
-  })
-  return errors.length > 0 ? errors : comment.problems
-}
-
-/** What can be said of a file without knowing the node that it is for. */
-export function readingProblems(
-  fw: FwFile,
-  file: string,
-  services: ReadonlyMap<string, number>,
-): Diagnostic[] {
-  const rules = [...fw.rules, ...[...fw.groups.values()].flatMap((group) => group.rules)]
-  const names = file.endsWith('cluster.fw') ? { cluster: fw } : { cluster: NO_NAMES, own: fw }
-  return [
-    ...skippedMarked(fw, file),
-    ...rules.flatMap((rule) => {
-      const place = { file, span: rule.spans.comment ?? rule.span }
-      const around = aroundOf(rule, NO_NETWORK, services)
-      if (!isMarked(rule.comment)) return nearMiss(rule.comment, place, around) ?? []
-      const comment = parseComment(rule.comment, place, around)
-      return ruleProblems(rule, { file, span: rule.span }, comment, names)
-    }),
-  ]
-}
-
-const NO_NETWORK = { external: [], internal: [] }
-const NO_NAMES: Names['cluster'] = { aliases: new Map(), ipset: new Map() }
-
 /** Adds to `nat` what the rule comes to; returns what there is to say. */
-function fill(nat: NatRule, marked: Marked, comment: NatComment, view: View): Diagnostic[] {
+function fill({ nat, marked, comment, view }: Omit<Order, 'names'>, given: Given | undefined): Diagnostic[] {
   const { rule, place, scope, own } = marked
   const problems = ruleProblems(rule, place, comment, { cluster: view.cluster, own })
   if (problems.some(isError)) return [...problems]
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
   const names = { cluster: view.cluster, sdnSets: view.sdnSets, own, vmid }
-  const order = { nat, marked, comment, names, view }
+  if (given && 'code' in given)
+    return [...problems, { ...given, facts: { ...(given.facts as object), wish: nat.id } }]
+  const order = { nat, marked, comment, names, view, given }
   if (nat.kind === 'block') return [...problems, ...block(order)]
   if (comment.endpoint?.kind === 'ask') return [...problems, answer(order)]
   const nic = missingNic(order)

@@ -18,7 +18,7 @@ function isBlank({ kind, external, inner }: Row): boolean {
   return kind === 'forward' && !external.ports && external.addresses === 'any' && inner.address === null
 }
 
-/** `203.0.113.7:443/tcp`; of what goes out, the interface and address by which it leaves. */
+/** `203.0.113.7:443/tcp`, `:20105/tcp given` by NAT auto; of what goes out, the interface and address by which it leaves. */
 export function externalCell(row: Row): string {
   const { kind, external, proto } = row
   if (isBlank(row)) return '-'
@@ -26,7 +26,8 @@ export function externalCell(row: Row): string {
   if (kind !== 'forward' && !external.ports)
     return [external.interface, addresses.join(',')].filter(Boolean).join(' ') || '-'
   const ports = external.ports ? formatPorts(external.ports) : '*'
-  return `${addresses.map(bracketed).join(',')}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}`
+  const given = row.given && external.ports ? ' given' : ''
+  return `${addresses.map(bracketed).join(',')}:${ports}${proto.length > 0 ? '/' : ''}${proto.join('+')}${given}`
 }
 
 export function innerCell(row: Row): string {

@@ -47,6 +47,8 @@ export interface Row {
   comment: string
   packets: number
   bytes: number
+  /** Its external ports are those that NAT auto came to. */
+  given: boolean
 }
 
 interface Counters {
@@ -131,7 +133,9 @@ export function rowOf(text: string): Row {
 export function renderTexts({ texts }: Listed, counters: ReadonlyMap<string, Counters>): string {
   const lines = [...texts].map(([{ id }, text]) => {
     const { packets, bytes } = counters.get(id) ?? { packets: 0, bytes: 0 }
-    return `${text.slice(0, -1)},"packets":${packets},"bytes":${bytes}}`
+    // Counters stand before the last key, as in `list --json`.
+    const at = text.lastIndexOf(',"given":')
+    return `${text.slice(0, at)},"packets":${packets},"bytes":${bytes}${text.slice(at)}`
   })
   return `[\n${lines.join(',\n')}\n]\n`
 }
@@ -172,6 +176,7 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
     comment: clip(rule.comment),
     packets: 0,
     bytes: 0,
+    given: rule.asked?.kind === 'auto',
   }
 }
 

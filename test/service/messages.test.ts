@@ -53,6 +53,7 @@ function forward(port: number, part: Partial<Row> = {}): Row {
     family: [4],
     packets: 0,
     bytes: 0,
+    given: false,
     file: '/etc/pve/firewall/105.fw',
     line: 7,
     comment: '',

@@ -4,8 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { CODES, word, type Code, type Diagnostic } from '../../src/diagnostic.ts'
 import { readSettings } from '../../src/node/settings.ts'
+import { movedPorts } from '../../src/nat/auto.ts'
 import { compile } from '../../src/pipeline.ts'
-import { loadCases, type Case } from '../cases/case.ts'
+import { caseOf, loadCases, type Case } from '../cases/case.ts'
 import { showDiagnostics } from '../cases/show.ts'
 import { worldOf } from '../cases/world.ts'
 
@@ -47,10 +48,28 @@ async function settingsOf(file: string, before: string): Promise<Said> {
   return { diagnostics, sources: texts }
 }
 
+/** What is said of an edit of 105.fw, where guests have blocks of ports. */
+async function saidOfEdit(before: readonly string[], after: readonly string[]): Promise<Said> {
+  const outcomeOf = async (rules: readonly string[]) => {
+    const texts = [
+      ['pvenat.conf', '[nat]\nguest-block = 20000-59999/20\n'],
+      ['firewall/105.fw', `${GUEST}${rules.join('\n')}\n`],
+    ] as const
+    const { look, sources } = await worldOf(caseOf(new Map(texts)))
+    return { rules: compile(look).translation.rules, sources }
+  }
+  const now = await outcomeOf(after)
+  return { diagnostics: movedPorts((await outcomeOf(before)).rules, now.rules), sources: now.sources }
+}
+
 const OWN_FILES: Partial<Record<Code, () => Promise<Said>>> = {
   limit: () => saidOf(Array.from({ length: 251 }, (_, i) => `IN ACCEPT -p tcp -dport 80 # NAT ${2000 + i}`)),
   'told-some': () => saidOf(Array.from({ length: 101 }, () => 'IN SSH(ACCEPT) # NAT 0')),
   quarantined: () => saidOf(['IN SSH(ACCEPT) # NAT 2222'], 'it does not say why'),
+  'auto-moved': () => {
+    const [web, other] = ['IN ACCEPT -p tcp -dport 80 # NAT auto', 'IN ACCEPT -p tcp -dport 20 # NAT auto']
+    return saidOfEdit([web, other], [web])
+  },
   'settings-unusable': () => settingsOf('/', '[nat]\n'),
 }
 

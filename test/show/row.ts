@@ -15,6 +15,7 @@ export function row(part: Partial<Row> = {}): Row {
     family: [4],
     packets: 0,
     bytes: 0,
+    given: false,
     file: '/etc/pve/firewall/108.fw',
     line: 7,
     comment: 'NAT 8080',

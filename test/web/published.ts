@@ -109,6 +109,7 @@ function rowOf(i: number, count: number, badEvery: number): Row {
     comment: `NAT ${port} ${name}`,
     packets: state === 'active' ? (i * 7919) % 3000 : 0,
     bytes: ((i * 7919) % 3000) * 60,
+    given: false,
   }
 }
 
