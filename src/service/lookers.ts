@@ -1,6 +1,6 @@
 /**
- * Answers `pvenat web` over a socket in the run folder, and counts more often while somebody looks at its page. Every question
- * is one line of few characters, and its answer depends on nothing else of it than the id of a rule.
+ * Answers `pvenat web` over a socket in the run folder, and publishes the counters of the rules, more often while somebody looks at its
+ * page. Every question is one line of few characters, and its answer depends on nothing else of it than the id of a rule.
  */
 import { rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
@@ -10,15 +10,17 @@ import { formatRange } from '../address.ts'
 import { ownAddresses } from '../nat/own.ts'
 import type { Applied } from '../node/apply.ts'
 import { clientsOf, type Client } from '../node/clients.ts'
-import { writeWhole } from '../node/state.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { FILES } from '../node/published.ts'
+import type { RunFolder } from './runfolder.ts'
 
 /** From the start of one count to that of the next while somebody looks, so that the page is at most 3 s behind. */
-const COUNT_MS = 2000
+const LOOKED_AT_MS = 2000
+/** Between counts while nobody looks: of a reading that was made for another reason. */
+const COUNT_MS = 10_000
 const MAX_SOCKETS = 32
 /** In which the line has to come. */
 const LINE_MS = 2000
@@ -35,25 +37,22 @@ export interface Lookers {
   close: () => Promise<void>
 }
 
-export function answerLookers(runDir: string): Lookers {
+export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): Lookers {
   let now: { outcome: Outcome; inForce: InForce; read: Read } | undefined
   const looking = new Set<Socket>()
   let timer: NodeJS.Timeout | undefined
-  let pauseMs = COUNT_MS
-  const count = async (): Promise<void> => {
-    const start = performance.now()
-    if (now) {
-      const { outcome, inForce, read } = now
-      const counted = await read(inForce)
-      const text = renderCountersJson(new Date().toISOString(), countersOf(outcome.ruleset, counted))
-      await writeWhole(runDir, FILES.counters, text, 'group')
-    }
-    // A reading that takes longer than half of that has the rest of the time for itself.
-    const tookMs = performance.now() - start
-    pauseMs = Math.max(COUNT_MS - tookMs, tookMs)
+  let countedAt = -Infinity
+  const count = ({ ruleset }: Outcome, inForce: InForce): void => {
+    countedAt = performance.now()
+    files.write(FILES.counters, renderCountersJson(new Date().toISOString(), countersOf(ruleset, inForce)))
   }
   const keepCounting = async (): Promise<void> => {
-    await count().catch(() => undefined)
+    const start = performance.now()
+    const counted = await now?.read(now.inForce).catch(() => undefined)
+    if (now && counted) count(now.outcome, counted)
+    // A reading that takes longer than half of the time has the rest for itself.
+    const tookMs = performance.now() - start
+    const pauseMs = Math.max(LOOKED_AT_MS - tookMs, tookMs)
     timer = looking.size > 0 ? setTimeout(() => void keepCounting(), pauseMs).unref() : undefined
   }
   const look = (socket: Socket): void => {
@@ -93,7 +92,11 @@ export function answerLookers(runDir: string): Lookers {
   server.on('error', () => undefined).listen(path, () => void chmod(path, 0o660).catch(() => undefined))
   server.unref()
   return {
-    passed: ({ outcome, readBack }, read) => (now = { outcome, inForce: readBack, read }),
+    passed({ outcome, readBack }, read) {
+      const isNew = readBack !== now?.inForce
+      now = { outcome, inForce: readBack, read }
+      if (isNew && performance.now() - countedAt >= COUNT_MS) count(outcome, readBack)
+    },
     close: () =>
       new Promise((resolve) => {
         clearTimeout(timer)

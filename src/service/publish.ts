@@ -18,7 +18,6 @@ import { blockRows, renderBlocksJson } from '../show/blocks.ts'
 import {
   countersOf,
   listTexts,
-  renderCountersJson,
   renderListJson,
   renderTexts,
   rowText,
@@ -39,14 +38,10 @@ import {
 import { verdictLine } from '../show/verdict.ts'
 import { BLOCKS_FILE, FILES, readFolder } from '../node/published.ts'
 import { FIREWALL_LOG, makeGuiLog } from './gui-log.ts'
-import { makeRunFolder, type RunFolder } from './runfolder.ts'
+import type { RunFolder } from './runfolder.ts'
 
 /** Readers know by this that the service is alive. */
 const STATUS_MS = 10_000
-/** To count means to read rules back. */
-const COUNTERS_MS = 10_000
-/** Counting may take no more than this part of the time, however many rules there are. */
-const MAX_COUNTING_SHARE = 0.002
 
 /** A pass that ended well. */
 interface Pass {
@@ -73,14 +68,14 @@ export interface Publisher {
   close: () => Promise<void>
 }
 
-/** Says all this from now on. `rows` were in force before; `warn` hears once of a folder that cannot be written. */
+/** Says all this from now on. `rows` were in force before; `warn` hears once of a firewall log that cannot be written. */
 export function makePublisher(
   paths: Paths,
+  files: RunFolder,
   rows: readonly Row[] | undefined,
   warn: (message: string) => void,
   firewallLog = FIREWALL_LOG,
 ): Publisher {
-  const files = makeRunFolder(paths.runDir, warn)
   const list = makeListing(files, paths.pveDir, rows)
   const guiLog = makeGuiLog(
     { path: firewallLog, now: () => new Date(), tell: warn },
@@ -212,12 +207,10 @@ interface Listing {
   passed: (outcome: Outcome, inForce: InForce) => RowChange[]
 }
 
-/** The list, written when rules or states change, and their counters, written as often as counting is cheap. */
+/** The list, written when rules or states change. */
 function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | undefined): Listing {
   let translation: Outcome['translation'] | undefined
   let listed: Listed | undefined
-  let nextCountMs = 0
-  let counted: InForce | undefined
   let hasBlocks = false
   const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
     const last = listed ? [...listed.texts.values()] : (before?.map(rowText) ?? [])
@@ -236,12 +229,6 @@ function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | 
     passed(outcome, inForce) {
       const changes = outcome.translation === translation ? [] : list(outcome, inForce)
       translation = outcome.translation
-      const start = performance.now()
-      if (start < nextCountMs || inForce === counted) return changes
-      counted = inForce
-      files.write(FILES.counters, renderCountersJson(isoNow(), countersOf(outcome.ruleset, inForce)))
-      const tookMs = performance.now() - start
-      nextCountMs = start + Math.max(COUNTERS_MS, tookMs / MAX_COUNTING_SHARE)
       return changes
     },
   }

@@ -25,6 +25,7 @@ import { makeMessages, type Messages } from './messages.ts'
 import { makePublisher, type Publisher } from './publish.ts'
 import { makeQuarantine } from './quarantine.ts'
 import { makeRepairBackoff } from './repair-backoff.ts'
+import { makeRunFolder } from './runfolder.ts'
 import { makeStaleFlows, type StaleFlows } from './stale-flows.ts'
 import { sweepOther } from './sweep.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
@@ -81,9 +82,10 @@ export class Reconciler {
   ) {
     this.troubles = makeTroubles(journal)
     this.messages = makeMessages(journal, this.backoff, () => this.saved?.backend ?? 'legacy')
-    this.publisher = makePublisher(paths, rows, journal.warning)
+    const files = makeRunFolder(paths.runDir, journal.warning)
+    this.publisher = makePublisher(paths, files, rows, journal.warning)
     this.staleFlows = makeStaleFlows(journal)
-    this.lookers = answerLookers(paths.runDir)
+    this.lookers = answerLookers(paths.runDir, files)
   }
 
   /** Puts into force what was saved, before anything is asked of /etc/pve. */

@@ -1,11 +1,14 @@
 /**
- * A program for the node of the lab: it reads once what `pvenat explain` and `pvenat list` read, and answers both for many packets.
- * Arguments: the pve directory, the state directory, then packets as `explain` takes them.
+ * A program for the node of the lab: it reads what `pvenat explain` and `pvenat list` read, and answers both for many packets. Argument: the
+ * socket to answer at. A connection brings one line of JSON and gets one; all that is read is read at a question with a tree.
  */
+import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
+import type { World } from '../../src/explain/world.ts'
 import { chooseBackend } from '../../src/node/backend.ts'
 import { readFacts } from '../../src/node/facts.ts'
 import { realKernel } from '../../src/node/kernel.ts'
@@ -13,34 +16,55 @@ import { lookKnowing } from '../../src/node/recall.ts'
 import { compile } from '../../src/pipeline.ts'
 import { installedRows, type Row } from '../../src/show/list.ts'
 
-/** What the program prints, as JSON. */
-export interface Said {
+export type Question = { tree: string } | { packets: readonly string[] }
+
+/** The answer for a tree, whose state is in its folder `state`. */
+export interface Listed {
   rows: Row[]
-  explained: Explanation[]
   /** `FILE:LINE` of the forwards of which check says that the guest answers past this node. */
   elsewhere: string[]
 }
 
-async function main([pveDir = '', stateDir = '', ...packets]: readonly string[]): Promise<void> {
-  const none = `${stateDir}/none`
-  const looked = await lookKnowing({ pveDir, node: 'pve1', config: none, stateDir, runDir: none })
+let world: World
+
+async function read(pveDir: string): Promise<Listed> {
+  const none = `${pveDir}/state/none`
+  const looked = await lookKnowing({
+    pveDir,
+    node: 'pve1',
+    config: none,
+    stateDir: `${pveDir}/state`,
+    runDir: none,
+  })
   const backend = await chooseBackend(looked.settings)
   const inForce = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, none, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
   const outcome = compile(looked, inForce)
-  const said: Said = {
+  world = { ...outcome, inForce, facts, configs }
+  return {
     rows: installedRows(outcome, inForce, pveDir),
     elsewhere: outcome.translation.diagnostics.flatMap(({ code, place }) =>
       code === 'answers-elsewhere' && place ? [`${join(pveDir, place.file)}:${place.span.line}`] : [],
     ),
-    explained: packets.map((words) => {
-      const packet = parsePacket(words.split(' '))
-      if (typeof packet === 'string') throw new Error(`${words}: ${packet}`)
-      return explain({ ...outcome, inForce, facts, configs }, packet)
-    }),
   }
-  process.stdout.write(JSON.stringify(said))
 }
 
-await main(process.argv.slice(2))
+/** Packets as the command takes them. */
+function explainAll(packets: readonly string[]): Explanation[] {
+  return packets.map((words) => {
+    const packet = parsePacket(words.split(' '))
+    if (typeof packet === 'string') throw new Error(`${words}: ${packet}`)
+    return explain(world, packet)
+  })
+}
+
+createServer((socket) => {
+  createInterface({ input: socket }).once('line', (line) => {
+    const question = JSON.parse(line) as Question
+    void (async () => ('tree' in question ? read(question.tree) : explainAll(question.packets)))().then(
+      (answer) => socket.end(JSON.stringify(answer)),
+      (error: unknown) => socket.end(JSON.stringify({ error: String(error) })),
+    )
+  })
+}).listen(process.argv[2], () => process.stdout.write('ready\n'))

@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Row } from '../../src/show/list.ts'
 import type { Status } from '../../src/show/status.ts'
+import { makeLooking } from '../../src/web/asking.ts'
+import { openFolder } from '../../src/web/published.ts'
 import { backends, saveInPlace, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
@@ -57,6 +59,23 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     expect((await node.pvenat.run('status')).stdout).toContain('error[port-reserved]')
     await saveInPlace(node.tree, 'firewall/105.fw', file)
     await waitFor(async () => (await published()).diagnostics.length === 0, { what: 'its end' })
+  })
+
+  test('a connection is counted within three seconds while somebody looks', async () => {
+    // The run folder is the node's own.
+    const runDir = `/proc/${node.lab.ns('pve').pid}/root/run/pvenat`
+    const folder = openFolder(runDir)
+    const [shop] = (await node.published<Row[]>('list.json')).filter(({ comment }) => /8080/.test(comment))
+    const counted = async (): Promise<number> => {
+      await folder.refresh()
+      return folder.published.counters?.rules.get(shop?.id ?? '')?.[0] ?? 0
+    }
+    const looking = makeLooking(runDir)
+    looking(true)
+    const before = await counted()
+    await node.ask(8080)
+    await waitFor(async () => (await counted()) === before + 1, { timeoutMs: 3000, what: 'the count' })
+    looking(false)
   })
 
   test('what others break is counted by its kind', async () => {

@@ -2,6 +2,7 @@
 import { expect, test, vi } from 'vitest'
 import { writeWhole } from '../../src/node/state.ts'
 import { makePublisher, type Publisher } from '../../src/service/publish.ts'
+import { makeRunFolder } from '../../src/service/runfolder.ts'
 
 vi.mock('../../src/node/state.ts', () => ({ writeWhole: vi.fn(() => Promise.resolve()) }))
 const written = vi.mocked(writeWhole)
@@ -9,7 +10,7 @@ const written = vi.mocked(writeWhole)
 function publish(warn: (message: string) => void): Publisher {
   written.mockClear()
   const paths = { pveDir: '/etc/pve', node: 'pve1', config: '', stateDir: '', runDir: '/run/pvenat' }
-  return makePublisher(paths, [], warn)
+  return makePublisher(paths, makeRunFolder(paths.runDir, warn), [], warn)
 }
 
 /** What became of status.json, as often as somebody tried to write it. */

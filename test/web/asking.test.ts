@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { answerLookers, type Lookers } from '../../src/service/lookers.ts'
+import { makeRunFolder, type RunFolder } from '../../src/service/runfolder.ts'
 import type { Outcome } from '../../src/pipeline.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
 import { askService, makeLooking, SOCKET, type NodeAnswer } from '../../src/node/asking.ts'
@@ -12,6 +13,7 @@ import { openFolder } from '../../src/node/published.ts'
 import { waitFor } from '../lab/wait.ts'
 
 let dir: string
+let files: RunFolder
 let lookers: Lookers
 let reads = 0
 
@@ -38,11 +40,13 @@ const read = (): Promise<InForce> => {
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'pvenat-ask-'))
   reads = 0
-  lookers = answerLookers(dir)
+  files = makeRunFolder(dir, expect.unreachable)
+  lookers = answerLookers(dir, files)
   await waitFor(() => stat(join(dir, SOCKET)).then(() => true, () => false)) // prettier-ignore
 })
 afterEach(async () => {
   await lookers.close()
+  await files.written()
   await rm(dir, { recursive: true })
 })
 
@@ -98,7 +102,7 @@ test('without a service there is no answer, and one that comes later is found', 
   expect(await askService(dir, 'node')).toBeNull()
   const looking = makeLooking(dir)
   looking(true)
-  lookers = answerLookers(dir)
+  lookers = answerLookers(dir, files)
   lookers.passed({ outcome, readBack: inForce }, read)
   await waitFor(() => {
     looking(true)
