@@ -1,10 +1,11 @@
 /** Rules of ours that are not where they should be, and policies of FORWARD. */
-import { FAMILIES, formatRange, type Family } from '../address.ts'
+import { FAMILIES } from '../address.ts'
 import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { forwardPolicy, linkOf } from '../facts/facts.ts'
+import { acceptLines, insertions, missingAccepts } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
 import { HOOKS, OWN_CHAIN } from '../ruleset/model.ts'
-import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
+import { wantedFamilies, type Check, type Finding } from './finding.ts'
 
 export const notInForce: Check = ({ differs = [], facts }) => {
   if (differs.length === 0) return undefined
@@ -39,18 +40,15 @@ export const forwardPolicyDrop: Check = (patient) => {
     const rest = (backend: Backend): string[] => [`${saveProgram(backend, family)}: :FORWARD DROP`]
     const isDrop = (backend: Backend): boolean => forwardPolicy(facts, backend, family) === 'DROP'
     const found: Finding[] = []
-    const missing = passLines(patient, family).filter(
-      (line) => !facts.tables[other][family].includes(`\n${line}\n`),
-    )
+    const lines = acceptLines(patient.view.network, family)
+    const missing = missingAccepts(lines, facts.tables[other][family])
     if (isDrop(other) && missing.length > 0)
       found.push({
         id: 'forward-policy-other',
         severity: 'error',
         finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
         restsOn: rest(other),
-        fix: missing.map(
-          (line) => `${iptables(other, family)} -w ${line.replace('-A FORWARD', '-I FORWARD')}`,
-        ),
+        fix: insertions(iptables(other, family), missing),
         why: 'The kernel asks both backends, and pvenat has rules in one only, so nothing that is forwarded passes. The fix lets forwarded connections, answers and internal networks pass; the policy stays.',
       })
     if (isDrop(own))
@@ -64,19 +62,6 @@ export const forwardPolicyDrop: Check = (patient) => {
       })
     return found
   })
-}
-
-/** Rules of FORWARD that let pass what pvenat translates, as iptables-save prints them. */
-function passLines({ view }: Patient, family: Family): string[] {
-  const { external, internal } = view.network
-  const networks = internal.filter(({ network }) => network.family === family)
-  return [
-    '-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT',
-    '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT',
-    ...networks.flatMap(({ network }) =>
-      external.map(({ name }) => `-A FORWARD -s ${formatRange(network)} -o ${name} -j ACCEPT`),
-    ),
-  ]
 }
 
 /** Rules of ours in the tables that we do not use: left over from a time with another setting. */

@@ -1,6 +1,7 @@
 /** The service, the programs, and what is around the node. */
 import { formatRange, isPrivate } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
+import { REQUIRE_NO_FIREWALL } from '../facts/fixes.ts'
 import { serves } from '../nat/listeners.ts'
 import { DATACENTER_OFF, sources } from '../nat/marked.ts'
 import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
@@ -21,7 +22,7 @@ export function firewallOff({ view, translation }: Patient): Finding[] {
           'setting require-firewall = yes',
           ...rules.slice(0, 3).map(({ place }) => placeName(place)),
         ],
-        fix: ["mkdir -p /etc/pvenat && printf '[nat]\\nrequire-firewall = no\\n' >>/etc/pvenat/pvenat.conf"],
+        fix: [REQUIRE_NO_FIREWALL],
         why: `With this setting NAT rules work while the firewall is off. Or ${help}: look first at the ports that it would close.`,
       },
     ]

@@ -10,18 +10,18 @@ import {
 } from '../address.ts'
 import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
 import { forwardPolicy, linkOf, routeTo } from '../facts/facts.ts'
-import { sysctlCommand } from '../facts/fixes.ts'
+import { acceptLines, insertions, sysctlCommand } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './inforce.ts'
 import type { Pass } from './pass.ts'
-import { checkOthers } from './others.ts'
+import { checkOthers, isDroppedByPolicy } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { ruleName, walk, type Flow, type Hit } from './walk.ts'
-import { apiOf, internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
+import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
 /** Returns the interface by which it leaves, and the packet as it does. */
 export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
@@ -97,27 +97,41 @@ export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undef
   requireInForce(world, family, walked, trail)
   const accept = kind === 'accept' ? hit : undefined
   if (!accept) checkPolicy(world, flow, trail)
-  const other = otherBackend(world.facts.backend)
-  if (forwardPolicy(world.facts, other, family) === 'DROP')
-    trail.stop(
-      `The policy of FORWARD is DROP in the tables of the other backend, iptables-${other}, where pvenat has no say.`,
-      [`${saveProgram(other, family)}: :FORWARD DROP`],
-      { commands: [`${iptables(other, family)} -w -P FORWARD ACCEPT`] },
-    )
+  checkOther(world, flow, trail)
   if (flow.fwbr === undefined) checkOthers(world, flow, accept !== undefined, trail)
   return accept
+}
+
+/** The tables of the other backend, where pvenat has no rules. */
+function checkOther({ view, facts }: World, flow: Flow, trail: Trail): void {
+  const { family, dnat, bridged, out } = flow
+  const other = otherBackend(facts.backend)
+  if (!isDroppedByPolicy(facts, other, flow)) return
+  const isOurs = dnat || bridged || view.network.external.some(({ name }) => name === out)
+  const lines = isOurs ? acceptLines(view.network, family) : linesFor(flow)
+  trail.stop(
+    `The policy of FORWARD is DROP in the tables of the other backend, iptables-${other}, where pvenat has no say.`,
+    [`${saveProgram(other, family)}: :FORWARD DROP`],
+    { commands: insertions(iptables(other, family), lines) },
+  )
+}
+
+/** Rules of FORWARD for one packet and its answers alone. */
+function linesFor({ source, destination }: Flow): string[] {
+  const length = source.family === 4 ? 32 : 128
+  return [
+    `-A FORWARD -s ${show(source)}/${length} -d ${show(destination)}/${length} -j ACCEPT`,
+    '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+  ]
 }
 
 function blocked(world: World, hit: Hit, trail: Trail): never {
   const rule = ruleById(world, hit.rule.serves)
   if (!rule) return trail.stop('Nothing may go round twice.', [ruleName(hit)])
-  const api = apiOf(world, rule)
   return trail.stop(
     `The rule of ${placeOf(rule)} isolates this network and stops it.`,
     [placeOf(rule), ruleName(hit)],
-    api === undefined
-      ? undefined
-      : { commands: [`pvesh set ${api} --enable 0`], instead: `clear On at ${placeOf(rule)}` },
+    { commands: [], instead: `clear On at ${placeOf(rule)} if the network need not be isolated any more` },
   )
 }
 
@@ -126,17 +140,19 @@ function checkPolicy(world: World, flow: Flow, trail: Trail): void {
   const { backend } = world.facts
   if (forwardPolicy(world.facts, backend, family) !== 'DROP') return
   const walked = walk(world.ruleset, 'PVENAT-PASS', flow)
-  if (walked.hit?.rule.target.kind !== 'accept')
+  if (walked.hit?.rule.target.kind === 'accept') {
+    trail.pass(
+      'The policy of FORWARD is DROP, which somebody else set (Docker does); pvenat lets this packet pass all the same.',
+      ruleName(walked.hit),
+    )
+    return requireInForce(world, family, walked, trail)
+  }
+  if (isDroppedByPolicy(world.facts, backend, flow))
     trail.stop(
       'The policy of FORWARD is DROP, which somebody else set (Docker does), and nothing of pvenat is for this packet.',
       [`${saveProgram(backend, family)}: :FORWARD DROP`],
-      { commands: [`${iptables(backend, family)} -w -P FORWARD ACCEPT`] },
+      { commands: insertions(iptables(backend, family), linesFor(flow)) },
     )
-  trail.pass(
-    'The policy of FORWARD is DROP, which somebody else set (Docker does); pvenat lets this packet pass all the same.',
-    ruleName(walked.hit),
-  )
-  requireInForce(world, family, walked, trail)
 }
 
 /** The nat table behind routing: whom the other side sees. */

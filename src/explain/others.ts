@@ -1,7 +1,7 @@
 /** What rules that are not pvenat's do to a packet on its way through the node: filters of nft and iptables, the nftables firewall, NAT. */
 import { formatRange as show } from '../address.ts'
-import { BACKENDS } from '../facts/backend.ts'
-import type { NodeFacts } from '../facts/facts.ts'
+import { BACKENDS, type Backend } from '../facts/backend.ts'
+import { forwardPolicy, type NodeFacts } from '../facts/facts.ts'
 import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { keeperOf } from '../facts/keepers.ts'
@@ -18,13 +18,37 @@ const DAEMON = 'proxmox-firewall'
 /** The filters that a routed packet meets, and its answer: in FORWARD of iptables up to our own accept, if that `isAccepted`. */
 export function checkOthers(world: World, flow: Flow, isAccepted: boolean, trail: Trail): void {
   const { facts } = world
-  const answer = { ...flow, source: flow.destination, destination: flow.source, in: flow.out, out: flow.in }
-  const reply = { ...answer, sport: flow.dport, dport: flow.sport, isAnswer: true as const }
   const filters = filtersOf(facts, flow.family, isAccepted)
-  const judged = judge(filters, { hook: 'forward', type: 'filter' }, flow)
+  const judged = judge(filters, FORWARD, flow)
   checkDaemon(world, flow, judged, trail)
   for (const one of judged.filter(({ chain }) => chain.table !== DAEMON)) refuse(one, flow, false, trail)
-  for (const one of judge(filters, { hook: 'forward', type: 'filter' }, reply)) refuse(one, flow, true, trail)
+  for (const one of judge(filters, FORWARD, answerTo(flow))) refuse(one, flow, true, trail)
+}
+
+const FORWARD = { hook: 'forward', type: 'filter' }
+
+function answerTo(flow: Flow): Parameters<typeof judge>[2] {
+  const { source, destination, sport, dport } = flow
+  const back = {
+    source: destination,
+    destination: source,
+    sport: dport,
+    dport: sport,
+    in: flow.out,
+    out: flow.in,
+  }
+  return { ...flow, ...back, isAnswer: true }
+}
+
+/** Whether the policy of FORWARD is DROP, and no rule of others lets a packet or its answer pass for sure or perhaps. */
+export function isDroppedByPolicy(facts: NodeFacts, backend: Backend, flow: Flow): boolean {
+  const { family } = flow
+  if (forwardPolicy(facts, backend, family) !== 'DROP') return false
+  const saved = savedForward(facts.tables[backend][family], family, backend)
+  const chains = saved.map((chain) => ({ ...chain, policy: 'drop' as const }))
+  return [flow, answerTo(flow)].some((one) =>
+    judge({ chains, sets: new Map() }, FORWARD, one).some(({ verdict }) => verdict === 'drop'),
+  )
 }
 
 /** The rules that are nobody's but the node's: native tables, and FORWARD of both backends. */

@@ -1,7 +1,7 @@
 /** Why nothing translates a packet: the rule that looks as if it should, and what keeps it from doing so. */
 import { formatRange as show, sameRange } from '../address.ts'
 import { word } from '../diagnostic.ts'
-import { guestApi, ruleAt } from '../facts/fixes.ts'
+import { guestApi, REQUIRE_NO_FIREWALL, ruleAt } from '../facts/fixes.ts'
 import { isOn } from '../nat/marked.ts'
 import type { NatRule } from '../nat/model.ts'
 import { holds } from '../nat/sources.ts'
@@ -138,31 +138,26 @@ function fixFor(world: World, rule: NatRule): { fix?: Fix } {
   const api = apiOf(world, rule)
   if (rule.state === 'inactive') {
     const own = ruleAt(view, rule.place.file, rule.place.span.line)
-    const commands = switches(world, rule)
+    const isOff = isFirewallOff(world, rule)
+    const commands = isOff ? [REQUIRE_NO_FIREWALL] : []
     if (own?.enable === 0 && api !== undefined) commands.push(`pvesh set ${api} --enable 1`)
-    return commands.length > 0
-      ? { fix: { commands, instead: `tick On at ${placeOf(rule)} and set Firewall to Yes in the options` } }
-      : {}
+    const instead = isOff ? 'switch the firewall on; look first at the ports that it would close' : undefined
+    return commands.length > 0 ? { fix: { commands, instead: instead ?? `tick On at ${placeOf(rule)}` } } : {}
   }
   const { help } =
     translation.diagnostics.map((one) => word(one)).find(({ message }) => message === rule.reason) ?? {}
   return { fix: { commands: ['pvenat check'], ...(help === undefined ? {} : { instead: help }) } }
 }
 
-/** The switches above a rule that are off. */
-function switches({ view }: World, { scope }: NatRule): string[] {
-  if (!view.settings.requireFirewall) return []
-  const commands: string[] = []
-  if (!isOn(view.cluster.options['enable'], 0, view.now))
-    commands.push('pvesh set /cluster/firewall/options --enable 1')
-  if (scope.kind === 'guest') {
-    const owned = view.guests.find(({ guest }) => guest.vmid === scope.guest.vmid)
-    if (owned && !isOn(owned.fw.options['enable'], 0, view.now))
-      commands.push(`pvesh set ${guestApi(view, scope.guest)}/options --enable 1`)
-  } else if (!isOn(view.host.options['enable'], 1, view.now)) {
-    commands.push(`pvesh set /nodes/${view.node}/firewall/options --enable 1`)
-  }
-  return commands
+/** Whether a switch above a rule is off. */
+function isFirewallOff({ view }: World, { scope }: NatRule): boolean {
+  if (!view.settings.requireFirewall) return false
+  const isGuestOff = view.guests.some(
+    ({ guest, fw }) =>
+      scope.kind === 'guest' && guest.vmid === scope.guest.vmid && !isOn(fw.options['enable'], 0, view.now),
+  )
+  const isHostOff = scope.kind !== 'guest' && !isOn(view.host.options['enable'], 1, view.now)
+  return isGuestOff || isHostOff || !isOn(view.cluster.options['enable'], 0, view.now)
 }
 
 /** A guest's packet on its way out that nothing translates. */

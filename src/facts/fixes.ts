@@ -3,6 +3,7 @@ import { formatRange, type Family, type Range } from '../address.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import type { Guest, Nic } from '../guest/model.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
+import type { Network } from '../network.ts'
 import { readWords } from '../nat/words.ts'
 import { dotted } from '../sysctls.ts'
 
@@ -13,6 +14,32 @@ export function quoted(text: string): string {
 
 export function sysctlCommand(path: string, value: string | number): string {
   return `sysctl -w ${dotted(path)}=${value}`
+}
+
+/** Lets NAT rules work whose firewall is off: to switch it on would close ports that nothing opens again. */
+export const REQUIRE_NO_FIREWALL =
+  "mkdir -p /etc/pvenat && printf '[nat]\\nrequire-firewall = no\\n' >>/etc/pvenat/pvenat.conf"
+
+/** Rules of FORWARD that let pass what pvenat translates, as iptables-save prints them. The policy stays. */
+export function acceptLines({ external, internal }: Network, family: Family): string[] {
+  const networks = internal.filter(({ network }) => network.family === family)
+  return [
+    '-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT',
+    '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT',
+    ...networks.flatMap(({ network }) =>
+      external.map(({ name }) => `-A FORWARD -s ${formatRange(network)} -o ${name} -j ACCEPT`),
+    ),
+  ]
+}
+
+/** `saved`: text of iptables-save. */
+export function missingAccepts(lines: readonly string[], saved: string): string[] {
+  return lines.filter((line) => !saved.includes(`\n${line}\n`))
+}
+
+/** Commands that put rules before all others of their chain. */
+export function insertions(iptables: string, lines: readonly string[]): string[] {
+  return lines.map((line) => `${iptables} -w ${line.replace('-A', '-I')}`)
 }
 
 /** The path of a guest's firewall in the API. */

@@ -1,6 +1,6 @@
 // Every finding has a test in which it is so: on a broken node of the lab, or with facts that no namespace can bring about. That it
 // is not so on a node without a fault, and not any more after its fix, those tests say themselves.
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { FINDING_IDS } from '../../src/doctor/finding.ts'
 
@@ -21,11 +21,10 @@ test.each(FINDING_IDS)('%s', (id) => {
   expect(isTested.test(text)).toBe(true)
 })
 
-test('no fix ends a service, a guest or a process, and none deletes rules by their number', () => {
-  const folder = 'src/doctor'
-  const sources = ['doctor', 'foreign', 'guests', 'kernel', 'rules', 'surroundings']
-    .map((name) => readFileSync(`${folder}/${name}.ts`, 'utf8'))
+test('no fix ends a service, a guest or a process, opens FORWARD to all, or switches a firewall or a rule over', () => {
+  const sources = ['src/doctor', 'src/explain', 'src/facts']
+    .flatMap((folder) => readdirSync(folder).map((name) => readFileSync(`${folder}/${name}`, 'utf8')))
     .join('\n')
   expect(sources).not.toMatch(/\b(kill|reboot|shutdown|disable|qm stop|pct stop)\b.*\$\{/)
-  expect(sources).not.toMatch(/systemctl (stop|disable|mask)/)
+  expect(sources).not.toMatch(/systemctl (stop|disable|mask)|-P FORWARD|options --enable|--enable 0/)
 })

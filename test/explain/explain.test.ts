@@ -149,3 +149,29 @@ describe('with the nftables firewall of Proxmox VE', () => {
     expect(sentences(asked(world, 'tcp 198.51.100.7 203.0.113.2:8006'))).toContain('the firewall of the node')
   })
 })
+
+describe('a policy of FORWARD that is DROP', () => {
+  const DROP = '*filter\n:FORWARD DROP [0:0]\n'
+  const CALL = 'tcp 10.10.10.105 10.20.20.110:80'
+  const RULES = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT 1022\n'
+  /** What is said with these rules in the tables of a backend, behind the policy. */
+  const said = (backend: 'legacy' | 'nft', words: string, lines = '') => {
+    const tables = { ...FACTS.tables, [backend]: { 4: `${DROP}${lines}COMMIT\n`, 6: '' } }
+    const files = new Map([['firewall/cluster.fw', `${CLUSTER}${RULES}`]])
+    return asked(worldAt(files, { tables }), words)
+  }
+
+  test.each([
+    ['nft', 'tcp 203.0.113.9 203.0.113.2:1022'],
+    ['nft', 'tcp 10.10.10.105 198.51.100.7:443'],
+    ['nft', CALL],
+    ['legacy', CALL],
+  ] as const)('in %s, %s: the fix lets it pass, and the policy stays', (backend, words) => {
+    const { gets, steps } = said(backend, words)
+    const commands = steps.at(-1)?.fix?.commands ?? []
+    expect({ gets, commands: commands.length > 0 }).toEqual({ gets: 'stopped', commands: true })
+    expect(commands.filter((line) => !line.startsWith(`iptables-${backend} -w -I FORWARD `))).toEqual([])
+    const lines = commands.map((line) => `${line.replace(/^.* -I/, '-A')}\n`).join('')
+    expect(said(backend, words, lines).gets, sentences(said(backend, words, lines))).toBe('through')
+  })
+})
