@@ -152,7 +152,9 @@ export const sportElsewhere: Check = ({ facts, translation, view }) => {
     fix:
       view.settings.backend === 'auto'
         ? []
-        : ["sed -i '/^[[:space:]]*backend[[:space:]]*=/d' /etc/pvenat/pvenat.conf"],
+        : [
+            "for file in /etc/pvenat/pvenat.conf /etc/pve/pvenat.conf; do [ ! -e $file ] || sed -i '/^[[:space:]]*backend[[:space:]]*=/d' $file; done",
+          ],
     why: 'What one backend accepts the other drops all the same.',
   }
 }

@@ -1,31 +1,14 @@
 // Findings that no namespace can bring about: versions, modules, a full table, what systemd says.
 import { describe, expect, test } from 'vitest'
-import { parseIp, type Range } from '../../src/address.ts'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { Finding, Patient } from '../../src/doctor/finding.ts'
 import { configEdit, quoted, withOption } from '../../src/facts/fixes.ts'
 import { foreignNat } from '../../src/facts/foreign.ts'
 import { parseGuestConfig } from '../../src/guest/config.ts'
-import type { View } from '../../src/nat/view.ts'
 import { FACTS, worldAt } from '../explain/world.ts'
-
-const FILES = new Map([
-  ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'],
-])
-
-function examined(change: Partial<Patient> = {}, facts: Partial<Patient['facts']> = {}): Finding[] {
-  const world = worldAt(FILES, facts)
-  return examine({ ...world, sdnSnat: [], differs: [], errors: 0, ...change })
-}
+import { examined, FAULTS, withSysctl } from './worlds.ts'
 
 const ids = (findings: readonly Finding[]) => findings.map(({ id, severity }) => `${severity} ${id}`)
-
-function withSysctl(path: string, value: string | undefined): Partial<Patient['facts']> {
-  const sysctls = new Map(FACTS.sysctls)
-  if (value === undefined) sysctls.delete(path)
-  else sysctls.set(path, value)
-  return { sysctls }
-}
 
 test('a firewall that is off comes first, also where no rule depends on it', () => {
   const world = worldAt(new Map([['firewall/cluster.fw', '']]), { service: { running: false } })
@@ -70,18 +53,10 @@ test('a guest that only has forwards keeps its own gateway', () => {
   ])
 })
 
-test('a node that does not forward IPv6', () => {
-  const rules = '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source fd10::/64 # NAT\n'
-  const off = withSysctl('net/ipv6/conf/all/forwarding', '0')
-  const world = worldAt(new Map([['firewall/cluster.fw', rules]]), off)
-  const findings = examine({ ...world, sdnSnat: [], differs: [], errors: 0 })
-  expect(ids(findings)).toEqual(['error forwarding-off-v6'])
-  // Nothing is wanted of IPv6.
-  expect(examined({}, off)).toEqual([])
-})
-
 test('a node without a fault', () => {
   expect(examined()).toEqual([])
+  // Nothing is wanted of IPv6.
+  expect(examined({}, withSysctl('net/ipv6/conf/all/forwarding', '0'))).toEqual([])
 })
 
 test('the keys of a finding stand in order', () => {
@@ -89,79 +64,9 @@ test('the keys of a finding stand in order', () => {
   expect(Object.keys(finding ?? {})).toEqual(['id', 'severity', 'finding', 'restsOn', 'fix', 'why'])
 })
 
-test.each<[string, Partial<Patient['facts']>, string, string[]]>([
-  [
-    'a table of connections that is nearly full',
-    withSysctl('net/netfilter/nf_conntrack_count', '950'),
-    'error conntrack-full',
-    [
-      'sysctl -w net.netfilter.nf_conntrack_max=2000',
-      'pvesh set /nodes/pve1/firewall/options --nf_conntrack_max 2000',
-    ],
-  ],
-  [
-    'no connection tracking',
-    withSysctl('net/netfilter/nf_conntrack_max', undefined),
-    'error conntrack-missing',
-    ['modprobe nf_conntrack'],
-  ],
-  [
-    'no br_netfilter',
-    withSysctl('net/bridge/bridge-nf-call-iptables', undefined),
-    'warning bridge-nf-off',
-    [
-      'modprobe br_netfilter',
-      'sysctl -w net.bridge.bridge-nf-call-iptables=1',
-      'sysctl -w net.bridge.bridge-nf-call-ip6tables=1',
-    ],
-  ],
-  [
-    'an old Node.js',
-    { versions: { ...FACTS.versions, node: '18.9.1' } },
-    'error version-old',
-    ['apt install nodejs'],
-  ],
-  [
-    'no conntrack',
-    { versions: { ...FACTS.versions, conntrack: '' } },
-    'error program-missing',
-    ['apt install conntrack'],
-  ],
-  [
-    'a service that boot does not start',
-    { service: { running: true, enabled: 'disabled' } },
-    'warning service-disabled',
-    ['systemctl enable pvenat'],
-  ],
-  [
-    'a service that does not run',
-    { service: { running: false } },
-    'error service-stopped',
-    ['systemctl enable --now pvenat'],
-  ],
-  ['what could not be read', { unread: ['iptables-legacy-save: permission denied'] }, 'warning unread', []],
-])('%s', (_, facts, id, fix) => {
-  const findings = examined({}, facts)
+test.each(FAULTS)('%s', (_, findings, id, fix) => {
   expect(ids(findings)).toEqual([id])
   expect(findings[0]?.fix).toEqual(fix)
-})
-
-function onNetwork(change: (network: View['network']) => View['network']): Finding[] {
-  const { view } = worldAt(FILES)
-  return examined({ view: { ...view, network: change(view.network) } })
-}
-
-test('an external address that the internet does not route', () => {
-  const address = parseIp('100.64.3.4') as Range
-  const findings = onNetwork((network) => ({
-    ...network,
-    external: network.external.slice(0, 1).map((one) => ({ ...one, addresses: [address] })),
-  }))
-  expect(ids(findings)).toEqual(['info behind-nat'])
-})
-
-test('no external interface', () => {
-  expect(ids(onNetwork((network) => ({ ...network, external: [] })))).toEqual(['error no-external'])
 })
 
 test('foreign rules with anything in their comments are read by their conditions', () => {

@@ -47,6 +47,8 @@ function changeRule(path, set) {
   if (at === undefined) die(`no rule ${pos} in ${file}`)
   if (set.has('enable')) lines[at] = (set.get('enable') === '1' ? '' : '|') + lines[at].replace(/^\|/, '')
   if (set.has('comment')) lines[at] = `${lines[at].replace(/\s*#.*/, '')} # ${set.get('comment')}`
+  for (const key of ['source', 'dest', 'dport', 'sport'].filter((one) => set.has(one)))
+    lines[at] = lines[at].replace(new RegExp(`-${key} \\S+`), `-${key} ${set.get(key)}`)
   write(file, lines.join('\n'))
 }
 
@@ -70,8 +72,9 @@ function changeOptions(path, set) {
   const file = fileOf(path)
   let text = existsSync(join(tree, file)) ? read(file) : '[OPTIONS]\n'
   for (const [key, value] of set) {
-    text = text.replace(new RegExp(`^${key}: .*\n`, 'm'), '')
-    text = text.replace(/^\[OPTIONS\]\n/m, `[OPTIONS]\n${key}: ${value}\n`)
+    const name = key === 'delete' ? value : key
+    text = text.replace(new RegExp(`^${name}: .*\n`, 'm'), '')
+    if (key !== 'delete') text = text.replace(/^\[OPTIONS\]\n/m, `[OPTIONS]\n${key}: ${value}\n`)
   }
   write(file, text)
 }

@@ -239,8 +239,9 @@ function send({ lab }: World, { from, source, proto, to, port }: Asked): Promise
   return lab.ask(from, proto, at(to, port), { from: source, timeoutMs: 500 })
 }
 
-describe.each(backends)('explain, list and a packet on %s', (backend) => {
-  describe('golden cases', () => {
+// Both at once: most of the time goes by in waiting for packets that nobody answers.
+describe.concurrent.each(backends)('explain, list and a packet on %s', (backend) => {
+  describe.sequential('golden cases', () => {
     let world: World
     beforeAll(async () => {
       const lab = await createLab(casePlan)
@@ -275,7 +276,7 @@ describe.each(backends)('explain, list and a packet on %s', (backend) => {
     })
   })
 
-  describe('random rule files', () => {
+  describe.sequential('random rule files', () => {
     let world: World
     let tree: string
     beforeAll(async () => {

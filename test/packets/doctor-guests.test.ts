@@ -39,6 +39,20 @@ findingTests(ailing, {
     after: () =>
       node.lab.ip('pve', ['link del fwln105i0', 'link set veth105i0 master vmbr1', 'link del fwbr105i0']),
   },
+  'cycle-fails: by a service that a rule for sctp names': {
+    breaks: () => ailing.edit(FW_105, 'IN SSH', 'IN ACCEPT -p sctp -dport ssh\nIN SSH'),
+    severity: 'error',
+    ask: { ...SSH, broken: { server: '105' } },
+  },
+  'group-dies': {
+    breaks: async () => {
+      const group = '\n[group own]\nIN ACCEPT -source guest/office\n'
+      await ailing.edit('firewall/cluster.fw', /$/, group)
+      await ailing.edit('firewall/107.fw', /$/, 'GROUP own\n')
+    },
+    severity: 'error',
+    ask: { ...SSH, broken: { server: '105' } },
+  },
   'service-hidden': {
     breaks: async () => {
       const rule = 'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT 9105\n'

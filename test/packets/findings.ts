@@ -13,7 +13,7 @@ interface Asked {
 }
 
 interface Finding extends Ailment {
-  severity: 'error' | 'warning'
+  severity: 'error' | 'warning' | 'info'
   ask?: Asked
   /** The fix shows what is to be done, and does not do it. */
   isAdvice?: true
@@ -84,5 +84,6 @@ export function findingTests(ailing: Ailing, findings: Record<string, Finding>):
       })
       expect(await ailing.sh('ls /run')).not.toContain('owned')
     })
+    expect((await found(ailing)).map((one) => one.id)).not.toContain(id)
   })
 }

@@ -179,7 +179,7 @@ test.each(Object.entries(BROKEN))('%s', async (_, { ask, says, hopeless, ...ailm
     expect({ answer, gets: said.gets }).toEqual({ answer: 'string', gets: 'stopped' })
     expect(said.steps.map(({ sentence }) => sentence).join('\n')).toMatch(says)
     const commands = said.steps.at(-1)?.fix?.commands ?? []
-    if (hopeless) return expect(commands).toEqual([])
+    if (hopeless) return expect(commands.join()).toMatch(/^(pvenat check)?$/)
     const done = await ailing.mend(ailment, commands)
     expect(done.exitCode, `${commands.join('\n')}\n${done.stderr}`).toBe(0)
     expect(await explain()).toMatchObject({ gets: 'through' })

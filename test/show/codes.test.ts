@@ -2,7 +2,7 @@
 // fixtures/diagnostics with the first of its kind. `UPDATE=1` writes those anew.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { CODES, word, type Code, type Diagnostic } from '../../src/diagnostic.ts'
+import { CODES, type Code, type Diagnostic } from '../../src/diagnostic.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { movedPorts } from '../../src/nat/auto.ts'
 import { compile } from '../../src/pipeline.ts'
@@ -11,10 +11,6 @@ import { showDiagnostics } from '../cases/show.ts'
 import { worldOf } from '../cases/world.ts'
 
 const GUEST = '[OPTIONS]\nenable: 1\n[RULES]\n'
-
-const NOWHERE = { file: '', span: { line: 1, from: 0, to: 0 } }
-/** Whatever facts a wording asks for. */
-const FACTS = new Proxy({}, { get: () => '' })
 
 interface Said {
   diagnostics: readonly Diagnostic[]
@@ -81,15 +77,6 @@ test.each(Object.entries(OWN_FILES))('%s', async (code, say) => {
   if (process.env['UPDATE'] === '1') writeFileSync(file, text)
   expect(text).toBe(readFileSync(file, 'utf8'))
   expect(text).toContain(`[${code}]`)
-})
-
-test('each warning of check is said in one case and not in another that has an active rule', () => {
-  const warnings = CODES.filter((code) => word({ code, place: NOWHERE, facts: FACTS }).severity === 'warning')
-  const cases = loadCases().filter(({ name }) => !name.startsWith('.'))
-  const says = (code: Code) => (one: Case) => one.diagnostics.includes(`warning[${code}]:`)
-  expect(warnings.length).toBeGreaterThan(8)
-  expect(warnings.filter((code) => !cases.some(says(code)) && !(code in OWN_FILES))).toEqual([])
-  expect(warnings.filter((code) => cases.filter(({ rules }) => rules !== '').every(says(code)))).toEqual([])
 })
 
 test('no code is without', () => {

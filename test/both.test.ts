@@ -1,0 +1,40 @@
+// Nothing is told that has no test: each finding of doctor, and each warning of check, has a case in which it is so and one in which it is not.
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { CODES, word, type Code } from '../src/diagnostic.ts'
+import { FINDING_IDS } from '../src/doctor/finding.ts'
+import { loadCases, type Case } from './cases/case.ts'
+import { examined, FAULTS } from './doctor/worlds.ts'
+
+describe('findings of doctor', () => {
+  /** The lab breaks it for real, runs the fix, and finds it no more: names of `findingTests`, in which a case may follow the id. */
+  const inLab = ['doctor', 'doctor-guests'].flatMap((name) => {
+    const text = readFileSync(`test/packets/${name}.test.ts`, 'utf8')
+    const table = text.slice(text.indexOf('\nfindingTests('), text.indexOf('\n})'))
+    return [...table.matchAll(/^ {2}'?([a-z0-9-]+)(?:: [^']*)?'?: \{/gm)].map(([, id]) => id)
+  })
+  const inWorlds = FAULTS.flatMap(([, findings]) => findings.map(({ id }) => id))
+
+  test.each(FINDING_IDS)('%s', (id) => {
+    expect([...inLab, ...inWorlds]).toContain(id)
+  })
+
+  test('none on a node without a fault', () => expect(examined()).toEqual([]))
+})
+
+describe('warnings of check', () => {
+  const place = { file: '', span: { line: 1, from: 0, to: 0 } }
+  /** Whatever facts a wording asks for. */
+  const facts = new Proxy({}, { get: () => '' })
+  const isWarning = (code: Code): boolean => word({ code, place, facts }).severity === 'warning'
+  const cases = loadCases()
+  const says = (code: Code, { diagnostics }: Case): boolean => diagnostics.includes(`warning[${code}]:`)
+  /** Of the few that a case would be long for. */
+  const isShown = (code: Code): boolean => existsSync(`fixtures/diagnostics/${code}.txt`)
+  const active = cases.filter(({ rules }) => rules !== '')
+
+  test.each(CODES.filter(isWarning))('%s', (code) => {
+    expect(cases.some((one) => says(code, one)) || isShown(code)).toBe(true)
+    expect(active.some((one) => !says(code, one))).toBe(true)
+  })
+})

@@ -1,0 +1,109 @@
+/** Nodes with the faults that no namespace can bring about: versions, modules, a full table, what systemd says. */
+import { parseIp, type Range } from '../../src/address.ts'
+import { examine } from '../../src/doctor/doctor.ts'
+import type { Finding, Patient } from '../../src/doctor/finding.ts'
+import type { View } from '../../src/nat/view.ts'
+import { FACTS, worldAt } from '../explain/world.ts'
+
+const FILES = new Map([
+  ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'],
+])
+
+/** What is found on a node that has no fault but these. */
+export function examined(
+  change: Partial<Patient> = {},
+  facts: Partial<Patient['facts']> = {},
+  files = FILES,
+): Finding[] {
+  const world = worldAt(files, facts)
+  return examine({ ...world, sdnSnat: [], differs: [], errors: 0, ...change })
+}
+
+export function withSysctl(path: string, value: string | undefined): Partial<Patient['facts']> {
+  const sysctls = new Map(FACTS.sysctls)
+  if (value === undefined) sysctls.delete(path)
+  else sysctls.set(path, value)
+  return { sysctls }
+}
+
+function onNetwork(external: View['network']['external']): Finding[] {
+  const { view } = worldAt(FILES)
+  return examined({ view: { ...view, network: { ...view.network, external } } })
+}
+
+const CARRIER = {
+  name: 'vmbr0',
+  addresses: [parseIp('100.64.3.4') as Range],
+  families: [4 as const],
+  networks: [],
+}
+const V6 = new Map([
+  ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source fd10::/64 # NAT\n'],
+])
+
+/** The fault, all that is found, the severity and id of that, and its fix. */
+export const FAULTS: readonly [fault: string, findings: readonly Finding[], id: string, fix: string[]][] = [
+  [
+    'a table of connections that is nearly full',
+    examined({}, withSysctl('net/netfilter/nf_conntrack_count', '950')),
+    'error conntrack-full',
+    [
+      'sysctl -w net.netfilter.nf_conntrack_max=2000',
+      'pvesh set /nodes/pve1/firewall/options --nf_conntrack_max 2000',
+    ],
+  ],
+  [
+    'no connection tracking',
+    examined({}, withSysctl('net/netfilter/nf_conntrack_max', undefined)),
+    'error conntrack-missing',
+    ['modprobe nf_conntrack'],
+  ],
+  [
+    'no br_netfilter',
+    examined({}, withSysctl('net/bridge/bridge-nf-call-iptables', undefined)),
+    'warning bridge-nf-off',
+    [
+      'modprobe br_netfilter',
+      'sysctl -w net.bridge.bridge-nf-call-iptables=1',
+      'sysctl -w net.bridge.bridge-nf-call-ip6tables=1',
+    ],
+  ],
+  [
+    'an old Node.js',
+    examined({}, { versions: { ...FACTS.versions, node: '18.9.1' } }),
+    'error version-old',
+    ['apt install nodejs'],
+  ],
+  [
+    'no conntrack',
+    examined({}, { versions: { ...FACTS.versions, conntrack: '' } }),
+    'error program-missing',
+    ['apt install conntrack'],
+  ],
+  [
+    'a service that boot does not start',
+    examined({}, { service: { running: true, enabled: 'disabled' } }),
+    'warning service-disabled',
+    ['systemctl enable pvenat'],
+  ],
+  [
+    'a service that does not run',
+    examined({}, { service: { running: false } }),
+    'error service-stopped',
+    ['systemctl enable --now pvenat'],
+  ],
+  [
+    'what could not be read',
+    examined({}, { unread: ['iptables-legacy-save: permission denied'] }),
+    'warning unread',
+    [],
+  ],
+  [
+    'a node that does not forward IPv6',
+    examined({}, withSysctl('net/ipv6/conf/all/forwarding', '0'), V6),
+    'error forwarding-off-v6',
+    ['sysctl -w net.ipv6.conf.all.forwarding=1'],
+  ],
+  ['an external address that the internet does not route', onNetwork([CARRIER]), 'info behind-nat', []],
+  ['no external interface', onNetwork([]), 'error no-external', []],
+]
