@@ -16,9 +16,8 @@ const flushNeighbours = () => node.lab.exec('107', ['ip', 'neigh', 'flush', 'all
 const SETTINGS_GONE = () => ailing.sh('rm -rf /etc/pvenat')
 /** The service, which does not run here, moves the rules to the other backend. */
 const swept = async () => {
-  const service = await node.pvenat.start()
-  await service.says(/removed leftovers of the \w+ backend/)
-  await service.stop()
+  const service = node.pvenat.launch()
+  await service.says(/removed leftovers of the \w+ backend/, 20_000).finally(() => service.stop())
 }
 
 const MASQUERADE = '-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE'
