@@ -179,7 +179,10 @@ findingTests(ailing, {
     after: SETTINGS_GONE,
   },
   'forward-policy': {
-    breaks: () => ailing.sh('legacy -P FORWARD DROP'),
+    breaks: async () => {
+      await ailing.sh('legacy -P FORWARD DROP')
+      await node.pvenat.run('apply')
+    },
     severity: 'info',
     ask: { ...SSH, broken: { server: '105' } },
     hasNoFix: true,
