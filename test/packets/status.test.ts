@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Row } from '../../src/show/list.ts'
 import type { Status } from '../../src/show/status.ts'
-import { makeLooking } from '../../src/web/asking.ts'
-import { openFolder } from '../../src/web/published.ts'
+import { makeLooking } from '../../src/node/asking.ts'
+import { openFolder } from '../../src/node/published.ts'
 import { backends, saveInPlace, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
