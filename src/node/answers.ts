@@ -5,8 +5,11 @@ export interface Answers {
   files: Files
   /** The answer under this name that is younger than `maxAgeMs` and than the last `forget`, else what `ask` says now. */
   ask: <T>(name: string, maxAgeMs: number, ask: () => Promise<T>) => Promise<T>
-  /** As `ask`; the answer stands for a thousand times as long as it took, from 5 s to 5 min, or until `forgetRules`. */
-  askSeldom: <T>(name: string, ask: () => Promise<T>) => Promise<T>
+  /**
+   * As `ask`; the answer stands for a thousand times as long as it took, from 5 s to 5 min, or until `forgetRules`. Where `ask` says
+   * undefined, nothing could be learnt, and the last answer stands.
+   */
+  askSeldom: <T>(name: string, ask: () => Promise<T | undefined>) => Promise<T | undefined>
   /** For how many milliseconds each of these names was among those of every look; Infinity for a command. */
   ages: (names: readonly string[]) => ReadonlyMap<string, number>
   /** The kernel told that its networks changed. */
@@ -43,11 +46,11 @@ export function makeAnswers(now: () => number = () => performance.now()): Answer
       known.set(name, { at, value })
       return value
     },
-    async askSeldom<T>(name: string, ask: () => Promise<T>): Promise<T> {
+    async askSeldom<T>(name: string, ask: () => Promise<T | undefined>): Promise<T | undefined> {
       const at = now()
       const last = seldom.get(name)
-      if (last && at < last.until) return last.value as T
-      const value = await ask()
+      if (last && at < last.until) return last.value as T | undefined
+      const value = (await ask()) ?? (last?.value as T | undefined)
       const standsMs = Math.min(Math.max(SELDOM_FACTOR * (now() - at), 5000), 300_000)
       seldom.set(name, { until: at + standsMs, value })
       return value
@@ -58,6 +61,8 @@ export function makeAnswers(now: () => number = () => performance.now()): Answer
       return new Map([...since].map(([name, first]) => [name, at - first]))
     },
     forget: () => void (forgotten = now()),
-    forgetRules: () => seldom.clear(),
+    forgetRules() {
+      for (const [name, { value }] of seldom) seldom.set(name, { until: -Infinity, value })
+    },
   }
 }

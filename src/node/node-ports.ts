@@ -3,13 +3,13 @@ import { existsSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { foreignNat, type ForeignNat } from '../facts/foreign.ts'
-import { NO_NFTABLES, parseNftables, type Nftables } from '../facts/nftables.ts'
+import { parseNftables, type Nftables } from '../facts/nftables.ts'
 import { parseRaw, parseXfrm, publishedPorts, usedProtocols } from '../facts/published.ts'
 import { field, listOf, parseJson, textOf } from '../json.ts'
 import type { Socket } from '../nat/listeners.ts'
 import { listeningPorts, type NodePort } from '../nat/node-ports.ts'
 import type { Network } from '../network.ts'
-import { run } from './exec.ts'
+import { NOT_STARTED, run } from './exec.ts'
 import { readProc } from './listeners.ts'
 import type { Answers } from './answers.ts'
 
@@ -22,9 +22,12 @@ export async function readNodePorts(
   network: Network,
   answers: Answers,
 ): Promise<NodePort[]> {
-  const [rules, ipsec] = await Promise.all([
-    answers.askSeldom('rules of others', readForeign),
-    answers.askSeldom('IPsec', async () => parseXfrm((await run('ip', ['xfrm', 'state'])).stdout)),
+  const [rules, ipsec = []] = await Promise.all([
+    readForeign(answers),
+    answers.askSeldom('IPsec', async () => {
+      const { code, stdout } = await run('ip', ['xfrm', 'state'])
+      return isUnknown(code) ? undefined : parseXfrm(stdout)
+    }),
   ])
   const isSettled = ({ proto, isKernel }: Socket): boolean => proto === 'tcp' || isKernel === true
   const young = sockets.filter((socket) => !isSettled(socket))
@@ -47,35 +50,43 @@ function keyOf({ proto, port, inode }: Socket): string {
 /** Rules of others are no reason to wait long for a program that hangs. */
 const FOREIGN_TIMEOUT_MS = 2000
 
-/** A program that is missing says nothing. */
-async function readForeign(): Promise<ForeignNat[]> {
-  const [legacy, nft] = await Promise.all(BACKENDS.map(saveNat))
+/** A program that is missing says that there is nothing; what another one that fails would say is not known. */
+const isUnknown = (code: number): boolean => code !== 0 && code !== NOT_STARTED
+
+/** Each program is asked by itself: one that cannot read its rules, or takes too long, keeps its last answer. */
+async function readForeign(answers: Answers): Promise<ForeignNat[]> {
+  const [legacy, nft] = await Promise.all(BACKENDS.map((backend) => saveNat(backend, answers)))
   const tables = { legacy: legacy ?? NONE, nft: nft ?? NONE }
-  return foreignNat({ tables, nftables: await readNative(tables.nft) })
+  return foreignNat({ tables, nftables: await readNative(tables.nft, answers) })
 }
 
 const NONE = { 4: '', 6: '' }
 
 /** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
-async function saveNat(backend: Backend): Promise<Record<Family, string>> {
+async function saveNat(backend: Backend, answers: Answers): Promise<Record<Family, string>> {
   const texts = await Promise.all(
     FAMILIES.map(async (family) => {
       const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
       if (backend === 'legacy' && !existsSync(names)) return ''
-      const { code, stdout } = await run(saveProgram(backend, family), ['-t', 'nat'], '', {
-        timeoutMs: FOREIGN_TIMEOUT_MS,
-      })
-      return code === 0 ? stdout : ''
+      return ask(answers, saveProgram(backend, family), ['-t', 'nat'])
     }),
   )
   return { 4: texts[0] ?? '', 6: texts[1] ?? '' }
 }
 
+/** What a program prints, or printed last. */
+async function ask(answers: Answers, program: string, args: readonly string[]): Promise<string> {
+  const text = await answers.askSeldom([program, ...args].join(' '), async () => {
+    const { code, stdout } = await run(program, args, '', { timeoutMs: FOREIGN_TIMEOUT_MS })
+    return isUnknown(code) ? undefined : stdout
+  })
+  return text ?? ''
+}
+
 /** Tables of nft itself, each by itself: the whole ruleset holds those of iptables, too. */
-async function readNative(saved: Record<Family, string>): Promise<Nftables> {
-  const { code, stdout } = await run('nft', ['-j', 'list', 'tables'])
-  if (code !== 0) return NO_NFTABLES
-  const names = listOf(field(parseJson(stdout), 'nftables')).flatMap((one) => {
+async function readNative(saved: Record<Family, string>, answers: Answers): Promise<Nftables> {
+  const tables = await ask(answers, 'nft', ['-j', 'list', 'tables'])
+  const names = listOf(field(parseJson(tables), 'nftables')).flatMap((one) => {
     const table = field(one, 'table')
     const [family, name] = [textOf(field(table, 'family')), textOf(field(table, 'name'))]
     if (!Object.hasOwn(FAMILY_OF, family)) return []
@@ -83,10 +94,9 @@ async function readNative(saved: Record<Family, string>): Promise<Nftables> {
     return isSaved || OTHER_TABLES.includes(name) ? [] : [[family, name] as const]
   })
   const all = await Promise.all(
-    names.map(async ([family, name]) => {
-      const { stdout: table } = await run('nft', ['-j', 'list', 'table', family, name])
-      return parseNftables(table, saved)
-    }),
+    names.map(async ([family, name]) =>
+      parseNftables(await ask(answers, 'nft', ['-j', 'list', 'table', family, name]), saved),
+    ),
   )
   return {
     chains: all.flatMap(({ chains }) => chains),
