@@ -13,7 +13,7 @@ import { innerHolders } from './nat/rights.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
 import { keepLook, readView, type Look, type WholeLook } from './read.ts'
-import { buildRuleset } from './ruleset/build.ts'
+import { buildRuleset } from './ruleset/chains.ts'
 import type { InForce } from './ruleset/inforce.ts'
 import { sameChain, type Chain, type Ruleset } from './ruleset/model.ts'
 

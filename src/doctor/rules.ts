@@ -3,7 +3,7 @@ import { FAMILIES } from '../address.ts'
 import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { forwardPolicy, linkOf } from '../facts/facts.ts'
 import { acceptLines, insertions, missingAccepts } from '../facts/fixes.ts'
-import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
+import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { HOOKS, OWN_CHAIN } from '../ruleset/model.ts'
 import { wantedFamilies, type Check, type Finding } from './finding.ts'
 

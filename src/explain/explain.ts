@@ -6,7 +6,7 @@
 import { contains, formatRange as show } from '../address.ts'
 import { routeTo, rpFilter, rpFilterRead } from '../facts/facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
-import { LOOP_IN, LOOP_OUT } from '../ruleset/loop.ts'
+import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { deliver, leaveGuest } from './deliver.ts'
 import { forward } from './forward.ts'
 import type { Pass } from './pass.ts'

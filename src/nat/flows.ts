@@ -19,7 +19,7 @@ export interface Flow {
 
 /**
  * The flows to `addresses` among lines of `conntrack -L`. Only those of zone 0: translation happens there alone. The firewall
- * bridges have a zone of their own (ruleset/build.ts), in which the same packet has a second entry, rightly untranslated.
+ * bridges have a zone of their own (ruleset/chains.ts), in which the same packet has a second entry, rightly untranslated.
  */
 export function parseFlows(lines: readonly string[], addresses: ReadonlySet<string>): Flow[] {
   return lines.flatMap((line) => {

@@ -34,7 +34,7 @@ const TOLD = { guest: 100, admin: 200 }
 /** Winners that are told of one forward that lost ports. */
 export const TOLD_WINNERS = 20
 
-/** Wider ranges are matched by a rule (ruleset/loop.ts). */
+/** Wider ranges are matched by a rule (ruleset/self-hairpin.ts). */
 const NARROW = 256
 
 export function maxRules({ kind }: Scope): number {

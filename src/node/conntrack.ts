@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, formatRange, parseCidr } from '../address.ts'
 import { deletions, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
 import type { Flow, FlowFilter, Ways } from '../nat/flows.ts'
-import { LOOP_NETWORKS } from '../ruleset/loop.ts'
+import { LOOP_NETWORKS } from '../ruleset/self-hairpin.ts'
 import { must, run } from './exec.ts'
 
 /** conntrack, as far as it is needed here. */

@@ -1,6 +1,6 @@
-/** The pair of interfaces for guests that reach themselves; why it exists stands in ruleset/loop.ts. */
+/** The pair of interfaces for guests that reach themselves; why it exists stands in ruleset/self-hairpin.ts. */
 import type { Family } from '../address.ts'
-import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/loop.ts'
+import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { must, run } from './exec.ts'
 
 /**

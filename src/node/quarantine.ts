@@ -11,7 +11,7 @@
  */
 import { FAMILIES, type Family } from '../address.ts'
 import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
-import { SELF_HAIRPIN } from '../ruleset/loop.ts'
+import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
 import type { Rule, Ruleset, Table } from '../ruleset/model.ts'
 import { makePlan, NOTHING } from '../ruleset/plan.ts'
 import { chainText } from '../ruleset/text.ts'

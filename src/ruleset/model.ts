@@ -102,6 +102,25 @@ export interface Chain {
   rules: Rule[]
 }
 
+/** Some rules of a chain in order, and the chains that they lead to. */
+export interface Part {
+  rules: Rule[]
+  chains: Chain[]
+}
+
+export function joined(parts: readonly (Part | readonly Rule[])[]): Part {
+  return {
+    rules: parts.flatMap((part) => ('rules' in part ? part.rules : part)),
+    chains: parts.flatMap((part) => ('rules' in part ? part.chains : [])),
+  }
+}
+
+/** A chain that consists of these parts, and the chains that they lead to. */
+export function chainOf(table: Table, name: string, ...parts: readonly (Part | readonly Rule[])[]): Chain[] {
+  const { rules, chains } = joined(parts)
+  return [{ table, name, rules }, ...chains]
+}
+
 /** Whether a chain is known to say the same. Of sets, which may be large, only the very same ones are. */
 export function sameChain(a: Chain, b: Chain): boolean {
   return a.rules.length === b.rules.length && a.rules.every((rule, i) => sameRule(rule, b.rules[i]))

@@ -24,6 +24,8 @@ export interface Case {
   filter: string
   rules: string
   diagnostics: string
+  /** All that is given to the restore programs, without the hashes in the comments; undefined where only `rules` are shown. */
+  whole: string | undefined
   packets: string[]
 }
 
@@ -52,6 +54,7 @@ export function caseOf(files: Case['files']): Case {
     filter: '',
     rules: '',
     diagnostics: '',
+    whole: undefined,
     packets: [],
   }
 }
@@ -68,7 +71,7 @@ function loadCase(name: string): Case {
     const end = part.indexOf('\n')
     const title = part.slice(0, end).trim()
     const body = part.slice(end + 1)
-    if (title === 'rules' || title === 'diagnostics') result[title] = decode(body).trim()
+    if (title === 'rules' || title === 'diagnostics' || title === 'whole') result[title] = decode(body).trim()
     else if (title === 'filter' || title === 'listening') result[title] = body
     else if (title.startsWith('before ')) result.before.set(pathOf(title.slice(7)), body)
     else if (title === 'network') result.network = body
@@ -79,11 +82,14 @@ function loadCase(name: string): Case {
 }
 
 /** Writes the golden parts anew and leaves everything else as it is. */
-export function updateCase(name: string, golden: Pick<Case, 'rules' | 'diagnostics'>): void {
+export function updateCase(name: string, golden: Pick<Case, 'rules' | 'diagnostics' | 'whole'>): void {
   const parts = readFileSync(fileOf(name), 'latin1').split(/^(?==== )/m)
-  const others = parts.filter((part) => !/^=== (rules|diagnostics)\n/.test(part))
+  const others = parts.filter((part) => !/^=== (rules|diagnostics|whole)\n/.test(part))
   const at = others.findIndex((part) => part.startsWith('=== packets\n'))
-  const fresh = (['rules', 'diagnostics'] as const).map((title) => `=== ${title}\n${encode(golden[title])}\n`)
+  const fresh = (['rules', 'diagnostics', 'whole'] as const).flatMap((title) => {
+    const text = golden[title]
+    return text === undefined ? [] : [`=== ${title}\n${encode(text)}\n`]
+  })
   others.splice(at < 0 ? others.length : at, 0, ...fresh)
   writeFileSync(fileOf(name), others.join('').replace(/\n*$/, '\n'), 'latin1')
 }

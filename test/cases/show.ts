@@ -4,7 +4,8 @@ import type { Diagnostic } from '../../src/diagnostic.ts'
 import { shortHash } from '../../src/hash.ts'
 import type { Outcome } from '../../src/pipeline.ts'
 import type { Chain } from '../../src/ruleset/model.ts'
-import { chainText } from '../../src/ruleset/text.ts'
+import type { Plan } from '../../src/ruleset/plan.ts'
+import { chainText, withoutMark } from '../../src/ruleset/text.ts'
 import { locate, plain, renderDiagnostic } from '../../src/show/diagnostics.ts'
 
 /** The rules that serve a NAT rule, and the sets that they use; what every node has (hooks, zone, hairpin) is left out. */
@@ -29,6 +30,16 @@ export function showRules({ ruleset, view }: Outcome): string {
     .map(({ lo }) => formatIp(6, lo))
   const text = [...sets, ...lines].join('\n')
   return named.reduce((all, ip) => all.replaceAll(`PVENAT-${shortHash(ip)}`, `PVENAT-[${ip}]`), text)
+}
+
+/** Everything that the restore programs are given. */
+export function showWhole({ sets, tables }: Plan): string {
+  const families = ([4, 6] as const).filter((family) => tables[family] !== '')
+  const texts = families.map((family) => {
+    const lines = tables[family].trim().split('\n').map(withoutMark)
+    return `# ip${family === 6 ? '6' : ''}tables-restore --noflush\n${lines.join('\n')}`
+  })
+  return [...(sets === '' ? [] : [`# ipset restore\n${sets.trim()}`]), ...texts].join('\n')
 }
 
 /** The common chain serves every external address; where it does not, that is worth a line. */

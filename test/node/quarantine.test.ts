@@ -5,7 +5,7 @@ import { CommandFailed, NOT_STARTED } from '../../src/node/exec.ts'
 import type { Part, Trial } from '../../src/node/preflight.ts'
 import { findRefused } from '../../src/node/quarantine.ts'
 import type { Ruleset } from '../../src/ruleset/model.ts'
-import { SELF_HAIRPIN } from '../../src/ruleset/loop.ts'
+import { SELF_HAIRPIN } from '../../src/ruleset/self-hairpin.ts'
 import { lookAt, plainGuest } from '../hostile/node.ts'
 
 const on = (rules: readonly string[]) => `[OPTIONS]\nenable: 1\n[RULES]\n${rules.join('\n')}\n`

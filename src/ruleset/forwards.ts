@@ -1,21 +1,14 @@
-/** The chains that send packets to guests, and the jumps into them. */
+/** PVENAT-DNAT and PVENAT-ADDRESS: the chains that translate packets to guests, and the jumps to them. */
 import { formatIp, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import { ANY } from '../nat/match.ts'
-import type { Dispatch, Forward, Match } from '../nat/model.ts'
+import type { Forward, Match } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
-import type { View } from '../nat/view.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
-import { byPort, joined } from './flat.ts'
-import type { Chain, Rule, Target } from './model.ts'
-import type { Sizes, Spread } from './tree.ts'
-
-interface Dnat {
-  chains: Chain[]
-  /** The chains that a packet to an external address goes through, in this order: full=1 takes what all others leave. */
-  jumps: Jump[]
-}
+import { chainOf, joined, type Chain, type Part, type Rule, type Target } from './model.ts'
+import { splitByAddress, splitByPort } from './split.ts'
+import { isHairpin, type Wanted } from './wanted.ts'
 
 export interface Jump {
   chain: string
@@ -24,35 +17,32 @@ export interface Jump {
   outside: boolean
 }
 
-/** Whether what comes from inside may use a forward. */
-export function isHairpin({ hairpin }: Forward, { settings }: View): boolean {
-  return hairpin && settings.hairpin !== 'no'
-}
-
-export function dnatChains(
-  dispatch: Dispatch,
-  view: View,
-  sizes: Sizes,
-  selfTarget: (full: Forward) => Range | undefined,
-): Dnat {
-  const result: Dnat = { chains: [], jumps: [] }
+/**
+ * The chains, and the jumps to them in the order that a packet takes: full=1 takes the ports that all others leave. `parties`: the guests that
+ * reach themselves, and by which loop address.
+ */
+export function forwardChains(
+  { dispatch, view, sizes }: Wanted,
+  parties: readonly { forwards: readonly Forward[]; target: Range }[],
+): { chains: Chain[]; jumps: Jump[] } {
+  const chains: Chain[] = []
+  const jumps: Jump[] = []
   const add = (
     name: string,
     forwards: readonly Forward[],
     addresses: Range[],
-    make: (name: string, own: readonly Forward[], outside: boolean) => Spread,
+    make: (name: string, own: readonly Forward[], outside: boolean) => Part,
   ): void => {
     for (const outside of [false, true]) {
       const own = forwards.filter((forward) => isHairpin(forward, view) !== outside)
       if (own.length === 0 || addresses.length === 0) continue
       const chain = outside ? `${name}-X` : name
-      const { rules, chains } = make(chain, own, outside)
-      result.chains.push({ table: 'nat', name: chain, rules }, ...chains)
-      result.jumps.push({ chain, addresses, outside })
+      chains.push(...chainOf('nat', chain, make(chain, own, outside)))
+      jumps.push({ chain, addresses, outside })
     }
   }
-  const plain = (name: string, own: readonly Forward[]): Spread =>
-    byPort('nat', name, (own.length < sizes.plain ? own : collapse(own)).map(dnat), sizes)
+  const plain = (name: string, own: readonly Forward[]): Part =>
+    splitByPort('nat', name, (own.length < sizes.plain ? own : collapse(own)).map(dnat), sizes)
   const isPlain = ({ full }: Forward): boolean => !full
   const everywhere = dispatch.addresses.filter(({ common }) => common).map(({ address }) => address)
   add('PVENAT-DNAT', dispatch.common.filter(isPlain), everywhere, plain)
@@ -65,16 +55,19 @@ export function dnatChains(
     add(`${addressChain(address)}-ALL`, fulls, [address], (name, own, outside) =>
       joined([
         // hairpin=0 closes its ports to the inside; full=1 does not open them.
-        { rules: outside ? [] : closed.map(left), chains: [] },
-        ...own.map((full) => fullRules(name, full, outside ? undefined : selfTarget(full))),
+        outside ? [] : closed.map(left),
+        ...own.map((full) => {
+          const self = parties.find(({ forwards: [only] }) => only === full)
+          return fullRules(name, full, outside ? undefined : self?.target)
+        }),
       ]),
     )
   }
-  return result
+  return { chains, jumps }
 }
 
-/** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (loop.ts). */
-function fullRules(name: string, full: Forward, self: Range | undefined): Spread {
+/** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (self-hairpin.ts). */
+function fullRules(name: string, full: Forward, self: Range | undefined): Part {
   const { source, inner, rule, except } = full
   const rules = [
     ...except.map((one) => left({ ...one, rule })),
@@ -82,11 +75,11 @@ function fullRules(name: string, full: Forward, self: Range | undefined): Spread
     dnat(full),
   ]
   if (source.ranges === 'any' || except.length === 0) return { rules, chains: [] }
-  // Its exceptions are not those of other clients' full=1.
+  // Its exceptions do not hold for other clients' full=1.
   const chain = `PVENAT-${shortHash(`${name} ${rule.id}`)}`
   return {
     rules: [{ ...matches(source, ANY), target: { kind: 'goto', chain } }],
-    chains: [{ table: 'nat', name: chain, rules }],
+    chains: chainOf('nat', chain, rules),
   }
 }
 
@@ -142,17 +135,19 @@ function isOnePort([lo, hi]: PortRange): boolean {
 }
 
 /**
- * The jumps of nat PREROUTING. The external address is matched, never the interface alone: bridged packets of guests with
- * public addresses pass here, too.
+ * The jumps of nat PREROUTING and OUTPUT. The external address is matched, never the interface alone: bridged packets of guests with public
+ * addresses pass PREROUTING, too.
  */
-export function jumpRules(jumps: readonly Jump[], view: View): Rule[] {
+export function jumpsToForwards(jumps: readonly Jump[], { view, family, sizes }: Wanted): Part {
   const interfaces = view.network.external.map(({ name }) => name)
-  return jumps.flatMap(({ chain, addresses, outside }) =>
+  const rules = jumps.flatMap(({ chain, addresses, outside }) =>
     addresses.flatMap((address): Rule[] => {
       const rule: Rule = { destination: { ranges: [address] }, target: { kind: 'jump', chain } }
       return outside ? interfaces.map((name) => ({ ...rule, in: name })) : [rule]
     }),
   )
+  const by = { table: 'nat', tag: 'EX', family, side: 'destination', anyOrder: false } as const
+  return splitByAddress(rules, by, sizes)
 }
 
 /** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */
@@ -160,17 +155,11 @@ function addressChain({ family, lo }: Range): string {
   return family === 4 ? `PVENAT-${formatIp(4, lo)}` : `PVENAT-${shortHash(formatIp(6, lo))}`
 }
 
-/** The same rule for the same forward: most stay from look to look, and so do chains of the very same rules. */
-const ruleOf = new WeakMap<Forward, Rule>()
-
-/** The rule of a forward. */
 function dnat(forward: Forward): Rule {
-  const rule = ruleOf.get(forward) ?? dnatFor(forward, forward.source)
-  ruleOf.set(forward, rule)
-  return rule
+  return dnatFor(forward, forward.source)
 }
 
-/** As `dnat`, but for these clients. */
+/** The rule of a forward, for these clients. */
 export function dnatFor(forward: Forward, source: Match): Rule {
   const { inner, ports, innerPort, single, rule } = forward
   const isMoved = ports && innerPort !== undefined && (single || innerPort !== ports[0])

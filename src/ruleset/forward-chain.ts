@@ -1,35 +1,27 @@
-/** PVENAT-FORWARD: what is let through beside pve-firewall, and what is blocked. */
-import type { Family, Range } from '../address.ts'
-import type { Block, Dispatch, Forward, NatRule } from '../nat/model.ts'
+/** PVENAT-FORWARD: packets that pvenat accepts before pve-firewall sees them, and packets that it blocks. */
+import type { Range } from '../address.ts'
+import type { Block, Forward } from '../nat/model.ts'
 import type { InternalNetwork } from '../network.ts'
 import { matches, packets } from './conditions.ts'
-import type { Loop } from './loop.ts'
-import { byAddress } from './flat.ts'
-import type { Rule } from './model.ts'
-import type { Sizes, Spread } from './tree.ts'
+import type { Part, Rule } from './model.ts'
+import { splitByAddress } from './split.ts'
+import type { Wanted } from './wanted.ts'
 
 /**
- * The first rule costs an established connection one look; it also stays when nothing else does, because the kernel
- * cuts live connections when the last rule that needs conntrack goes.
+ * An established connection costs one rule. The rule also stays when no other does, because the kernel cuts live connections when the last
+ * rule that needs conntrack goes.
  */
-export function filterRules(
-  rules: readonly NatRule[],
-  dispatch: Dispatch,
-  family: Family,
-  internal: readonly InternalNetwork[],
-  loop: Loop,
-  sizes: Sizes,
-): Spread {
-  const granted = [...dispatch.common, ...dispatch.addresses.flatMap(({ special }) => special)]
-  const blocks = rules.flatMap((rule) => rule.blocks).filter((block) => block.family === family)
-  const accepts = granted.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))
-  const { rules: last, chains } = byAddress(
-    unique(accepts),
-    { table: 'filter', tag: 'AC', family, side: 'destination', anyOrder: true, thenPorts: true },
-    sizes,
-  )
-  const first: Rule[] = [{ state: '!NEW', target: { kind: 'return' } }, ...loop.forward]
-  return { rules: [...first, ...blocks.flatMap(blockRules), ...last], chains }
+export const leaveAllButNew: readonly Rule[] = [{ state: '!NEW', target: { kind: 'return' } }]
+
+/** Rules that are written with -sport. */
+export function acceptsOfSourcePorts({ forwards, internal, family, sizes }: Wanted): Part {
+  const accepts = forwards.filter(({ accept }) => accept).flatMap((forward) => acceptInner(forward, internal))
+  const by = { table: 'filter', tag: 'AC', family, side: 'destination', anyOrder: true } as const
+  return splitByAddress(unique(accepts), by, sizes)
+}
+
+export function blocks({ blocks: all }: Wanted): Rule[] {
+  return all.flatMap(blockRules)
 }
 
 /**

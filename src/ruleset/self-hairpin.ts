@@ -9,13 +9,12 @@
  */
 import { intersects, parseIp, type Family, type Range } from '../address.ts'
 import { ANY } from '../nat/match.ts'
-import type { Dispatch, Forward, KernelSet } from '../nat/model.ts'
-import type { View } from '../nat/view.ts'
+import type { Forward, KernelSet } from '../nat/model.ts'
 import { isWide, matches, pairs, pairSet } from './conditions.ts'
-import { dnatFor, isHairpin, type Jump } from './dnat.ts'
-import { byAddress, inChain } from './flat.ts'
-import type { Chain, Rule } from './model.ts'
-import type { Sizes } from './tree.ts'
+import { dnatFor, type Jump } from './forwards.ts'
+import { chainOf, joined, type Part, type Rule } from './model.ts'
+import { behindJump, splitByAddress } from './split.ts'
+import { forwardsByAddress, isHairpin, type Wanted } from './wanted.ts'
 
 /** Stands among the refused rules when the kernel takes no sets of pairs. */
 export const SELF_HAIRPIN = 'self-hairpin'
@@ -38,22 +37,16 @@ const MAX_TARGETS = 128
 
 export interface Loop {
   zone: Rule[]
-  prerouting: Rule[]
+  prerouting: Part
   postrouting: Rule[]
   forward: Rule[]
-  /** Chains that `prerouting` leads to. */
-  chains: Chain[]
 }
 
-export const NO_LOOP: Loop = { zone: [], prerouting: [], postrouting: [], forward: [], chains: [] }
+export const NO_LOOP: Loop = { zone: [], prerouting: joined([]), postrouting: [], forward: [] }
 
 /** The rules of the loop for one family; none when no guest can want it. */
-export function loopRules(
-  parties: readonly Party[],
-  jumps: readonly Jump[],
-  family: Family,
-  sizes: Sizes,
-): Loop {
+export function loopRules(parties: readonly Party[], jumps: readonly Jump[], wanted: Wanted): Loop {
+  const { family } = wanted
   const passes = parties.map((party, i): Passes => {
     const { forwards, addresses, kind, target } = party
     const set = selfSet(forwards, i, family)
@@ -62,7 +55,7 @@ export function loopRules(
     return {
       party,
       second: back.map((rule) => secondPass(rule, target)),
-      // full=1 leads into the loop at its end of the chains (dnat.ts): other forwards come first.
+      // full=1 leads into the loop at its end of the chains (forwards.ts): other forwards come first.
       first: kind === 'full' ? [] : addresses.flatMap((address) => firstPass(forwards, address, target, set)),
     }
   })
@@ -70,7 +63,7 @@ export function loopRules(
   const source = ip(LOOP_NETWORKS[family].source)
   return {
     zone: [{ in: LOOP_IN, target: { kind: 'zone', zone: LOOP_ZONE, direction: 'orig' } }],
-    ...arranged(passes, family, sizes),
+    prerouting: arranged(passes, wanted),
     postrouting: [
       { out: LOOP_OUT, target: { kind: 'snat', to: source } },
       { source: { ranges: [source] }, target: { kind: 'masquerade' } },
@@ -86,28 +79,25 @@ interface Passes {
   second: Rule[]
 }
 
-/** Many of them are not met by what neither comes from a guest that may call itself nor is on its way back. */
-function arranged(
-  passes: readonly Passes[],
-  family: Family,
-  sizes: Sizes,
-): Pick<Loop, 'prerouting' | 'chains'> {
-  const prerouting = passes.flatMap(({ first, second }) => [...second, ...first])
-  if (prerouting.length < sizes.plain) return { prerouting, chains: [] }
+/** Many rules are met only by packets of guests that may call themselves, and by packets on their second pass. */
+function arranged(passes: readonly Passes[], { family, sizes }: Wanted): Part {
+  const all = passes.flatMap(({ first, second }) => [...second, ...first])
+  if (all.length < sizes.plain) return joined([all])
   const callers = new Map(
     passes.flatMap(({ first, party: { forwards } }) => {
       const inner = [...new Map(forwards.map((forward) => [forward.inner.lo, forward.inner])).values()]
       return first.map((rule) => [rule, inner])
     }),
   )
-  const tree = { table: 'nat', tag: 'SF', family, side: 'source', anyOrder: true } as const
-  const self = byAddress([...callers.keys()], tree, sizes, (rule) => callers.get(rule) ?? 'any')
-  const calls = inChain('nat', 'PVENAT-SELF', self)
-  const back: Chain = { table: 'nat', name: 'PVENAT-LOOP', rules: passes.flatMap(({ second }) => second) }
-  return {
-    prerouting: [{ in: LOOP_IN, target: { kind: 'jump', chain: back.name } }, ...calls.rules],
-    chains: [back, ...calls.chains],
-  }
+  const by = { table: 'nat', tag: 'SF', family, side: 'source', anyOrder: true } as const
+  const self = splitByAddress([...callers.keys()], by, sizes, (rule) => callers.get(rule) ?? 'any')
+  const back = chainOf(
+    'nat',
+    'PVENAT-LOOP',
+    passes.flatMap(({ second }) => second),
+  )
+  const toBack: Rule = { in: LOOP_IN, target: { kind: 'jump', chain: 'PVENAT-LOOP' } }
+  return joined([{ rules: [toBack], chains: back }, behindJump('nat', 'PVENAT-SELF', self)])
 }
 
 /** Guests that can do with one loop address among them. */
@@ -124,17 +114,15 @@ interface Party {
  * External addresses that differ in nothing are one party. On the second pass the client is no longer to be told, so a guest
  * whose forwards are for some clients only is one by itself, lest another guest's call end at it.
  */
-export function loopParties({ common, addresses }: Dispatch, family: Family, view: View): Party[] {
+export function loopParties({ dispatch, family, view }: Wanted): Party[] {
+  const { common, addresses } = dispatch
   if (view.settings.hairpin !== 'yes' || view.quarantined.has(SELF_HAIRPIN)) return []
   const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
   const groups = [
     { addresses: plain, forwards: common },
-    ...addresses
-      .filter(({ special }) => special.length > 0)
-      .map((one) => ({
-        addresses: [one.address],
-        forwards: [...one.special, ...(one.common ? common : [])],
-      })),
+    ...forwardsByAddress({ common, addresses: addresses.filter(({ special }) => special.length > 0) }).map(
+      ({ address, forwards }) => ({ addresses: [address], forwards }),
+    ),
   ]
   const split = groups.flatMap(({ addresses: at, forwards }): Omit<Party, 'target'>[] => {
     const all = forwards.filter((forward) => isHairpin(forward, view) && reachesItself(forward))

@@ -3,9 +3,11 @@
  * rule comes before pve-firewall's helper rules, so it attaches the helpers itself (pve-firewall Firewall.pm, compile_iptables_raw).
  */
 import type { Family } from '../address.ts'
-import type { Dispatch, Forward } from '../nat/model.ts'
+import type { Forward } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
+import { FIREWALL_BRIDGE_ZONE, FIREWALL_BRIDGES } from './firewall-bridges.ts'
 import type { Rule } from './model.ts'
+import { forwardsByAddress, type Wanted } from './wanted.ts'
 
 interface Helper {
   name: string
@@ -29,26 +31,26 @@ const HELPERS: readonly Helper[] = [
   { name: 'tftp', proto: 'udp', port: 69, families: BOTH },
 ]
 
-/** The helpers that a value of the option names. */
-export function helpersOf(option: string | number | undefined, family: Family): Helper[] {
-  const names = String(option ?? '').split(/[\s,;]+/)
+function helpersOf({ view, family }: Wanted): Helper[] {
+  const names = String(view.host.options['nf_conntrack_helpers'] ?? '').split(/[\s,;]+/)
   return HELPERS.filter(({ name, families }) => names.includes(name) && families.includes(family))
 }
 
-/** On the firewall bridges of guests, where addresses and ports are the inner ones; each before the zone rule. */
-export function bridgeHelpers(helpers: readonly Helper[], bridges: string, zone: number): Rule[] {
-  return helpers.map(({ name, proto, port }) => ({
-    in: bridges,
+/** Helpers on the firewall bridges of guests, where addresses and ports are the inner ones; each before the zone rule. */
+export function bridgeHelpers(wanted: Wanted): Rule[] {
+  return helpersOf(wanted).map(({ name, proto, port }) => ({
+    in: FIREWALL_BRIDGES,
     proto,
     ports: [port, port],
-    target: { kind: 'zone', zone, helper: name },
+    target: { kind: 'zone', zone: FIREWALL_BRIDGE_ZONE, helper: name },
   }))
 }
 
-/** At external ports that lead to the port of a helper and are another number; for the same number pve-firewall's rule does. */
-export function shiftedHelpers({ common, addresses }: Dispatch, helpers: readonly Helper[]): Rule[] {
-  return addresses.flatMap(({ address, special, common: shares }) =>
-    [...special, ...(shares ? common : [])].flatMap((forward) =>
+/** Helpers at external ports that lead to the port of a helper and differ from it; for an equal port pve-firewall's rule does. */
+export function shiftedHelpers(wanted: Wanted): Rule[] {
+  const helpers = helpersOf(wanted)
+  return forwardsByAddress(wanted.dispatch).flatMap(({ address, forwards }) =>
+    forwards.flatMap((forward) =>
       helpers.flatMap(({ name, proto, port }): Rule[] => {
         const ports = proto === forward.proto ? outerPorts(forward, port) : undefined
         if (!ports || (ports[0] === port && ports[1] === port)) return []

@@ -1,0 +1,104 @@
+/** All chains of pvenat, from top to bottom. Each part of a chain is a function in a file beside this one. */
+import { FAMILIES, type Family } from '../address.ts'
+import type { KernelSet, NatRule } from '../nat/model.ts'
+import type { Translation } from '../nat/translate.ts'
+import type { View } from '../nat/view.ts'
+import { bridgeHelpers, shiftedHelpers } from './conntrack-helpers.ts'
+import { leaveFirewallBridges, zoneOfFirewallBridges } from './firewall-bridges.ts'
+import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts'
+import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
+import { forwardChains, jumpsToForwards } from './forwards.ts'
+import { chainOf, type Chain, type Ruleset } from './model.ts'
+import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
+import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
+import { SIZES, type Sizes } from './split.ts'
+import { wantedOf, type Wanted } from './wanted.ts'
+
+/** Facts of the kernel that decide which chains there are. */
+interface Situation {
+  /**
+   * Families whose skeleton (hooks, zone, one conntrack rule) is installed. It stays although no rule wants it: without it live connections
+   * would stall.
+   */
+  keep: readonly Family[]
+  /** Families in which the policy of FORWARD is DROP. */
+  drops: readonly Family[]
+}
+
+/** The chains of one family. */
+function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]; hasLoop: boolean } {
+  const parties = loopParties(wanted)
+  const forwards = forwardChains(wanted, parties)
+  const loop = loopRules(parties, forwards.jumps, wanted)
+  const jumps = jumpsToForwards(forwards.jumps, wanted)
+  const fromNode = jumps.rules.filter((rule) => rule.in === undefined)
+  const { postrouting } = loop
+  const chains = [
+    chainOf(
+      'raw',
+      'PVENAT-ZONE',
+      bridgeHelpers(wanted),
+      zoneOfFirewallBridges,
+      shiftedHelpers(wanted),
+      loop.zone,
+    ),
+    chainOf(
+      'filter',
+      'PVENAT-FORWARD',
+      leaveAllButNew,
+      loop.forward,
+      blocks(wanted),
+      acceptsOfSourcePorts(wanted),
+    ),
+    isForwardDrop
+      ? chainOf('filter', 'PVENAT-PASS', passLoop(loop), passRouted(wanted), passBridged(wanted))
+      : [],
+    forwards.chains,
+    chainOf('nat', 'PVENAT-PREROUTING', leaveFirewallBridges, loop.prerouting, jumps),
+    chainOf('nat', 'PVENAT-OUTPUT', fromNode),
+    chainOf(
+      'nat',
+      'PVENAT-POSTROUTING',
+      postrouting,
+      hairpin(wanted),
+      innerSource(wanted),
+      exemptOrTranslate(wanted),
+    ),
+  ]
+  return { chains: chains.flat(), hasLoop: loop !== NO_LOOP }
+}
+
+/** The ruleset that a translation asks for. `sizes`: from how many rules on chains are split. */
+export function buildRuleset(
+  { rules, dispatch }: Translation,
+  view: View,
+  { keep, drops }: Situation,
+  sizes: Sizes = SIZES,
+): Ruleset {
+  const active = rules.filter(({ state }) => state === 'active')
+  const chains: Ruleset['chains'] = { 4: [], 6: [] }
+  const loop: Family[] = []
+  for (const family of FAMILIES) {
+    if (!isAskedFor(active, family) && !keep.includes(family)) continue
+    const wanted = wantedOf(active, dispatch[family], family, view, sizes)
+    const built = familyChains(wanted, drops.includes(family))
+    chains[family] = built.chains
+    if (built.hasLoop) loop.push(family)
+  }
+  return { chains, sets: usedSets([...chains[4], ...chains[6]]), loop }
+}
+
+function isAskedFor(rules: readonly NatRule[], family: Family): boolean {
+  return rules.some(({ forwards, egresses, blocks: some }) =>
+    [forwards, egresses, some].some((list) => list.some((one) => one.family === family)),
+  )
+}
+
+function usedSets(chains: readonly Chain[]): KernelSet[] {
+  const byName = new Map<string, KernelSet>()
+  for (const { rules } of chains) {
+    for (const { source, destination, pair } of rules)
+      for (const set of [source?.set, destination?.set, pair]) if (set) byName.set(set.name, set)
+  }
+  return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}

@@ -1,0 +1,16 @@
+/** Bridges between tap and bridge, which exist for NICs with firewall=1 only (pve-common Network.pm). */
+import type { Rule } from './model.ts'
+
+export const FIREWALL_BRIDGES = 'fwbr+'
+export const FIREWALL_BRIDGE_ZONE = 1
+
+/**
+ * Without a zone a guest with firewall=1 could not be masqueraded: conntrack sees its packets on the firewall bridge first, and keeps the
+ * decision that is made there.
+ */
+export const zoneOfFirewallBridges: readonly Rule[] = [
+  { in: FIREWALL_BRIDGES, target: { kind: 'zone', zone: FIREWALL_BRIDGE_ZONE } },
+]
+
+/** With bridge-nf-call-iptables=1 a packet meets the nat table once more on the firewall bridge, and must not be translated there. */
+export const leaveFirewallBridges: readonly Rule[] = [{ in: FIREWALL_BRIDGES, target: { kind: 'return' } }]

@@ -1,0 +1,78 @@
+/** PVENAT-POSTROUTING: the source that a packet leaves with. */
+import { sameRange, type Range } from '../address.ts'
+import type { Egress, Forward } from '../nat/model.ts'
+import { matches, packets } from './conditions.ts'
+import { chainOf, joined, type Part, type Rule, type Target } from './model.ts'
+import { behindJump, splitByAddress } from './split.ts'
+import { forwardsByAddress, type Wanted } from './wanted.ts'
+
+/** Guests of one network that call each other by the external address: the answer must come back through this node. */
+export function hairpin({ internal, view }: Wanted): Rule[] {
+  if (view.settings.hairpin === 'no') return []
+  return internal.map(({ network }) => ({
+    source: { ranges: [network] },
+    destination: { ranges: [network] },
+    state: 'DNAT',
+    target: { kind: 'masquerade' },
+  }))
+}
+
+/** snat=1: the guest sees the node's inner address; only for the clients and ports that were granted to the forward. */
+export function innerSource({ dispatch, family, sizes }: Wanted): Part {
+  const translated = ({ inner, source, proto, ports, snat, rule }: Forward, address: Range): Rule => ({
+    ...(proto === 'all' ? {} : { proto }),
+    ...matches(source, { ranges: [inner] }),
+    state: 'DNAT',
+    originalDestination: address,
+    ...(ports ? { originalPorts: ports } : {}),
+    target: { kind: snat ? 'masquerade' : 'return' },
+    serves: rule.id,
+  })
+  const rules: Rule[] = []
+  const fulls: Rule[] = []
+  for (const { address, forwards: here } of forwardsByAddress(dispatch)) {
+    rules.push(...here.filter(({ snat, full }) => snat && !full).map((one) => translated(one, address)))
+    for (const full of here.filter(({ snat, full: is }) => snat && is)) {
+      // Other forwards to the guest come first, as they do on the way in.
+      const others = here.filter((one) => !one.full && !one.snat && sameRange(one.inner, full.inner))
+      fulls.push(...[...others, full].map((one) => translated(one, address)))
+    }
+  }
+  const by = { table: 'nat', tag: 'SN', family, side: 'destination', anyOrder: true } as const
+  const toFulls: Rule = { target: { kind: 'jump', chain: 'PVENAT-SNAT-ALL' } }
+  return joined([
+    behindJump('nat', 'PVENAT-SNAT', splitByAddress(rules, by, sizes)),
+    fulls.length > 0 ? { rules: [toFulls], chains: chainOf('nat', 'PVENAT-SNAT-ALL', fulls) } : [],
+  ])
+}
+
+/**
+ * Exemptions come before translations, whatever the order of the files. Every rule has a source; when they are split by it, each chain keeps
+ * this order. The rules behind the last one of a single address, wide ones of cluster and host, stand in one chain for all.
+ */
+export function exemptOrTranslate({ egresses, family, sizes }: Wanted): Part {
+  const rules = translations(egresses)
+  const isOfOne = ({ source }: Rule): boolean =>
+    Array.isArray(source?.ranges) &&
+    source.ranges.length === 1 &&
+    source.ranges[0]?.lo === source.ranges[0]?.hi
+  const count = rules.length - [...rules].reverse().findIndex(isOfOne)
+  const wide = rules.slice(count)
+  const by = { table: 'nat', tag: 'EG', family, side: 'source', anyOrder: false } as const
+  if (rules.length < sizes.plain || wide.length < 2) return splitByAddress(rules, by, sizes)
+  const toWide: Rule = { target: { kind: 'goto', chain: 'PVENAT-EG-REST' } }
+  const { rules: own, chains } = splitByAddress([...rules.slice(0, count), toWide], by, sizes)
+  return { rules: own, chains: [...chains, ...chainOf('nat', 'PVENAT-EG-REST', wide)] }
+}
+
+function translations(egresses: readonly Egress[]): Rule[] {
+  const ordered = [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
+  return ordered.flatMap((egress) => {
+    const { source, destination, out, to, exempt, rule } = egress
+    const target: Target = exempt ? { kind: 'exempt' } : to ? { kind: 'snat', to } : { kind: 'masquerade' }
+    const anywhere = { ...packets(egress), ...matches(source, destination), target, serves: rule.id }
+    // An exemption holds at every interface: rules of others are not confined to external ones.
+    if (exempt && rule.askedInterface === undefined) return [anywhere]
+    return out.map((name) => ({ ...anywhere, out: name }))
+  })
+}
