@@ -6,7 +6,7 @@ import { CODES, type Code, type Diagnostic } from '../../src/diagnostic.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { movedPorts } from '../../src/nat/auto.ts'
 import { compile } from '../../src/pipeline.ts'
-import { caseOf, loadCases, type Case } from '../cases/case.ts'
+import { caseOf, loadCases } from '../cases/case.ts'
 import { showDiagnostics } from '../cases/show.ts'
 import { worldOf } from '../cases/world.ts'
 
@@ -20,19 +20,7 @@ interface Said {
 /** What is said of a guest with these rules, of which the kernel refuses the first if it has an answer. */
 async function saidOf(rules: readonly string[], answer?: string): Promise<Said> {
   const files = new Map([['firewall/105.fw', `${GUEST}${rules.join('\n')}\n`]])
-  const one: Case = {
-    name: '',
-    proves: '',
-    files,
-    before: new Map(),
-    listening: '',
-    network: undefined,
-    filter: '',
-    rules: '',
-    diagnostics: '',
-    packets: [],
-  }
-  const { look, sources } = await worldOf(one)
+  const { look, sources } = await worldOf(caseOf(files))
   const [first] = compile(look).translation.rules
   const quarantined = new Map(first && answer !== undefined ? [[first.id, answer]] : [])
   return { diagnostics: compile({ ...look, quarantined }).translation.diagnostics, sources }
