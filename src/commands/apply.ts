@@ -1,5 +1,4 @@
 /** `apply`: one pass. */
-import { UsageError } from '../io.ts'
 import { apply, endFlows } from '../node/apply.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { lookOnce, type Looked } from '../node/look.ts'
@@ -9,6 +8,7 @@ import { publishList, rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
+import { confirmSeconds } from './ask.ts'
 import { applyUnlessUnconfirmed } from './confirm.ts'
 import { kernelOf, showDiagnostics, toldOf, type Context } from './context.ts'
 
@@ -47,11 +47,4 @@ export async function applyCommand(context: Context): Promise<number> {
 /** Ports that services of the node gave up are free at once. */
 function withoutKept(looked: Looked): Looked {
   return { ...looked, nodePorts: looked.nodePorts?.filter(({ until }) => until === undefined) ?? [] }
-}
-
-function confirmSeconds({ values }: Context): number | undefined {
-  if (values.confirm === undefined) return undefined
-  const seconds = Number(values.confirm)
-  if (!(seconds >= 1 && seconds <= 3600)) throw new UsageError('--confirm takes seconds from 1 to 3600')
-  return seconds
 }

@@ -1,17 +1,15 @@
 /** `apply --confirm` and `confirm`: a change from afar that is taken back unless somebody says in time that all is well. */
 import { readFile, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Io } from '../io.ts'
 import { apply, type Applied } from '../node/apply.ts'
 import type { Kernel } from '../node/kernel.ts'
 import type { Looked, Paths } from '../node/look.ts'
 import { STATE_FILES, writeWhole } from '../node/state.ts'
-import { CONFIRMATION, takeUnconfirmed, unconfirmedPid, writeUnconfirmed } from '../node/unconfirmed.ts'
+import { CONFIRMATION, takeUnconfirmed, unconfirmedPid } from '../node/unconfirmed.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { makeUndo } from '../ruleset/plan.ts'
+import { askWithin, hearSignals, type Answer } from './ask.ts'
 import type { Context } from './context.ts'
-
-type Answer = 'kept' | 'not wanted' | 'no answer' | 'stopped'
 
 /**
  * Applies, asks, and takes the change back unless the answer is yes: from the terminal or by `pvenat confirm`. Returns undefined
@@ -28,11 +26,7 @@ export async function applyUnlessUnconfirmed(
     throw new Error('the service applies every change by itself; stop it first: systemctl stop pvenat')
   if ((await unconfirmedPid(paths.runDir)) !== undefined)
     throw new Error('another apply --confirm waits for its answer')
-  const stopped = new Promise<Answer>((resolve) => {
-    process.on('SIGINT', () => resolve('stopped')).on('SIGTERM', () => resolve('stopped'))
-  })
-  // The terminal may be the first thing that the change takes away.
-  process.on('SIGHUP', () => undefined)
+  const stopped = hearSignals()
   const { watched, takeBack } = await rememberBefore(kernel, paths)
   let answer: Answer
   try {
@@ -87,38 +81,6 @@ async function rememberBefore(
     if (files.every(({ text }) => text === undefined)) await rmdir(stateDir).catch(() => undefined)
   }
   return { watched, takeBack }
-}
-
-async function askWithin(seconds: number, io: Io, runDir: string, stopped: Promise<Answer>): Promise<Answer> {
-  const confirmed = new Promise<Answer>((resolve) => process.once(CONFIRMATION, () => resolve('kept')))
-  await writeUnconfirmed(runDir)
-  const end = performance.now() + seconds * 1000
-  const ask = (): void => {
-    const left = Math.max(0, Math.ceil((end - performance.now()) / 1000))
-    io.stderr(`\rkeep it? y or n, or pvenat confirm elsewhere; it is taken back in ${left} s: `)
-  }
-  let timers: NodeJS.Timeout[] = []
-  let hangUp = (): void => undefined
-  const answered = new Promise<Answer>((resolve) => {
-    timers = [setTimeout(() => resolve('no answer'), seconds * 1000)]
-    if (!io.listen) {
-      io.stderr(`in force; it is taken back in ${seconds} s unless you run: pvenat confirm\n`)
-      return
-    }
-    hangUp = io.listen((line) => {
-      const word = line.trim().toLowerCase()
-      if (['y', 'yes'].includes(word)) resolve('kept')
-      else if (['n', 'no'].includes(word)) resolve('not wanted')
-      else ask()
-    })
-    ask()
-    timers.push(setInterval(ask, 1000))
-  })
-  const answer = await Promise.race([confirmed, answered, stopped])
-  for (const timer of timers) clearTimeout(timer)
-  if (io.listen) io.stderr('\n')
-  hangUp()
-  return (await takeUnconfirmed(runDir)) ? answer : 'kept'
 }
 
 /** Keeps the change of the `apply --confirm` that waits, and wakes it. */

@@ -120,11 +120,20 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   import: {
     run: importCommand,
-    says: 'what hand-written NAT rules of this node become; changes nothing',
-    options: { pvesh: { says: 'the commands that create the rules, switched off' } },
+    isLong: ({ confirm }) => confirm !== undefined,
+    says: 'what hand-written NAT rules of this node become; changes nothing, but for --switch',
+    options: {
+      pvesh: { says: 'the commands that create the rules, switched off' },
+      switch: { says: 'those rules on, the old ones out; with --confirm' },
+      confirm: {
+        value: 'SECS',
+        says: 'back to the old ones unless pvenat confirm comes in time (1 to 3600)',
+      },
+    },
     examples: [
       { line: 'pvenat import', says: 'each rule, and what it becomes' },
       { line: 'pvenat import --pvesh', says: 'the commands for that' },
+      { line: 'pvenat import --switch --confirm 60', says: 'move over, and back unless you confirm' },
     ],
   },
   parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },

@@ -32,16 +32,31 @@ export function ruleLine({ type, source, dest, proto, dport, comment }: GuiRule)
   return [type.toUpperCase(), 'ACCEPT', ...fields, '#', comment].join(' ')
 }
 
-/** `pvesh create …`, switched off. */
-export function createCommand({ api, type, source, dest, proto, dport, comment }: GuiRule): string {
-  const fields = Object.entries({ source, dest, proto, dport }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name} ${quoted(value)}`],
-  )
+/** What `pvesh` takes to create a rule. */
+export function createWords(rule: GuiRule, enable: 0 | 1): string[] {
+  const { api, type, comment } = rule
+  const fields = (['source', 'dest', 'proto', 'dport'] as const).flatMap((name) => {
+    const value = rule[name]
+    return value === undefined ? [] : [`--${name}`, value]
+  })
   return [
-    `pvesh create ${api} --type ${type} --action ACCEPT`,
+    'create',
+    api,
+    '--type',
+    type,
+    '--action',
+    'ACCEPT',
     ...fields,
-    `--enable 0 --comment ${quoted(comment)}`,
-  ].join(' ')
+    '--enable',
+    `${enable}`,
+    '--comment',
+    comment,
+  ]
+}
+
+/** A line for a shell that creates a rule, switched off. */
+export function createCommand(rule: GuiRule): string {
+  return ['pvesh', ...createWords(rule, 0).map(quoted)].join(' ')
 }
 
 export const stays = (reason: string): Becomes => ({ stays: reason })

@@ -19,7 +19,7 @@ function chainsOf(text: string, table: string): Chains {
 }
 
 /** The rules that translate or set a zone, each with the conditions of the jumps that lead to it. */
-export function savedRules(text: string, table: string, backend: Backend, family: Family): Written[] {
+export function savedRules(text: string, table: 'raw' | 'nat', backend: Backend, family: Family): Written[] {
   const chains = chainsOf(text, table)
   const found: Written[] = []
   const visit = (hook: Hook, chain: string, before: readonly string[], path: readonly string[]): void => {
@@ -43,7 +43,7 @@ export function savedRules(text: string, table: string, backend: Backend, family
         text: line,
         family,
         hook,
-        loaded: { backend, chain, line },
+        loaded: { backend, table, chain, line },
       })
     }
   }

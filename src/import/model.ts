@@ -40,7 +40,7 @@ export interface Written extends Conditions {
   /** Words that were not understood. */
   unread: string[]
   /** How it is deleted; undefined where it is not in force. */
-  loaded?: { backend: Backend; chain: string; line: string } | { native: string }
+  loaded?: { backend: Backend; table: 'raw' | 'nat'; chain: string; line: string } | { native: string }
   /** The line that adds it at boot. */
   boot?: BootLine
 }

@@ -8,9 +8,17 @@ import { becomeAll } from './becomes.ts'
 import { asNodeRule, ruleLine, type Becomes, type GuiRule } from './guirule.ts'
 import type { Written } from './model.ts'
 
+/** A rule of a .fw file. */
+export interface There {
+  /** In the list of its file, counted from 0 as the API does. */
+  position: number
+  line: number
+  isOn: boolean
+}
+
 export interface Tried {
-  /** The rule is there already: its place in the list of its file, counted from 0 as the API does, and whether it is switched on. */
-  there?: { position: number; isOn: boolean }
+  /** The rule is there already. */
+  there?: There
   /** Why it would not be in force, or what is to be known of it. */
   problems: { isError: boolean; message: string }[]
 }
@@ -79,12 +87,15 @@ export function tryRules(look: Look, view: View, rules: readonly GuiRule[]): Map
   )
 }
 
-function findRule(rule: GuiRule, view: View): Tried['there'] {
-  const position = fileOf(rule, view)?.rules.findIndex((one) => isSame(one, rule)) ?? -1
-  return position < 0 ? undefined : { position, isOn: fileOf(rule, view)?.rules[position]?.enable === 1 }
+/** Where a rule stands; undefined when it is not there. */
+export function findRule(rule: GuiRule, view: View): There | undefined {
+  const rules = fileOf(rule, view).rules
+  const position = rules.findIndex((one) => isSame(one, rule))
+  const found = rules[position]
+  return found && { position, line: found.span.line, isOn: found.enable === 1 }
 }
 
-function fileOf({ file }: GuiRule, view: View): FwFile | undefined {
+function fileOf({ file }: GuiRule, view: View): FwFile {
   if (file === hostFw(view.node)) return view.host
   const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
   return owned ? owned.fw : view.cluster

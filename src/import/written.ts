@@ -21,7 +21,9 @@ export function readWritten({
   const used = new Set<BootCommand>()
   const loaded = BACKENDS.flatMap((backend) =>
     FAMILIES.flatMap((family) =>
-      ['raw', 'nat'].flatMap((table) => savedRules(tables[backend][family], table, backend, family)),
+      (['raw', 'nat'] as const).flatMap((table) =>
+        savedRules(tables[backend][family], table, backend, family),
+      ),
     ),
   ).map((rule): Written => {
     const command = commands.find(

@@ -19,10 +19,14 @@ export async function takeUnconfirmed(runDir: string): Promise<boolean> {
   return rm(join(runDir, UNCONFIRMED_FILE)).then(() => true, orMissing(false))
 }
 
+/** The commands that take `--confirm`. */
+const WAITING = ['apply', 'import']
+
 /** The number of the process that waits; undefined when none does. */
 export async function unconfirmedPid(runDir: string): Promise<number | undefined> {
   const pid = Number(await readFile(join(runDir, UNCONFIRMED_FILE), 'utf8').catch(orMissing('')))
-  return pid > 1 && (await isPvenat(pid, 'apply')) ? pid : undefined
+  if (pid > 1) for (const command of WAITING) if (await isPvenat(pid, command)) return pid
+  return undefined
 }
 
 function orMissing<T>(value: T): (error: NodeJS.ErrnoException) => T {

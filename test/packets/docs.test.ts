@@ -29,7 +29,7 @@ const STAND_INS: Record<string, string> = {
   wget: `test "$1" = -q && test -f ${resolve('install')}/"\${2##*/}"`,
 }
 /** What changes everything comes last, and lines that delete after those that make. */
-const LAST = /^(pvenat (rollback|confirm|apply)|iptables)\b/
+const LAST = /^(pvenat (rollback|confirm|apply|import --switch)|iptables)\b/
 /** They may well have something to say about the lab; that they say it is enough. */
 const MAY_COMPLAIN = /^pvenat (check|doctor|status|explain|plan)\b/
 

@@ -1,0 +1,153 @@
+/** `import --switch`: the rules of the GUI on, the old ones out, and back again unless somebody confirms it. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { iptables, saveProgram } from '../facts/backend.ts'
+import { createWords, ruleLine, type GuiRule } from '../import/guirule.ts'
+import { findRule, type Imported } from '../import/trial.ts'
+import { tokens } from '../import/words.ts'
+import { must } from '../node/exec.ts'
+import { lookKnowing } from '../node/recall.ts'
+import { unconfirmedPid } from '../node/unconfirmed.ts'
+import { isServiceRunning } from '../node/unit.ts'
+import { compile, type Outcome } from '../pipeline.ts'
+import { isEmpty, makePlan } from '../ruleset/plan.ts'
+import { askWithin, hearSignals } from './ask.ts'
+import { kernelOf, type Context } from './context.ts'
+import { importable } from './importable.ts'
+
+/** Returns the exit code. Whatever fails, what was changed so far is taken back. */
+export async function switchOver(context: Context, seconds: number): Promise<number> {
+  const { io, paths } = context
+  if ((await unconfirmedPid(paths.runDir)) !== undefined)
+    throw new Error('another change waits for its confirmation')
+  if (!(await isServiceRunning(paths.runDir)))
+    throw new Error('the service puts the rules into force; start it first: systemctl start pvenat')
+  const { all } = await importable(paths)
+  const chosen = all.filter(isSwitched)
+  const rules = rulesOf(chosen)
+  if (rules.length === 0) {
+    io.stderr('pvenat: no rule that is in force can be switched over; see pvenat import\n')
+    return 1
+  }
+  const stopped = hearSignals()
+  const undo: (() => Promise<unknown>)[] = []
+  const takeBack = async (): Promise<void> => {
+    for (const step of undo.reverse()) await step()
+  }
+  try {
+    // What was on before stays on.
+    const off = rulesOf(chosen.filter(({ tried }) => tried?.there?.isOn !== true))
+    undo.push(() => switchOff(context, off))
+    await switchOn(chosen)
+    await waitInForce(context, rules)
+    await takeOut(chosen, undo)
+    io.stdout(`${rules.length} rules are on, and what they replace is out\n`)
+    const answer = await askWithin(seconds, io, paths.runDir, stopped)
+    if (answer === 'kept') {
+      io.stdout(leftToDo(chosen))
+      return 0
+    }
+    await takeBack()
+    io.stderr(`${answer}; what was in force before is in force again\n`)
+    return 1
+  } catch (error) {
+    await takeBack()
+    io.stderr('the change failed; what was in force before is in force again\n')
+    throw error
+  }
+}
+
+/** What is in force now and has something that takes its place. Rules of nft itself cannot be put back as they were. */
+function isSwitched({ written, becomes, tried }: Imported): boolean {
+  if ('stays' in becomes || !written.loaded || 'native' in written.loaded) return false
+  return !(tried?.problems.some(({ isError }) => isError) ?? false)
+}
+
+function rulesOf(all: readonly Imported[]): GuiRule[] {
+  return all.flatMap(({ becomes }) => ('rule' in becomes ? [becomes.rule] : []))
+}
+
+async function switchOn(chosen: readonly Imported[]): Promise<void> {
+  const rules = chosen.flatMap(({ becomes, tried }) =>
+    'rule' in becomes ? [{ rule: becomes.rule, there: tried?.there }] : [],
+  )
+  // A new rule moves those below it: first what is there.
+  for (const { rule, there } of rules)
+    if (there && !there.isOn) await must('pvesh', ['set', `${rule.api}/${there.position}`, '--enable', '1'])
+  for (const { rule, there } of rules) if (!there) await must('pvesh', createWords(rule, 1))
+}
+
+async function switchOff({ paths, io }: Context, rules: readonly GuiRule[]): Promise<void> {
+  const { view } = compile(await lookKnowing(paths))
+  for (const rule of rules) {
+    const there = findRule(rule, view)
+    if (there?.isOn)
+      await must('pvesh', ['set', `${rule.api}/${there.position}`, '--enable', '0']).catch(
+        ({ message }: Error) => io.stderr(`pvenat: ${message}\n`),
+      )
+  }
+}
+
+const WAIT_MS = 15_000
+const LOOK_MS = 200
+
+/** Until the service has put all that is wanted into force; throws if one of the rules is not part of it. */
+async function waitInForce(context: Context, rules: readonly GuiRule[]): Promise<void> {
+  const deadline = performance.now() + WAIT_MS
+  for (;;) {
+    const looked = await lookKnowing(context.paths)
+    const kernel = await kernelOf(looked, context)
+    const inForce = await kernel.read()
+    const outcome = compile(looked, inForce)
+    const failing = rules.flatMap((rule) => whyNot(rule, outcome))
+    if (failing.length === 0 && isEmpty(makePlan(outcome.ruleset, inForce))) return
+    if (performance.now() > deadline) throw new Error(failing[0] ?? 'the rules are not in force')
+    await delay(LOOK_MS)
+  }
+}
+
+function whyNot(rule: GuiRule, { view, translation }: Outcome): string[] {
+  const line = findRule(rule, view)?.line
+  const nat = translation.rules.find(({ place }) => place.file === rule.file && place.span.line === line)
+  return nat?.state === 'active' ? [] : [`${ruleLine(rule)}: ${nat?.reason ?? 'it is not there'}`]
+}
+
+/** Deletes the old rules one by one; `undo` gets what puts each back where it was. */
+async function takeOut(chosen: readonly Imported[], undo: (() => Promise<unknown>)[]): Promise<void> {
+  const back: (() => Promise<unknown>)[] = []
+  undo.push(async () => {
+    for (const step of back) await step()
+  })
+  const before = new Map<string, string[]>()
+  for (const { written } of chosen) {
+    const { loaded, family } = written
+    if (!loaded || 'native' in loaded) continue
+    const { backend, table, chain, line } = loaded
+    const program = iptables(backend, family)
+    const key = `${program} ${table}`
+    const lines = before.get(key) ?? (await must(saveProgram(backend, family), ['-t', table])).split('\n')
+    before.set(key, lines)
+    const ofChain = lines.filter((one) => one.startsWith(`-A ${chain} `))
+    const position = ofChain.indexOf(line)
+    if (position < 0) continue
+    // The next one of the same text is the one behind it.
+    lines.splice(lines.indexOf(line), 1, `-A ${chain} (taken out)`)
+    const rest = tokens(line).slice(2).map(unquoted)
+    await must(program, ['-w', '-t', table, '-D', chain, ...rest])
+    back.push(() => must(program, ['-w', '-t', table, '-I', chain, `${position + 1}`, ...rest]))
+  }
+}
+
+/** iptables-save quotes a comment with `"`. */
+function unquoted(word: string): string {
+  return word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word
+}
+
+/** The lines that would make the old rules again. */
+function leftToDo(chosen: readonly Imported[]): string {
+  const lines = chosen.flatMap(({ written: { boot } }) =>
+    boot ? [`  ${boot.file}:${boot.line}: ${boot.text}\n`] : [],
+  )
+  return lines.length === 0
+    ? ''
+    : `at the next boot these lines would make the old rules again; take them out, and the post-down lines beside them:\n${lines.join('')}`
+}

@@ -1,0 +1,141 @@
+// Thirteen hand-written lines of an interfaces file move over in four commands; packets answer the same before, meanwhile and afterwards.
+import { beforeAll, describe, expect, test } from 'vitest'
+import { commandsOf } from '../docs/commands.ts'
+import { backends, makeFixer, Prober, waitFor } from '../lab/index.ts'
+import { testNode } from './node.ts'
+
+const IN = '-A PREROUTING -i vmbr0'
+const LINES = [
+  `-t nat ${IN} -p tcp --dport 2222 -j DNAT --to 10.10.10.105:22`,
+  `-t nat ${IN} -p tcp --dport 8080 -j DNAT --to-destination 10.10.10.108:80`,
+  `-t nat ${IN} -p udp --dport 5353 -j DNAT --to-destination 10.10.10.105:53`,
+  `-t nat ${IN} -p tcp -m multiport --dports 8443,9443 -j DNAT --to-destination 10.10.10.108`,
+  `-t nat ${IN} -p tcp --dport 6000:6009 -j DNAT --to-destination 10.10.10.105:5000-5009/6000`,
+  `-t nat ${IN} -p tcp --dport 7000:7009 -j DNAT --to-destination 10.10.10.105:22`,
+  `-t nat -A PREROUTING -d 203.0.113.2 -p tcp --dport 81 -j DNAT --to-destination 10.10.10.108:80`,
+  `-t nat ${IN} -s 203.0.113.1 -p tcp --dport 82 -j DNAT --to-destination 10.10.10.108:80`,
+  `-t nat ${IN} -p tcp --dport 1000:1001 -j DNAT --to-destination 10.10.10.105`,
+  // A port that is the node's own, which a guest's rule may not have.
+  `-t nat ${IN} -p tcp --dport 85 -j DNAT --to-destination 10.10.10.108:80`,
+  `-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`,
+  `-t nat -I POSTROUTING -s 10.10.10.105 ! -d 10.10.10.0/24 -j SNAT --to-source 203.0.113.2`,
+  `-t nat -A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.108 -p tcp --dport 80 -m comment --comment "back \\"home\\"" -j MASQUERADE`,
+  '-t raw -I PREROUTING -i fwbr+ -j CT --zone 1',
+]
+
+const CREATE = 'pvenat import --pvesh | sh'
+const SWITCH = 'pvenat import --switch --confirm 60'
+
+/** Who asks for what, and who is to answer. */
+const ASKED = [
+  ['inet', '203.0.113.2:2222', '105'],
+  ['inet', '203.0.113.2:8080', '108'],
+  ['inet', '203.0.113.2:5353/udp', '105'],
+  ['inet', '203.0.113.2:8443', '108'],
+  ['inet', '203.0.113.2:9443', '108'],
+  ['inet', '203.0.113.2:6003', '105'],
+  ['inet', '203.0.113.2:7005', '105'],
+  ['inet', '203.0.113.2:81', '108'],
+  ['inet', '203.0.113.2:82', '108'],
+  ['inet', '203.0.113.2:1001', '105'],
+  ['inet', '203.0.113.2:85', '108'],
+  ['105', '203.0.113.1:443', 'inet'],
+  ['108', '203.0.113.1:443', 'inet'],
+] as const
+
+describe.each(backends)('moving over, %s', (backend) => {
+  let shell: Awaited<ReturnType<typeof makeFixer>>
+  let before: string
+  const node = testNode(backend, {
+    rules: { 'firewall/105.fw': [], 'firewall/107.fw': [], 'firewall/108.fw': [], 'firewall/109.fw': [] },
+    edits: { 'firewall/cluster.fw': (text) => text.replace(/^.*# NAT.*\n/gm, '') },
+    serve: ['105:22,5003,1001/tcp', '105:53/udp', '108:80,8443,9443/tcp', 'inet:443/tcp'],
+    prepare: async ({ lab, tree, pvenat }) => {
+      shell = await makeFixer(lab, pvenat, tree)
+      // pvenat looks for programs in the folders of the system alone.
+      await node.sh(`mkdir -p /run/over; mount -t tmpfs none /run/over; mkdir /run/over/up /run/over/work
+mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/over/up,workdir=/run/over/work none /usr/sbin
+printf '#!/bin/sh\\nPVE_TREE=%s exec %s/.bin/pvesh "$@"\\n' '${tree}' '${tree}' > /usr/sbin/pvesh; chmod 755 /usr/sbin/pvesh`)
+      const ups = LINES.map((line) => `  post-up iptables ${line}\n`).join('')
+      await node.sh(`mkdir -p /etc/network; cat > /etc/network/interfaces <<'END'
+auto vmbr1
+iface vmbr1 inet static
+  address 10.10.10.1/24
+  post-up echo 1 > /proc/sys/net/ipv4/ip_forward
+${ups}END
+sysctl -qw net.ipv4.ip_forward=1`)
+      for (const line of LINES) await node.sh(`iptables-${backend} ${line}`)
+    },
+  })
+  const foreign = () =>
+    node.sh(`iptables-${backend} -t nat -S | grep -v PVENAT; iptables-${backend} -t raw -S | grep -v PVENAT`)
+  const answers = () =>
+    Promise.all(ASKED.map(async ([from, to]) => [from, to, await node.call(from, to)] as const))
+  const expectSame = async () => {
+    for (const [i, [from, to, answer]] of (await answers()).entries())
+      expect([from, to, answer]).toMatchObject([from, to, { server: ASKED[i]?.[2] }])
+  }
+  const outside = { endpoint: '203.0.113.2:2222', server: '105' }
+  const inside = { endpoint: '203.0.113.2:8080', server: '108' }
+
+  beforeAll(async () => {
+    before = await foreign()
+    node.pvenat.launch()
+    await node.hears()
+    await expectSame()
+  })
+
+  test('these are the commands that the document names', () => {
+    const told = commandsOf('docs/coming-from.md').filter((line) => /^pvenat (import|confirm)/.test(line))
+    expect(told).toEqual(['pvenat import', CREATE, SWITCH, 'pvenat confirm'])
+  })
+
+  test('the first command shows what each line becomes', async () => {
+    const { stdout } = await node.pvenat.run('import')
+    expect(stdout).toContain('becomes 105.fw: IN ACCEPT -p tcp -dport 22 # NAT 2222\n')
+    expect(stdout).toContain('becomes 105.fw: IN ACCEPT -p tcp -dport 5000:5009 # NAT 6000-6009\n')
+    expect(stdout).toContain('at boot: /etc/network/interfaces:5\n')
+    expect(stdout).toMatch(/^12 become rules, 3 are built in, 0 stay as they are$/m)
+  })
+
+  test('the second creates them, switched off: nothing changes', async () => {
+    expect(await shell([CREATE])).toMatchObject({ exitCode: 0, stderr: '' })
+    expect((await node.pvenat.run('import', '--pvesh')).stdout).toBe('')
+    expect(await node.text('firewall/105.fw')).toContain('|IN ACCEPT -p tcp -dport 22 # NAT 2222')
+    await node.converged()
+    expect(await foreign()).toBe(before)
+    await expectSame()
+  })
+
+  test('unless it is confirmed the third takes itself back, rule by rule', async () => {
+    expect(await shell([SWITCH.replace('60', '1')])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringMatching(/\nno answer; what was in force before is in force again$/) as unknown,
+    })
+    expect(await foreign()).toBe(before)
+    await node.converged()
+    expect(await node.text('firewall/105.fw')).toContain('|IN ACCEPT -p tcp -dport 22 # NAT 2222')
+    await expectSame()
+  })
+
+  test('confirmed it stays, no connection fails meanwhile, and the lines to take out are named', async () => {
+    const prober = await Prober.start(node.lab, [outside, inside])
+    const moving = shell([SWITCH])
+    const isConfirmed = async () => (await node.pvenat.run('confirm')).exitCode === 0
+    const confirmed = waitFor(isConfirmed, { timeoutMs: 20_000 })
+    const { exitCode, stdout, stderr } = await moving
+    const { asked, failures } = await prober.stop()
+    expect([exitCode, stderr]).toMatchObject([
+      0,
+      expect.stringMatching(/^in force; it is taken back in 60 s/),
+    ])
+    await confirmed
+    expect(stdout).toContain('12 rules are on, and what they replace is out\n')
+    expect(stdout).toContain(`/etc/network/interfaces:5: post-up iptables ${LINES[0]}\n`)
+    expect(failures).toEqual([])
+    expect(asked).toBeGreaterThan(20)
+    expect(await foreign()).not.toMatch(/DNAT|MASQUERADE|SNAT|CT/)
+    await node.converged()
+    await expectSame()
+  })
+})
