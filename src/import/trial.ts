@@ -9,7 +9,7 @@ import { asNodeRule, ruleLine, type Becomes, type GuiRule } from './guirule.ts'
 import type { Written } from './model.ts'
 
 /** A rule of a .fw file. */
-export interface There {
+interface There {
   /** In the list of its file, counted from 0 as the API does. */
   position: number
   line: number

@@ -227,6 +227,7 @@ test('a rule that pvenat would refuse says so, and one that is there is known', 
   const there = { ...look, tree: { ...look.tree, fw } }
   expect(tryRules(there, compile(there).view, rules).get(rules[1] as GuiRule)?.there).toEqual({
     position: 0,
+    line: 3,
     isOn: false,
   })
 })
