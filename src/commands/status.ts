@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { chooseBackend } from '../node/backend.ts'
+import { choiceOf } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { differingSysctls } from '../node/sysctls.ts'
@@ -71,7 +71,8 @@ async function readKnown(context: Context): Promise<Seen & { status: Status }> {
     repairs: NO_REPAIRS,
     updatedAt: new Date().toISOString(),
     ...published,
-    backend: found.backend ?? published?.backend ?? null,
+    backend: found.choice?.backend ?? published?.backend ?? null,
+    ...(found.choice ? { backendWhy: found.choice.why } : {}),
     degraded: reason ?? said ?? null,
     inStep,
   }
@@ -83,7 +84,7 @@ async function readKnown(context: Context): Promise<Seen & { status: Status }> {
 interface Found {
   /** Undefined when the node could not be looked at. */
   node?: NodeStatus
-  backend?: 'legacy' | 'nft'
+  choice?: Awaited<ReturnType<typeof choiceOf>>
   /** Undefined when the kernel could not be asked. */
   inStep?: boolean
   /** Why not all could be found. */
@@ -100,8 +101,8 @@ async function lookNow({ paths }: Context): Promise<Found> {
       return nodeStatus(outcome, located, sources, paths.pveDir, pending)
     }
     found.node = describe(compile(looked))
-    found.backend = await chooseBackend(looked.settings)
-    const kernel = realKernel(found.backend, () => undefined)
+    found.choice = await choiceOf(looked.settings)
+    const kernel = realKernel(found.choice.backend, () => undefined)
     const inForce = await kernel.read()
     const outcome = compile(looked, inForce)
     found.node = describe(outcome, missingRules(outcome.ruleset, inForce))

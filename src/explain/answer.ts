@@ -4,6 +4,7 @@ import { gatewayOf } from '../guest/model.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'
+import { dotted } from '../sysctls.ts'
 import type { Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
 import {
@@ -11,6 +12,7 @@ import {
   capital,
   guestName,
   internalAt,
+  isExternal,
   ownInterface,
   placeOf,
   type Located,
@@ -64,8 +66,16 @@ export function checkGateway(
       `What ${name} ${verb} comes to this node: its gateway is ${show(gateway)}.`,
       `${read}: ${show(gateway)}`,
     )
+  const goes = `What ${name} ${verb} goes ${by === nic ? '' : `by net${by.index} `}to ${show(gateway)}, not to this node`
+  const meets = `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
+  if (!isSending && by !== nic && isExternal(world, by.bridge) && world.facts.sysctls.get(meets) === '1')
+    return trail.doubt(
+      `${goes}; it is translated back only because frames that cross ${by.bridge ?? ''} meet iptables.`,
+      `${read}: ${show(gateway)}`,
+      `${dotted(meets)} = 1`,
+    )
   trail.stop(
-    `What ${name} ${verb} goes ${by === nic ? '' : `by net${by.index} `}to ${show(gateway)}, not to this node, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
+    `${goes}, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
     [`${read}: ${show(gateway)}`, ...(inner ? [`${show(inner)} is this node's address there`] : [])],
     gatewayFix(world, guest, packet, inner, isSending),
   )

@@ -99,14 +99,15 @@ function wayAround(
   { network }: View,
   guests: ReadonlyMap<string, Plugged>,
   address: Range,
-): { plugged: Plugged; what: string } | undefined {
+): { plugged: Plugged; what: string; isBridged: boolean } | undefined {
   const plugged = guests.get(addressKey(address))
   const way = plugged && gatewayOf(plugged.owned.guest, plugged.nic, address.family)
   if (!plugged || !way || network.own.length === 0) return undefined
   if (network.own.some(({ ip }) => sameRange(ip, way.gateway)) || guests.has(addressKey(way.gateway)))
     return undefined
-  const what = `guest ${label(plugged.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node, so nothing is translated on that way`
-  return { plugged, what }
+  const what = `guest ${label(plugged.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node`
+  const isBridged = way.nic !== plugged.nic && network.external.some(({ name }) => name === way.nic.bridge)
+  return { plugged, what, isBridged }
 }
 
 function answersElsewhere(
@@ -119,8 +120,13 @@ function answersElsewhere(
   const needs = snatNeeds(rule.scope, view)
   const granted = needs === undefined ? '' : ` (with ${needs} in pvenat.conf)`
   const help = `let it answer this node: ${withOption(rule.comment, 'snat=1')}${granted}`
-  return diagnose('answers-elsewhere', rule.place, { what: way.what, help })
+  const so = way.isBridged
+    ? 'so its answers are translated back only while net.bridge.bridge-nf-call-iptables is 1'
+    : NOTHING_TRANSLATED
+  return diagnose('answers-elsewhere', rule.place, { what: `${way.what}, ${so}`, help })
 }
+
+const NOTHING_TRANSLATED = 'so nothing is translated on that way'
 
 /** An OUT rule for single guests, none of which sends by this node. */
 function leavesElsewhere(
@@ -136,7 +142,7 @@ function leavesElsewhere(
   const { nic } = way.plugged
   const own = view.network.internal.find(({ network }) => contains(network, range))?.address
   const help = `make this node its gateway, at net${nic.index} and at no other${own ? `: ${formatRange(own)}` : ''}`
-  return diagnose('answers-elsewhere', rule.place, { what: way.what, help })
+  return diagnose('answers-elsewhere', rule.place, { what: `${way.what}, ${NOTHING_TRANSLATED}`, help })
 }
 
 /** Services that do not listen all the time: those of a cluster, and those that a GUI or a migration starts. */

@@ -69,9 +69,22 @@ function isFamily(text: string | undefined): text is NftFamily {
   return text === 'ip' || text === 'ip6' || text === 'inet' || text === 'bridge'
 }
 
-function isOfIptables(family: NftFamily, table: string, saved: Readonly<Record<Family, string>>): boolean {
+/** Tables that nft itself made under names of iptables: iptables-nft-save names them, and prints chains that are not there. */
+export function incompatibleTables(saved: string): string[] {
+  return saved
+    .split('\n')
+    .flatMap((line) => /^# Table `(\w+)' (?:is|contains) incompatible/.exec(line)?.[1] ?? [])
+}
+
+/** Whether a table is one of iptables, which `saved` then holds. */
+export function isOfIptables(
+  family: string,
+  table: string,
+  saved: Readonly<Record<Family, string>>,
+): boolean {
   if (!IPTABLES.includes(table) || (family !== 'ip' && family !== 'ip6')) return false
-  return `\n${saved[family === 'ip' ? 4 : 6]}`.includes(`\n*${table}\n`)
+  const text = saved[family === 'ip' ? 4 : 6]
+  return `\n${text}`.includes(`\n*${table}\n`) && !incompatibleTables(text).includes(table)
 }
 
 /** A rule that translates, and what a packet must have for it as far as that can be read. */

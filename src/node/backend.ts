@@ -1,7 +1,13 @@
-/** Which backend of iptables is the node's. */
-import { realpath } from 'node:fs/promises'
-import type { Backend } from '../facts/backend.ts'
+/** Which backend of iptables is the node's: the one that plain `iptables` means, unless the kernel or other programs rule it out. */
+import { existsSync } from 'node:fs'
+import { readFile, realpath } from 'node:fs/promises'
+import { release } from 'node:os'
+import { FAMILIES } from '../address.ts'
+import { otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
+import { incompatibleTables } from '../facts/nftables.ts'
 import type { Settings } from '../settings.ts'
+import { NO_ANSWERS, type Answers } from './answers.ts'
+import { run } from './exec.ts'
 
 /** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
 export async function currentBackend(): Promise<Backend> {
@@ -9,7 +15,60 @@ export async function currentBackend(): Promise<Backend> {
   return target.includes('legacy') ? 'legacy' : 'nft'
 }
 
-/** The backend to use: of the settings, or what plain `iptables` means. */
-export async function chooseBackend({ backend }: Settings): Promise<Backend> {
-  return backend === 'auto' ? currentBackend() : backend
+interface Choice {
+  backend: Backend
+  /** A clause. */
+  why: string
+}
+
+/** The backend to use: of the settings, or what plain `iptables` means where that can be used. */
+export async function chooseBackend(settings: Settings, answers?: Answers): Promise<Backend> {
+  return (await choiceOf(settings, answers)).backend
+}
+
+/** The same, and why. */
+export async function choiceOf({ backend }: Settings, answers: Answers = NO_ANSWERS): Promise<Choice> {
+  if (backend !== 'auto') return { backend, why: 'the settings say so' }
+  const plain = await currentBackend()
+  // Nothing keeps it from being used: ''.
+  const unusable = async (one: Backend): Promise<string> =>
+    (await answers.askSeldom(`backend ${one}`, () =>
+      one === 'legacy' ? noLegacy() : foreignToIptables(),
+    )) ?? ''
+  const why = `plain iptables is iptables-${plain}`
+  const problem = await unusable(plain)
+  if (problem === '') return { backend: plain, why }
+  const other = otherBackend(plain)
+  if ((await unusable(other)) === '') return { backend: other, why: `${why}, but ${problem}` }
+  return { backend: plain, why: `${why}; but ${problem}, and iptables-${other} cannot be used either` }
+}
+
+/**
+ * Why legacy tables cannot be used. The service may not load modules, which pve-firewall does, so what counts is whether the kernel
+ * has them.
+ */
+async function noLegacy(): Promise<string> {
+  if (existsSync('/proc/net/ip_tables_names')) return ''
+  const texts = await Promise.all(
+    ['modules.dep', 'modules.builtin'].map((name) =>
+      readFile(`/lib/modules/${release()}/${name}`, 'utf8').catch(() => undefined),
+    ),
+  )
+  const known = texts.filter((text) => text !== undefined)
+  const isMissing = known.length > 0 && !known.some((text) => text.includes('/iptable_nat.ko'))
+  return isMissing ? 'this kernel has no legacy tables' : ''
+}
+
+/** Tables that nft itself made under the names that iptables-nft wants. It prints a comment for them and ends with 0. */
+async function foreignToIptables(): Promise<string> {
+  const tables = await Promise.all(
+    FAMILIES.map(async (family) => {
+      const { stdout } = await run(saveProgram('nft', family), [])
+      return incompatibleTables(stdout).map((table) => `${family === 4 ? 'ip' : 'ip6'} ${table}`)
+    }),
+  )
+  const [first] = tables.flat()
+  return first === undefined
+    ? ''
+    : `table ${first} was made by nft itself, so that iptables-nft cannot use it`
 }

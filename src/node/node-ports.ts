@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { foreignNat, type ForeignNat } from '../facts/foreign.ts'
-import { parseNftables, type Nftables } from '../facts/nftables.ts'
+import { isOfIptables, parseNftables, type Nftables } from '../facts/nftables.ts'
 import { parseRaw, parseXfrm, publishedPorts, usedProtocols } from '../facts/published.ts'
 import { field, listOf, parseJson, textOf } from '../json.ts'
 import type { Socket } from '../nat/listeners.ts'
@@ -89,9 +89,8 @@ async function readNative(saved: Record<Family, string>, answers: Answers): Prom
   const names = listOf(field(parseJson(tables), 'nftables')).flatMap((one) => {
     const table = field(one, 'table')
     const [family, name] = [textOf(field(table, 'family')), textOf(field(table, 'name'))]
-    if (!Object.hasOwn(FAMILY_OF, family)) return []
-    const isSaved = (FAMILY_OF[family] ?? []).some((one) => saved[one].includes(`*${name}\n`))
-    return isSaved || OTHER_TABLES.includes(name) ? [] : [[family, name] as const]
+    if (!['ip', 'ip6', 'inet'].includes(family)) return []
+    return isOfIptables(family, name, saved) || OTHER_TABLES.includes(name) ? [] : [[family, name] as const]
   })
   const all = await Promise.all(
     names.map(async ([family, name]) =>
@@ -103,8 +102,6 @@ async function readNative(saved: Record<Family, string>, answers: Answers): Prom
     sets: new Map(all.flatMap(({ sets }) => [...sets])),
   }
 }
-
-const FAMILY_OF: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [] }
 
 /** Tables of iptables in which nothing is translated. */
 const OTHER_TABLES = ['raw', 'mangle', 'filter', 'security']

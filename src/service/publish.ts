@@ -47,6 +47,7 @@ const STATUS_MS = 10_000
 interface Pass {
   applied: Applied
   backend: Backend
+  backendWhy: string
   located: readonly Located[]
   sources: Sources
   /** Files that cannot be read although the pass ended well: what they said before stands. */
@@ -184,9 +185,10 @@ function firstStatus(): ServiceStatus {
   }
 }
 
-function noteApply(service: ServiceStatus, { applied, backend, tookMs, isRepair }: Pass): void {
+function noteApply(service: ServiceStatus, { applied, backend, backendWhy, tookMs, isRepair }: Pass): void {
   const { plan, sysctls, madeLoop, lockMs } = applied
   service.backend = backend
+  service.backendWhy = backendWhy
   const isFirst = service.lastApply === null
   if (isEmpty(plan) && sysctls.length === 0 && !madeLoop && !isFirst) return
   service.lastApply = isoNow()

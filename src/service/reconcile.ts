@@ -4,7 +4,7 @@ import type { Sighting } from '../guest/learnt.ts'
 import { makeMemo } from '../memo.ts'
 import { makeAnswers } from '../node/answers.ts'
 import { apply, NotInForce, type Applied } from '../node/apply.ts'
-import { chooseBackend } from '../node/backend.ts'
+import { choiceOf } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import type { Link } from '../node/link.ts'
 import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/look.ts'
@@ -214,7 +214,7 @@ export class Reconciler {
 
   private async applyLook(looked: Looked): Promise<void> {
     const { paths, journal, troubles, quarantine, staleFlows, memo, installed } = this
-    const backend = await chooseBackend(looked.settings)
+    const { backend, why } = await choiceOf(looked.settings, this.answers)
     const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
     const stands = !isOther && !this.isKernelDue()
     const due = { flows: staleFlows.ask(), quarantined: quarantine.isDue() }
@@ -232,7 +232,7 @@ export class Reconciler {
     quarantine.note(applied.quarantined)
     this.sightings = applied.outcome.view.sightings
     this.lookers.passed(applied, kernel.read)
-    this.tell(looked, applied, { backend, tookMs, isRepair })
+    this.tell(looked, applied, { backend, backendWhy: why, tookMs, isRepair })
   }
 
   /** Returns whether the same was in force before, so that all that was written was a repair. */
@@ -255,7 +255,7 @@ export class Reconciler {
   private tell(
     looked: Looked,
     applied: Applied,
-    facts: { backend: Backend; tookMs: number; isRepair: boolean },
+    facts: { backend: Backend; backendWhy: string; tookMs: number; isRepair: boolean },
   ): void {
     const { paths, publisher, messages } = this
     const sources = sourcesOf(looked)

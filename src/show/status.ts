@@ -27,6 +27,8 @@ export interface NodeStatus {
 export interface ServiceStatus {
   inStep: boolean
   backend: 'legacy' | 'nft' | null
+  /** Why this backend, a clause. */
+  backendWhy?: string
   /** When something was last written into the kernel, the first look of the service included. */
   lastApply: string | null
   /** Why the service last could not do its work, also when it can again. */
@@ -113,7 +115,7 @@ export function countRepairs(
 
 export function toStatus(node: string, look: NodeStatus, service: ServiceStatus, seen: Seen): Status {
   const { inStep, backend, lastApply, lastError, degraded } = service
-  const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs } = service
+  const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs, backendWhy } = service
   const { firewall, external, internal, counts, diagnostics, rules } = look
   return {
     inStep,
@@ -138,6 +140,7 @@ export function toStatus(node: string, look: NodeStatus, service: ServiceStatus,
     repairs,
     rules,
     ...judge({ inStep, degraded, rules, ...seen }),
+    ...(backendWhy === undefined ? {} : { backendWhy }),
   }
 }
 
@@ -152,13 +155,13 @@ const SEVERITY: Record<Level, Severity> = { OK: 'info', WARNING: 'warning', CRIT
 
 /** The one screen for people. */
 export function renderStatus(status: Status, { isRunning, isCompared }: Seen, isColoured: boolean): string {
-  const { counts, diagnostics, external, internal, firewall, backend, level, reasons } = status
+  const { counts, diagnostics, external, internal, firewall, level, reasons } = status
   const paint = isColoured ? coloured : plain
   const rows: [string, string][] = [
     ['service', serviceLine(status, isRunning)],
     ['kernel', isCompared ? stepLine(status) : 'not known whether it is in sync with the rules'],
     ['last apply', applyLine(status)],
-    ['firewall', `${firewall ?? 'not known'}, backend ${backend ?? 'not known'}`],
+    ['firewall', `${firewall ?? 'not known'}, ${backendLine(status)}`],
     ...named('external', external.map(externalLine)),
     ...named('internal', internal.map(internalLine)),
     ['rules', countsLine(counts)],
@@ -176,6 +179,10 @@ export function renderStatus(status: Status, { isRunning, isCompared }: Seen, is
 function serviceLine({ pid, startedAt }: Status, isRunning: boolean | undefined): string {
   if (!isRunning) return isRunning === undefined ? 'not known; ask as root' : 'does not run'
   return `runs${pid === null ? '' : ` (process ${pid})`}${startedAt === null ? '' : ` since ${time(startedAt)}`}`
+}
+
+function backendLine({ backend, backendWhy }: Status): string {
+  return `backend ${backend ?? 'not known'}${backendWhy === undefined ? '' : `: ${printable(backendWhy)}`}`
 }
 
 function stepLine({ inStep, since }: Status): string {

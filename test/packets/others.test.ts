@@ -1,8 +1,8 @@
 // Filters of others on the way: what explain says of them is what they do, and the line that it prints lets the packet pass.
 import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
-import { waitFor } from '../lab/index.ts'
+import { describe, expect, test } from 'vitest'
+import { saveInPlace, waitFor } from '../lab/index.ts'
 import { SEED } from '../seed.ts'
 import { testNode } from './node.ts'
 
@@ -121,3 +121,36 @@ test('random tables of nft: what explain is sure of is so', async () => {
   }
   expect(Math.min(sure['through'] ?? 0, sure['stopped'] ?? 0), JSON.stringify(sure)).toBeGreaterThan(3)
 }, 120_000)
+
+describe('the backend', () => {
+  const fresh = testNode('nft', { serve: ['105:22/tcp'] })
+  const status = async () =>
+    JSON.parse((await fresh.pvenat.run('status', '--json')).stdout) as { backend: string; backendWhy: string }
+  const means = (backend: string) =>
+    fresh.sh(`ln -sf /usr/sbin/iptables-${backend} /etc/alternatives/iptables`)
+
+  test('is what plain iptables means, but not where nft itself made a table of that name', async () => {
+    await saveInPlace(fresh.tree, 'pvenat.conf', '[nat]\n')
+    await means('legacy')
+    expect(await status()).toMatchObject({
+      backend: 'legacy',
+      backendWhy: 'plain iptables is iptables-legacy',
+    })
+    await means('nft')
+    expect(await status()).toMatchObject({ backend: 'nft', backendWhy: 'plain iptables is iptables-nft' })
+    await fresh.sh(`nft -f - <<'EOF'
+table ip nat {
+  chain POSTROUTING {
+    type nat hook postrouting priority 50
+    ip saddr 10.99.0.0/16 oifname "vmbr0" masquerade
+  }
+}
+EOF`)
+    expect(await status()).toMatchObject({
+      backend: 'legacy',
+      backendWhy: expect.stringMatching(/but table ip nat was made by nft itself/) as string,
+    })
+    await fresh.apply()
+    expect(await fresh.ask(1022)).toMatchObject({ server: '105' })
+  })
+})
