@@ -85,14 +85,21 @@ export function checkGateway(
 function gatewayFix(
   world: World,
   { owned, nic }: Located,
-  { family, proto, destination }: Packet,
+  { family, proto, source, destination }: Packet,
   inner: Range | undefined,
   isSending: boolean,
 ): Fix {
   const config = world.configs.get(owned.guest.vmid) ?? ''
   // With a gateway on another NIC a second one would compete.
   const isAlone = (gatewayOf(owned.guest, nic, family)?.nic ?? nic) === nic
-  const set = inner && isAlone ? [gatewayCommand(owned.guest, nic, family, config, inner)] : []
+  // Without an OUT rule the other gateway is its only way out.
+  const own = isSending ? source : destination
+  const isLetOut = world.translation.rules.some(
+    ({ state, egresses }) =>
+      state === 'active' && egresses.some((one) => !one.exempt && holds(one.source, own)),
+  )
+  const line = inner && isAlone ? gatewayCommand(owned.guest, nic, family, config, inner) : undefined
+  const set = line !== undefined && isLetOut ? [line] : []
   const forward = world.translation.rules.find(
     ({ state, forwards }) =>
       !isSending &&
@@ -100,17 +107,14 @@ function gatewayFix(
       forwards.some((one) => sameRange(one.inner, destination) && ['all', proto].includes(one.proto)),
   )
   const api = forward && apiOf(world, forward)
-  if (!forward || api === undefined)
-    return { commands: set, instead: 'make this node the gateway of the guest' }
+  if (!forward || api === undefined) {
+    const first = isLetOut ? '' : 'give the guest a rule OUT ACCEPT # NAT, then '
+    return { commands: set, instead: `${first}make this node the gateway of the guest` }
+  }
   const needs = snatNeeds(forward.scope, world.view)
   if (needs !== undefined) {
-    // Without an OUT rule the other gateway is its only way out.
-    const isLetOut = world.translation.rules.some(
-      ({ state, egresses }) =>
-        state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, destination)),
-    )
     const instead = `write ${needs} into pvenat.conf and snat=1 into the comment of ${placeOf(forward)}`
-    return { commands: isLetOut ? set : [], instead }
+    return { commands: set, instead }
   }
   return {
     commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],

@@ -4,6 +4,7 @@ import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
 import type { NftChain } from '../../src/facts/nftables.ts'
+import { parseGuestConfig } from '../../src/guest/config.ts'
 import type { World } from '../../src/explain/world.ts'
 import { parseListeners } from '../../src/nat/listeners.ts'
 import { FACTS, worldAt } from './world.ts'
@@ -148,6 +149,20 @@ describe('with the nftables firewall of Proxmox VE', () => {
     const world = serving(nftables('# NAT 822'))
     expect(sentences(asked(world, 'tcp 198.51.100.7 203.0.113.2:8006'))).toContain('the firewall of the node')
   })
+})
+
+test.each([
+  ['', 0],
+  ['OUT ACCEPT -source 10.10.10.0/24 # NAT\n', 1],
+])('the gateway of a guest is changed only where it can go out by this node: %j', (out, commands) => {
+  const world = worldAt(new Map([['firewall/cluster.fw', `[OPTIONS]\nenable: 1\n[RULES]\n${out}`]]))
+  const config = (world.configs.get(105) ?? '').replace(/gw=10\.10\.10\.1\b/, 'gw=10.10.10.254')
+  const guests = world.view.guests.map((one) =>
+    one.guest.vmid === 105 ? { ...one, guest: parseGuestConfig(config, 105, one.guest.type) } : one,
+  )
+  const { steps } = asked({ ...world, view: { ...world.view, guests } }, 'tcp 10.10.10.105 198.51.100.7:443')
+  expect(steps.at(-1)?.sentence).toMatch(/goes to 10\.10\.10\.254, not to this node/)
+  expect(steps.at(-1)?.fix?.commands).toHaveLength(commands)
 })
 
 describe('a policy of FORWARD that is DROP', () => {
