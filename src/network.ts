@@ -1,6 +1,26 @@
 /** The node's networks, from what `ip -j` says. */
-import { contains, FAMILIES, network, parseCidr, parseIp, type Family, type Range } from './address.ts'
+import {
+  contains,
+  FAMILIES,
+  network,
+  parseCidr,
+  parseIp,
+  sameRange,
+  type Family,
+  type Range,
+} from './address.ts'
+import type { IpLink, IpRoute, IpRouting } from './ip.ts'
 import type { Settings } from './settings.ts'
+import {
+  foreignRouting,
+  keptUplinks,
+  numbered,
+  OWN_PROTOCOL,
+  uplinkOf,
+  type ForeignRouting,
+  type StoredUplink,
+  type Uplink,
+} from './uplinks.ts'
 
 export interface Network {
   /** Interfaces that carry a default route, or that the settings name. */
@@ -21,6 +41,8 @@ export interface Network {
   nextHops?: readonly Range[]
   /** All interfaces by each of their names, altnames too; undefined when they were not asked for. */
   links?: ReadonlyMap<string, string>
+  /** Policy routing that others made; undefined when it was not asked for. */
+  foreign?: Readonly<Record<Family, ForeignRouting>>
 }
 
 interface OwnAddress {
@@ -42,6 +64,8 @@ export interface ExternalInterface {
   families: Family[]
   /** The networks on it. */
   networks: Range[]
+  /** How packets leave by it; undefined when that was not asked for. */
+  uplink?: Uplink
 }
 
 export interface InternalNetwork {
@@ -52,54 +76,6 @@ export interface InternalNetwork {
   address?: Range
 }
 
-/** The parts of `ip -j -d addr` that matter. */
-export interface IpLink {
-  ifname: string
-  altnames?: string[]
-  link?: string
-  linkinfo?: { info_kind?: string }
-  addr_info?: IpAddress[]
-}
-
-interface IpAddress {
-  family: string
-  local?: string
-  prefixlen?: number
-  scope?: string
-  temporary?: boolean
-  tentative?: boolean
-  dadfailed?: boolean
-}
-
-/** The parts of `ip -j route` that matter. */
-export interface IpRoute {
-  dst?: string
-  /** `unicast` when undefined. */
-  type?: string
-  dev?: string
-  gateway?: string
-  nexthops?: { dev?: string; gateway?: string }[]
-  /** `main` when undefined. */
-  table?: string
-  prefsrc?: string
-}
-
-/** The parts of `ip -j rule` that matter. */
-interface IpRule {
-  table?: string
-}
-
-/** What the kernel says of the ways of one family. */
-export interface IpRouting {
-  rules: readonly IpRule[]
-  /** Default routes and halves of all tables. */
-  defaults: readonly IpRoute[]
-  /** The other routes of the tables main and local. */
-  routes: readonly IpRoute[]
-  /** The way to a host of the internet; none when there is no way. */
-  outside: IpRoute | undefined
-}
-
 interface Address {
   ip: Range
   network: Range
@@ -108,30 +84,47 @@ interface Address {
 /**
  * External is what carries a default route, or what the settings name. Internal is every network on another bridge, VNet or
  * VLAN of a bridge. `declared`: the interfaces of /etc/network/interfaces, among them all bridges that Proxmox VE offers to guests.
+ * `stored`: the uplinks of the look before; `now`: UNIX seconds.
  */
 export function toNetwork(
   links: readonly IpLink[],
   routing: Readonly<Record<Family, IpRouting>>,
   settings: Settings,
   declared: ReadonlySet<string>,
+  stored: readonly StoredUplink[] = [],
+  now = 0,
 ): Network {
   const names = new Map([
     ...links.flatMap(({ ifname, altnames = [] }) => altnames.map((name) => [name, ifname] as const)),
     ...links.map(({ ifname }) => [ifname, ifname] as const),
   ])
-  const external = links.flatMap((link): ExternalInterface[] => {
-    const families = FAMILIES.filter((family) => isExternal(link.ifname, routing[family], settings, names))
-    if (families.length === 0) return []
+  const isNamed = (name: string): boolean =>
+    settings.external.names.some((one) => (names.get(one) ?? one) === name)
+  const uplinksBefore = stored.filter(({ name }) => settings.external.auto || isNamed(name))
+  const kept = keptUplinks(uplinksBefore, links, routing, isNamed, now)
+  const carriers = links.flatMap((link): CarriedUplink[] => {
+    const { ifname: name } = link
+    const before = kept.find((one) => one.name === name)
+    const led = FAMILIES.filter(
+      (family) => isNamed(name) || (settings.external.auto && hasDefault(name, routing[family])),
+    )
+    if (!before && led.length === 0) return []
+    const uplink = uplinkOf(link, routing, before, isNamed(name), now)
+    const families = FAMILIES.filter((family) => led.includes(family) || (before && uplink.ways[family]))
     const addresses = globalAddresses(link).filter(({ ip }) => !isNamedInternal(ip, settings))
-    return [
-      {
-        name: link.ifname,
-        families,
-        addresses: addresses.map(({ ip }) => ip),
-        networks: addresses.map((one) => one.network),
-      },
-    ]
+    const ips = addresses.map(({ ip }) => ip)
+    const networks = addresses.map((one) => one.network)
+    return [withAddressesOf(before, { name, families, addresses: ips, networks, uplink })]
   })
+  const gone = kept
+    .filter(({ name }) => !links.some(({ ifname }) => ifname === name))
+    .map((before) => {
+      const { name, ways } = before
+      const families = FAMILIES.filter((family) => ways[family])
+      const uplink = uplinkOf(undefined, routing, before, isNamed(name), now)
+      return withAddressesOf(before, { name, families, addresses: [], networks: [], uplink })
+    })
+  const external: ExternalInterface[] = numbered([...carriers, ...gone], stored)
   const outside = new Set(external.map(({ name }) => name))
   const bridges = new Set(links.filter(isBridge).map(({ ifname }) => ifname))
   const isForGuests = (name = ''): boolean => /^vmbr\d/.test(name) || declared.has(name)
@@ -144,11 +137,13 @@ export function toNetwork(
   const on = (isOpen: boolean): InternalNetwork[] =>
     found.flatMap(({ isOpen: own, ...one }) => (own === isOpen ? [one] : []))
   const everywhere = links.flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
+  const own = links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip })))
+  const ips = own.map(({ ip }) => ip)
   return {
     external,
     internal: settings.internal === 'auto' ? on(true) : named(settings.internal, everywhere),
     strangers: settings.internal === 'auto' ? on(false) : [],
-    own: links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip }))),
+    own,
     way: Object.fromEntries(
       FAMILIES.flatMap((family) => {
         const { prefsrc = '', dev } = routing[family].outside ?? {}
@@ -158,10 +153,31 @@ export function toNetwork(
     ),
     inward: FAMILIES.flatMap((family) => inwardRoutes(routing[family].routes, outside)),
     links: names,
+    foreign: { 4: foreignRouting(routing[4], ips), 6: foreignRouting(routing[6], ips) },
     tunnels: links
       .filter(({ ifname }) => !FALLBACK_TUNNELS.has(ifname))
       .flatMap(({ linkinfo }) => linkinfo?.info_kind ?? []),
     nextHops: FAMILIES.flatMap((family) => routing[family].routes.flatMap(gateways)),
+  }
+}
+
+type CarriedUplink = Omit<ExternalInterface, 'uplink'> & { uplink: Omit<Uplink, 'index'> }
+
+/** While no packet can leave by it an uplink has the addresses that it had. */
+function withAddressesOf(before: StoredUplink | undefined, one: CarriedUplink): CarriedUplink {
+  const isDown = Object.values(one.uplink.ways).some(({ down }) => down)
+  if (!before || !isDown) return one
+  const missing = before.addresses.flatMap((text) => parseIp(text) ?? [])
+  const has = (list: readonly Range[], range: Range): boolean => list.some((own) => sameRange(own, range))
+  return {
+    ...one,
+    addresses: [...one.addresses, ...missing.filter((ip) => !has(one.addresses, ip))],
+    networks: [
+      ...one.networks,
+      ...before.networks
+        .flatMap((text) => parseCidr(text) ?? [])
+        .filter((range) => !has(one.networks, range)),
+    ],
   }
 }
 
@@ -174,15 +190,12 @@ const FALLBACK_TUNNELS = new Set(
   'gre0 gretap0 erspan0 ip6gre0 tunl0 ip_vti0 ip6_vti0 sit0 ip6tnl0'.split(' '),
 )
 
-function isExternal(
-  name: string,
-  { rules, defaults }: IpRouting,
-  { external }: Settings,
-  names: ReadonlyMap<string, string>,
-): boolean {
-  if (external.names.some((one) => (names.get(one) ?? one) === name)) return true
+/** Whether a table that rules lead to has a default route by an interface; our own copies do not count. */
+function hasDefault(name: string, { rules, defaults }: IpRouting): boolean {
   const tables = new Set(['main', ...rules.flatMap(({ table }) => table ?? [])])
-  return external.auto && defaults.some((route) => leadsBy(route, name) && tables.has(route.table ?? 'main'))
+  return defaults.some(
+    (route) => route.protocol !== OWN_PROTOCOL && leadsBy(route, name) && tables.has(route.table ?? 'main'),
+  )
 }
 
 /** `unreachable`, `blackhole` and `prohibit` lead nowhere, although IPv6 shows `dev lo` there. */

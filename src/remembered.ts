@@ -5,6 +5,7 @@ import { CONFIRM_SECONDS, type Ledger } from './nat/rights.ts'
 import { guestFw } from './nat/view.ts'
 import type { Outcome } from './pipeline.ts'
 import type { Look } from './read.ts'
+import { storedUplinks, type StoredUplink } from './uplinks.ts'
 
 /** Rights and the identities of their owners, as in `Ledger`. Undefined: nothing is known of them. */
 export interface SavedLedger {
@@ -16,11 +17,12 @@ export interface Remembered extends SavedLedger {
   /** As in `Ledger`. */
   missing: Record<string, number>
   nodePorts: StoredPort[]
+  uplinks: StoredUplink[]
 }
 
 /** What guests hold, of which of them nothing can be said now, and what the node has; `seen`: its ports of now. */
 export function recall(
-  { rights, guests, missing, nodePorts }: Remembered,
+  { rights, guests, missing, nodePorts }: Omit<Remembered, 'uplinks'>,
   { tree, node, now }: Pick<Look, 'tree' | 'node' | 'now'>,
   seen: readonly NodePort[],
 ): Required<Pick<Look, 'nodePorts'>> & { ledger: Ledger | undefined } {
@@ -43,10 +45,11 @@ export function recall(
 
 /** What is remembered of a look and what came of it. */
 export function remember(
-  { ledger, nodePorts = [] }: Pick<Look, 'ledger' | 'nodePorts'>,
+  { ledger, nodePorts = [], network }: Pick<Look, 'ledger' | 'nodePorts' | 'network'>,
   { view, translation }: Pick<Outcome, 'view' | 'translation'>,
 ): Remembered & { rights: string[] } {
   const next = nextLedger(view, translation.rights)
   const missing = Object.entries(ledger?.missing ?? {}).filter(([vmid]) => vmid in next.guests)
-  return { ...next, missing: Object.fromEntries(missing), nodePorts: storePorts(nodePorts) }
+  const uplinks = storedUplinks(network.external)
+  return { ...next, missing: Object.fromEntries(missing), nodePorts: storePorts(nodePorts), uplinks }
 }

@@ -21,6 +21,12 @@ export interface Settings {
   cutRemoved: boolean
   intervalSeconds: number
   guiLog: GuiLog
+  /** The mark of the first uplink, and the bits of a packet's mark that all of them may use. */
+  uplinkMark: { first: number; mask: number }
+  /** The routing table of the first uplink. */
+  uplinkTable: number
+  /** The preference of the first of two routing rules, unless rules of others must not stand before them. */
+  uplinkPreference: number
   guests: Map<number, GuestSettings>
 }
 
@@ -74,6 +80,9 @@ export const DEFAULT_SETTINGS: Settings = {
   cutRemoved: false,
   intervalSeconds: 5,
   guiLog: 'yes',
+  uplinkMark: { first: 0x01000000, mask: 0x0f000000 },
+  uplinkTable: 7701,
+  uplinkPreference: 7700,
   guests: new Map(),
 }
 

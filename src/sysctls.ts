@@ -16,7 +16,7 @@ export function dotted(path: string): string {
 
 /** Paths below /proc/sys and the values they must have. Forwarding of IPv6 would end router advertisements on external interfaces, unless accept_ra is 2. */
 export function wantedSysctls(
-  { chains }: Ruleset,
+  { chains, loose }: Ruleset,
   { external }: Pick<Network, 'external'>,
 ): Map<string, string> {
   const wanted = new Map<string, string>()
@@ -25,5 +25,32 @@ export function wantedSysctls(
     for (const { name } of external) wanted.set(`net/ipv6/conf/${name}/accept_ra`, '2')
     wanted.set(FORWARDING[6], '1')
   }
+  for (const name of loose) wanted.set(`net/ipv4/conf/${name}/${RP_FILTER}`, '2')
   return wanted
+}
+
+const RP_FILTER = 'rp_filter'
+
+/**
+ * The value that a sysctl must be given; undefined when it may stay as it is. `read` tells the value of one by its path. accept_ra 0 is
+ * a choice, only 1 means "unless forwarding". Of the reverse path filter the larger of `all` and the interface holds, and only strict (1) drops.
+ */
+export async function neededValue(
+  path: string,
+  value: string,
+  read: (path: string) => Promise<string | undefined>,
+): Promise<{ old: string; value: string } | undefined> {
+  const old = await read(path)
+  if (old === undefined || old === value) return undefined
+  if (path.endsWith('/accept_ra') && old === '0') return undefined
+  if (path.endsWith(`/${RP_FILTER}`)) {
+    const all = await read(`net/ipv4/conf/all/${RP_FILTER}`)
+    if (Math.max(Number(old), Number(all ?? 0)) !== 1) return undefined
+  }
+  return { old, value }
+}
+
+/** The value that a sysctl has been given, by its path. */
+export function givenValue(path: string): string {
+  return path.endsWith('/accept_ra') || path.endsWith(`/${RP_FILTER}`) ? '2' : '1'
 }

@@ -30,6 +30,7 @@ const PURE_FILES = [
   'advice',
   'diagnostic',
   'hash',
+  'ip',
   'json',
   'memo',
   'nearest',
@@ -39,6 +40,7 @@ const PURE_FILES = [
   'read',
   'settings',
   'sysctls',
+  'uplinks',
   'wordings',
 ].map((name) => `src/${name}.ts`)
 const pure = files.filter((file) => PURE_FOLDERS.includes(dirname(file)) || PURE_FILES.includes(file))

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { contains, formatRange, network as networkOf, parseIp, type Range } from '../src/address.ts'
-import { toNetwork, type IpLink } from '../src/network.ts'
+import type { IpLink } from '../src/ip.ts'
+import { toNetwork } from '../src/network.ts'
 import { DEFAULT_SETTINGS } from '../src/settings.ts'
 
 const NOWHERE = { rules: [], defaults: [], routes: [], outside: undefined }

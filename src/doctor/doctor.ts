@@ -10,6 +10,7 @@ import {
   modulesMissing,
   rpFilterOff,
   rpFilterStrict,
+  uplinkTrouble,
 } from './kernel.ts'
 import { cycleFails, groupDies, sportElsewhere } from './pvefirewall.ts'
 import { forwardPolicyDrop, loopMissing, notInForce, ownLeftovers } from './rules.ts'
@@ -30,6 +31,7 @@ const CHECKS: readonly Check[] = [
   conntrackFull,
   rpFilterOff,
   rpFilterStrict,
+  uplinkTrouble,
   bridgesUnfiltered,
   cycleFails,
   groupDies,

@@ -15,6 +15,7 @@ export const FINDING_IDS = [
   'conntrack-full',
   'rp-filter-off',
   'rp-filter-strict',
+  'uplink',
   'bridge-nf-off',
   'cycle-fails',
   'group-dies',

@@ -2,6 +2,7 @@
 import { rpFilter, rpFilterRead } from '../facts/facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
+import { uplinkTroubles } from '../ruleset/uplinks.ts'
 import { wantedFamilies, type Check, type Patient } from './finding.ts'
 
 export const forwardingOff: Check = (patient) =>
@@ -52,6 +53,16 @@ export const rpFilterStrict: Check = ({ facts, view }) => {
       why: `Forwards at the addresses of ${name} work for some clients only.`,
     }))
 }
+
+export const uplinkTrouble: Check = ({ view }) =>
+  uplinkTroubles(view).map((finding) => ({
+    id: 'uplink',
+    severity: 'warning',
+    finding,
+    restsOn: ['ip rule show', 'ip route show table all'],
+    fix: [],
+    why: 'Clients that call the address of one uplink get no answer by another one. Other numbers are set by uplink-mark and uplink-table.',
+  }))
 
 export const bridgesUnfiltered: Check = (patient) => {
   const path = 'net/bridge/bridge-nf-call-iptables'

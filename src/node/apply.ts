@@ -7,13 +7,15 @@ import type { Look } from '../read.ts'
 import { remember, type SavedLedger } from '../remembered.ts'
 import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
-import { inWordsOf, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
+import { EMPTY_PLAN, inWordsOf, isComplete, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
+import { UPLINKS } from '../ruleset/uplinks.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import { endAllStaleFlows, type FlowWork } from './conntrack.ts'
 import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { isMissing, tryPlan } from './preflight.ts'
+import { RoutingRefused } from './routing.ts'
 import { findRefused, type Refused } from './quarantine.ts'
 import { readState, saveState, type State } from './state.ts'
 import { differingSysctls, setSysctls, withOldValues, type SysctlChanges } from './sysctls.ts'
@@ -88,6 +90,12 @@ export async function apply(
   try {
     return await pass(look, kernel, stateDir, warn, due, spared)
   } catch (error) {
+    if (error instanceof RoutingRefused) {
+      // Every other rule is in force without it.
+      const quarantined = new Map([...(look.quarantined ?? []), [UPLINKS, reasonOf(error)] as const])
+      const kept = { ...due, quarantined: false }
+      return await pass({ ...look, quarantined }, kernel, stateDir, warn, kept, { ...spared, stands: false })
+    }
     // What was thought to be in force may not be any more. A program that hangs will do so again.
     const isKnown = error instanceof CommandFailed && error.finished.code !== TOO_LATE
     if (!spared.stands || !isKnown) throw error
@@ -95,7 +103,11 @@ export async function apply(
   }
 }
 
-const NO_PLAN: Plan = { sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [] }
+/** The answer of `ip` in a line. */
+function reasonOf({ finished: { stderr } }: RoutingRefused): string {
+  return stderr.trim().split('\n')[0] ?? ''
+}
+
 const NOTHING_DONE = { sysctls: [], flows: undefined, flowsDue: false, madeLoop: false, lockMs: 0 }
 
 async function pass(
@@ -111,8 +123,10 @@ async function pass(
   const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
   const noPairs = quarantined.get(SELF_HAIRPIN)
   if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
+  const noUplinks = quarantined.get(UPLINKS)
+  if (noUplinks !== undefined) warn(`answers leave by the default route alone: ${noUplinks}`)
   const isWaiting = due.flows === 'waiting'
-  if (plan === NO_PLAN && isWaiting)
+  if (plan === EMPTY_PLAN && isWaiting)
     return {
       ...NOTHING_DONE,
       outcome,
@@ -178,7 +192,7 @@ async function settle(
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compile({ ...look, quarantined }, inForce, memo)
   // The very same ruleset, of which it is known that it is in force.
-  if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: NO_PLAN, quarantined }
+  if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)
   const refusal = isEmpty(plan) ? undefined : await tryPlan(kernel.openTrial, outcome.ruleset, plan)
   if (!refusal) return { outcome, plan, quarantined }
@@ -217,7 +231,7 @@ async function write(
     lockMs = await writeSteadily(ruleset, plan, kernel)
     readBack = await kernel.read(inForce)
     const left = makePlan(ruleset, readBack)
-    if (left.sets !== '' || left.tables[4] !== '' || left.tables[6] !== '') throw new NotInForce(left)
+    if (!isComplete(left)) throw new NotInForce(left)
   }
   if (loop.length === 0 && hasLoop) await kernel.setLoop([])
   return { madeLoop, lockMs, ...(readBack ? { readBack } : {}) }

@@ -10,6 +10,7 @@ import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
 import { openTrial, type Trial } from './preflight.ts'
+import { addRouting, readRouting, removeRouting } from './routing.ts'
 
 /** pve-firewall's own lock: held by us too, its restores (which do not wait for xtables.lock) cannot fail because of ours. */
 const PVEFW_LOCK = '/run/lock/pvefw.lck'
@@ -19,7 +20,10 @@ const LOCK_TIMEOUT_CODE = 75
 export interface Kernel extends Conntrack {
   /** `before`: what was read last, of which most still stands. */
   read: (before?: InForce) => Promise<InForce>
-  /** Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. */
+  /**
+   * Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. Throws RoutingRefused before any rule
+   * is written when the kernel does not take all routing rules and routes.
+   */
   write: (plan: Plan) => Promise<number>
   /** A place to try whether the kernel takes rules; undefined where this system has none. */
   openTrial: () => Promise<Trial | undefined>
@@ -54,13 +58,15 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
 }
 
 async function readKernel(backend: Backend, before?: InForce): Promise<InForce> {
-  const [sets, ...saved] = await Promise.all([
+  const [sets, v4, v6, routing4, routing6] = await Promise.all([
     saveSets(),
-    ...FAMILIES.map((family) => save(backend, family, '-c')),
+    save(backend, 4, '-c'),
+    save(backend, 6, '-c'),
+    readRouting(4),
+    readRouting(6),
   ])
-  const [v4 = '', v6 = ''] = saved
   const chains = { 4: parseSave(v4, before?.chains[4]), 6: parseSave(v6, before?.chains[6]) }
-  return { chains, sets: parseSets(sets) }
+  return { chains, sets: parseSets(sets), routing: { 4: routing4, 6: routing6 } }
 }
 
 /** Dates, and counters of policies, differ each time. */
@@ -93,6 +99,7 @@ async function save(backend: Backend, family: Family, ...args: string[]): Promis
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {
+  for (const family of FAMILIES) await addRouting(family, plan.routing[family])
   if (plan.sets !== '') await must('ipset', ['restore'], plan.sets)
   let lockMs: number | undefined = 0
   for (const family of FAMILIES) {
@@ -107,6 +114,7 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
     const reason = code === LOCK_TIMEOUT_CODE ? `${PVEFW_LOCK} is held` : stderr.trim()
     if (code !== 0) warn(`set ${name} is not needed any more but cannot be destroyed: ${reason}`)
   }
+  for (const family of FAMILIES) await removeRouting(family, plan.routing[family])
   return lockMs ?? 0
 }
 

@@ -54,15 +54,15 @@ export async function look(
   const { settings, diagnostics, texts } = await readSettings([clusterConf, paths.config], before, (file) =>
     file === clusterConf ? configOf(pve.get(CLUSTER_CONF)) : readConfig(file),
   )
-  const [learnt, network, listeners, state, services, protocols] = await Promise.all([
+  const state = await files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir))
+  const now = Math.floor(Date.now() / 1000)
+  const [learnt, network, listeners, services, protocols] = await Promise.all([
     readLearnt(pve, undefined, answers),
-    readNetwork(settings, answers),
+    readNetwork(settings, state.uplinks, now, answers),
     readListeners(),
-    files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir)),
     files.read('/etc/services', () => readNames('/etc/services')),
     files.read('/etc/protocols', () => readNames('/etc/protocols')),
   ])
-  const now = Math.floor(Date.now() / 1000)
   const seen = await readNodePorts(listeners, network, answers)
   return {
     node: paths.node,

@@ -34,7 +34,7 @@ export function monitorRules(backend: Backend, hint: () => void): Monitor {
 
 /** Own chains, kernel chains that ours hang in, tables, and rules of others that may translate. What else others do in chains of their own is no matter. */
 const OURS =
-  /PVENAT-|-t (raw|filter|nat) -\S+ (PREROUTING|FORWARD|OUTPUT|POSTROUTING)\b|nft: ip6? (raw|filter|nat) | type nat hook |-t (?!raw |mangle |filter |security )\S+ -[ADIR] |DEL table|cannot receive/
+  /PVENAT-|-t (raw|mangle|filter|nat) -\S+ (PREROUTING|FORWARD|OUTPUT|POSTROUTING)\b|nft: ip6? (raw|mangle|filter|nat) | type nat hook |-t (?!raw |mangle |filter |security )\S+ -[ADIR] |DEL table|cannot receive/
 
 /** Should the program end, it is started again after a while. */
 function monitorProgram(

@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Family } from '../address.ts'
-import { toNetwork, type IpLink, type IpRoute, type IpRouting, type Network } from '../network.ts'
+import type { IpLink, IpRoute, IpRouting, IpRule } from '../ip.ts'
+import { toNetwork, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
+import type { StoredUplink } from '../uplinks.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { Unreadable } from './tree.ts'
@@ -12,14 +14,20 @@ import { Unreadable } from './tree.ts'
 /** The kernel tells when any of it changes (monitor.ts); this is for what is lost on the way. */
 const MAX_AGE_MS = 60_000
 
-export async function readNetwork(settings: Settings, { ask }: Answers = NO_ANSWERS): Promise<Network> {
+/** `uplinks`: as the look before knew them; `now`: UNIX seconds. */
+export async function readNetwork(
+  settings: Settings,
+  uplinks: readonly StoredUplink[],
+  now: number,
+  { ask }: Answers = NO_ANSWERS,
+): Promise<Network> {
   const [links, v4, v6, declared] = await Promise.all([
     ask('links', MAX_AGE_MS, readLinks),
     ask('IPv4 routes', MAX_AGE_MS, () => readRouting(4)),
     ask('IPv6 routes', MAX_AGE_MS, () => readRouting(6)),
     ask('interfaces(5)', MAX_AGE_MS, readDeclared),
   ])
-  return toNetwork(links, { 4: v4, 6: v6 }, settings, declared)
+  return toNetwork(links, { 4: v4, 6: v6 }, settings, declared, uplinks, now)
 }
 
 async function readLinks(): Promise<IpLink[]> {
@@ -48,7 +56,7 @@ async function readRouting(family: Family): Promise<IpRouting> {
   const [rules, defaults, main, local, outside] = finished.stdout
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as IpRoute[])
+    .map((line) => JSON.parse(line) as (IpRoute & IpRule)[])
   if (!rules || !defaults || !main || !local)
     throw new CommandFailed(`ip ${args.join(' ')}`, finished, commands.join('\n'))
   return { rules, defaults, routes: [...main, ...local], outside: outside?.[0] }

@@ -123,15 +123,16 @@ async function isApart(pid: number, names: readonly string[]): Promise<boolean> 
   return false
 }
 
-function changedPart({ chains, sets, loop }: Ruleset, { changes }: Plan): Ruleset {
+function changedPart(ruleset: Ruleset, { changes }: Plan): Ruleset {
+  const { chains, sets } = ruleset
   const changed = new Map(changes.map((change) => [`${change.what} ${change.family}`, change]))
   const reduce = (family: Family): Chain[] =>
     chains[family].map((chain) =>
       changed.has(`chain ${chain.name} ${family}`) ? chain : { ...chain, rules: [] },
     )
   return {
+    ...ruleset,
     chains: { 4: reduce(4), 6: reduce(6) },
     sets: sets.map((set) => ({ ...set, entries: changed.get(`set ${set.name} ${set.family}`)?.added ?? [] })),
-    loop,
   }
 }

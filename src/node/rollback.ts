@@ -1,7 +1,8 @@
 /** Removes every trace from the kernel: own chains, hooks and sets of both backends, and switched sysctls. */
-import { isEmpty, makePlan, NOTHING, type Plan } from '../ruleset/plan.ts'
+import { EMPTY_PLAN, isEmpty, makePlan, NOTHING, type Plan } from '../ruleset/plan.ts'
 import { otherBackend, type Backend } from '../facts/backend.ts'
 import { realKernel } from './kernel.ts'
+import { givenValue } from '../sysctls.ts'
 import { readState } from './state.ts'
 
 interface Removal {
@@ -17,7 +18,10 @@ export async function planRollback(
   const removals: Removal[] = []
   for (const one of [backend, otherBackend(backend)]) {
     try {
-      const plan = makePlan(NOTHING, await realKernel(one, () => undefined).read())
+      const inForce = await realKernel(one, () => undefined).read()
+      // Routing is of no backend; it goes with the rules of the backend in use.
+      const { routing } = one === backend ? inForce : NOTHING
+      const plan = makePlan(NOTHING, { ...inForce, routing })
       if (!isEmpty(plan)) removals.push({ backend: one, plan })
     } catch (error) {
       unread(one, error as Error)
@@ -33,7 +37,7 @@ export async function rollbackKernel(
 ): Promise<void> {
   const last = removals.at(-1)
   const steps = removals.map(({ backend, plan }): Removal => ({ backend, plan: { ...plan, staleSets: [] } }))
-  if (last) steps.push({ backend: last.backend, plan: { ...last.plan, tables: { 4: '', 6: '' } } })
+  if (last) steps.push({ backend: last.backend, plan: { ...EMPTY_PLAN, staleSets: last.plan.staleSets } })
   await tryAll(steps, ({ backend, plan }) => realKernel(backend, warn).write(plan))
 }
 
@@ -52,8 +56,7 @@ export async function restoreSysctls(
   await tryAll(Object.entries(sysctls).reverse(), async ([path, old]) => {
     if (!/^net\/ipv[46]\/[\w./-]+$/.test(path) || path.includes('..')) return
     const now = await kernel.sysctl(path)
-    const given = path.endsWith('/accept_ra') ? '2' : '1'
-    if (now !== given || now === old) return
+    if (now !== givenValue(path) || now === old) return
     if (!dryRun) await kernel.setSysctl(path, old)
     told(path, old)
   })

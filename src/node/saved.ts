@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import type { Family } from '../address.ts'
 import type { Backend } from '../facts/backend.ts'
 import { shortHash } from '../hash.ts'
-import { isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
+import { EMPTY_PLAN, isEmpty, planText, toText, type Plan, type TextRuleset } from '../ruleset/plan.ts'
 import type { Look } from '../read.ts'
 import type { SavedLedger } from '../remembered.ts'
 import { wantedSysctls } from '../sysctls.ts'
 import type { Applied } from './apply.ts'
 import type { Kernel } from './kernel.ts'
+import { RoutingRefused } from './routing.ts'
 import { SAVED_FILE, writeWhole } from './state.ts'
 import { differingSysctls, switchSysctls } from './sysctls.ts'
 
@@ -36,13 +37,13 @@ export function savedOf(
 }
 
 /** The same for what asks for the same: the hash of a chain's last rule rests on all rules before it. */
-export function fingerprint({ ruleset: { chains, sets }, backend, loop, sysctls }: Saved): string {
+export function fingerprint({ ruleset: { chains, sets, routing }, backend, loop, sysctls }: Saved): string {
   const rules = [...chains[4], ...chains[6]].map(({ table, name, rules: all }) => [
     table,
     name,
     all.at(-1)?.hash,
   ])
-  return shortHash(JSON.stringify([rules, sets, backend, loop, sysctls]))
+  return shortHash(JSON.stringify([rules, sets, routing, backend, loop, sysctls]))
 }
 
 /** Whole, for root alone. */
@@ -79,9 +80,19 @@ export async function putBack(
   const plan = planText(saved.ruleset, await kernel.read())
   const madeLoop = saved.loop.length > 0 && !(await kernel.hasLoop(saved.loop))
   if (madeLoop) await kernel.setLoop(saved.loop)
-  if (!isEmpty(plan)) await kernel.write(plan)
+  if (!isEmpty(plan)) await writeWithLinks(plan, kernel)
   const changes = await differingSysctls(saved.sysctls, kernel)
   return { plan, madeLoop, sysctls: await switchSysctls(changes, kernel, stateDir, warn) }
+}
+
+/** At boot a link may be missing: answers then wait for it, and nothing else does. */
+async function writeWithLinks(plan: Plan, kernel: Kernel): Promise<void> {
+  try {
+    await kernel.write(plan)
+  } catch (error) {
+    if (!(error instanceof RoutingRefused)) throw error
+    await kernel.write({ ...plan, routing: EMPTY_PLAN.routing })
+  }
 }
 
 export function isNothing({ plan, madeLoop, sysctls }: PutBack): boolean {

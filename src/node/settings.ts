@@ -46,6 +46,21 @@ const NAT: Record<string, Key<Settings>> = {
   'cut-removed': key(YES_NO, yesNo, 'cutRemoved'),
   'gui-log': key('yes, errors or no', (text) => oneOf(text, ['yes', 'errors', 'no'] as const), 'guiLog'),
   interval: key('seconds from 1 to 3600', seconds, 'intervalSeconds'),
+  'uplink-mark': key(
+    'a mark and its mask without bit 31, like 0x01000000/0x0f000000',
+    uplinkMark,
+    'uplinkMark',
+  ),
+  'uplink-table': key(
+    'a number of a routing table from 1000 to 2147483647',
+    (text) => number(text, 1000, 2 ** 31 - 1),
+    'uplinkTable',
+  ),
+  'uplink-preference': key(
+    'a preference of routing rules from 1 to 32764',
+    (text) => number(text, 1, 32764),
+    'uplinkPreference',
+  ),
 }
 
 const GUEST: Record<string, Key<GuestSettings>> = {
@@ -268,6 +283,17 @@ function interfaces(text: string): Settings['external'] | undefined {
 }
 
 function seconds(text: string): number | undefined {
+  return number(text, 1, 3600)
+}
+
+function number(text: string, least: number, most: number): number | undefined {
   const value = Number(text)
-  return /^\d+$/.test(text) && value >= 1 && value <= 3600 ? value : undefined
+  return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined
+}
+
+/** Bit 31 is Proxmox VE's. */
+function uplinkMark(text: string): Settings['uplinkMark'] | undefined {
+  const match = /^(0x[\da-f]{1,8})\/(0x[\da-f]{1,8})$/i.exec(text)
+  const [first, mask] = [Number(match?.[1]), Number(match?.[2])]
+  return first > 0 && mask < 2 ** 31 && (first & ~mask) === 0 ? { first, mask } : undefined
 }

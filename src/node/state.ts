@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { field, listOf, parseJson } from '../json.ts'
 import type { StoredPort } from '../nat/node-ports.ts'
 import type { Remembered } from '../remembered.ts'
+import { isGateway, type StoredUplink } from '../uplinks.ts'
 import { codeOf } from './tree.ts'
 
 export interface State extends Remembered {
@@ -22,6 +23,7 @@ const EMPTY: State = {
   guests: {},
   missing: {},
   nodePorts: [],
+  uplinks: [],
 }
 
 /**
@@ -65,7 +67,7 @@ async function readText(file: string): Promise<{ text?: string; code?: string }>
 export function parseState(text: string): State | undefined {
   const all = parseJson(text)
   if (!isRecord(all)) return undefined
-  const { version, sysctls = {}, endpoints = [], missing = {}, nodePorts = [] } = all
+  const { version, sysctls = {}, endpoints = [], missing = {}, nodePorts = [], uplinks = [] } = all
   const { rights, guests = {}, incumbents } = all
   if (!isRecord(sysctls, 'string') || !isTexts(endpoints)) return undefined
   if (version !== 2) {
@@ -78,7 +80,8 @@ export function parseState(text: string): State | undefined {
   if (!isRecord(guests, 'string') || !isRecord(missing, 'number')) return undefined
   if (rights !== undefined && !isTexts(rights)) return undefined
   const ports = listOf(nodePorts).filter(isStoredPort)
-  return { version, sysctls, endpoints, rights, guests, missing, nodePorts: ports }
+  const links = listOf(uplinks).filter(isStoredUplink)
+  return { version, sysctls, endpoints, rights, guests, missing, nodePorts: ports, uplinks: links }
 }
 
 /** A line of version 1: `VMID FAMILY ADDRESS SOURCE PROTOCOL LO-HI INNER`. */
@@ -109,6 +112,22 @@ function isStoredPort(value: unknown): value is StoredPort {
   const texts = ['proto', 'holder'].every((name) => typeof field(value, name) === 'string')
   const isUntil = until === undefined || typeof until === 'number'
   return texts && (ports === undefined || isPorts(ports)) && isUntil
+}
+
+function isStoredUplink(value: unknown): value is StoredUplink {
+  const [name, index, ways, goneAt] = ['name', 'index', 'ways', 'goneAt'].map((key) => field(value, key))
+  const hasTexts = ['addresses', 'networks'].every((key) => isTexts(field(value, key)))
+  const isWay = (way: unknown): boolean => {
+    const gateway = field(way, 'gateway')
+    return isRecord(way) && (gateway === undefined || (typeof gateway === 'string' && isGateway(gateway)))
+  }
+  const isGone = goneAt === undefined || typeof goneAt === 'number'
+  const hasWays = isRecord(ways) && Object.values(ways).every(isWay)
+  return typeof name === 'string' && isIndex(index) && hasTexts && hasWays && isGone
+}
+
+function isIndex(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 1000
 }
 
 /** A disk that is full must not keep NAT from working; `warn` hears that nothing is remembered. Returns whether it is. */

@@ -1,4 +1,5 @@
 /** Switches sysctls that NAT needs, and remembers for rollback what they were. */
+import { neededValue } from '../sysctls.ts'
 import type { Kernel } from './kernel.ts'
 import { readState, saveState, type State } from './state.ts'
 
@@ -12,10 +13,8 @@ export async function differingSysctls(
 ): Promise<SysctlChanges> {
   const changes = new Map<string, { old: string; value: string }>()
   for (const [path, value] of wanted) {
-    const old = await sysctl(path)
-    // accept_ra 0 is a choice; only 1 means "unless forwarding".
-    const isChosen = path.endsWith('/accept_ra') && old === '0'
-    if (old !== undefined && old !== value && !isChosen) changes.set(path, { old, value })
+    const needed = await neededValue(path, value, sysctl)
+    if (needed) changes.set(path, needed)
   }
   return changes
 }

@@ -12,6 +12,7 @@ import { chainOf, type Chain, type Ruleset } from './model.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
+import { answersByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
 /** Facts of the kernel that decide which chains there are. */
@@ -85,7 +86,12 @@ export function buildRuleset(
     chains[family] = built.chains
     if (built.hasLoop) loop.push(family)
   }
-  return { chains, sets: usedSets([...chains[4], ...chains[6]]), loop }
+  const { marks, routing, loose } = answersByUplink(
+    view,
+    FAMILIES.filter((family) => chains[family].length > 0),
+  )
+  for (const family of FAMILIES) chains[family].push(...marks[family])
+  return { chains, sets: usedSets([...chains[4], ...chains[6]]), loop, routing, loose }
 }
 
 function isAskedFor(rules: readonly NatRule[], family: Family): boolean {

@@ -1,6 +1,6 @@
 /** What iptables-save and ipset save say is in force, as far as it concerns pvenat. */
 import { formatRange, parseCidr, type Family } from '../address.ts'
-import { HOOKS, OWN_CHAIN, OWN_SET, TABLES, type Table } from './model.ts'
+import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './model.ts'
 import { shortHash } from '../hash.ts'
 import { BARE, MARK, nextHash } from './text.ts'
 
@@ -8,6 +8,7 @@ export interface InForce {
   chains: Record<Family, SavedTables>
   /** Own sets by name. */
   sets: Map<string, SavedSet>
+  routing: Record<Family, Routing>
 }
 
 export interface SavedTables {
@@ -50,6 +51,7 @@ export interface SavedSet {
 export const NOTHING_IN_FORCE: InForce = {
   chains: { 4: parseSave(''), 6: parseSave('') },
   sets: new Map(),
+  routing: { 4: NO_ROUTING, 6: NO_ROUTING },
 }
 
 /**

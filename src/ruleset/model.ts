@@ -8,8 +8,8 @@ import type { KernelSet, Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 
 /**
- * In the order in which they are written: what lets packets pass comes before what sends them. Nothing is put into the first
- * two, but another version may have.
+ * In the order in which they are written: what lets packets pass comes before what sends them. Nothing is put into `security`, but
+ * another version may have.
  */
 export const TABLES = ['mangle', 'security', 'raw', 'filter', 'nat'] as const
 export type Table = (typeof TABLES)[number]
@@ -18,6 +18,8 @@ export const KERNEL_CHAINS: readonly string[] = ['PREROUTING', 'INPUT', 'FORWARD
 
 /** Our chain at each hook. */
 export type Root =
+  | 'PVENAT-UPLINK'
+  | 'PVENAT-NODE'
   | 'PVENAT-ZONE'
   | 'PVENAT-FORWARD'
   | 'PVENAT-PASS'
@@ -35,6 +37,8 @@ export interface Hook {
 
 /** The jump from each kernel chain to ours; the last one only while the policy of FORWARD is DROP. */
 export const HOOKS: readonly Hook[] = [
+  { table: 'mangle', from: 'PREROUTING', to: 'PVENAT-UPLINK' },
+  { table: 'mangle', from: 'OUTPUT', to: 'PVENAT-NODE' },
   { table: 'raw', from: 'PREROUTING', to: 'PVENAT-ZONE' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-FORWARD' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-PASS', last: true },
@@ -52,6 +56,8 @@ export type Target =
   /** Keeps its source, whatever another rule would make of it, in the tables of either backend. */
   | { kind: 'exempt' }
   | { kind: 'helper'; helper: string }
+  /** The bits of a packet's mark that stand in the mask. */
+  | { kind: 'mark'; mark: number; mask: number }
   | {
       kind: 'zone'
       zone: number
@@ -140,4 +146,18 @@ export interface Ruleset {
   sets: KernelSet[]
   /** Families that need the pair of interfaces for guests that reach themselves. */
   loop: Family[]
+  /** Own routing rules and routes. */
+  routing: Record<Family, Routing>
+  /** Uplinks by which clients come to whom answers would leave by another one: the reverse path filter must be loose there. */
+  loose: string[]
 }
+
+/** Own rules and routes of one family, in the words of `ip`. */
+export interface Routing {
+  /** What follows `ip rule add`. */
+  rules: readonly string[]
+  /** What follows `ip route replace`. */
+  routes: readonly string[]
+}
+
+export const NO_ROUTING: Routing = { rules: [], routes: [] }

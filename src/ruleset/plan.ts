@@ -3,7 +3,8 @@ import { FAMILIES, type Family } from '../address.ts'
 import type { KernelSet } from '../nat/model.ts'
 import type { Change } from './change.ts'
 import type { InForce, SavedRule, SavedTables } from './inforce.ts'
-import { HOOKS, KERNEL_CHAINS, TABLES, type Ruleset, type Table } from './model.ts'
+import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES, type Routing, type Ruleset, type Table } from './model.ts'
+import { NO_ROUTING_PLAN, planRouting, type RoutingPlan } from './routing.ts'
 import { planSets } from './sets.ts'
 import { chainText, type RuleText } from './text.ts'
 
@@ -14,15 +15,39 @@ export interface Plan {
   tables: Record<Family, string>
   /** Sets to destroy when no rule uses them any more. */
   staleSets: string[]
+  /** Own routing rules and routes. */
+  routing: Record<Family, RoutingPlan>
   /** The changes a chain or set at a time, for people. */
   changes: Change[]
 }
 
-export const NOTHING: Ruleset = { chains: { 4: [], 6: [] }, sets: [], loop: [] }
+export const NOTHING: Ruleset = {
+  chains: { 4: [], 6: [] },
+  sets: [],
+  loop: [],
+  routing: { 4: NO_ROUTING, 6: NO_ROUTING },
+  loose: [],
+}
+
+export const EMPTY_PLAN: Plan = {
+  sets: '',
+  tables: { 4: '', 6: '' },
+  staleSets: [],
+  routing: { 4: NO_ROUTING_PLAN, 6: NO_ROUTING_PLAN },
+  changes: [],
+}
 
 /** Whether everything is in force as it should be. */
-export function isEmpty({ sets, tables, staleSets }: Plan): boolean {
-  return sets === '' && tables[4] === '' && tables[6] === '' && staleSets.length === 0
+export function isEmpty(plan: Plan): boolean {
+  return isComplete(plan) && plan.staleSets.length === 0
+}
+
+/** Whether nothing that works is missing or too much; sets that nobody uses may be left. */
+export function isComplete({ sets, tables, routing }: Plan): boolean {
+  const isRouted = FAMILIES.every(
+    (family) => routing[family].before.length + routing[family].after.length === 0,
+  )
+  return sets === '' && tables[4] === '' && tables[6] === '' && isRouted
 }
 
 /** A chain as text, whoever made it. */
@@ -36,6 +61,8 @@ interface TextChain {
 export interface TextRuleset {
   chains: Record<Family, readonly TextChain[]>
   sets: readonly KernelSet[]
+  /** Undefined in what an older version saved. */
+  routing?: Record<Family, Routing>
 }
 
 /** The way from what is in force to a ruleset. */
@@ -43,17 +70,17 @@ export function makePlan(ruleset: Ruleset, inForce: InForce): Plan {
   return planText(toText(ruleset), inForce)
 }
 
-export function toText({ chains, sets }: Ruleset): TextRuleset {
+export function toText({ chains, sets, routing }: Ruleset): TextRuleset {
   const text = (family: Family): TextChain[] =>
     chains[family].map((chain) => ({ table: chain.table, name: chain.name, rules: chainText(chain, family) }))
-  return { chains: { 4: text(4), 6: text(6) }, sets }
+  return { chains: { 4: text(4), 6: text(6) }, sets, routing }
 }
 
 /**
  * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of
  * that. What stood there `before` has them already.
  */
-export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce, before?: InForce): InForce {
+export function inWordsOf(ruleset: Ruleset, { chains, sets, routing }: InForce, before?: InForce): InForce {
   const text = toText(ruleset)
   const worded = (family: Family): SavedTables => {
     const own = new Map(chains[family].own)
@@ -75,7 +102,7 @@ export function inWordsOf(ruleset: Ruleset, { chains, sets }: InForce, before?: 
     named.delete(name)
     if (saved) named.set(name, { ...saved, entries })
   }
-  return { chains: { 4: worded(4), 6: worded(6) }, sets: named }
+  return { chains: { 4: worded(4), 6: worded(6) }, sets: named, routing }
 }
 
 /** The way back from what is in force to what was in force before. */
@@ -88,7 +115,7 @@ export function makeUndo(before: InForce, inForce: InForce): Plan {
   const sets = [...before.sets].map(
     ([name, { type, family, entries }]) => ({ name, type, family, entries }) as KernelSet,
   )
-  return planText({ chains: { 4: text(4), 6: text(6) }, sets }, inForce)
+  return planText({ chains: { 4: text(4), 6: text(6) }, sets, routing: before.routing }, inForce)
 }
 
 /** As `makePlan`, for a ruleset that is text already. */
@@ -98,6 +125,9 @@ export function planText(wanted: TextRuleset, inForce: InForce): Plan {
   const tables = { 4: '', 6: '' }
   for (const family of FAMILIES)
     tables[family] = planFamily(wanted.chains[family], inForce.chains[family], family, changes)
+  const routed = (family: Family): RoutingPlan =>
+    planRouting(wanted.routing?.[family] ?? NO_ROUTING, inForce.routing[family], family, changes)
+  const routing = { 4: routed(4), 6: routed(6) }
   const names = new Set(wanted.sets.map(({ name }) => name))
   const staleSets = [...inForce.sets.keys()].filter((name) => !names.has(name))
   for (const name of staleSets) {
@@ -109,7 +139,7 @@ export function planText(wanted: TextRuleset, inForce: InForce): Plan {
       added: [],
     })
   }
-  return { sets, tables, staleSets, changes }
+  return { sets, tables, staleSets, routing, changes }
 }
 
 /** What lets packets pass (zone, accepts) is written before what sends them, and taken away after it. */

@@ -134,6 +134,8 @@ function target(target: Target, family: Family): string[] {
         String(target.zone),
         ...(target.helper === undefined ? [] : ['--helper', target.helper]),
       ]
+    case 'mark':
+      return ['-j', 'MARK', '--set-xmark', `0x${target.mark.toString(16)}/0x${target.mask.toString(16)}`]
     case 'helper':
       return ['-j', 'CT', '--helper', target.helper]
     case 'exempt':

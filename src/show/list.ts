@@ -1,9 +1,10 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
 import { join } from 'node:path'
-import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
+import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { clip } from '../diagnostic.ts'
 import type { NatRule } from '../nat/model.ts'
 import { innerPorts } from '../nat/pieces.ts'
+import type { ExternalInterface } from '../network.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { PortRange } from '../ports.ts'
 import type { InForce } from '../ruleset/inforce.ts'
@@ -49,6 +50,8 @@ export interface Row {
   bytes: number
   /** Its external ports are those that NAT auto came to. */
   given: boolean
+  /** Uplinks by which it leaves, or by which its answers leave; none where there is one uplink. */
+  uplinks: string[]
 }
 
 interface Counters {
@@ -82,7 +85,7 @@ export function listRows(
   { translation, view }: Pick<Outcome, 'translation' | 'view'>,
   pveDir: string,
 ): Row[] {
-  const external = externalAddresses(view)
+  const { external } = view.network
   return translation.rules.map((rule) => toRow(rule, external, pveDir))
 }
 
@@ -90,7 +93,7 @@ export function listRows(
 export function installedRows(outcome: Outcome, inForce: InForce, pveDir: string): Row[] {
   const counters = countersOf(outcome.ruleset, inForce)
   const pending = missingRules(outcome.ruleset, inForce)
-  const external = externalAddresses(outcome.view)
+  const { external } = outcome.view.network
   return outcome.translation.rules.map((rule) => {
     const row = { ...toRow(rule, external, pveDir), ...counters.get(rule.id), state: rowState(rule, pending) }
     return row.state === 'pending' ? { ...row, reason: row.reason || 'the kernel does not hold it yet' } : row
@@ -112,8 +115,11 @@ export interface Listed {
 
 /** As `listRows`. */
 export function listTexts({ translation, view }: Outcome, pveDir: string, before?: Listed): Listed {
-  const external = externalAddresses(view)
-  const inputs = [pveDir, ...external.map(formatRange)].join()
+  const { external } = view.network
+  const inputs = [
+    pveDir,
+    ...external.flatMap(({ name, addresses }) => [name, ...addresses.map(formatRange)]),
+  ].join()
   const known = before?.inputs === inputs ? before.texts : undefined
   const texts = new Map(
     translation.rules.map((rule) => [rule, known?.get(rule) ?? rowText(toRow(rule, external, pveDir))]),
@@ -122,26 +128,23 @@ export function listTexts({ translation, view }: Outcome, pveDir: string, before
 }
 
 export function rowText(row: Row): string {
-  return JSON.stringify({ ...row, packets: undefined, bytes: undefined })
+  return JSON.stringify({ ...row, packets: 0, bytes: 0 })
 }
 
+/** No text of a comment holds it: quotes in a string are escaped. */
+const NOT_COUNTED = '"packets":0,"bytes":0'
+
 export function rowOf(text: string): Row {
-  return { ...(JSON.parse(text) as Row), packets: 0, bytes: 0 }
+  return JSON.parse(text) as Row
 }
 
 /** The same rows as `renderListJson`, a line each. */
 export function renderTexts({ texts }: Listed, counters: ReadonlyMap<string, Counters>): string {
   const lines = [...texts].map(([{ id }, text]) => {
     const { packets, bytes } = counters.get(id) ?? { packets: 0, bytes: 0 }
-    // Counters stand before the last key, as in `list --json`.
-    const at = text.lastIndexOf(',"given":')
-    return `${text.slice(0, at)},"packets":${packets},"bytes":${bytes}${text.slice(at)}`
+    return text.replace(NOT_COUNTED, `"packets":${packets},"bytes":${bytes}`)
   })
   return `[\n${lines.join(',\n')}\n]\n`
-}
-
-function externalAddresses({ network }: Outcome['view']): Range[] {
-  return network.external.flatMap(({ addresses }) => addresses)
 }
 
 /** The text of counters.json: `{at, rules: {ID: [packets, bytes]}}`. */
@@ -150,7 +153,7 @@ export function renderCountersJson(at: string, counters: ReadonlyMap<string, Cou
   return `${JSON.stringify({ at, rules: Object.fromEntries(rules) })}\n`
 }
 
-function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
+function toRow(rule: NatRule, external: readonly ExternalInterface[], pveDir: string): Row {
   const { forwards, egresses, blocks, scope } = rule
   const all = [...forwards, ...egresses, ...blocks]
   return {
@@ -161,7 +164,10 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
     guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: clip(scope.guest.name) } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {
-      addresses: addressesOf(rule, external),
+      addresses: addressesOf(
+        rule,
+        external.flatMap(({ addresses }) => addresses),
+      ),
       ports: rangesOf(forwards.length > 0 ? forwards.map(({ ports }) => ports) : (rule.asked?.ports ?? [])),
       interface: rule.askedInterface ?? outOf(rule),
     },
@@ -177,7 +183,19 @@ function toRow(rule: NatRule, external: readonly Range[], pveDir: string): Row {
     packets: 0,
     bytes: 0,
     given: rule.asked?.kind === 'auto',
+    uplinks: uplinksOf(rule, external),
   }
+}
+
+function uplinksOf({ forwards, egresses }: NatRule, external: readonly ExternalInterface[]): string[] {
+  if (external.length < 2) return []
+  const called = forwards.flatMap((forward) => forward.external)
+  return external
+    .filter(({ name, addresses }) => {
+      const isCalled = addresses.some((own) => called.some((address) => sameRange(own, address)))
+      return isCalled || egresses.some(({ out }) => out.includes(name))
+    })
+    .map(({ name }) => name)
 }
 
 /** `any`: whichever address the node has, also when it has none just now. */

@@ -1,10 +1,11 @@
 /** How the node is: what `pvenat status` prints and the service publishes. */
-import { formatRange } from '../address.ts'
+import { FAMILIES, formatRange } from '../address.ts'
 import { clip, worstFirst, type Severity } from '../diagnostic.ts'
 import { isOn } from '../nat/marked.ts'
 import type { FirewallMode } from '../nat/view.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { Change } from '../ruleset/change.ts'
+import { hex, markedUplinks, uplinkTroubles } from '../ruleset/uplinks.ts'
 import { VERSION } from '../version.ts'
 import { coloured, lineOf, plain, printable, type Located, type Paint, type Sources } from './diagnostics.ts'
 import { ROW_STATES, rowState, type RowState } from './list.ts'
@@ -21,6 +22,10 @@ export interface NodeStatus {
   /** As `check --json` has them, and the line that each points into. */
   diagnostics: (Located & { text: string })[]
   rules: RuleSummary
+  /** Several uplinks, each with what answers to its clients are led by; none where one uplink answers all. */
+  uplinks: { interface: string; mark: string; table: number; gateways: string[]; down: boolean }[]
+  /** The facts that keep answers from their uplinks. */
+  troubles: string[]
 }
 
 /** What only the service knows. Times are ISO 8601. */
@@ -48,9 +53,9 @@ export interface ServiceStatus {
   repairs: Repairs
 }
 
-export type Repairs = Record<'chain' | 'hook' | 'set' | 'sysctl' | 'loop', number>
+export type Repairs = Record<'chain' | 'hook' | 'set' | 'sysctl' | 'loop' | 'routing', number>
 
-export const NO_REPAIRS: Repairs = { chain: 0, hook: 0, set: 0, sysctl: 0, loop: 0 }
+export const NO_REPAIRS: Repairs = { chain: 0, hook: 0, set: 0, sysctl: 0, loop: 0, routing: 0 }
 
 /** What `status --json` prints; `toStatus` gives the keys their order. */
 export interface Status extends NodeStatus, ServiceStatus, Verdict {
@@ -65,6 +70,8 @@ export const UNKNOWN_NODE: NodeStatus = {
   counts: Object.fromEntries(ROW_STATES.map((state) => [state, 0])) as Record<RowState, number>,
   diagnostics: [],
   rules: { asked: 0, failing: 0, first: [] },
+  uplinks: [],
+  troubles: [],
 }
 
 /** `pending`: ids of the NAT rules that the kernel does not hold; none after an apply. */
@@ -92,7 +99,21 @@ export function nodeStatus(
     counts,
     diagnostics: located.map((one) => ({ ...one, text: clip(lineOf(one, sources, pveDir)) })),
     rules: summarizeRules(translation, located),
+    uplinks: uplinksOf(view),
+    troubles: uplinkTroubles(view),
   }
+}
+
+function uplinksOf(view: Outcome['view']): NodeStatus['uplinks'] {
+  const all = FAMILIES.flatMap((family) => markedUplinks(view, family))
+  return [...new Set(all.map(({ name }) => name))].flatMap((name) => {
+    const own = all.filter((one) => one.name === name)
+    const gateways = own.map(({ way }) => way.gateway ?? 'no gateway')
+    const [first] = own
+    if (!first) return []
+    const { mark, table } = first
+    return { interface: name, mark: hex(mark), table, gateways, down: own.some(({ way }) => way.down) }
+  })
 }
 
 /** Repairs of a plan that puts back what somebody else changed. */
@@ -102,7 +123,13 @@ export function countRepairs(
   madeLoop: boolean,
 ): Repairs {
   const kindOf = ({ kind, what }: Change): keyof Repairs =>
-    kind === 'hook' ? 'hook' : what.startsWith('set ') ? 'set' : 'chain'
+    kind === 'hook'
+      ? 'hook'
+      : what.startsWith('set ')
+        ? 'set'
+        : what.startsWith('chain ')
+          ? 'chain'
+          : 'routing'
   const count = (kind: keyof Repairs): number => changes.filter((one) => kindOf(one) === kind).length
   return {
     chain: count('chain'),
@@ -110,13 +137,14 @@ export function countRepairs(
     set: count('set'),
     sysctl: sysctls.length,
     loop: madeLoop ? 1 : 0,
+    routing: count('routing'),
   }
 }
 
 export function toStatus(node: string, look: NodeStatus, service: ServiceStatus, seen: Seen): Status {
   const { inStep, backend, lastApply, lastError, degraded } = service
   const { since, pid, startedAt, updatedAt, applyMs, lockMs, applies, repairs, backendWhy } = service
-  const { firewall, external, internal, counts, diagnostics, rules } = look
+  const { firewall, external, internal, counts, diagnostics, rules, uplinks = [], troubles = [] } = look
   return {
     inStep,
     firewall,
@@ -139,8 +167,10 @@ export function toStatus(node: string, look: NodeStatus, service: ServiceStatus,
     applies,
     repairs,
     rules,
-    ...judge({ inStep, degraded, rules, ...seen }),
+    ...judge({ inStep, degraded, rules, troubles, ...seen }),
     ...(backendWhy === undefined ? {} : { backendWhy }),
+    uplinks,
+    troubles,
   }
 }
 
@@ -163,6 +193,7 @@ export function renderStatus(status: Status, { isRunning, isCompared }: Seen, is
     ['last apply', applyLine(status)],
     ['firewall', `${firewall ?? 'not known'}, ${backendLine(status)}`],
     ...named('external', external.map(externalLine)),
+    ...named('uplinks', status.uplinks.map(uplinkLine)),
     ...named('internal', internal.map(internalLine)),
     ['rules', countsLine(counts)],
     ['repairs', repairsLine(status.repairs)],
@@ -197,6 +228,10 @@ function applyLine({ lastApply, applyMs, lockMs }: Status): string {
 
 function externalLine({ interface: name, addresses }: NodeStatus['external'][0]): string {
   return `${name} ${addresses.join(', ') || 'without an address'}`
+}
+
+function uplinkLine({ interface: name, mark, table, gateways, down }: NodeStatus['uplinks'][0]): string {
+  return `${name} ${down ? 'is down' : `by ${gateways.join(' and ')}`}, mark ${mark}, table ${table}`
 }
 
 function internalLine({ interface: name, network, address }: NodeStatus['internal'][0]): string {

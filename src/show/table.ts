@@ -13,6 +13,8 @@ interface Column {
   isNumber?: true
   /** Left out where there is too little room for it. */
   isOptional?: true
+  /** Left out where no row has anything in it. */
+  isRare?: true
 }
 
 /** Room for any IPv4 address with a port: where a forward leads to is cut last. */
@@ -24,6 +26,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'INNER', cell: innerCell, leastColumns: ENDPOINT_COLUMNS },
   { title: 'GUEST', cell: guestCell, leastColumns: 6 },
   { title: 'SOURCE', cell: ({ source }) => source || 'any', leastColumns: 6 },
+  { title: 'UPLINK', cell: ({ uplinks = [] }) => uplinks.join(','), leastColumns: 8, isRare: true },
   { title: 'WHERE', cell: whereCell, leastColumns: 8 },
   { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true },
   { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true },
@@ -36,8 +39,9 @@ const COLUMNS: readonly Column[] = [
  */
 export function renderTable(rows: readonly Row[], columns: number, maxRows = Infinity): string {
   const shown = rows.slice(0, maxRows)
-  const wide = layOut(COLUMNS, shown, columns)
-  const narrow = COLUMNS.filter(({ isOptional }) => !isOptional)
+  const all = COLUMNS.filter(({ isRare, cell }) => !isRare || shown.some((row) => cell(row) !== ''))
+  const wide = layOut(all, shown, columns)
+  const narrow = all.filter(({ isOptional }) => !isOptional)
   const { lines } = wide.columns <= columns ? wide : layOut(narrow, shown, columns)
   const reasons = shown
     .filter(({ reason }) => reason !== '')

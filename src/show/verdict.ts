@@ -32,12 +32,14 @@ interface Judged extends Seen {
   inStep: boolean
   degraded: string | null
   rules: RuleSummary
+  /** Sentences. */
+  troubles: readonly string[]
 }
 
 const MAX_REASONS = 3
 
 /** CRITICAL: NAT is not what the rules ask for, or nobody keeps it so. WARNING: some rules do not work. */
-export function judge({ inStep, degraded, rules, isRunning, isCompared }: Judged): Verdict {
+export function judge({ inStep, degraded, rules, troubles, isRunning, isCompared }: Judged): Verdict {
   const { asked, failing, first } = rules
   const isOut = isCompared && !inStep
   const critical = [
@@ -49,6 +51,7 @@ export function judge({ inStep, degraded, rules, isRunning, isCompared }: Judged
     ...(isRunning === undefined ? ['only root can see whether the service runs'] : []),
     ...(isCompared ? [] : ['it is not known whether the kernel is in sync with the rules']),
     ...(isOut || degraded === null ? [] : [degraded]),
+    ...troubles,
     ...(failing > 0 ? [failingLine(asked, failing), ...first] : []),
     ...(failing > first.length ? [`and ${failing - first.length} more: pvenat check`] : []),
   ]

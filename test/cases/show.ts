@@ -8,7 +8,7 @@ import type { Plan } from '../../src/ruleset/plan.ts'
 import { chainText, withoutMark } from '../../src/ruleset/text.ts'
 import { locate, plain, renderDiagnostic } from '../../src/show/diagnostics.ts'
 
-/** The rules that serve a NAT rule, and the sets that they use; what every node has (hooks, zone, hairpin) is left out. */
+/** The rules that serve a NAT rule, and the sets that they use, marks and routing of several uplinks; what every node has (hooks, zone, hairpin) is left out. */
 export function showRules({ ruleset, view }: Outcome): string {
   const lines = ([4, 6] as const).flatMap((family) => {
     const external = view.network.external.flatMap(({ addresses }) =>
@@ -16,10 +16,15 @@ export function showRules({ ruleset, view }: Outcome): string {
     )
     const rules = ruleset.chains[family].flatMap((chain) =>
       chainText(chain, family)
-        .filter((_, i) => chain.rules[i]?.serves !== undefined)
+        .filter((_, i) => chain.table === 'mangle' || chain.rules[i]?.serves !== undefined)
         .map(({ line }) => `${chain.table}${family === 6 ? '6' : ''} ${strip(line)}`),
     )
-    return [...partly(ruleset.chains[family], external.map(formatRange)), ...rules]
+    const { rules: routingRules, routes } = ruleset.routing[family]
+    const routing = [
+      ...routingRules.map((line) => `ip -${family} rule add ${line}`),
+      ...routes.map((line) => `ip -${family} route replace ${line}`),
+    ]
+    return [...partly(ruleset.chains[family], external.map(formatRange)), ...rules, ...routing]
   })
   const sets = ruleset.sets
     .filter(({ name }) => lines.some((line) => line.split(' ').includes(name)))

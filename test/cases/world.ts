@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
 import type { Socket } from '../../src/nat/listeners.ts'
+import type { Way, Ways } from '../../src/uplinks.ts'
 import { GRACE_SECONDS, listeningPorts, type NodePort } from '../../src/nat/node-ports.ts'
 import { guestFw, hostFw } from '../../src/nat/view.ts'
 import type { Network } from '../../src/network.ts'
@@ -116,7 +117,7 @@ function readListening(text: string): Socket[] {
   })
 }
 
-/** Lines `external NAME ADDRESS/LENGTH...`, `internal BRIDGE ...`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
+/** Lines `external NAME ADDRESS/LENGTH... [via GATEWAY|nothing...]`, `internal BRIDGE ...`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
 function readPlan(text: string): Network {
   const result = plainNetwork([], [])
   const names = new Map<string, string>()
@@ -127,18 +128,29 @@ function readPlan(text: string): Network {
       continue
     }
     names.set(name, name)
-    const all = words.map(readAddress)
+    const via = words.indexOf('via')
+    const all = words.slice(0, via < 0 ? undefined : via).map(readAddress)
     const networks = all.map((one) => ({ bridge: name, network: one.network, address: one.ip }))
     if (kind === 'external') {
       const families = ([4, 6] as Family[]).filter((family) => all.some(({ ip }) => ip.family === family))
       const addresses = all.map(({ ip }) => ip)
-      result.external.push({ name, families, addresses, networks: all.map((one) => one.network) })
+      const networks = all.map((one) => one.network)
+      const ways = via < 0 ? undefined : readWays(words.slice(via + 1), families)
+      const uplink = ways && { index: result.external.length, ways }
+      result.external.push({ name, families, addresses, networks, ...(uplink ? { uplink } : {}) })
     } else if (kind === 'internal') result.internal.push(...networks)
     else if (kind === 'stranger') result.strangers.push(...networks)
     result.own.push(...all.map(({ ip }) => ({ dev: name, ip })))
     if (kind !== 'external') result.inward.push(...all.map((one) => ({ dev: name, to: one.network })))
   }
   return { ...plainWay(result), links: names }
+}
+
+/** A gateway of each family, or `nothing`, or `down`. */
+function readWays(words: readonly string[], families: readonly Family[]): Ways {
+  const way = (word = ''): Way =>
+    word === 'nothing' ? {} : word === 'down' ? { down: true } : { gateway: word }
+  return Object.fromEntries(families.map((family, i) => [family, way(words[i])]))
 }
 
 function readAddress(text: string): { ip: Range; network: Range } {

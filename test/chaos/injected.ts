@@ -3,7 +3,8 @@ import { formatRange, type Family } from '../../src/address.ts'
 import type { FlowFilter } from '../../src/nat/flows.ts'
 import type { Kernel } from '../../src/node/kernel.ts'
 import type { InForce } from '../../src/ruleset/inforce.ts'
-import type { Plan } from '../../src/ruleset/plan.ts'
+import { EMPTY_PLAN, type Plan } from '../../src/ruleset/plan.ts'
+import { NO_ROUTING_PLAN, type RoutingPlan } from '../../src/ruleset/routing.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
 
 export class Injected extends Error {}
@@ -39,7 +40,8 @@ export class InjectedKernel implements Kernel {
   openTrial = (): Promise<undefined> => this.call('open a trial', () => undefined)
 
   /** As the real one: `ipset restore` works line by line, a restore of rules table by table, each whole or not at all. */
-  write = async ({ sets, tables, staleSets }: Plan): Promise<number> => {
+  write = async ({ sets, tables, staleSets, routing }: Plan): Promise<number> => {
+    await this.route(routing, 'before')
     for (const line of sets.split('\n').filter((one) => one !== ''))
       await this.call(`ipset ${line}`, () => this.put({ sets: `${line}\n` }))
     for (const family of [4, 6] as const) {
@@ -49,7 +51,16 @@ export class InjectedKernel implements Kernel {
     // The real one only warns of a set that cannot be destroyed.
     for (const name of staleSets)
       await this.call(`ipset destroy ${name}`, () => this.put({ staleSets: [name] })).catch(() => undefined)
+    await this.route(routing, 'after')
     return 0
+  }
+
+  private async route(routing: Plan['routing'], when: keyof RoutingPlan): Promise<void> {
+    for (const family of [4, 6] as const)
+      for (const line of routing[family][when])
+        await this.call(`ip ${line}`, () =>
+          this.put({ routing: { ...EMPTY_PLAN.routing, [family]: only(when, line) } }),
+        )
   }
 
   sysctl = (path: string): Promise<string | undefined> =>
@@ -91,8 +102,12 @@ export class InjectedKernel implements Kernel {
   }
 
   private put(part: Partial<Plan>): void {
-    this.fake.write({ sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [], ...part })
+    this.fake.write({ ...EMPTY_PLAN, ...part })
   }
+}
+
+function only(when: keyof RoutingPlan, line: string): RoutingPlan {
+  return { ...NO_ROUTING_PLAN, [when]: [line] }
 }
 
 export function copyOf(kernel: FakeKernel): FakeKernel {
@@ -101,6 +116,7 @@ export function copyOf(kernel: FakeKernel): FakeKernel {
   for (const [to, from] of [
     [copy.chains, kernel.chains],
     [copy.sets, kernel.sets],
+    [copy.routing, kernel.routing],
   ] as const) {
     to.clear()
     for (const [name, lines] of from) to.set(name, [...lines])

@@ -1,5 +1,6 @@
 /** What others do to a node, done to the fake kernel. */
 import type { Family } from '../../src/address.ts'
+import { EMPTY_PLAN } from '../../src/ruleset/plan.ts'
 import type { TamperingName } from '../lab/neighbour.ts'
 import type { FakeKernel } from '../ruleset/kernel.ts'
 import { withOthers } from './every.ts'
@@ -51,7 +52,7 @@ export const TAMPERED: Record<TamperingName, Act> = {
   'a set destroyed with the rule that used it': (kernel) => {
     v4('nat', '-F PVENAT-PREROUTING')(kernel)
     const staleSets = [...kernel.fake.sets.keys()].filter((name) => SELF_SET.test(name))
-    kernel.fake.write({ sets: '', tables: { 4: '', 6: '' }, staleSets, changes: [] })
+    kernel.fake.write({ ...EMPTY_PLAN, staleSets })
   },
   'ip_forward switched off': ({ sysctls }) => sysctls.set('net/ipv4/ip_forward', '0'),
   'the loop interfaces deleted': withoutLoop,

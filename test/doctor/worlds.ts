@@ -37,6 +37,12 @@ const CARRIER = {
   families: [4 as const],
   networks: [],
 }
+const UPLINKS = ['203.0.113.2', '192.0.2.2'].map((address, index) => ({
+  ...CARRIER,
+  name: `vmbr${index}`,
+  addresses: [parseIp(address) as Range],
+  uplink: { index, ways: { 4: index === 0 ? { gateway: '203.0.113.1' } : { down: true as const } } },
+}))
 const V6 = new Map([
   ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source fd10::/64 # NAT\n'],
 ])
@@ -105,5 +111,6 @@ export const FAULTS: readonly [fault: string, findings: readonly Finding[], id: 
     ['sysctl -w net.ipv6.conf.all.forwarding=1'],
   ],
   ['an external address that the internet does not route', onNetwork([CARRIER]), 'info behind-nat', []],
+  ['one of several uplinks that is down', onNetwork(UPLINKS), 'warning uplink', []],
   ['no external interface', onNetwork([]), 'error no-external', []],
 ]

@@ -81,7 +81,7 @@ export function lookWithGateways(files: ReadonlyMap<string, string>): Look {
 }
 
 /** What the kernel shows when all of a ruleset is there. */
-export function allInForce({ chains, sets }: Ruleset): InForce {
+export function allInForce({ chains, sets, routing }: Ruleset): InForce {
   const saved = (family: 4 | 6): SavedTables => {
     const own = new Map(
       chains[family].map((chain) => [
@@ -101,6 +101,7 @@ export function allInForce({ chains, sets }: Ruleset): InForce {
   return {
     chains: { 4: saved(4), 6: saved(6) },
     sets: new Map(sets.map((set) => [set.name, { ...set, maxelem: 64 }])),
+    routing,
   }
 }
 

@@ -8,7 +8,7 @@ import { NO_RIGHTS } from '../../src/nat/rights.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../../src/nat/view.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
-import { parseSave } from '../../src/ruleset/inforce.ts'
+import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { locate, renderDiagnostic, plain } from '../../src/show/diagnostics.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../src/settings.ts'
@@ -68,8 +68,7 @@ export interface Result {
 export function run(tree: HostileTree): Result {
   const look = lookAt(tree)
   const outcome = compile(look)
-  const nothing = parseSave('')
-  const plan = makePlan(outcome.ruleset, { chains: { 4: nothing, 6: nothing }, sets: new Map() })
+  const plan = makePlan(outcome.ruleset, NOTHING_IN_FORCE)
   return { outcome, input: plan.sets + plan.tables[4] + plan.tables[6], sources: look.tree.fw }
 }
 

@@ -12,13 +12,16 @@ const commands = [
   'ipset save',
   'ip -br link',
   'ip route show table all',
+  'ip -6 route show table all',
+  'ip rule',
+  'ip -6 rule',
   'cat /proc/sys/net/ipv4/ip_forward',
 ] as const
 type Command = (typeof commands)[number]
 const MAX_TRIES = 5
 
 export interface Parts {
-  /** Own chains, the places of our hooks, own sets, own interfaces and routes, ip_forward. */
+  /** Own chains, the places of our hooks, own sets, own interfaces, routes and routing rules, ip_forward. */
   own: string
   /** All other rules and sets. Of sets only what they are, for a set that is flushed is nobody's rule harmed by us. */
   foreign: string
@@ -36,9 +39,8 @@ export async function readParts(lab: Lab, node = 'pve'): Promise<Parts> {
   const sets = lines('ipset save')
     .map((line) => line.replace(/ (initval|packets|bytes) \S+/g, ''))
     .sort()
-  const links = [...lines('ip -br link'), ...lines('ip route show table all')].filter((line) =>
-    /pvenat/.test(line),
-  )
+  const routing = ['ip route show table all', 'ip -6 route show table all', 'ip rule', 'ip -6 rule'] as const
+  const links = ['ip -br link' as const, ...routing].flatMap(lines).filter((line) => OWN_LINK.test(line))
   const own = [
     ...saves.flatMap(([name, text]) => ownRules(name, text)),
     ...sets.filter((line) => / pvenat-/.test(line)),
@@ -51,6 +53,9 @@ export async function readParts(lab: Lab, node = 'pve'): Promise<Parts> {
   ]
   return { own: own.join('\n'), foreign: foreign.join('\n') }
 }
+
+/** Interfaces of ours with their routes, and routing rules and routes by the number of our protocol. */
+const OWN_LINK = /pvenat|proto(col)? 118/
 
 /** An iptables-save ends half-way when a set goes whose rules it has just read. */
 async function readAll(lab: Lab, node: string): Promise<string> {

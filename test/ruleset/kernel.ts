@@ -4,8 +4,10 @@
  */
 import { formatIp, type Family } from '../../src/address.ts'
 import { parseSave, parseSets, type InForce } from '../../src/ruleset/inforce.ts'
+import type { Routing } from '../../src/ruleset/model.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
 
+const TABLES = ['mangle', 'raw', 'filter', 'nat']
 const BUILT_IN = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 
 /** Read again and again while nothing of it changes. */
@@ -22,12 +24,14 @@ export class FakeKernel {
   readonly chains = new Map<string, string[]>()
   /** Entries by name of the set, its header first. */
   readonly sets = new Map<string, string[]>()
+  /** Own routing rules and routes by `FAMILY rule` and `FAMILY route`. */
+  readonly routing = new Map<string, string[]>()
   /** Families in which the policy of FORWARD is DROP. */
   readonly drops = new Set<Family>()
 
   constructor() {
     for (const family of [4, 6])
-      for (const table of ['raw', 'filter', 'nat'])
+      for (const table of TABLES)
         for (const name of BUILT_IN) this.chains.set(`${family} ${table} ${name}`, [])
   }
 
@@ -39,14 +43,35 @@ export class FakeKernel {
     return {
       chains: { 4: parseSave(this.save(4)), 6: parseSave(this.save(6)) },
       sets: setsIn(sets.join('\n')),
+      routing: { 4: this.routingOf(4), 6: this.routingOf(6) },
     }
   }
 
   /** Puts a plan into force in the order that it demands: sets, tables, then the sets that nobody uses any more. */
-  write({ sets, tables, staleSets }: Plan): void {
+  write({ sets, tables, staleSets, routing }: Plan): void {
+    for (const family of [4, 6] as const) for (const line of routing[family].before) this.route(family, line)
     for (const line of lines(sets)) this.ipset(line)
     for (const family of [4, 6] as const) this.restore(family, tables[family])
     for (const name of staleSets) this.destroy(name)
+    for (const family of [4, 6] as const) for (const line of routing[family].after) this.route(family, line)
+  }
+
+  private routingOf(family: Family): Routing {
+    const lines = (kind: string): string[] => this.routing.get(`${family} ${kind}`) ?? []
+    return { rules: lines('rule'), routes: lines('route') }
+  }
+
+  private route(family: Family, text: string): void {
+    const [, kind = '', verb, line = ''] = /^(rule|route) (add|replace|delete) (.*)$/.exec(text) ?? []
+    const key = `${family} ${kind}`
+    const lines = this.routing.get(key) ?? []
+    const at = lines.indexOf(line)
+    if (verb === 'delete' ? at < 0 : verb === 'add' && at >= 0) throw new Error(`cannot do ${text}`)
+    const slot = (one: string): string => one.slice(one.indexOf(' metric '))
+    const rest = lines.filter((one) => one !== line && (verb !== 'replace' || slot(one) !== slot(line)))
+    if (verb !== 'delete') rest.push(line)
+    if (rest.length > 0) this.routing.set(key, rest)
+    else this.routing.delete(key)
   }
 
   restore(family: Family, text: string): void {
@@ -111,7 +136,7 @@ export class FakeKernel {
   }
 
   private save(family: Family): string {
-    const tables = ['raw', 'filter', 'nat'].map((table) => {
+    const tables = TABLES.map((table) => {
       const own = [...this.chains].filter(([key]) => key.startsWith(`${family} ${table} `))
       const policy = (key: string): string =>
         key === `${family} filter FORWARD` && this.drops.has(family) ? 'DROP' : '-'

@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import type { Applied } from '../../src/node/apply.ts'
 import type { Change } from '../../src/ruleset/change.ts'
-import type { Plan } from '../../src/ruleset/plan.ts'
+import { EMPTY_PLAN, type Plan } from '../../src/ruleset/plan.ts'
 import { diffRows } from '../../src/show/changes.ts'
 import type { Located } from '../../src/show/diagnostics.ts'
 import type { Row } from '../../src/show/list.ts'
@@ -35,7 +35,7 @@ const chain = (name: string): Change => ({
 })
 
 function appliedOf(changes: Change[]): Applied {
-  const plan: Plan = { sets: '', tables: { 4: '*nat', 6: '' }, staleSets: [], changes }
+  const plan: Plan = { ...EMPTY_PLAN, tables: { 4: '*nat', 6: '' }, changes }
   return { plan, sysctls: [] } as unknown as Applied
 }
 
@@ -54,6 +54,7 @@ function forward(port: number, part: Partial<Row> = {}): Row {
     packets: 0,
     bytes: 0,
     given: false,
+    uplinks: [],
     file: '/etc/pve/firewall/105.fw',
     line: 7,
     comment: '',

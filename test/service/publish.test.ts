@@ -1,6 +1,7 @@
 // The files of the run folder: written when there is something new to say, and not at each look.
 import { expect, test, vi } from 'vitest'
 import { writeWhole } from '../../src/node/state.ts'
+import { EMPTY_PLAN } from '../../src/ruleset/plan.ts'
 import { makePublisher, type Publisher } from '../../src/service/publish.ts'
 import { makeRunFolder } from '../../src/service/runfolder.ts'
 
@@ -37,7 +38,7 @@ test('the same once more writes nothing; something else does', async () => {
 
 test('it has no headline until a pass has ended, even if the last ruleset was put back before', async () => {
   const publisher = publish((message) => expect.unreachable(message))
-  publisher.putBack({ sets: '', tables: { 4: '', 6: '' }, staleSets: [], changes: [] })
+  publisher.putBack(EMPTY_PLAN)
   expect(publisher.headline()).toBeUndefined()
   publisher.failed('/etc/pve does not answer')
   expect(publisher.headline()).toContain('/etc/pve does not answer')

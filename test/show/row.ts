@@ -16,6 +16,7 @@ export function row(part: Partial<Row> = {}): Row {
     packets: 0,
     bytes: 0,
     given: false,
+    uplinks: [],
     file: '/etc/pve/firewall/108.fw',
     line: 7,
     comment: 'NAT 8080',

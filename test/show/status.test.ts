@@ -165,5 +165,7 @@ test('the keys stand in their order, additions at the end', () => {
     'rules',
     'level',
     'reasons',
+    'uplinks',
+    'troubles',
   ])
 })

@@ -57,9 +57,11 @@ export function told(count: number, badEvery = 0): Told {
     applyMs: 41.5,
     lockMs: 12.25,
     applies: 3,
-    repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0 },
+    repairs: { chain: 1, hook: 0, set: 2, sysctl: 0, loop: 0, routing: 0 },
     rules,
-    ...judge({ inStep: true, degraded: null, rules, isRunning: true, isCompared: true }),
+    ...judge({ inStep: true, degraded: null, rules, troubles: [], isRunning: true, isCompared: true }),
+    uplinks: [],
+    troubles: [],
   }
   const counts = rows.map(({ id, packets, bytes }): [string, [number, number]] => [id, [packets, bytes]])
   return { status, rows, counters: { at: now, rules: Object.fromEntries(counts) } }
@@ -110,6 +112,7 @@ function rowOf(i: number, count: number, badEvery: number): Row {
     packets: state === 'active' ? (i * 7919) % 3000 : 0,
     bytes: ((i * 7919) % 3000) * 60,
     given: false,
+    uplinks: [],
   }
 }
 
