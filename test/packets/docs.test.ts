@@ -6,14 +6,14 @@ import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { blocksOf, commandsOf, documents } from '../docs/commands.ts'
-import type { Result, Running } from '../lab/index.ts'
+import { waitFor, type Result, type Running } from '../lab/index.ts'
 import { searchPath } from '../lab/machine.ts'
 import { testNode } from './node.ts'
 
 /** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
 const ELSEWHERE = /^(sh|npm) /
 /** Typed for real. */
-const TYPED = /^(pvenat|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl|wget) /
+const TYPED = /^(pvenat|pvesh|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl|wget) /
 /** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
 const STAND_INS: Record<string, string> = {
   systemctl: `echo "$*" >>"$0.log"; for unit; do case $unit in
@@ -43,6 +43,7 @@ describe('the documents, typed', () => {
       bin = await mkdtemp(join(tmpdir(), 'pvenat-docs-'))
       const scripts = {
         ...STAND_INS,
+        pvesh: `PVE_TREE='${tree}' exec ${process.execPath} ${resolve('test/lab/pvetools.mjs')} pvesh "$@"`,
         pvenat: `exec ${process.execPath} ${resolve('dist/pvenat.cjs')} --node pve1 "$@"`,
       }
       for (const [name, text] of Object.entries(scripts))
@@ -90,6 +91,14 @@ pvenat list`
     expect(stdout).toContain('203.0.113.1:443: answered by inet, port 443, which sees 203.0.113.2\n')
     expect(stdout).toMatch(/^active +:2222\/tcp/m)
   }, 60_000)
+
+  test('a rule that a script makes is in force', async () => {
+    const [create = ''] = commandsOf('docs/automation.md').filter((line) => line.startsWith('pvesh create'))
+    await node.save('firewall/105.fw')
+    await waitFor(async () => typeof (await node.ask(2222)) === 'string')
+    expect(await type(create)).toMatchObject({ exitCode: 0 })
+    await node.opens(2222)
+  })
 
   test('hand-written lines: what is told to be deleted is what was told to be there', async () => {
     const lines = blocksOf('docs/coming-from.md').find(({ language }) => language === 'text')?.text ?? ''
