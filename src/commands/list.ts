@@ -88,7 +88,7 @@ async function stoppedLine({ json, paths }: Context): Promise<string> {
 function render(
   rows: readonly Row[],
   diagnostics: readonly Diagnostic[],
-  { io, json, values }: Context,
+  { io, json, values, colour }: Context,
 ): string {
   if (json) return renderListJson(rows)
   const isFiltered = ['guest', 'port', 'state'].some((name) => values[name] !== undefined)
@@ -98,7 +98,7 @@ function render(
   if (rows.length === 0)
     return (isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n') + misses
   const maxRows = values.watch === true && size ? Math.max(1, size.rows - OTHER_LINES) : Infinity
-  return renderTable(rows, columns, maxRows) + (misses && `\n${misses}`)
+  return renderTable(rows, columns, { maxRows, isColoured: colour }) + (misses && `\n${misses}`)
 }
 
 /** Whether a row is one that was asked for. */

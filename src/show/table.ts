@@ -1,9 +1,9 @@
 /** The list as a table for people. */
-import { fileName, placeName, type Diagnostic } from '../diagnostic.ts'
+import { fileName, placeName, type Diagnostic, type Severity } from '../diagnostic.ts'
 import { externalCell, guestCell, innerCell } from './cells.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
-import { printable } from './diagnostics.ts'
-import type { Row } from './list.ts'
+import { coloured, printable } from './diagnostics.ts'
+import type { Row, RowState } from './list.ts'
 
 interface Column {
   title: string
@@ -11,48 +11,75 @@ interface Column {
   /** What is left of it when there is little room; undefined when it is never cut. */
   leastColumns?: number
   isNumber?: true
-  /** Left out where there is too little room for it. */
-  isOptional?: true
+  /** What it may be cut to before another column is left out for it; as `leastColumns` when undefined. */
+  enoughColumns?: number
+  /** Where there is too little room the column with the least number is left out first. */
+  goes?: number
   /** Left out where no row has anything in it. */
   isRare?: true
 }
 
-/** Room for any IPv4 address with a port: where a forward leads to is cut last. */
-const ENDPOINT_COLUMNS = 21
+/** Room for an IPv4 address with a range of ports and the protocol, or with a port: ports are cut last. */
+const [EXTERNAL_COLUMNS, INNER_COLUMNS] = [31, 21]
 
 const COLUMNS: readonly Column[] = [
   { title: 'STATE', cell: ({ state }) => state },
-  { title: 'EXTERNAL', cell: externalCell, leastColumns: 12 },
-  { title: 'INNER', cell: innerCell, leastColumns: ENDPOINT_COLUMNS },
-  { title: 'GUEST', cell: guestCell, leastColumns: 6 },
-  { title: 'SOURCE', cell: ({ source }) => source || 'any', leastColumns: 6 },
-  { title: 'UPLINK', cell: ({ uplinks = [] }) => uplinks.join(','), leastColumns: 8, isRare: true },
+  { title: 'EXTERNAL', cell: externalCell, leastColumns: EXTERNAL_COLUMNS },
+  { title: 'INNER', cell: innerCell, leastColumns: INNER_COLUMNS },
+  { title: 'GUEST', cell: guestCell, leastColumns: 6, enoughColumns: 8 },
+  { title: 'SOURCE', cell: ({ source }) => source || 'any', leastColumns: 6, enoughColumns: 15, goes: 2 },
+  {
+    title: 'UPLINK',
+    cell: ({ uplinks = [] }) => uplinks.join(','),
+    leastColumns: 8,
+    enoughColumns: 8,
+    isRare: true,
+  },
   { title: 'WHERE', cell: whereCell, leastColumns: 8 },
-  { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true },
-  { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true },
-  { title: 'COMMENT', cell: ({ comment }) => comment, leastColumns: 8, isOptional: true },
+  { title: 'CONNS', cell: ({ packets }) => amount(packets, 1000), isNumber: true, goes: 3 },
+  { title: 'BYTES', cell: ({ bytes }) => amount(bytes, 1024), isNumber: true, goes: 1 },
+  { title: 'COMMENT', cell: ({ comment }) => comment, leastColumns: 8, enoughColumns: 16 },
 ]
 
 /**
- * As wide as `columns`, or wider where there is no other way. Below it stands why rules are not in force. With
- * `maxRows` the table ends there and says how many rows it leaves out.
+ * As wide as `columns`, or wider where there is no other way: columns are left out, then cut. Below it stands why rules are not in
+ * force. With `maxRows` the table ends there and says how many rows it leaves out; `isColoured` paints the states.
  */
-export function renderTable(rows: readonly Row[], columns: number, maxRows = Infinity): string {
+export function renderTable(
+  rows: readonly Row[],
+  columns: number,
+  { maxRows = Infinity, isColoured = false } = {},
+): string {
   const shown = rows.slice(0, maxRows)
   const all = COLUMNS.filter(({ isRare, cell }) => !isRare || shown.some((row) => cell(row) !== ''))
-  const wide = layOut(all, shown, columns)
-  const narrow = all.filter(({ isOptional }) => !isOptional)
-  const { lines } = wide.columns <= columns ? wide : layOut(narrow, shown, columns)
+  const [header = '', ...lines] = layOut(withRoom(all, shown, columns), shown, columns)
+  const painted = lines.map((line, i) => (isColoured ? paintState(line, shown[i]?.state ?? 'active') : line))
   const reasons = shown
     .filter(({ reason }) => reason !== '')
     .map((row) => wrap(`  ${whereCell(row)}: ${typed(row)}${row.reason}`, columns, '      '))
   const more = rows.length - shown.length
   return [
-    ...lines,
+    header,
+    ...painted,
     ...(more > 0 ? [`and ${more} more`] : []),
     ...(reasons.length > 0 ? ['', ...reasons] : []),
     '',
   ].join('\n')
+}
+
+const SEVERITY_OF: Partial<Record<RowState, Severity>> = {
+  partial: 'warning',
+  pending: 'warning',
+  error: 'error',
+  conflict: 'error',
+  quarantined: 'error',
+}
+
+/** The state is the first word of a line. */
+function paintState(line: string, state: RowState): string {
+  const severity = SEVERITY_OF[state]
+  if (severity) return coloured(severity, state) + line.slice(state.length)
+  return state === 'active' ? `\u001b[32m${state}\u001b[0m${line.slice(state.length)}` : line
 }
 
 /** More places would hide that there is a command for them. */
@@ -67,21 +94,38 @@ export function renderMisses(diagnostics: readonly Diagnostic[], columns: number
   return `${cut(`nearly NAT, see pvenat check: ${shown}`, columns)}\n`
 }
 
-/** The lines of the table, its header first, and how wide it is. */
-function layOut(
-  list: readonly Column[],
-  rows: readonly Row[],
-  columns: number,
-): { lines: string[]; columns: number } {
-  const cells = [
-    list.map(({ title }) => title),
-    ...rows.map((row) => list.map(({ cell }) => printable(cell(row)))),
-  ]
-  const wanted = list.map((_, i) => cells.reduce((most, row) => Math.max(most, columnsOf(row[i] ?? '')), 0))
+/** The columns without those that have to go. */
+function withRoom(all: readonly Column[], rows: readonly Row[], columns: number): readonly Column[] {
+  const [first] = all.filter(({ goes }) => goes !== undefined).sort((a, b) => (a.goes ?? 0) - (b.goes ?? 0))
+  const enough = widthsOf(all, cellsOf(all, rows)).map((width, i) =>
+    Math.min(width, all[i]?.enoughColumns ?? all[i]?.leastColumns ?? Infinity),
+  )
+  const isEnough = sum(enough) + enough.length - 1 <= columns
+  return isEnough || !first
+    ? all
+    : withRoom(
+        all.filter((one) => one !== first),
+        rows,
+        columns,
+      )
+}
+
+/** Titles, then a line for each row. */
+function cellsOf(list: readonly Column[], rows: readonly Row[]): string[][] {
+  return [list.map(({ title }) => title), ...rows.map((row) => list.map(({ cell }) => printable(cell(row))))]
+}
+
+function widthsOf(list: readonly Column[], cells: readonly string[][]): number[] {
+  return list.map((_, i) => cells.reduce((most, row) => Math.max(most, columnsOf(row[i] ?? '')), 0))
+}
+
+/** The lines of the table, its header first. */
+function layOut(list: readonly Column[], rows: readonly Row[], columns: number): string[] {
+  const cells = cellsOf(list, rows)
+  const wanted = widthsOf(list, cells)
   const gap = sum(wanted) + 2 * (wanted.length - 1) <= columns ? '  ' : ' '
-  const gaps = gap.length * (wanted.length - 1)
-  const widths = fit(list, wanted, columns - gaps)
-  const lines = cells.map((row) =>
+  const widths = fit(list, wanted, columns - gap.length * (wanted.length - 1))
+  return cells.map((row) =>
     list
       .map(({ isNumber }, i) => {
         const text = cut(row[i] ?? '', widths[i] ?? 0)
@@ -90,7 +134,6 @@ function layOut(
       .join(gap)
       .trimEnd(),
   )
-  return { lines, columns: sum(widths) + gaps }
 }
 
 /** Takes from the widest column that may be cut until all fit. */

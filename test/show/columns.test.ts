@@ -165,9 +165,38 @@ describe('the table', () => {
       '  108.fw:7: NAT 80o ssh: no valid endpoint',
       '',
     ])
-    const long = row({ inner: { address: '10.10.10.108, 10.10.10.109', ports: [[80, 80]] } })
-    expect(renderTable([...rows, long], 80)).not.toContain('COMMENT')
-    expect(renderTable([...rows, long], 80)).toContain('NAT 80o ssh: no valid endpoint')
+  })
+
+  test('keeps ports, place and comment at 80 columns; bytes go first, then sources, then connections', () => {
+    const busy = { packets: 1234, bytes: 74_040 }
+    const titles = (over: Parameters<typeof row>[0]) =>
+      renderTable([row({ ...busy, ...over })], 80).split('\n')
+    const all = 'STATE   EXTERNAL   INNER            GUEST     SOURCE  WHERE     CONNS  BYTES  COMMENT'
+    expect(renderTable([row(busy)], 120).split('\n')[0]).toBe(all)
+    const comment = 'NAT 8080 for the shop of somebody'
+    const header = (over: Parameters<typeof row>[0]) => titles({ comment, ...over })[0]?.replace(/ +/g, ' ')
+    expect(header({})).toBe('STATE EXTERNAL INNER GUEST SOURCE WHERE CONNS COMMENT')
+    expect(header({ source: 'dc/office' })).toBe('STATE EXTERNAL INNER GUEST WHERE CONNS COMMENT')
+    const external = {
+      addresses: ['203.0.113.107'],
+      ports: [[15000, 15009]] as [number, number][],
+      interface: null,
+    }
+    expect(header({ external })).toBe('STATE EXTERNAL INNER GUEST WHERE COMMENT')
+    const line = titles({ external, comment })[1] ?? ''
+    expect(line).toMatch(/^active 203.0.113.107:15000-15009\/tcp 10\.10\.10\.108:80 .* 108.fw:7 NAT 8080/)
+    expect(columnsOf(line)).toBeLessThanOrEqual(80)
+  })
+
+  test('paints the states', () => {
+    const rows = [row(), row({ state: 'partial' }), row({ state: 'error' }), row({ state: 'inactive' })]
+    const lines = renderTable(rows, 120, { isColoured: true }).split('\n')
+    expect(lines.slice(1, 5).map((line) => line.split(' ')[0])).toEqual([
+      '\u001b[32mactive\u001b[0m',
+      '\u001b[1;33mpartial\u001b[0m',
+      '\u001b[1;31merror\u001b[0m',
+      'inactive',
+    ])
   })
 
   test('fits, whatever the names and lists are', () => {
@@ -190,7 +219,7 @@ describe('the table', () => {
   })
 
   test('of a screen tells how many rows are left out', () => {
-    const lines = renderTable([row(), row(), row()], 80, 1).split('\n')
+    const lines = renderTable([row(), row(), row()], 80, { maxRows: 1 }).split('\n')
     expect(lines).toHaveLength(4)
     expect(lines[1]).toContain('108.fw:7')
     expect(lines[2]).toBe('and 2 more')
