@@ -85,6 +85,11 @@ export function shifted({ what, command, wish, proposal }: Shifted): Words {
   return [what, help.filter((part) => part !== undefined).join('; '), [command, proposal]]
 }
 
+/** `port 22/tcp`, `protocol gre`. */
+export function portOrProtocol(name: string): string {
+  return `${/^\d/.test(name) ? 'port' : 'protocol'} ${name}`
+}
+
 /** Ports that another forward has. */
 interface Taken extends Wish {
   ports: string

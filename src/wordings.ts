@@ -2,7 +2,18 @@
  * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
  * What can be typed is apart from the help, as a list of proposals.
  */
-import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
+import {
+  advise,
+  clip,
+  error,
+  info,
+  portOrProtocol,
+  propose,
+  warning,
+  type Advice,
+  type Wish,
+  type Words,
+} from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 
@@ -244,12 +255,12 @@ export const WORDINGS = {
   // Who may do what.
   'port-reserved': error<{ port: string; holder: string; help?: string } & Wish>(
     ({ port, holder, help, proposal }) => [
-      `port ${port} belongs to this node (${holder})`,
+      `${portOrProtocol(port)} belongs to this node (${holder})`,
       ...propose('pick a free port', proposal, help),
     ],
   ),
   'port-kept': error<{ port: string; holder: string; until: string }>(({ port, holder, until }) => [
-    `port ${port} stays with this node until ${until}, in case its service (${holder}) comes back`,
+    `${portOrProtocol(port)} stays with this node until ${until}, in case its service (${holder}) comes back`,
     ...propose("the node's administrator hands it over now with", 'pvenat apply --hand-over'),
   ]),
   held: error<{ what: string; vmid: number }>(({ what, vmid }, { isTenant }) => [

@@ -74,6 +74,22 @@ const THREATS: Record<string, Threat> = {
       '203.0.113.7:3000': '108',
     },
   },
+  'takes the IPv6 address by which the node is known, which is not the newest': {
+    rules: ['IN ACCEPT # NAT 2001:db8:113::2 full=1'],
+    says: /2001:db8:113::2/,
+    asked: { '[2001:db8:113::2]:8006': 'pve', '[2001:db8:113::2]:80': undefined },
+  },
+  'takes a protocol that a program of the node uses': {
+    rules: ['IN ACCEPT -p gre # NAT'],
+    says: /protocol gre belongs to this node \(a raw socket\)/,
+    asked: {},
+  },
+  'reads from a machine that trusts the node, as the node': {
+    rules: ['IN ACCEPT -dest 203.0.113.50 -p tcp -dport 80 # NAT 12049 snat=1'],
+    files: { [CONF]: (text) => text.replace('10.10.10.105', '203.0.113.50') },
+    says: /snat=1|203\.0\.113\.50/,
+    asked: { '203.0.113.2:12049': undefined },
+  },
   'uses an external address that is not the node’s': {
     rules: ['IN HTTP(ACCEPT) # NAT 203.0.113.50:80', 'IN ACCEPT # NAT 203.0.113.50 full=1'],
     says: /203\.0\.113\.50 is not an external address of this node/,
@@ -142,7 +158,11 @@ describe.each(backends)('abuse on %s', (backend) => {
       ...['105', '107', '108', '200'].map((guest) => `${guest}:22,80,443/tcp`),
     ],
     prepare: async ({ lab }) => {
-      await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0'])
+      await lab.ip('pve', ['addr add 203.0.113.7/24 dev vmbr0', 'addr add 2001:db8:113::7/64 dev vmbr0'])
+      const raw = lab.spawn('pve', ['perl', '-e', 'socket(S, 2, 3, 47); $| = 1; print "has it\\n"; sleep'])
+      await raw.says(/has it/)
+      // Its MAC is seen at its own address.
+      await lab.ask('105', 'tcp', '10.10.10.1:8006')
       for (const file of [CONF, OWN_FILE]) texts.set(file, await node.text(file))
     },
     pvenat: 'apply',
