@@ -57,7 +57,7 @@ export function compile(look: Look, inForce?: InForce, memo: Memo = makeMemo()):
         translation: { ...translation, diagnostics },
         ruleset: inner.nest(
           'ruleset',
-          [translation, network, settings, quarantined, helpers, ...asked],
+          [translation, network, settings, quarantined, helpers, view.firewall, view.hasBridgeNetfilter, ...asked],
           (own) => keepChains(buildRuleset(translation, view, situation), own),
         ),
       }

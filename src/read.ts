@@ -77,6 +77,8 @@ export interface Look {
   settings: Settings
   /** Whether proxmox-firewall is installed, which does pve-firewall's work where host.fw asks for nftables. */
   hasProxmoxFirewall: boolean
+  /** Bridged packets can meet iptables: br_netfilter is loaded, or counts as loaded when not told. */
+  hasBridgeNetfilter?: boolean
   /** /etc/services and /etc/protocols. */
   services: string
   protocols: string
@@ -124,6 +126,7 @@ function complete(look: Look): WholeLook {
     services,
     protocols,
     now,
+    hasBridgeNetfilter: look.hasBridgeNetfilter ?? true,
     learnt: look.learnt ?? NOTHING_LEARNT,
     remembered: look.remembered ?? NOTHING_SEEN,
     listeners: look.listeners ?? NOBODY_LISTENS,
@@ -145,7 +148,8 @@ function hasTimes({ fw }: Tree): boolean {
 /** `memo` holds what the looks before were found to say. */
 export function readView(look: Look, memo: Memo = makeMemo()): View {
   const { node, settings, now, learnt: texts, ...others } = complete(look)
-  const { hasProxmoxFirewall, remembered, ledger, listeners, nodePorts, quarantined } = others
+  const { hasProxmoxFirewall, hasBridgeNetfilter, remembered, ledger, listeners, nodePorts, quarantined } =
+    others
   const [ipam] = texts.ipam
   const sets = memo.keep(
     'sdn sets',
@@ -187,6 +191,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     now,
     firewall: isNftables ? 'nftables' : 'iptables',
     nodePorts,
+    hasBridgeNetfilter,
     rights,
     identities: ledger.guests,
     unjudged: ledger.unjudged,

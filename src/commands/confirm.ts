@@ -55,6 +55,7 @@ async function rememberBefore(
 ): Promise<{ watched: Kernel; takeBack: () => Promise<void> }> {
   const before = await kernel.read()
   const hadLoop = await kernel.hasLoop([])
+  const hadZone = await kernel.hasBridgeZone()
   const files = await Promise.all(
     STATE_FILES.map(async (name) => ({
       name,
@@ -72,6 +73,7 @@ async function rememberBefore(
   const takeBack = async (): Promise<void> => {
     await kernel.write(makeUndo(before, await kernel.read()))
     if (!hadLoop) await kernel.setLoop([])
+    if ((await kernel.hasBridgeZone()) !== hadZone) await kernel.setBridgeZone(hadZone)
     for (const [path, value] of olds) await kernel.setSysctl(path, value)
     for (const { name, text } of files)
       await (text === undefined

@@ -1,5 +1,6 @@
 /** `rollback`: removes every trace. Needs neither a readable /etc/pve nor settings that make sense. */
 import { currentBackend } from '../node/backend.ts'
+import { hasBridgeZone, setBridgeZone } from '../node/bridge-zone.ts'
 import { explainFailure } from '../node/failure.ts'
 import { hasLoop, setLoop } from '../node/loop.ts'
 import { removeFolder } from '../node/folders.ts'
@@ -43,6 +44,10 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   })
   for (const { backend, plan } of removals) said.push(`${backend}:\n${renderChanges(plan.changes, removed)}`)
   if (!dryRun) await attempt(() => rollbackKernel(removals, warn))
+  if (await hasBridgeZone()) {
+    said.push(`${removed} table bridge pvenat\n`)
+    if (!dryRun) await attempt(() => setBridgeZone(false))
+  }
   if (await hasLoop([])) {
     said.push(`${removed} interfaces pvenat0 and pvenat1\n`)
     if (!dryRun) await attempt(() => setLoop([]))

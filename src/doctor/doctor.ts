@@ -13,7 +13,7 @@ import {
   uplinkTrouble,
 } from './kernel.ts'
 import { cycleFails, groupDies, sportElsewhere } from './pvefirewall.ts'
-import { forwardPolicyDrop, loopMissing, notInForce, ownLeftovers } from './rules.ts'
+import { bridgeZoneMissing, forwardPolicyDrop, loopMissing, notInForce, ownLeftovers } from './rules.ts'
 import {
   behindNat,
   firewallOff,
@@ -38,6 +38,7 @@ const CHECKS: readonly Check[] = [
   sportElsewhere,
   notInForce,
   loopMissing,
+  bridgeZoneMissing,
   ownLeftovers,
   forwardPolicyDrop,
   foreignForward,

@@ -22,6 +22,7 @@ export const FINDING_IDS = [
   'sport-backend',
   'not-in-force',
   'loop-missing',
+  'bridge-zone',
   'own-leftovers',
   'forward-policy-other',
   'forward-policy',

@@ -38,6 +38,8 @@ export interface View {
   /** Seconds since 1970, for an `enable` that is a time stamp; 0 where nothing depends on the time. */
   now: number
   firewall: FirewallMode
+  /** Bridged packets can meet iptables. */
+  hasBridgeNetfilter: boolean
   /** What services of this node listen on. */
   listeners: readonly Socket[]
   /** What the node itself has, or had a moment ago. */

@@ -222,6 +222,7 @@ async function write(
   inForce: InForce,
 ): Promise<Pick<Applied, 'madeLoop' | 'lockMs'> & { readBack?: InForce }> {
   const { loop } = ruleset
+  await zoneOnBridges(ruleset, kernel)
   const hasLoop = await kernel.hasLoop(loop)
   const madeLoop = loop.length > 0 && !hasLoop
   if (madeLoop) await kernel.setLoop(loop)
@@ -235,6 +236,20 @@ async function write(
   }
   if (loop.length === 0 && hasLoop) await kernel.setLoop([])
   return { madeLoop, lockMs, ...(readBack ? { readBack } : {}) }
+}
+
+/**
+ * First of all: connections that proxmox-firewall sees before they have the zone get no NAT. All else is put into force also where the
+ * kernel cannot do that; doctor tells it.
+ */
+export async function zoneOnBridges(
+  { hasBridgeZone: isWanted }: Pick<Ruleset, 'hasBridgeZone'>,
+  kernel: Kernel,
+): Promise<void> {
+  if ((await kernel.hasBridgeZone()) === isWanted) return
+  await kernel.setBridgeZone(isWanted).catch((error: unknown) => {
+    if (!isWanted || !(error instanceof CommandFailed)) throw error
+  })
 }
 
 /** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */

@@ -6,6 +6,7 @@ import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
 import { OWN_SET } from '../ruleset/model.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
+import { hasBridgeZone, setBridgeZone } from './bridge-zone.ts'
 import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
 import { hasLoop, setLoop } from './loop.ts'
@@ -32,6 +33,9 @@ export interface Kernel extends Conntrack {
   setSysctl: (path: string, value: string) => Promise<void>
   /** Whether the loop is there for these families; with none, whether anything of it is. */
   hasLoop: (families: readonly Family[]) => Promise<boolean>
+  /** Whether table bridge pvenat is there. */
+  hasBridgeZone: () => Promise<boolean>
+  setBridgeZone: (isWanted: boolean) => Promise<void>
   /** Makes the loop for these families; with none it is taken away. */
   setLoop: (families: readonly Family[]) => Promise<void>
 }
@@ -51,6 +55,8 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
     openTrial: () => openTrial(backend),
     sysctl: (path) => Promise.resolve(readSysctl(path)),
     setSysctl: (path, value) => writeFile(`/proc/sys/${path}`, value),
+    hasBridgeZone,
+    setBridgeZone,
     hasLoop,
     setLoop,
     ...realConntrack,

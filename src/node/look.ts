@@ -72,6 +72,7 @@ export async function look(
     listeners,
     ...recall(state, { tree, node: paths.node, now }, seen),
     settings,
+    hasBridgeNetfilter: existsSync('/proc/sys/net/bridge'),
     hasProxmoxFirewall: existsSync('/usr/libexec/proxmox/proxmox-firewall'),
     services,
     protocols,

@@ -8,7 +8,7 @@ import { EMPTY_PLAN, isEmpty, planText, toText, type Plan, type TextRuleset } fr
 import type { Look } from '../read.ts'
 import type { SavedLedger } from '../remembered.ts'
 import { wantedSysctls } from '../sysctls.ts'
-import type { Applied } from './apply.ts'
+import { zoneOnBridges, type Applied } from './apply.ts'
 import type { Kernel } from './kernel.ts'
 import { RoutingRefused } from './routing.ts'
 import { SAVED_FILE, writeWhole } from './state.ts'
@@ -19,6 +19,8 @@ export interface Saved {
   backend: Backend
   ruleset: TextRuleset
   loop: Family[]
+  /** Missing in files of older versions. */
+  hasBridgeZone?: boolean
   /** Path below /proc/sys → value. */
   sysctls: [string, string][]
   /** What guests hold, in case that the state is lost. */
@@ -32,18 +34,25 @@ export function savedOf(
   backend: Backend,
 ): Saved {
   const sysctls = wantedSysctls(ruleset, network)
-  const asked = { loop: ruleset.loop, ruleset: toText(ruleset), sysctls: [...sysctls] }
+  const { loop, hasBridgeZone } = ruleset
+  const asked = { loop, hasBridgeZone, ruleset: toText(ruleset), sysctls: [...sysctls] }
   return { version: 1, backend, ...asked, ledger: { rights, guests } }
 }
 
 /** The same for what asks for the same: the hash of a chain's last rule rests on all rules before it. */
-export function fingerprint({ ruleset: { chains, sets, routing }, backend, loop, sysctls }: Saved): string {
+export function fingerprint({
+  ruleset: { chains, sets, routing },
+  backend,
+  loop,
+  hasBridgeZone = false,
+  sysctls,
+}: Saved): string {
   const rules = [...chains[4], ...chains[6]].map(({ table, name, rules: all }) => [
     table,
     name,
     all.at(-1)?.hash,
   ])
-  return shortHash(JSON.stringify([rules, sets, routing, backend, loop, sysctls]))
+  return shortHash(JSON.stringify([rules, sets, routing, backend, loop, hasBridgeZone, sysctls]))
 }
 
 /** Whole, for root alone. */
@@ -77,6 +86,7 @@ export async function putBack(
   stateDir: string,
   warn: (message: string) => void,
 ): Promise<PutBack> {
+  await zoneOnBridges({ hasBridgeZone: saved.hasBridgeZone ?? false }, kernel)
   const plan = planText(saved.ruleset, await kernel.read())
   const madeLoop = saved.loop.length > 0 && !(await kernel.hasLoop(saved.loop))
   if (madeLoop) await kernel.setLoop(saved.loop)

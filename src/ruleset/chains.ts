@@ -4,7 +4,7 @@ import type { KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { bridgeHelpers, shiftedHelpers } from './conntrack-helpers.ts'
-import { leaveFirewallBridges, zoneOfFirewallBridges } from './firewall-bridges.ts'
+import { leaveFirewallBridges, withoutPhysdev, zoneOfFirewallBridges } from './firewall-bridges.ts'
 import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts'
 import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
 import { forwardChains, jumpsToForwards } from './forwards.ts'
@@ -83,7 +83,7 @@ export function buildRuleset(
     if (!isAskedFor(active, family) && !keep.includes(family)) continue
     const wanted = wantedOf(active, dispatch[family], family, view, sizes)
     const built = familyChains(wanted, drops.includes(family))
-    chains[family] = built.chains
+    chains[family] = view.hasBridgeNetfilter ? built.chains : withoutPhysdev(built.chains)
     if (built.hasLoop) loop.push(family)
   }
   const { marks, routing, loose } = answersByUplink(
@@ -91,7 +91,9 @@ export function buildRuleset(
     FAMILIES.filter((family) => chains[family].length > 0),
   )
   for (const family of FAMILIES) chains[family].push(...marks[family])
-  return { chains, sets: usedSets([...chains[4], ...chains[6]]), loop, routing, loose }
+  const all = [...chains[4], ...chains[6]]
+  const hasBridgeZone = view.firewall === 'nftables' && all.length > 0
+  return { chains, sets: usedSets(all), loop, routing, loose, hasBridgeZone }
 }
 
 function isAskedFor(rules: readonly NatRule[], family: Family): boolean {

@@ -150,6 +150,8 @@ export interface Ruleset {
   routing: Record<Family, Routing>
   /** Uplinks by which clients come to whom answers would leave by another one: the reverse path filter must be loose there. */
   loose: string[]
+  /** Packets on firewall bridges get their zone from table bridge pvenat: with the nftables firewall, while anything is NATed. */
+  hasBridgeZone: boolean
 }
 
 /** Own rules and routes of one family, in the words of `ip`. */

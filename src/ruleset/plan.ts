@@ -27,6 +27,7 @@ export const NOTHING: Ruleset = {
   loop: [],
   routing: { 4: NO_ROUTING, 6: NO_ROUTING },
   loose: [],
+  hasBridgeZone: false,
 }
 
 export const EMPTY_PLAN: Plan = {

@@ -21,6 +21,7 @@ export class InjectedKernel implements Kernel {
     ['net/ipv6/conf/vmbr0/accept_ra', '1'],
   ])
   isLoopThere = false
+  isZoneThere = false
   /** What conntrack knows, as it prints it. */
   flowLines: string[] = []
   /** Resolves when the chosen call has come, of one that dies. */
@@ -68,6 +69,11 @@ export class InjectedKernel implements Kernel {
 
   setSysctl = (path: string, value: string): Promise<void> =>
     this.call(`set ${path}`, () => void this.sysctls.set(path, value))
+
+  hasBridgeZone = (): Promise<boolean> => this.call('look for the zone on bridges', () => this.isZoneThere)
+
+  setBridgeZone = (isWanted: boolean): Promise<void> =>
+    this.call('set the zone on bridges', () => void (this.isZoneThere = isWanted))
 
   hasLoop = (): Promise<boolean> => this.call('look for the loop', () => this.isLoopThere)
 

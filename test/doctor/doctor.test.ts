@@ -107,6 +107,19 @@ test('an option goes before the free text', () => {
   expect(withOption('NAT auto', 'snat=1')).toBe('NAT auto snat=1')
 })
 
+test('no guest, or a table, or no need: nothing hangs behind a firewall bridge without its zone', () => {
+  const { ruleset } = worldAt(new Map())
+  const find = (facts: Partial<Patient['facts']>, hasBridgeZone = true) =>
+    ids(examined({ ruleset: { ...ruleset, hasBridgeZone } }, facts))
+  expect(find({})).toEqual(['error bridge-zone'])
+  expect(find({}, false)).toEqual([])
+  const links = FACTS.links.filter(({ name }) => !name.startsWith('fwbr'))
+  expect(find({ links })).not.toContain('error bridge-zone')
+  const at = { family: 'bridge', table: 'pvenat', name: 'prerouting', type: 'filter' } as const
+  const chain = { ...at, hook: 'prerouting', priority: -300, policy: 'accept', rules: [] } as const
+  expect(find({ nftables: { chains: [{ ...chain, rules: [] }], sets: new Map() } })).toEqual([])
+})
+
 test('what is left in the other backend is found whatever its chains are called', () => {
   const left = '*nat\n:PVENAT-EG-10.10.10.0/28 - [0:0]\n'
   const [finding] = examined({}, { tables: { legacy: { 4: '', 6: '' }, nft: { 4: left, 6: '' } } })

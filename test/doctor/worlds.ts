@@ -110,6 +110,12 @@ export const FAULTS: readonly [fault: string, findings: readonly Finding[], id: 
     'error forwarding-off-v6',
     ['sysctl -w net.ipv6.conf.all.forwarding=1'],
   ],
+  [
+    'guests that still hang behind a firewall bridge beside the nftables firewall',
+    examined({ ruleset: { ...worldAt(FILES).ruleset, hasBridgeZone: true } }),
+    'error bridge-zone',
+    ['modprobe nf_conntrack_bridge; pvenat apply'],
+  ],
   ['an external address that the internet does not route', onNetwork([CARRIER]), 'info behind-nat', []],
   ['one of several uplinks that is down', onNetwork(UPLINKS), 'warning uplink', []],
   ['no external interface', onNetwork([]), 'error no-external', []],

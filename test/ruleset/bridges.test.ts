@@ -1,0 +1,53 @@
+// Firewall bridges where bridged packets meet no iptables, and beside the nftables firewall.
+import { expect, test } from 'vitest'
+import { compile } from '../../src/pipeline.ts'
+import type { Look } from '../../src/read.ts'
+import { NOTHING_IN_FORCE, type InForce } from '../../src/ruleset/inforce.ts'
+import { makePlan } from '../../src/ruleset/plan.ts'
+import { loadCases } from '../cases/case.ts'
+import { worldOf } from '../cases/world.ts'
+
+/** FORWARD drops, so that every chain is wanted. */
+const { chains } = NOTHING_IN_FORCE
+const DROPS: InForce = {
+  ...NOTHING_IN_FORCE,
+  chains: { 4: { ...chains[4], drops: true }, 6: { ...chains[6], drops: true } },
+}
+
+const looks = await Promise.all(
+  loadCases().map(async (one) => [one.name, (await worldOf(one)).look] as const),
+)
+
+test('no rule loads br_netfilter where it is not loaded, and nothing else changes', () => {
+  const lines = (look: Look): string[] => {
+    const { tables } = makePlan(compile(look, DROPS).ruleset, NOTHING_IN_FORCE)
+    // Without the hashes, which rest on all rules before.
+    return `${tables[4]}${tables[6]}`.replace(/ -m comment --comment \S+/g, '').split('\n')
+  }
+  let left = 0
+  for (const [name, look] of looks) {
+    const [all, some] = [lines(look), lines({ ...look, hasBridgeNetfilter: false })]
+    expect(some.join('\n'), name).not.toContain('physdev')
+    const without = all.filter((line) => !line.includes(' --physdev-is-bridged --physdev-'))
+    expect(some, name).toEqual(without.map((line) => line.replace(' -m physdev ! --physdev-is-bridged', '')))
+    left += all.length - some.length
+  }
+  expect(left).toBeGreaterThan(looks.length)
+})
+
+test('the zone on bridges is wanted with the nftables firewall, while anything is NATed', () => {
+  const zone = ([, look]: (typeof looks)[number]) => compile(look).ruleset.hasBridgeZone
+  const wanted = looks.filter(zone).map(([name]) => name)
+  expect(wanted).toContain('foresee-policy-forward')
+  expect(wanted).not.toContain('foresee-guest-drops')
+  const [, look] = looks.find(([name]) => name === 'foresee-policy-forward') ?? expect.fail('no case')
+  const tree = {
+    ...look.tree,
+    fw: new Map([...look.tree.fw].map(([file, text]) => [file, text.replace(/ # NAT.*/g, '')])),
+  }
+  expect(compile({ ...look, tree }).ruleset.hasBridgeZone).toBe(false)
+  // It stays as long as the rest does.
+  const own = new Map([['nat PVENAT-DNAT', []]])
+  const inForce = { ...DROPS, chains: { ...DROPS.chains, 4: { ...DROPS.chains[4], own } } }
+  expect(compile({ ...look, tree }, inForce).ruleset.hasBridgeZone).toBe(true)
+})
