@@ -16,7 +16,7 @@ import {
   type Sighting,
 } from './guest/learnt.ts'
 import type { OwnedGuest } from './guest/model.ts'
-import { makeMemo, type Memo } from './memo.ts'
+import { makeFileCache, type FileCache } from './file-cache.ts'
 import type { Socket } from './nat/listeners.ts'
 import type { NodePort } from './nat/node-ports.ts'
 import { blocksOf } from './nat/blocks.ts'
@@ -97,19 +97,19 @@ export interface Look {
 export type WholeLook = Required<Look> & { ledger: Ledger }
 
 /** The look, with the very values of the one before where they say the same. The time stands still where nothing depends on it. */
-export function keepLook(look: Look, memo: Memo): WholeLook {
+export function keepLook(look: Look, cache: FileCache): WholeLook {
   const whole = complete(look)
   const { tree, learnt, now } = whole
-  const readsClock = learnt.lease.length > 0 || memo.make('times', [tree.fw], () => hasTimes(tree))
+  const readsClock = learnt.lease.length > 0 || cache.make('times', [tree.fw], () => hasTimes(tree))
   return {
     ...whole,
-    network: memo.keep('network', whole.network),
-    settings: memo.keep('settings', whole.settings),
-    learnt: memo.keep('texts', learnt),
-    listeners: memo.keep('listeners', whole.listeners),
-    quarantined: memo.keep('quarantined', whole.quarantined),
-    nodePorts: memo.keep('node ports', whole.nodePorts),
-    ledger: memo.keep('ledger', whole.ledger),
+    network: cache.keep('network', whole.network),
+    settings: cache.keep('settings', whole.settings),
+    learnt: cache.keep('texts', learnt),
+    listeners: cache.keep('listeners', whole.listeners),
+    quarantined: cache.keep('quarantined', whole.quarantined),
+    nodePorts: cache.keep('node ports', whole.nodePorts),
+    ledger: cache.keep('ledger', whole.ledger),
     now: readsClock ? now : 0,
   }
 }
@@ -145,33 +145,33 @@ function hasTimes({ fw }: Tree): boolean {
   return false
 }
 
-/** `memo` holds what the looks before were found to say. */
-export function readView(look: Look, memo: Memo = makeMemo()): View {
+/** `cache` holds what the looks before were found to say. */
+export function readView(look: Look, cache: FileCache = makeFileCache()): View {
   const { node, settings, now, learnt: texts, ...others } = complete(look)
   const { hasProxmoxFirewall, hasBridgeNetfilter, remembered, ledger, listeners, nodePorts, quarantined } =
     others
   const [ipam] = texts.ipam
-  const sets = memo.keep(
+  const sets = cache.keep(
     'sdn sets',
-    memo.make('sdn', [texts.sdn, ipam], () => sdnSets(texts.sdn, ipam)),
+    cache.make('sdn', [texts.sdn, ipam], () => sdnSets(texts.sdn, ipam)),
   )
-  const files = readFiles(look, sets, memo)
-  const learnt = memo.make('learnt', learntInputs(texts, now), () => parseLearnt(texts, now))
-  const sightings = memo.keep('sightings', keepLast(learnt.sightings, remembered))
+  const files = readFiles(look, sets, cache)
+  const learnt = cache.make('learnt', learntInputs(texts, now), () => parseLearnt(texts, now))
+  const sightings = cache.keep('sightings', keepLast(learnt.sightings, remembered))
   const { cluster, host, guests, elsewhere } = files
-  const network = memo.keep('plugged', withPlugged(others.network, guests))
-  const rights = memo.make('rights', [ledger, ...guests.map(({ guest }) => guest), ...elsewhere], () =>
+  const network = cache.keep('plugged', withPlugged(others.network, guests))
+  const rights = cache.make('rights', [ledger, ...guests.map(({ guest }) => guest), ...elsewhere], () =>
     inheritedRights(ledger, [...guests, ...elsewhere]),
   )
-  const held = memo.keep('held', innerHolders(rights))
-  const evidence = memo.make(
+  const held = cache.keep('held', innerHolders(rights))
+  const evidence = cache.make(
     'evidence',
     [held, network, settings, sightings, ...guests.map(({ guest }) => guest), ...elsewhere],
     () => collectEvidence({ guests, elsewhere, network, settings, held, sightings }),
   )
   // Of a guest's .fw only its ipfilter sets tell addresses.
   const telling = guests.flatMap(({ guest, fw }) => [guest, hasFilters(fw) ? fw : undefined])
-  const known = memo.make('known', [evidence, cluster.aliases, sightings, ...telling], () =>
+  const known = cache.make('known', [evidence, cluster.aliases, sightings, ...telling], () =>
     resolveKnown({ evidence, guests, cluster, network, settings, learnt: { ...learnt, sightings } }),
   )
   // Without a cluster.fw pve-firewall does not ask (Firewall.pm).
@@ -187,7 +187,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     network,
     isClustered: look.tree.isClustered ?? true,
     settings,
-    blocks: memo.keep('blocks', blocksOf(look.tree.owners.keys(), settings, rights)),
+    blocks: cache.keep('blocks', blocksOf(look.tree.owners.keys(), settings, rights)),
     now,
     firewall: isNftables ? 'nftables' : 'iptables',
     nodePorts,
@@ -195,7 +195,7 @@ export function readView(look: Look, memo: Memo = makeMemo()): View {
     rights,
     identities: ledger.guests,
     unjudged: ledger.unjudged,
-    consulted: memo.keep('consulted', learnt.consulted),
+    consulted: cache.keep('consulted', learnt.consulted),
     listeners,
     quarantined,
   }
@@ -222,32 +222,32 @@ const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 function readFiles(
   { node, tree, services, protocols }: Look,
   sets: ReadonlyMap<string, FwSet>,
-  memo: Memo,
+  cache: FileCache,
 ): Pick<View, 'cluster' | 'host' | 'guests' | 'elsewhere' | 'services'> {
   const text = (file: string): string => tree.fw.get(file) ?? ''
   const context: ReadContext = {
-    services: memo.make('services', [services], () => parseServices(services)),
-    protocols: memo.make('protocols', [protocols], () => parseProtocols(protocols)),
-    sdnSets: memo.make('sdn names', [sets], () => new Set(sets.keys())),
+    services: cache.make('services', [services], () => parseServices(services)),
+    protocols: cache.make('protocols', [protocols], () => parseProtocols(protocols)),
+    sdnSets: cache.make('sdn names', [sets], () => new Set(sets.keys())),
   }
   const base = [context.services, context.protocols, context.sdnSets]
-  const file = memo.make(CLUSTER_FW, [text(CLUSTER_FW), ...base], () =>
+  const file = cache.make(CLUSTER_FW, [text(CLUSTER_FW), ...base], () =>
     readFw(text(CLUSTER_FW), 'cluster', context),
   )
-  const aliases = memo.keep('aliases', file.aliases)
+  const aliases = cache.keep('aliases', file.aliases)
   // What a set comes to is remembered with it (nat/match.ts), and aliases stand in sets.
-  const ipset = memo.make('sets and aliases', [aliases, memo.keep('ipsets', file.ipset)], () => file.ipset)
-  const cluster = { ...file, aliases, ipset, groups: memo.keep('groups', file.groups) }
+  const ipset = cache.make('sets and aliases', [aliases, cache.keep('ipsets', file.ipset)], () => file.ipset)
+  const cluster = { ...file, aliases, ipset, groups: cache.keep('groups', file.groups) }
   const read = (path: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
-    memo.make(path, [text(path), kind, cluster.aliases, cluster.ipset, ...base], () =>
+    cache.make(path, [text(path), kind, cluster.aliases, cluster.ipset, ...base], () =>
       readFw(text(path), kind, { ...context, cluster }),
     )
   const guests = tree.guests.map(({ vmid, type, config }) => ({
-    guest: memo.make(`guest ${vmid}`, [config, type], () => parseGuestConfig(config, vmid, type)),
+    guest: cache.make(`guest ${vmid}`, [config, type], () => parseGuestConfig(config, vmid, type)),
     fw: read(guestFw(vmid), type === 'qemu' ? 'vm' : 'ct'),
   }))
   const elsewhere = (tree.elsewhere ?? []).map(({ vmid, type, config, node: other }) =>
-    memo.make(`guest ${vmid}`, [config, type, other], () => ({
+    cache.make(`guest ${vmid}`, [config, type, other], () => ({
       guest: parseGuestConfig(config, vmid, type),
       node: other,
     })),

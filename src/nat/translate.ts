@@ -2,7 +2,7 @@
 import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/model.ts'
-import { makeMemo, type Memo } from '../memo.ts'
+import { makeFileCache, type FileCache } from '../file-cache.ts'
 import { answer } from './ask.ts'
 import { giveAll, type Given, type Read } from './auto.ts'
 import { ownBlock } from './blocks.ts'
@@ -38,14 +38,14 @@ export interface Translation {
   rights: Right[]
 }
 
-export function translate(view: View, memo: Memo = makeMemo()): Translation {
-  const files = sources(view).map((source) => translateFile(source, view, memo))
-  const addresses = memo.keep(
+export function translate(view: View, cache: FileCache = makeFileCache()): Translation {
+  const files = sources(view).map((source) => translateFile(source, view, cache))
+  const addresses = cache.keep(
     'addresses',
     view.network.external.flatMap((one) => one.addresses),
   )
   const { rights, known, unjudged } = view
-  return memo.make('resolved', [addresses, rights, known, unjudged, ...files], () =>
+  return cache.make('resolved', [addresses, rights, known, unjudged, ...files], () =>
     resolve(files, addresses, view),
   )
 }
@@ -116,7 +116,7 @@ interface TranslatedFile {
 }
 
 /** It depends on what stands in `inputs` and on nothing else of the view. */
-function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
+function translateFile(source: Source, view: View, cache: FileCache): TranslatedFile {
   const { fw, scope, off, help, file } = source
   const { cluster, network, settings, sdnSets, known, evidence, consulted, firewall, isClustered } = view
   const own = [file, fw.rules, fw.skipped, fw.aliases, fw.ipset, off, help]
@@ -141,7 +141,7 @@ function translateFile(source: Source, view: View, memo: Memo): TranslatedFile {
     view.quarantined,
     (guest && ownBlock(guest.vmid, view.blocks)?.join()) ?? view.blocks,
   ]
-  return memo.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
+  return cache.make(`rules of ${file}`, [...own, guest, ...shared, ...node], () => {
     const collected = collectMarked(source, view)
     const ids = new Map<string, number>()
     const accounts = openAccounts()

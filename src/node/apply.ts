@@ -1,7 +1,7 @@
 /** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
-import type { Memo } from '../memo.ts'
+import type { FileCache } from '../file-cache.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { remember, type SavedLedger } from '../remembered.ts'
@@ -71,7 +71,7 @@ const ALL_DUE: Due = { flows: 'due', quarantined: true }
 
 /** What the pass before found out, so that this one need not. */
 interface Spared {
-  memo?: Memo
+  cache?: FileCache
   /** What was put into force last, and what was then read back. */
   before?: { inForce: InForce; ruleset: Ruleset } | undefined
   /** Nobody can have changed it since. */
@@ -187,10 +187,10 @@ async function settle(
   inForce: InForce,
   kernel: Kernel,
   due: Due,
-  { memo, before, stands }: Spared,
+  { cache, before, stands }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
-  const outcome = compile({ ...look, quarantined }, inForce, memo)
+  const outcome = compile({ ...look, quarantined }, inForce, cache)
   // The very same ruleset, of which it is known that it is in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)

@@ -1,5 +1,5 @@
 /** Whether own sets hold what they should. The kernel has no events for sets, so they are asked for. */
-import { sameValue } from '../memo.ts'
+import { sameValue } from '../file-cache.ts'
 import { parseSets, type SavedSet } from '../ruleset/inforce.ts'
 import { run } from './exec.ts'
 

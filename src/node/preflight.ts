@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { restoreProgram, type Backend } from '../facts/backend.ts'
 import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
-import type { Chain, Ruleset } from '../ruleset/model.ts'
+import type { Ruleset, WrittenChain } from '../ruleset/model.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
 
@@ -126,9 +126,9 @@ async function isApart(pid: number, names: readonly string[]): Promise<boolean> 
 function changedPart(ruleset: Ruleset, { changes }: Plan): Ruleset {
   const { chains, sets } = ruleset
   const changed = new Map(changes.map((change) => [`${change.what} ${change.family}`, change]))
-  const reduce = (family: Family): Chain[] =>
+  const reduce = (family: Family): WrittenChain[] =>
     chains[family].map((chain) =>
-      changed.has(`chain ${chain.name} ${family}`) ? chain : { ...chain, rules: [] },
+      changed.has(`chain ${chain.name} ${family}`) ? chain : { ...chain, rules: [], texts: [] },
     )
   return {
     ...ruleset,

@@ -12,6 +12,7 @@ import { chainOf, type Chain, type Ruleset } from './model.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
+import { written } from './text.ts'
 import { answersByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
@@ -77,7 +78,7 @@ export function buildRuleset(
   sizes: Sizes = SIZES,
 ): Ruleset {
   const active = rules.filter(({ state }) => state === 'active')
-  const chains: Ruleset['chains'] = { 4: [], 6: [] }
+  const chains: Record<Family, Chain[]> = { 4: [], 6: [] }
   const loop: Family[] = []
   for (const family of FAMILIES) {
     if (!isAskedFor(active, family) && !keep.includes(family)) continue
@@ -93,7 +94,11 @@ export function buildRuleset(
   for (const family of FAMILIES) chains[family].push(...marks[family])
   const all = [...chains[4], ...chains[6]]
   const hasBridgeZone = view.firewall === 'nftables' && all.length > 0
-  return { chains, sets: usedSets(all), loop, routing, loose, hasBridgeZone }
+  const texts = {
+    4: chains[4].map((chain) => written(chain, 4)),
+    6: chains[6].map((chain) => written(chain, 6)),
+  }
+  return { chains: texts, sets: usedSets(all), loop, routing, loose, hasBridgeZone }
 }
 
 function isAskedFor(rules: readonly NatRule[], family: Family): boolean {

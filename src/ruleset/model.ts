@@ -3,7 +3,6 @@
  * typed cannot be expressed here.
  */
 import type { Family, Range } from '../address.ts'
-import { sameValue } from '../memo.ts'
 import type { KernelSet, Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 
@@ -127,21 +126,21 @@ export function chainOf(table: Table, name: string, ...parts: readonly (Part | r
   return [{ table, name, rules }, ...chains]
 }
 
-/** Whether a chain is known to say the same. Of sets, which may be large, only the very same ones are. */
-export function sameChain(a: Chain, b: Chain): boolean {
-  return a.rules.length === b.rules.length && a.rules.every((rule, i) => sameRule(rule, b.rules[i]))
+/** A rule as the restore program is given it, and the hash that tells it in the output of iptables-save, which spells rules its own way. */
+export interface RuleText {
+  hash: string
+  /** `-A CHAIN ... -j TARGET`. */
+  line: string
 }
 
-function sameRule(a: Rule, b: Rule | undefined): boolean {
-  if (!b || a === b) return a === b
-  const hasSameSets =
-    a.pair === b.pair && a.source?.set === b.source?.set && a.destination?.set === b.destination?.set
-  return hasSameSets && sameValue(a, b)
+export interface WrittenChain extends Chain {
+  /** The rules as text. */
+  texts: readonly RuleText[]
 }
 
 export interface Ruleset {
   /** Own chains of a family; none when nothing is wanted of it. */
-  chains: Record<Family, Chain[]>
+  chains: Record<Family, WrittenChain[]>
   /** By name. */
   sets: KernelSet[]
   /** Families that need the pair of interfaces for guests that reach themselves. */

@@ -3,10 +3,10 @@ import { FAMILIES, type Family } from '../address.ts'
 import type { KernelSet } from '../nat/model.ts'
 import type { Change } from './change.ts'
 import type { InForce, SavedRule, SavedTables } from './inforce.ts'
-import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES, type Routing, type Ruleset, type Table } from './model.ts'
+import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES } from './model.ts'
+import type { Routing, Ruleset, RuleText, Table } from './model.ts'
 import { NO_ROUTING_PLAN, planRouting, type RoutingPlan } from './routing.ts'
 import { planSets } from './sets.ts'
-import { chainText, type RuleText } from './text.ts'
 
 export interface Plan {
   /** For `ipset restore`, before the tables; '' for nothing. */
@@ -73,7 +73,7 @@ export function makePlan(ruleset: Ruleset, inForce: InForce): Plan {
 
 export function toText({ chains, sets, routing }: Ruleset): TextRuleset {
   const text = (family: Family): TextChain[] =>
-    chains[family].map((chain) => ({ table: chain.table, name: chain.name, rules: chainText(chain, family) }))
+    chains[family].map(({ table, name, texts }) => ({ table, name, rules: texts }))
   return { chains: { 4: text(4), 6: text(6) }, sets, routing }
 }
 

@@ -3,7 +3,7 @@ import { formatIp, formatRange, prefixLength, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
-import type { Chain, Rule, Target } from './model.ts'
+import type { Chain, Rule, RuleText, Target, WrittenChain } from './model.ts'
 
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
 export const MARK = 'pvenat:'
@@ -13,22 +13,10 @@ export function withoutMark(line: string): string {
   return line.replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
 }
 
-/** A rule as it is sent, and the hash by which it is known when it is read back (iptables-save spells rules its own way). */
-export interface RuleText {
-  hash: string
-  /** `-A CHAIN ... -j TARGET`. */
-  line: string
-}
-
-/** Chains do not change once they are made, and those that stay are asked for at each look. */
-const textsOf = new WeakMap<Chain, { family: Family; texts: RuleText[] }>()
-
 /** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
 export function chainText(chain: Chain, family: Family): RuleText[] {
-  const known = textsOf.get(chain)
-  if (known?.family === family) return known.texts
   let hash = shortHash(chain.name)
-  const texts = chain.rules.map((rule) => {
+  return chain.rules.map((rule) => {
     const { match, action } = wordsOf(rule, family)
     const text = match.join('') + action
     hash = nextHash(hash, text)
@@ -36,8 +24,10 @@ export function chainText(chain: Chain, family: Family): RuleText[] {
     // Joined at once: strings that are put together piece by piece keep their pieces.
     return { hash, line: ['-A ', chain.name, ' ', ...match, ...comment, action].join('') }
   })
-  textsOf.set(chain, { family, texts })
-  return texts
+}
+
+export function written(chain: Chain, family: Family): WrittenChain {
+  return { ...chain, texts: chainText(chain, family) }
 }
 
 /** A rule without chain and comment: the text that its hash is made of. */

@@ -1,7 +1,7 @@
 /** One turn of the loop: look at the node, read the kernel, write what differs, read it back, tell it. */
 import type { Backend } from '../facts/backend.ts'
 import type { Sighting } from '../guest/learnt.ts'
-import { makeMemo } from '../memo.ts'
+import { makeFileCache } from '../file-cache.ts'
 import { makeAnswers } from '../node/answers.ts'
 import { apply, NotInForce, type Applied } from '../node/apply.ts'
 import { choiceOf } from '../node/backend.ts'
@@ -53,7 +53,7 @@ export class Reconciler {
   private readonly publisher: Publisher
   private readonly quarantine = makeQuarantine(now)
   private readonly answers = makeAnswers()
-  private readonly memo = makeMemo()
+  private readonly cache = makeFileCache()
   private readonly areMembersOther = makeMembersCheck()
   /** What is to be in force; before the first turn, the ruleset of the last run. */
   private saved: Saved | undefined
@@ -213,7 +213,7 @@ export class Reconciler {
   }
 
   private async applyLook(looked: Looked): Promise<void> {
-    const { paths, journal, troubles, quarantine, staleFlows, memo, installed } = this
+    const { paths, journal, troubles, quarantine, staleFlows, cache, installed } = this
     const { backend, why } = await choiceOf(looked.settings, this.answers)
     const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
     const stands = !isOther && !this.isKernelDue()
@@ -221,7 +221,7 @@ export class Reconciler {
     const kernel = realKernel(backend, troubles.warn)
     const start = now()
     const pass = (): Promise<Applied> =>
-      apply(looked, kernel, paths.stateDir, troubles.warn, due, { memo, before: installed, stands })
+      apply(looked, kernel, paths.stateDir, troubles.warn, due, { cache, before: installed, stands })
     const applied = await (stands ? pass() : this.reading(pass))
     staleFlows.passed(kernel, applied.flows, applied.flowsDue)
     const tookMs = now() - start

@@ -2,8 +2,8 @@
 import { FAMILIES, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { InForce, SavedRule, SavedTables } from '../ruleset/inforce.ts'
-import { HOOKS, type Chain, type Rule, type Ruleset } from '../ruleset/model.ts'
-import { chainText, nextHash, ruleText } from '../ruleset/text.ts'
+import { HOOKS, type Rule, type Ruleset, type WrittenChain } from '../ruleset/model.ts'
+import { nextHash, ruleText } from '../ruleset/text.ts'
 
 /** Ids of the NAT rules of which a kernel rule or a set is missing, or stands where no packet comes. */
 export function missingRules({ chains, sets }: Ruleset, inForce: InForce): Set<string> {
@@ -30,7 +30,7 @@ export function missingRules({ chains, sets }: Ruleset, inForce: InForce): Set<s
 }
 
 /** Chains, by `TABLE NAME`, that packets do not come to from each hook that shall lead there. */
-function unreachedChains(chains: readonly Chain[], { own, hooks }: SavedTables): Set<string> {
+function unreachedChains(chains: readonly WrittenChain[], { own, hooks }: SavedTables): Set<string> {
   const desired = new Map(
     chains.map(({ table, name, rules }) => [
       `${table} ${name}`,
@@ -71,12 +71,15 @@ function reach(jumps: ReadonlyMap<string, readonly string[]>, from: string): Set
 }
 
 /** Whether the rule at an index of a chain is among the saved rules. A saved hash rests on the saved hash before it, so a rule is found at any place. */
-function lookup(chain: Chain, family: Family, saved: readonly SavedRule[]): (index: number) => boolean {
-  const texts = chainText(chain, family)
+function lookup(
+  chain: WrittenChain,
+  family: Family,
+  saved: readonly SavedRule[],
+): (index: number) => boolean {
   const hashes = new Set(saved.map(({ hash }) => hash))
   const before = [shortHash(chain.name), ...saved.map(({ hash }) => hash)]
   return (index) => {
-    const { hash } = texts[index] ?? {}
+    const { hash } = chain.texts[index] ?? {}
     if (hashes.has(hash)) return true
     const rule = chain.rules[index]
     if (!rule) return false

@@ -9,7 +9,6 @@ import type { Outcome } from '../pipeline.ts'
 import type { PortRange } from '../ports.ts'
 import type { InForce } from '../ruleset/inforce.ts'
 import type { Ruleset } from '../ruleset/model.ts'
-import { chainText } from '../ruleset/text.ts'
 import { missingRules } from './installed.ts'
 import { printable } from './diagnostics.ts'
 
@@ -67,7 +66,7 @@ export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, C
     for (const chain of chains[family].filter(({ table }) => table === 'nat')) {
       const saved = inForce.chains[family].own.get(`nat ${chain.name}`) ?? []
       const byHash = new Map(saved.map((rule) => [rule.hash, rule]))
-      chainText(chain, family).forEach(({ hash }, i) => {
+      chain.texts.forEach(({ hash }, i) => {
         const { serves, originalDestination } = chain.rules[i] ?? {}
         // The masquerade of snat=1 meets what its forward counted.
         if (serves === undefined || originalDestination) return

@@ -94,7 +94,8 @@ function inForce({ chains, sets }: FakeKernel, rules: ReadonlyMap<string, Rule>)
       if (line === '-j RETURN') return { target: { kind: 'return' } }
       throw new Error(`a rule of neither the old nor the new: -A ${name} ${line}`)
     })
-    ruleset.chains[family === '4' ? 4 : 6].push({ table: table as Table, name, rules: met })
+    const ours = { table: table as Table, name, rules: met, texts: [] }
+    ruleset.chains[family === '4' ? 4 : 6].push(ours)
   }
   ruleset.sets = [...sets].map(([name, [header = '', ...entries]]) => ({
     name,

@@ -2,7 +2,7 @@
 // RUNS=5000 SEED=1 npx vitest run --project unit test/nat/rights.test.ts
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { makeMemo, type Memo } from '../../src/memo.ts'
+import { makeFileCache, type FileCache } from '../../src/file-cache.ts'
 import { listeningPorts } from '../../src/nat/node-ports.ts'
 import { parseRights } from '../../src/nat/rights.ts'
 import { parseState, withoutRights } from '../../src/node/state.ts'
@@ -28,7 +28,7 @@ test(
         const node = structuredClone(first)
         const model = new Model()
         const read = new Map<Vmid, string>()
-        let memo: Memo = makeMemo()
+        let cache: FileCache = makeFileCache()
         let now = 1_760_000_000
         let [text, saved] = ['', '']
         const look = (): Outcome => {
@@ -46,7 +46,7 @@ test(
             protocols: fixture('protocols'),
             ...recall(state, { tree, node: 'pve1', now }, ports),
           }
-          const outcome = compile(seenNow, undefined, memo)
+          const outcome = compile(seenNow, undefined, cache)
           const next = remember(seenNow, outcome)
           text = JSON.stringify({ version: 2, sysctls: {}, endpoints: [], ...next })
           saved = JSON.stringify({ version: 1, ledger: { rights: next.rights, guests: next.guests } })
@@ -85,7 +85,7 @@ test(
         for (const { change: one, seconds, garbage } of all) {
           now += seconds
           one.make(node)
-          if (one.name === RESTART) memo = makeMemo()
+          if (one.name === RESTART) cache = makeFileCache()
           if (one.name === GARBAGE) {
             text = garbage
             model.forget()

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
 import { isEmpty, makePlan, NOTHING, type Plan } from '../../src/ruleset/plan.ts'
 import type { Ruleset } from '../../src/ruleset/model.ts'
+import { written } from '../../src/ruleset/text.ts'
 import { loadCases } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
 import { lookAt } from '../tracer/world.ts'
@@ -191,7 +192,9 @@ test('a rule keeps what it has counted when its chain is written anew, a new rul
   const changed = {
     ...ruleset,
     chains: {
-      4: ruleset.chains[4].map((one) => (one === chain ? { ...chain, rules: [fresh, ...others] } : one)),
+      4: ruleset.chains[4].map((one) =>
+        one === chain ? written({ ...chain, rules: [fresh, ...others] }, 4) : one,
+      ),
       6: ruleset.chains[6],
     },
   }
@@ -207,7 +210,7 @@ test('a rule that moves to another chain takes its counters along, once', () => 
   put(kernel, ruleset)
   const chain = ruleset.chains[4].find(({ name }) => name === 'PVENAT-DNAT')
   if (!chain) expect.fail('no chain')
-  const parts = ['PVENAT-DNAT-T-0-4095', 'PVENAT-203.0.113.7'].map((name) => ({ ...chain, name }))
+  const parts = ['PVENAT-DNAT-T-0-4095', 'PVENAT-203.0.113.7'].map((name) => written({ ...chain, name }, 4))
   const moved = ruleset.chains[4].flatMap((one) => (one === chain ? parts : [one]))
   const lines = makePlan({ ...ruleset, chains: { ...ruleset.chains, 4: moved } }, kernel.read())
     .tables[4].split('\n')
