@@ -112,6 +112,58 @@ export function taken({ ports, loser, winner, winnerFor, instead, proposal }: Ta
   ]
 }
 
+/** The setting that makes an interface of the node external. */
+export function addExternal(name: string): string {
+  return `to add it, write into /etc/pvenat/pvenat.conf: external = +${name}`
+}
+
+/** A name that no external interface has. */
+export function interfaceUnknown({
+  name,
+  have,
+  near,
+  isHere,
+  canBe,
+}: {
+  name: string
+  have: string
+  near: string | undefined
+  isHere: boolean
+  canBe: boolean
+}): Words {
+  const help = [
+    ...(near === undefined ? [] : [`did you mean ${near}`]),
+    ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
+    ...(canBe ? [addExternal(name)] : []),
+  ]
+  return [
+    isHere
+      ? `${name} is an interface of this node, but no external one`
+      : `there is no interface ${name} on this node`,
+    help.join('; ') || undefined,
+  ]
+}
+
+/** full=1 at an address that the node needs, too. */
+export function fullShared({
+  ports,
+  address,
+  setting,
+}: Record<'ports' | 'address' | 'setting', string>): Words {
+  return [
+    `this node keeps ${ports} of ${address}`,
+    `to hand over the whole address, write into pvenat.conf: ${setting}`,
+  ]
+}
+
+/** full=1 takes the node's own address whole. */
+export function fullWhole({ ports, address }: Record<'ports' | 'address', string>): Words {
+  return [
+    `all of ${address} goes to the guest, also what this node is reached by: ${ports}`,
+    'without allow-reserved = yes, or addresses of its [guest N] section, in pvenat.conf the node keeps these',
+  ]
+}
+
 /** The answer to `NAT ?`: what NAT alone would do, and NAT auto where the guest has a block. */
 type Asked = Record<'would', string> & { auto?: string | undefined } & Wish
 

@@ -14,6 +14,7 @@ import {
   type Wish,
   type Words,
 } from './advice.ts'
+import { addExternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 
@@ -28,11 +29,6 @@ const refused = (what: string, { by, at, command }: Refused): Words => [
   command,
   [command],
 ]
-
-/** The setting that makes an interface of the node external. */
-function addExternal(name: string): string {
-  return `to add it, write into /etc/pvenat/pvenat.conf: external = +${name}`
-}
 
 export const WORDINGS = {
   // How pve-firewall reads the file.
@@ -201,10 +197,8 @@ export const WORDINGS = {
   'guest-outside': error<{ guest: string }>(({ guest }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
   ]),
-  'full-shared': warning<{ ports: string; address: string; vmid: string }>(({ ports, address, vmid }) => [
-    `services of this node keep port ${ports} of ${address}`,
-    `to hand over the whole address, write into pvenat.conf: [guest ${vmid}] addresses = ${address}`,
-  ]),
+  'full-shared': warning(fullShared),
+  'full-whole': warning(fullWhole),
   'external-none': warning<{ what: string }>(({ what }) => [
     `not in force: this node has no external ${what}`,
   ]),
@@ -218,22 +212,7 @@ export const WORDINGS = {
       ].join('; ') || undefined,
     ],
   ),
-  'interface-unknown': error<{
-    name: string
-    have: string
-    near: string | undefined
-    isHere: boolean
-    canBe: boolean
-  }>(({ name, have, near, isHere, canBe }) => [
-    isHere
-      ? `${name} is an interface of this node, but no external one`
-      : `there is no interface ${name} on this node`,
-    [
-      ...(near === undefined ? [] : [`did you mean ${near}`]),
-      ...(have === '' ? [] : [`the external interfaces are: ${have}`]),
-      ...(canBe ? [addExternal(name)] : []),
-    ].join('; ') || undefined,
-  ]),
+  'interface-unknown': error(interfaceUnknown),
   'helper-shifted': warning<Shifted>(shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),

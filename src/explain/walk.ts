@@ -117,6 +117,8 @@ function matches(rule: Rule, flow: Flow): boolean {
       inPorts(rule.originalPorts, flow.original.dport),
     originalDestination: () =>
       !!rule.originalDestination && contains(rule.originalDestination, flow.original.destination),
+    // Services stand as ports in the rules behind it, and nobody asks about sockets of clients.
+    socket: () => false,
     routed: () => !flow.bridged,
     bridged: () => rule.bridged === flow.fwbr,
     target: () => true,

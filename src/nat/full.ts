@@ -1,12 +1,14 @@
 /** full=1, 1:1 NAT: what arrives at an external address goes to the guest, and what the guest sends leaves as that address. */
 import { formatRange, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
-import { formatPorts } from '../ports.ts'
+import { formatPorts, type PortRange } from '../ports.ts'
 import { outInterfaces, type External } from './external.ts'
 import { ANY } from './match.ts'
 import type { Forward, NatRule } from './model.ts'
+import { serves } from './listeners.ts'
 import type { Order } from './order.ts'
 import { nodePorts } from './policy.ts'
+import type { View } from './view.ts'
 
 /** What is common to all forwards of a rule in one family. */
 export type Common = Omit<Forward, 'proto' | 'single' | 'ports' | 'innerPort' | 'sport'>
@@ -25,8 +27,11 @@ export function translateFull(order: Order, commons: readonly Common[], external
     const isMain = main !== undefined && sameRange(main, address)
     const kept = nodePorts(nat, address, isMain, view)
     if ('code' in kept) return [...said, kept]
-    if (kept.length > 0) said.push(fullShared(nat, address, kept))
-    nat.forwards.push({ ...common, proto: 'all', single: false, full: true, except: kept })
+    const keeps = kept.length > 0
+    if (keeps) said.push(fullShared(nat, address, kept))
+    else if (isMain) said.push(fullWhole(nat, address, view))
+    const sockets = keeps && isMain ? { sockets: true as const } : {}
+    nat.forwards.push({ ...common, proto: 'all', single: false, full: true, except: kept, ...sockets })
     const out = outInterfaces(external, family)
     const back = { family, exempt: false, out, to: address, rule: nat }
     nat.egresses.push({ ...back, source: { ranges: [inner] }, destination: ANY })
@@ -35,9 +40,23 @@ export function translateFull(order: Order, commons: readonly Common[], external
 }
 
 function fullShared(nat: NatRule, address: Range, kept: Forward['except']): Diagnostic {
-  const ports = kept.map(({ proto, ports: one }) => `${formatPorts(one ? [one] : [])}/${proto}`).join(', ')
-  const vmid = nat.scope.kind === 'guest' ? String(nat.scope.guest.vmid) : 'VMID'
-  return diagnose('full-shared', nat.where, { ports, address: formatRange(address), vmid })
+  const setting =
+    nat.scope.kind === 'guest'
+      ? `[guest ${nat.scope.guest.vmid}] addresses = ${formatRange(address)}`
+      : '[nat] allow-reserved = yes'
+  return diagnose('full-shared', nat.where, { ports: named(kept), address: formatRange(address), setting })
+}
+
+/** What of the node goes with its own address when the settings hand it over whole. */
+function fullWhole(nat: NatRule, address: Range, { settings, nodePorts: own }: View): Diagnostic {
+  const lost = [...settings.reserved, ...own.filter((one) => serves(one, address))]
+  const ports = [...new Set(lost.map((one) => `${named([one])} (${one.holder})`))].join(', ')
+  return diagnose('full-whole', nat.where, { ports, address: formatRange(address) })
+}
+
+/** `22/tcp, 5404-5412/udp, gre`. */
+function named(list: readonly { proto: string; ports?: PortRange }[]): string {
+  return list.map(({ proto, ports }) => (ports ? `${formatPorts([ports])}/${proto}` : proto)).join(', ')
 }
 
 function checkOptions({ marked, comment: { endpoint, places } }: Order): Diagnostic | undefined {

@@ -87,6 +87,8 @@ export interface Forward {
   full: boolean
   /** Of full=1: what is left to the node all the same (protocol, ports and source count). */
   except: Pick<Forward, 'proto' | 'ports' | 'source'>[]
+  /** Of full=1 at the node's own address: what a socket of the node waits for stays with the node. */
+  sockets?: true
   /** The rule was written with -sport: pve-firewall alone would drop what is forwarded. */
   accept: boolean
   rule: NatRule

@@ -235,7 +235,7 @@ interface Facts {
 /**
  * The ports of an external address that full=1 leaves to the node: those that are the node's (of a cluster or host rule, only
  * ssh and the GUI). The address by which the node is known is not for guests, unless the settings say so (`full = yes`), and there the node
- * keeps the reserved ports, too. Settings that name the address for the guest hand it over whole.
+ * keeps the reserved ports and ICMP, too. Settings that name the address for the guest hand it over whole.
  */
 export function nodePorts(
   rule: NatRule,
@@ -258,7 +258,8 @@ export function nodePorts(
   const kept = view.nodePorts.filter(
     (one) => serves(one, address) && (isAll || NEVER.some((never) => isSamePort(one, never))),
   )
-  const always = isMain ? view.settings.reserved : []
+  const icmp = { proto: address.family === 4 ? 'icmp' : 'icmpv6', ports: undefined }
+  const always = isMain ? [icmp, ...view.settings.reserved] : []
   const all = [...kept, ...always].map(({ proto, ports }) => ({ proto, ports, source: ANY }))
   const unique = new Map(all.map((one) => [`${one.proto} ${one.ports?.join('-')}`, one]))
   return [...unique.values()]

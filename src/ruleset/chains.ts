@@ -32,8 +32,7 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
   const parties = loopParties(wanted)
   const forwards = forwardChains(wanted, parties)
   const loop = loopRules(parties, forwards.jumps, wanted)
-  const jumps = jumpsToForwards(forwards.jumps, wanted)
-  const fromNode = jumps.rules.filter((rule) => rule.in === undefined)
+  const { incoming, fromNode } = jumpsToForwards(forwards.jumps, wanted)
   const { postrouting } = loop
   const chains = [
     chainOf(
@@ -56,7 +55,7 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
       ? chainOf('filter', 'PVENAT-PASS', passLoop(loop), passRouted(wanted), passBridged(wanted))
       : [],
     forwards.chains,
-    chainOf('nat', 'PVENAT-PREROUTING', leaveFirewallBridges, loop.prerouting, jumps),
+    chainOf('nat', 'PVENAT-PREROUTING', leaveFirewallBridges, loop.prerouting, incoming),
     chainOf('nat', 'PVENAT-OUTPUT', fromNode),
     chainOf(
       'nat',

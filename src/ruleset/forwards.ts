@@ -7,7 +7,7 @@ import { innerPorts } from '../nat/pieces.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
 import { chainOf, joined, type Chain, type Part, type Rule, type Target } from './model.ts'
-import { splitByAddress, splitByPort } from './split.ts'
+import { behindJump, splitByAddress, splitByPort } from './split.ts'
 import { isHairpin, type Wanted } from './wanted.ts'
 
 export interface Jump {
@@ -15,6 +15,8 @@ export interface Jump {
   addresses: Range[]
   /** Only for packets that come by an external interface (hairpin=0). */
   outside: boolean
+  /** Not for what the node itself sends: it asks for sockets of the node. */
+  incoming: boolean
 }
 
 /**
@@ -38,7 +40,7 @@ export function forwardChains(
       if (own.length === 0 || addresses.length === 0) continue
       const chain = outside ? `${name}-X` : name
       chains.push(...chainOf('nat', chain, make(chain, own, outside)))
-      jumps.push({ chain, addresses, outside })
+      jumps.push({ chain, addresses, outside, incoming: own.some(({ sockets }) => sockets) })
     }
   }
   const plain = (name: string, own: readonly Forward[]): Part =>
@@ -68,8 +70,9 @@ export function forwardChains(
 
 /** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (self-hairpin.ts). */
 function fullRules(name: string, full: Forward, self: Range | undefined): Part {
-  const { source, inner, rule, except } = full
-  const rules = [
+  const { source, inner, rule, except, sockets } = full
+  const rules: Rule[] = [
+    ...(sockets ? [{ socket: true, target: { kind: 'return' }, serves: rule.id } as const] : []),
     ...except.map((one) => left({ ...one, rule })),
     ...(self ? [{ ...matches({ ranges: [inner] }, ANY), target: { kind: 'dnat', to: self } } as const] : []),
     dnat(full),
@@ -138,16 +141,25 @@ function isOnePort([lo, hi]: PortRange): boolean {
  * The jumps of nat PREROUTING and OUTPUT. The external address is matched, never the interface alone: bridged packets of guests with public
  * addresses pass PREROUTING, too.
  */
-export function jumpsToForwards(jumps: readonly Jump[], { view, family, sizes }: Wanted): Part {
+export function jumpsToForwards(
+  jumps: readonly Jump[],
+  { view, family, sizes }: Wanted,
+): { incoming: Part; fromNode: Rule[] } {
   const interfaces = view.network.external.map(({ name }) => name)
-  const rules = jumps.flatMap(({ chain, addresses, outside }) =>
-    addresses.flatMap((address): Rule[] => {
-      const rule: Rule = { destination: { ranges: [address] }, target: { kind: 'jump', chain } }
-      return outside ? interfaces.map((name) => ({ ...rule, in: name })) : [rule]
-    }),
-  )
+  const rulesOf = (some: readonly Jump[]): Rule[] =>
+    some.flatMap(({ chain, addresses, outside }) =>
+      addresses.flatMap((address): Rule[] => {
+        const rule: Rule = { destination: { ranges: [address] }, target: { kind: 'jump', chain } }
+        return outside ? interfaces.map((name) => ({ ...rule, in: name })) : [rule]
+      }),
+    )
   const by = { table: 'nat', tag: 'EX', family, side: 'destination', anyOrder: false } as const
-  return splitByAddress(rules, by, sizes)
+  const both = splitByAddress(rulesOf(jumps.filter(({ incoming }) => !incoming)), by, sizes)
+  const apart = rulesOf(jumps.filter(({ incoming }) => incoming))
+  return {
+    incoming: apart.length === 0 ? both : joined([behindJump('nat', 'PVENAT-EXTERNAL', both), apart]),
+    fromNode: both.rules.filter((rule) => rule.in === undefined),
+  }
 }
 
 /** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */

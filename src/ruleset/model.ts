@@ -85,6 +85,8 @@ export interface Rule {
   ports?: PortRange
   sport?: PortRange
   icmpType?: string
+  /** A socket of this node waits for the packet, at its address or at every address. Not for packets that the node sends. */
+  socket?: true
   /** Conntrack: new connections only, translated ones only, or anything but these. */
   state?: 'NEW' | 'ESTABLISHED' | 'DNAT' | 'SNAT' | '!NEW' | '!DNAT'
   /** Conntrack: packets in the direction of the first one, or answers. */

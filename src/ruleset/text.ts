@@ -76,6 +76,7 @@ function conditions(rule: Rule, family: Family): string[] {
     ...(sport ? ['--sport', portWord(sport)] : []),
     ...(ports ? ['--dport', portWord(ports)] : []),
     ...(icmpType === undefined ? [] : icmp(icmpType, family)),
+    ...(rule.socket ? ['-m', 'socket', '--nowildcard'] : []),
     ...(rule.routed ? ['-m', 'physdev', '!', '--physdev-is-bridged'] : []),
     ...(rule.bridged ? ['-m', 'physdev', '--physdev-is-bridged', `--physdev-${rule.bridged}`, 'fwln+'] : []),
     ...(state === undefined ? [] : conntrackState(state)),

@@ -1,0 +1,131 @@
+// One address and a router VM: the router gets all that arrives there, but for what belongs to the node.
+import { describe, expect, test } from 'vitest'
+import { backends } from '../lab/index.ts'
+import { testNode } from './node.ts'
+
+const FAMILIES = [
+  {
+    family: 'IPv4',
+    flag: 'ipv4',
+    node: '203.0.113.2',
+    at: (port: number) => `203.0.113.2:${port}`,
+    router: '10.10.10.107',
+    client: '203.0.113.1',
+    ping: 'icmp',
+  },
+  {
+    family: 'IPv6',
+    flag: 'ipv6',
+    node: '2001:db8:113::2',
+    at: (port: number) => `[2001:db8:113::2]:${port}`,
+    router: 'fd10::107',
+    client: '2001:db8:113::1',
+    ping: 'icmpv6',
+  },
+] as const
+
+describe.each(backends)('a router VM at the only address, %s', (backend) => {
+  const node = testNode(backend, {
+    rules: {
+      'firewall/cluster.fw': [
+        'IN ACCEPT -dest 10.10.10.107 # NAT 203.0.113.2 full=1',
+        'IN ACCEPT -dest fd10::107 # NAT 2001:db8:113::2 full=1',
+        'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 80 # NAT 8080',
+      ],
+      'nodes/pve1/host.fw': [],
+      ...Object.fromEntries(['105', '107', '108'].map((vmid) => [`firewall/${vmid}.fw`, []])),
+    },
+    serve: [
+      '107:22,8006,9999,2222,60000,60050,8080/tcp',
+      '107:500,5405,5412,9999,51820,40000,40001/udp',
+      '105:80/tcp',
+      'pve:22,8006,60000/tcp',
+      'pve:5405/udp',
+      'inet:443/tcp',
+      'inet:53,123/udp',
+    ],
+    pvenat: 'run',
+  })
+  const serverOf = async (from: string, to: string, proto: 'tcp' | 'udp', fromPort?: number) => {
+    const answer = await node.lab.ask(from, proto, to, fromPort === undefined ? {} : { fromPort })
+    return typeof answer === 'object' ? answer.server : answer
+  }
+  /** The addresses that answer entries of conntrack with these options. */
+  const answeredBy = async (flag: string, options: string) => {
+    const text = await node.sh(`conntrack -L -f ${flag} ${options} 2>/dev/null || true`)
+    return [
+      ...new Set(text.split('\n').flatMap((line) => [...line.matchAll(/ src=(\S+)/g)].at(-1)?.[1] ?? [])),
+    ]
+  }
+  /** Sends a packet of a protocol without ports to the node; `body` is an expression of Perl. */
+  const send = ({ flag, node: to }: (typeof FAMILIES)[number], proto: number, body: string) => {
+    const [family, address] =
+      flag === 'ipv4'
+        ? ['AF_INET', `sockaddr_in(0, inet_aton("${to}"))`]
+        : ['AF_INET6', `pack_sockaddr_in6(0, inet_pton(AF_INET6, "${to}"))`]
+    const script = `socket(S, ${family}, SOCK_RAW, ${proto}) or die; send(S, ${body}, 0, ${address}) or die`
+    return node.lab.exec('inet', ['perl', '-MSocket=:all', '-e', script])
+  }
+
+  test.each(FAMILIES)('$family: tcp, udp and protocols without ports go to the router', async (one) => {
+    await node.converged()
+    expect(await serverOf('inet', one.at(9999), 'tcp')).toBe('107')
+    expect(await serverOf('inet', one.at(9999), 'udp')).toBe('107')
+    expect(await serverOf('inet', one.at(500), 'udp')).toBe('107')
+    expect(await serverOf('108', one.at(9999), 'tcp')).toBe('107')
+    for (const proto of [50, 47]) {
+      await send(one, proto, '"\\0" x 16')
+      expect(await answeredBy(one.flag, `-p ${proto}`)).toEqual([one.router])
+    }
+  })
+
+  test.each(FAMILIES)('$family: the node keeps ssh, the GUI, corosync, migration and pings', async (one) => {
+    for (const port of [22, 8006, 60000]) expect(await serverOf('inet', one.at(port), 'tcp')).toBe('pve')
+    expect(await serverOf('inet', one.at(5405), 'udp')).toBe('pve')
+    // Nothing of the node listens there now, and they are the node's all the same.
+    expect(await serverOf('inet', one.at(60050), 'tcp')).toBe('refused')
+    expect(await serverOf('inet', one.at(5412), 'udp')).toBe('refused')
+    await (one.flag === 'ipv4'
+      ? send(one, 1, 'pack("CCnnn", 8, 0, 0xf7ff, 0, 0)')
+      : send(one, 58, 'pack("CCnnn", 128, 0, 0, 0, 0)'))
+    expect(await answeredBy(one.flag, `-p ${one.ping}`)).toEqual([one.node])
+  })
+
+  test('another forward of the datacenter keeps its port', async () => {
+    expect(await serverOf('inet', '203.0.113.2:8080', 'tcp')).toBe('105')
+  })
+
+  test.each(FAMILIES)('$family: a service of the node has its port from its first packet on', async (one) => {
+    expect(await serverOf('inet', one.at(2222), 'tcp')).toBe('107')
+    expect(await serverOf('inet', one.at(51820), 'udp')).toBe('107')
+    // sshd at another port, and a tunnel.
+    await node.serve('pve:2222/tcp', 'pve:51820/udp')
+    expect(await serverOf('inet', one.at(2222), 'tcp')).toBe('pve')
+    expect(await serverOf('inet', one.at(51820), 'udp', 51821)).toBe('pve')
+    await node.lab.unserve('pve', 'tcp', 2222)
+    await node.lab.unserve('pve', 'udp', 51820)
+  })
+
+  test.each(FAMILIES)('$family: what the node itself asks is answered to the node', async (one) => {
+    const inet = one.flag === 'ipv4' ? one.client : `[${one.client}]`
+    expect(await serverOf('pve', `${inet}:443`, 'tcp')).toBe('inet')
+    expect(await serverOf('pve', `${inet}:53`, 'udp')).toBe('inet')
+    // A socket of the node whose entry is gone, and the peer speaks first.
+    const client = await node.lab.flow('pve', `${inet}:123`, { fromPort: 40000 })
+    expect(await client.ask()).toMatchObject({ server: 'inet' })
+    await node.lab.unserve('inet', 'udp', 123)
+    await node.sh(`conntrack -D -f ${one.flag} -p udp --sport 40000 >/dev/null 2>&1`)
+    const peer = await node.lab.flow('inet', one.at(40000), { from: one.client, fromPort: 123 })
+    await peer.ask(200)
+    expect(await answeredBy(one.flag, '-p udp --orig-port-dst 40000')).toEqual([one.node])
+    await Promise.all([peer.close(), client.close()])
+    await node.serve('inet:123/udp')
+    // Without a socket the same packet is the router's.
+    expect(await serverOf('inet', one.at(40001), 'udp')).toBe('107')
+  })
+
+  test.each(FAMILIES)('$family: what the router sends leaves as the address', async (one) => {
+    const to = one.flag === 'ipv4' ? one.client : `[${one.client}]`
+    expect(await node.call('107', `${to}:443`)).toMatchObject({ server: 'inet', seenAs: one.node })
+  })
+})
