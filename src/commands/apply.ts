@@ -28,7 +28,7 @@ export async function applyCommand(context: Context): Promise<number> {
   const { outcome, plan, sysctls, inForce } = applied
   // The service puts back what is saved before it reads anything: that must be nothing older than this.
   await writeSaved(paths.stateDir, savedOf(applied, looked, await chooseBackend(looked.settings))).catch(
-    ({ message }: Error) => warn(`cannot save what is in force for the next boot: ${message}`),
+    ({ message }: Error) => warn(`cannot save the ruleset for the next boot: ${message}`),
   )
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, paths.pveDir)

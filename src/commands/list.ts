@@ -76,7 +76,7 @@ async function readRows(context: Context): Promise<Read> {
 async function lookSoon(paths: Paths): Promise<Looked> {
   const { status: published } = await readFolder(paths.runDir)
   if (published && (await isServiceRunning(paths.runDir)) && !published.inStep && published.degraded !== null)
-    throw new Unreadable(published.degraded.replace(/; what is in force stays$/, ''))
+    throw new Unreadable(published.degraded.replace(/; the installed rules stay$/, ''))
   return lookKnowing(paths, SOON_MS)
 }
 

@@ -1,4 +1,4 @@
-/** Answers of the node that stand for a while, so that the service does not ask each time for what the kernel would tell of. */
+/** Answers of the node that stand for a while: the kernel reports changes of them, so the service need not ask each time. */
 import { makeFiles, type Files } from './files.ts'
 
 export interface Answers {

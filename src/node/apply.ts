@@ -22,41 +22,41 @@ import { differingSysctls, setSysctls, withOldValues, type SysctlChanges } from 
 
 export interface Applied {
   outcome: Outcome
-  /** What had to be written; empty when everything was in force. */
+  /** The diff that was written; empty when in sync. */
   plan: Plan
   /** Sysctls that were switched, by path below /proc/sys. */
   sysctls: string[]
-  /** What is to be done about stale flows, after the pass: there may be hundreds of thousands. */
+  /** Work on stale flows that is left for after the pass: there may be hundreds of thousands. */
   flows: FlowWork | undefined
-  /** Whether the next pass is to ask for that again, because nothing could be remembered. */
+  /** Whether the next pass must find stale flows again, because the state could not be saved. */
   flowsDue: boolean
   /** NAT rules that the kernel refuses, old and new. */
   quarantined: Refused
-  /** What was in force before. */
+  /** The installed ruleset before the pass. */
   inForce: InForce
   /** Whether the pair of interfaces had to be made. */
   madeLoop: boolean
   /** For how many milliseconds pve-firewall's lock was held, the longest time of several; 0 when nothing was written. */
   lockMs: number
-  /** What is in force now, counters included. */
+  /** The installed ruleset after the pass, counters included. */
   readBack: InForce
-  /** What guests hold now. */
+  /** The rights of guests now. */
   ledger: SavedLedger
 }
 
 const MAX_TRIES = 20
 const BUSY_MS = 50
 
-/** The kernel took what it was given but does not show it; `left` is what is missing. */
+/** The kernel took a plan but does not show the rules; `left` is the missing part. */
 export class NotInForce extends Error {
   constructor(readonly left: Plan) {
     super(
-      `the kernel does not show what was written: ${left.changes.map((change) => change.what).join(', ')}`,
+      `the kernel does not show the written rules: ${left.changes.map((change) => change.what).join(', ')}`,
     )
   }
 }
 
-/** What a pass does beyond what changed. */
+/** Tasks of a pass beyond the changes. */
 export interface Due {
   /**
    * `due`: there may be stale flows in any case, for the process that wrote last may have been killed before it ended them;
@@ -69,16 +69,16 @@ export interface Due {
 
 const ALL_DUE: Due = { flows: 'due', quarantined: true }
 
-/** What the pass before found out, so that this one need not. */
+/** Results of the pass before that spare work. */
 interface Spared {
   cache?: FileCache
-  /** What was put into force last, and what was then read back. */
+  /** The last ruleset, and the reading after it was written. */
   before?: { inForce: InForce; ruleset: Ruleset } | undefined
-  /** Nobody can have changed it since. */
+  /** No other program can have changed it since. */
   stands?: boolean
 }
 
-/** One pass. Throws when the kernel does not take or show it; `warn` hears of what went wrong besides. */
+/** One pass. Throws when the kernel refuses or does not show the ruleset; `warn` gets lesser faults. */
 export async function apply(
   look: Look,
   kernel: Kernel,
@@ -96,7 +96,7 @@ export async function apply(
       const kept = { ...due, quarantined: false }
       return await pass({ ...look, quarantined }, kernel, stateDir, warn, kept, { ...spared, stands: false })
     }
-    // What was thought to be in force may not be any more. A program that hangs will do so again.
+    // The reading of before may be out of date. A program that hangs would hang again.
     const isKnown = error instanceof CommandFailed && error.finished.code !== TOO_LATE
     if (!spared.stands || !isKnown) throw error
     return await pass(look, kernel, stateDir, warn, due, { ...spared, stands: false })
@@ -138,7 +138,7 @@ async function pass(
     }
   const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
-    // What the state remembers stands as well.
+    // The saved state still holds, too.
     const done = await write(outcome, plan, kernel, inForce)
     const readBack = inWordsOf(outcome.ruleset, inForce, before?.inForce)
     return {
@@ -161,7 +161,7 @@ async function pass(
   const known = new Set(state.endpoints)
   const isNew = !isEmpty(plan) || next.endpoints.some((line) => !known.has(line))
   const flows = isNew || due.flows === 'due' ? flowWork(look, outcome, state.endpoints) : undefined
-  // As long as flows to them may be stale, those that are gone are remembered.
+  // Endpoints that are gone are remembered as long as flows to them may be stale.
   if (flows) next.endpoints = [...flows.endpoints]
   else if (isWaiting) next.endpoints = state.endpoints
   const isKnown = JSON.stringify(state) === JSON.stringify(next)
@@ -181,7 +181,7 @@ async function pass(
   }
 }
 
-/** What is wanted and what must be written for it, without the rules that the kernel refuses. */
+/** The desired ruleset and its plan, without the rules that the kernel refuses. */
 async function settle(
   look: Look,
   inForce: InForce,
@@ -191,14 +191,14 @@ async function settle(
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compile({ ...look, quarantined }, inForce, cache)
-  // The very same ruleset, of which it is known that it is in force.
+  // The same ruleset, which is known to be in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, inForce)
   const refusal = isEmpty(plan) ? undefined : await tryPlan(kernel.openTrial, outcome.ruleset, plan)
   if (!refusal) return { outcome, plan, quarantined }
   const tryWhole = (one: Ruleset): Promise<CommandFailed | undefined> =>
     tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_IN_FORCE))
-  // What was taken before and is not any more says nothing about rules: a program or a module is missing, and what is in force stays.
+  // If the ruleset of before is refused, too, no rule is at fault: a program or a module is missing, and the installed rules stay.
   if (before && !isMissing(refusal) && (await tryWhole(before.ruleset))) throw refusal
   const trial = await kernel.openTrial()
   if (!trial) return { outcome, plan, quarantined }
@@ -252,7 +252,7 @@ export async function zoneOnBridges(
   })
 }
 
-/** While somebody lists all sets (pve-firewall does in each of its cycles), none can be swapped. */
+/** While a program lists all sets (pve-firewall does in each of its cycles), no set can be swapped. */
 async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Promise<number> {
   let plan = first
   for (let tries = 1; ; tries++) {

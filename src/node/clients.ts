@@ -4,7 +4,7 @@ import type { Egress, Forward, Match, NatRule } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 import { run } from './exec.ts'
 
-/** One connection: what the client asked for, and who answers. Ports are 0 where the protocol has none. */
+/** A connection: the address that the client called, and the address that answers. Ports are 0 where the protocol has none. */
 export interface Client {
   proto: string
   source: Range
@@ -42,7 +42,7 @@ export async function clientsOf({ forwards, egresses }: NatRule): Promise<Client
     .filter((one) => !ENDED.includes(one.state) && (forwards.some(isIn(one)) || egresses.some(isOut(one))))
 }
 
-/** A line of `conntrack -L`: the first values of a name are those of the question, the last ones of the answer. */
+/** A line of `conntrack -L`: the first value of a name belongs to the question, the last to the answer. */
 function parseClient(line: string): Client[] {
   const [proto = ''] = line.split(' ', 1)
   const values = (name: string): string[] =>

@@ -35,9 +35,9 @@ export const realConntrack: Conntrack = {
   },
 }
 
-/** What a pass leaves to be done: flows to these endpoints may be stale. */
+/** Work that a pass leaves: flows to these endpoints may be stale. */
 export interface FlowWork extends Omit<Ways, 'loop'> {
-  /** As `endpointLines` has them, those of before included. */
+  /** Lines of `endpointLines`, endpoints of before included. */
   endpoints: readonly string[]
   /** TCP too: connections of forwards that are gone or lead elsewhere. */
   alsoTcp: boolean
@@ -80,9 +80,9 @@ export async function endStaleFlows(
   return { found, ended }
 }
 
-/** Flows that come back, or cannot be ended, are not chased for ever. */
+/** Rounds without progress after which flows that come back, or cannot be ended, are left. */
 const MAX_VAIN = 5
-/** Between rounds, or as long as the last one took: conntrack gets half of one core at most. */
+/** Least pause between rounds; else as long as the last round, so that conntrack takes half of a core at most. */
 const PAUSE_MS = 500
 
 /** Rounds until one finds nothing. `goesOn` is asked before each; returns how many flows ended. */

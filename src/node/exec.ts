@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
 /** After this long a program hangs. */
 const TIMEOUT_MS = 15_000
-/** By then a program that cannot do what it is for has ended. */
+/** A program that cannot do its work has ended by then. */
 const SETTLE_MS = 10
 
 /** A program that was killed has ended by then. */
@@ -74,7 +74,7 @@ export function run(
         child.unref()
         finish(Object.assign(new Error(), { killed: true, signal: 'SIGKILL' as const }))
       }, timeoutMs + UNKILLABLE_MS)
-      // One that ends without reading all of it says why by its exit code. Without file descriptors there is no pipe.
+      // A program that ends without reading all of its input tells the reason by its exit code. Without file descriptors there is no pipe.
       child.stdin?.on('error', () => undefined).end(input)
     } catch (error) {
       finish(error as Error) // no memory for it
@@ -82,7 +82,7 @@ export function run(
   })
 }
 
-/** A program failed in a way that the caller cannot work round. `input` is the whole of what it was given. */
+/** A program failed in a way that the caller cannot work round. `input`: its whole input. */
 export class CommandFailed extends Error {
   constructor(
     readonly command: string,
@@ -133,7 +133,7 @@ export async function hold(
     write: (text) => void child.stdin.write(text),
     stop() {
       child.kill('SIGKILL')
-      // One that waits for a file system that does not answer cannot end before it does.
+      // A program that waits for a file system cannot end before that answers.
       child.stdin.destroy()
       child.stdout.destroy()
       child.unref()

@@ -1,4 +1,4 @@
-/** Reads what `explain` and `doctor` judge by. Nothing here changes anything; what cannot be read is said, not guessed. */
+/** Reads the facts for `explain` and `doctor`. It changes nothing; unreadable facts are reported, not guessed. */
 import { existsSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { release } from 'node:os'

@@ -1,4 +1,4 @@
-/** What a command says when it cannot go on. */
+/** The words of a command that cannot go on. */
 import { CommandFailed } from './exec.ts'
 import { systemReason } from './system-error.ts'
 import { Unreadable } from './tree.ts'
@@ -7,7 +7,7 @@ const MAX_SHOWN_LINES = 40
 
 /** One paragraph for stderr or the journal; with the input of a program that refused it, its lines numbered. */
 export function explainFailure(error: unknown): string {
-  if (error instanceof Unreadable) return `pvenat: ${error.message}; what is in force stays\n`
+  if (error instanceof Unreadable) return `pvenat: ${error.message}; the installed rules stay\n`
   if (error instanceof CommandFailed) return `pvenat: ${error.message}\n${numbered(error)}`
   const reason = systemReason(error)
   if (reason !== undefined) return `pvenat: ${[...objectOf(error), reason].join(': ')}\n`

@@ -2,7 +2,7 @@
 import { lstatSync, type Stats } from 'node:fs'
 
 export interface Files {
-  /** What `read` found at `path` last, or what it finds now. What it throws is never remembered. */
+  /** The last result of `read` for an unchanged file, else its new one. A failure is never kept. */
   read: <T>(path: string, read: () => Promise<T>) => Promise<T>
   /** Begins a look: files that the look before did not ask for are forgotten. */
   next: () => void

@@ -1,4 +1,4 @@
-/** The port to the kernel: what is in force, and writing what differs, through one of the two iptables backends. */
+/** The port to the kernel: reads the installed rules and writes plans, through one of the two iptables backends. */
 import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
@@ -19,7 +19,7 @@ const LOCK_WAIT_SECONDS = 3
 const LOCK_TIMEOUT_CODE = 75
 
 export interface Kernel extends Conntrack {
-  /** `before`: what was read last, of which most still stands. */
+  /** `before`: the last reading, of which most still holds. */
   read: (before?: InForce) => Promise<InForce>
   /**
    * Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. Throws RoutingRefused before any rule
@@ -46,7 +46,7 @@ export interface WatchedKernel extends Kernel {
   glance: () => Promise<Record<Family, string>>
 }
 
-/** The real kernel of this network namespace. `warn` hears of what went wrong without stopping anything. */
+/** The real kernel of this network namespace. `warn` gets faults that stop nothing. */
 export function realKernel(backend: Backend, warn: (message: string) => void): WatchedKernel {
   return {
     read: (before) => readKernel(backend, before),
@@ -124,7 +124,7 @@ async function writeKernel(backend: Backend, plan: Plan, warn: (message: string)
   return lockMs ?? 0
 }
 
-/** Without a fork: whoever ends a program that hangs ends flock, and the lock with it. */
+/** Without a fork: killing a program that hangs kills flock, and frees the lock. */
 const LOCKED = [
   '--verbose',
   '--no-fork',
@@ -148,7 +148,7 @@ async function restore(
   const start = performance.now()
   const finished = await run('flock', [...LOCKED, file, ...args], text)
   const tookMs = performance.now() - start
-  // What flock's --verbose says.
+  // The words of flock --verbose.
   const waitedSeconds = Number(/getting lock took ([\d.]+) seconds/.exec(finished.stdout)?.[1] ?? 0)
   if (finished.code === 0) return Math.max(0, tookMs - waitedSeconds * 1000)
   if (finished.code !== LOCK_TIMEOUT_CODE) throw new CommandFailed(file, finished, text)

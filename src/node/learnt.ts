@@ -1,4 +1,4 @@
-/** Reads what SDN, dnsmasq and the kernel tell about guests. A file that is missing or cannot be read says nothing. */
+/** Reads the facts of SDN, dnsmasq and the kernel about guests. A file that is missing or unreadable counts as empty. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -54,7 +54,7 @@ async function readNeighbours(): Promise<string | undefined> {
   return code === 0 ? stdout : undefined
 }
 
-/** dnsmasq truncates the file and writes it anew: what looks torn is read once more. */
+/** dnsmasq truncates the file and writes it anew: a text that looks torn is read once more. */
 async function readLeases(file: string): Promise<string | undefined> {
   const text = await readText(file)
   if (text === undefined || text.endsWith('\n')) return text

@@ -1,10 +1,10 @@
-/** The service's side of the reader: starts it, takes its frames, and puts another one in its place when it is stuck or gone. */
+/** The service's side of the reader: starts it, takes its frames, and replaces it when it is stuck or gone. */
 import { hold, type Held } from './exec.ts'
 import type { Paths } from './look.ts'
 import { READER_COMMAND, type Frame } from './reader.ts'
 import type { PveFiles, Unread } from './tree.ts'
 
-/** What is known of /etc/pve. */
+/** The known state of /etc/pve. */
 interface PveState {
   /** The last whole look; undefined before the first one. */
   files?: PveFiles
@@ -22,15 +22,15 @@ export interface Link {
 
 /** Time is counted in ticks, since a service that was busy has only itself to blame for unread frames. */
 const TICK_MS = 500
-/** Without a sign of life for so many ticks a reader is stuck; until the first one it may still be starting. */
+/** Ticks without a sign of life after which a reader is stuck; before its first sign it may still be starting. */
 const [MAX_SILENT, MAX_STARTING] = [5, 20]
-/** Readers that were killed and cannot end before the mount answers; with so many, the living one is left to wait. */
+/** Killed readers cannot end before the mount answers; with this many of them, the living reader is left to wait. */
 const MAX_ABANDONED = 1
 const [MIN_RESTART_MS, MAX_RESTART_MS] = [100, 30_000]
 
 const ENVIRONMENT = { UV_THREADPOOL_SIZE: '16', MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' }
 
-/** `onNews` hears of each look that differs from the one before. */
+/** `onNews` is called for each look that differs from the last. */
 export function makeLink({ pveDir, node }: Pick<Paths, 'pveDir' | 'node'>, onNews: () => void): Link {
   let state: PveState = { hasQuorum: true }
   let reader: Held | undefined

@@ -1,4 +1,4 @@
-/** One look at the node: everything that the pipeline starts from, read once. */
+/** One look at the node: all inputs of the pipeline, read once. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ export interface Paths {
 }
 
 export interface Looked extends Look {
-  /** What is wrong in the settings. */
+  /** Faults of the settings. */
   settingsDiagnostics: Diagnostic[]
   /** Text of the settings files, for carets. */
   settingsTexts: Map<string, string>
@@ -85,7 +85,7 @@ export async function look(
 /** A whole look by a command. Throws Unreadable when /etc/pve does not answer within `patienceMs`. */
 export async function lookOnce(paths: Paths, patienceMs = PATIENCE_MS): Promise<Looked> {
   const { pveDir, node } = paths
-  // A process that waits for a mount which does not answer cannot be ended, so another one asks first.
+  // A process that waits for a mount that hangs cannot be ended, so a child process asks first.
   const { code } = await run('cat', [join(pveDir, VMLIST)], '', { timeoutMs: patienceMs })
   if (code === TOO_LATE) throw new Unreadable(`${pveDir} does not answer`)
   const files = await readPve(pveDir, node)

@@ -36,7 +36,7 @@ export async function setLoop(families: readonly Family[]): Promise<void> {
   try {
     await must('ip', ['-batch', '-'], batch(families))
   } catch (error) {
-    // Half a loop would be in the way of a whole one.
+    // Half a pair would keep the whole one from being made.
     await run('ip', ['link', 'delete', 'dev', LOOP_OUT])
     throw error
   }

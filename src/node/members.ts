@@ -1,4 +1,4 @@
-/** Whether own sets hold what they should. The kernel has no events for sets, so they are asked for. */
+/** Compares the members of own sets with the desired ones. The kernel has no events for sets, so they are read at intervals. */
 import { sameValue } from '../file-cache.ts'
 import { parseSets, type SavedSet } from '../ruleset/inforce.ts'
 import { run } from './exec.ts'

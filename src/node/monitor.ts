@@ -3,7 +3,7 @@ import type { Backend } from '../facts/backend.ts'
 import { hold, type Held } from './exec.ts'
 
 const RESTART_MS = 5000
-/** One that worked so long may be started anew at once: it lost its thread in a flood. */
+/** A monitor that worked this long is restarted at once: it ended because events flooded it. */
 const LASTED_MS = 2000
 const SOON_MS = 100
 
@@ -32,7 +32,7 @@ export function monitorRules(backend: Backend, hint: () => void): Monitor {
   return monitorProgram('stdbuf', ['-oL', 'xtables-monitor', '--event'], onOutput, hint)
 }
 
-/** Own chains, kernel chains that ours hang in, tables, and rules of others that may translate. What else others do in chains of their own is no matter. */
+/** Own chains, kernel chains that ours hang in, tables, and rules of others that may translate. Other chains of other programs do not matter. */
 const OURS =
   /PVENAT-|-t (raw|mangle|filter|nat) -\S+ (PREROUTING|FORWARD|OUTPUT|POSTROUTING)\b|nft: ip6? (raw|mangle|filter|nat) | type nat hook |-t (?!raw |mangle |filter |security )\S+ -[ADIR] |DEL table|cannot receive/
 

@@ -11,7 +11,7 @@ import { NO_ANSWERS, type Answers } from './answers.ts'
 import { CommandFailed, must, run } from './exec.ts'
 import { Unreadable } from './tree.ts'
 
-/** The kernel tells when any of it changes (monitor.ts); this is for what is lost on the way. */
+/** The kernel reports each change (monitor.ts); this interval is for lost reports. */
 const MAX_AGE_MS = 60_000
 
 /** `uplinks`: as the look before knew them; `now`: UNIX seconds. */
@@ -35,9 +35,9 @@ async function readLinks(): Promise<IpLink[]> {
   return text.trim() === '' ? [] : (JSON.parse(text) as IpLink[])
 }
 
-/** A root server: an address that nobody has at home. */
+/** A root server: an address that is in no private network. */
 const OUTSIDE = { 4: '198.41.0.4', 6: '2001:503:ba3e::2:30' } as const
-/** What routes of a half or more of the internet contain. */
+/** Addresses that lie in routes of a half or more of the internet. */
 const HALF = { 4: '0.0.0.0/1', 6: '2000::/4' } as const
 
 /** Each command prints one line; the last is left out where there is no way outside. */

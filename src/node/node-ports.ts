@@ -1,4 +1,4 @@
-/** What the node itself has: services that listen, ports that rules of others lead away, protocols of tunnels. */
+/** Ports and protocols of the node itself: services that listen, ports that other programs publish, protocols of tunnels. */
 import { existsSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
@@ -16,7 +16,7 @@ import type { Answers } from './answers.ts'
 /** A question to a resolver, and its socket, lasts less long. */
 const SERVICE_MS = 5000
 
-/** What is in use now. A UDP socket of a process counts once it was there in two looks five seconds apart; `apply` and others that look once count all. */
+/** The ports in use now. A UDP socket of a process counts once it was there in two looks five seconds apart; `apply` and others that look once count all. */
 export async function readNodePorts(
   sockets: readonly Socket[],
   network: Network,
@@ -50,7 +50,7 @@ function keyOf({ proto, port, inode }: Socket): string {
 /** Rules of others are no reason to wait long for a program that hangs. */
 const FOREIGN_TIMEOUT_MS = 2000
 
-/** A program that is missing says that there is nothing; what another one that fails would say is not known. */
+/** A missing program counts as an empty answer; the answer of a program that fails is unknown. */
 const isUnknown = (code: number): boolean => code !== 0 && code !== NOT_STARTED
 
 /** Each program is asked by itself: one that cannot read its rules, or takes too long, keeps its last answer. */
@@ -74,7 +74,7 @@ async function saveNat(backend: Backend, answers: Answers): Promise<Record<Famil
   return { 4: texts[0] ?? '', 6: texts[1] ?? '' }
 }
 
-/** What a program prints, or printed last. */
+/** The output of a program, or its last output. */
 async function ask(answers: Answers, program: string, args: readonly string[]): Promise<string> {
   const text = await answers.askSeldom([program, ...args].join(' '), async () => {
     const { code, stdout } = await run(program, args, '', { timeoutMs: FOREIGN_TIMEOUT_MS })

@@ -1,4 +1,4 @@
-/** Loads text into a namespace that nobody uses, to see whether the kernel takes it before anything is touched. */
+/** Loads text into an unused namespace first, to see whether the kernel takes it. */
 import { readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, type Family } from '../address.ts'
@@ -20,10 +20,10 @@ const TRY_MS = 5
 /** A program that reads a part of a ruleset: the sets, or the rules of a family. */
 export type Part = 'ipset' | Family
 
-/** A namespace that nobody uses. */
+/** An unused namespace. */
 export interface Trial {
   /**
-   * What a restore program answers to a text; undefined when it takes it, or when this namespace is the reason why not. A set that
+   * The failure of a restore program with a text; undefined when it takes the text, or when the namespace causes the failure. A set that
    * is there already is taken.
    */
   restore: (part: Part, text: string) => Promise<CommandFailed | undefined>
@@ -87,7 +87,7 @@ export function isMissing({ finished }: CommandFailed): boolean {
 
 interface Space {
   holder: Held
-  /** What nsenter must enter. */
+  /** The namespaces that nsenter enters. */
   enter: readonly string[]
 }
 

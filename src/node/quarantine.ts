@@ -91,7 +91,7 @@ function setsOf({ source, destination, pair }: Rule): string[] {
   return [source?.set, destination?.set, pair].flatMap((set) => (set ? [set.name] : []))
 }
 
-/** Ids of the rules that use one of these sets; of pairs by which guests reach themselves, the word for all that. */
+/** Ids of the rules that use one of these sets; for sets of self-hairpin, its word. */
 function usersOf(rules: readonly Placed[], names: ReadonlySet<string>): string[] {
   return rules
     .filter(({ rule }) => setsOf(rule).some((name) => names.has(name)))
@@ -194,7 +194,7 @@ function lineOf({ finished: { stderr } }: CommandFailed): number {
 
 const MAX_WORDS = 120
 
-/** What the program said, without its own name and the places in its input. */
+/** The program's message, without its own name and the places in its input. */
 function words({ finished: { stderr } }: CommandFailed): string {
   const [first = ''] = stderr
     .slice(0, 2000)

@@ -1,5 +1,5 @@
 /**
- * The reader: the only process that touches /etc/pve for the service, since a pmxcfs that hangs takes along whoever asks it. It tells
+ * The reader: the only process that touches /etc/pve for the service, because a pmxcfs that hangs blocks each process that asks it. It tells
  * changes as lines of JSON on stdout, and looks at once when a line comes on stdin. It ends with the service.
  */
 import { watch, type FSWatcher } from 'node:fs'
@@ -27,7 +27,7 @@ const [MIN_PAUSE_MS, MAX_PAUSE_MS] = [1000, 5000]
 /** Files of a frame, so that the service hears of progress. */
 const FILES_PER_FRAME = 100
 const WATCH_LATE_MS = 1000
-/** Whether folders are still the watched ones. */
+/** Interval between checks that the watched folders are still there. */
 const RENEW_MS = 5000
 
 export async function runReader([pveDir = '', node = '', mode]: readonly string[]): Promise<never> {
@@ -94,7 +94,7 @@ export function watchFolders(pveDir: string, node: string, hint: () => void): ()
   const open = (path: string, lose: () => void): FSWatcher | undefined => {
     try {
       return watch(path, (event, name) => {
-        // The folder itself has gone; the one in its place may have its very number.
+        // The folder itself has gone; its successor may have the same inode number.
         if (event === 'rename' && name === basename(path)) lose()
         if (name === null || !HALF_SAVE.test(name)) hint()
       }).on('error', lose)

@@ -1,4 +1,4 @@
-/** What the service learnt of this node that a single look cannot find out: kept in its run folder for the commands. */
+/** Facts about this node that a single look cannot find out: the service keeps them in its run folder for the commands. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatRange, parseIp } from '../address.ts'
@@ -10,7 +10,7 @@ import type { Refused } from './quarantine.ts'
 export const RECALL_FILE = 'recall.json'
 
 export interface Recalled {
-  /** What was seen of the guests' addresses. */
+  /** Addresses at which guests were seen. */
   remembered: readonly Sighting[]
   /** NAT rules that the kernel refuses. */
   quarantined: Refused
@@ -21,12 +21,12 @@ export function renderRecall({ remembered, quarantined }: Recalled): string {
   return `${JSON.stringify({ quarantined: Object.fromEntries(quarantined), sightings })}\n`
 }
 
-/** A look that knows what the service knows, so that both come to the same. Without a service it is a look. */
+/** A look with the facts of the service, so that command and service reach the same ruleset; without a service, a plain look. */
 export async function lookKnowing(paths: Paths, patienceMs?: number): Promise<Looked> {
   return { ...(await lookOnce(paths, patienceMs)), ...(await recall(paths.runDir)) }
 }
 
-/** Nothing when there is nothing, or nobody may read it. */
+/** Empty when the file is missing or may not be read. */
 export async function recall(runDir: string): Promise<Recalled> {
   const all = parseJson(await readFile(join(runDir, RECALL_FILE), 'utf8').catch(() => ''))
   const sightings = field(all, 'sightings')

@@ -10,7 +10,7 @@ interface Removal {
   plan: Plan
 }
 
-/** What rollback would remove, the backend in use first. `unread` hears of one that does not tell, as on a kernel without it. */
+/** The removals, the backend in use first. `unread` is called for a backend that cannot be read, as on a kernel without it. */
 export async function planRollback(
   backend: Backend,
   unread: (backend: Backend, error: Error) => void,
@@ -42,8 +42,8 @@ export async function rollbackKernel(
 }
 
 /**
- * Puts sysctls back that still have the value that pvenat gave them; `told` hears each, `warn` that nobody knows what they were. Throws
- * at the end if one stays.
+ * Restores sysctls that still have the value that pvenat gave them; `told` is called for each, `warn` when old values are unknown. Throws
+ * at the end if a sysctl stays.
  */
 export async function restoreSysctls(
   stateDir: string,
@@ -62,7 +62,7 @@ export async function restoreSysctls(
   })
 }
 
-/** Takes every step, one after the other, also when one fails; throws the first failure. */
+/** Takes all steps in turn, although a step fails; throws the first failure. */
 async function tryAll<T>(steps: readonly T[], take: (step: T) => Promise<unknown>): Promise<void> {
   const failures: unknown[] = []
   for (const step of steps) await take(step).catch((error: unknown) => failures.push(error))

@@ -1,4 +1,4 @@
-/** Reads /etc/pve round after round and tells what changed. A file that does not answer in time is unreadable and holds up no other. */
+/** Reads /etc/pve in rounds and reports changes. A file that does not answer in time is unreadable and delays no other. */
 import { constants, type Stats } from 'node:fs'
 import { lstat, open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ import {
 const LATE_MS = 1000
 /** Files that are asked for side by side; fewer than the reader has threads. */
 const LANES = 8
-/** What is new must read the same twice: a file may be caught half-written. */
+/** A new text must read the same twice: a file may be half-written. */
 const CONFIRM_MS = 20
 /**
  * The same for the first of two steps: a file is truncated, then written (Proxmox VE itself deletes a file rather than leave it
@@ -35,7 +35,7 @@ const CONFIRM_HALF_MS = 500
 const MAX_ROUNDS = 10
 /** pmxcfs keeps no file above one MiB. */
 const MAX_FILE_BYTES = 4 * 2 ** 20
-/** `.vmlist` tells of changed guest configs (their versions), inotify of local edits; this is for what both missed. */
+/** `.vmlist` tells of changed guest configs (their versions), inotify of local edits; this interval is for changes that both missed. */
 const CONFIGS_MS = 10_000
 
 export const SDN_FILES = {
@@ -91,7 +91,7 @@ export class Rounds {
     this.configs = makeFiles(undefined, stat)
   }
 
-  /** What changed since the last call. `isHinted`: any file may have changed. */
+  /** The changes since the last call. `isHinted`: any file may have changed. */
   async next(isHinted: boolean): Promise<PveChange> {
     try {
       const hasQuorum = await this.readUntilSteady(isHinted)

@@ -23,11 +23,11 @@ export interface Saved {
   hasBridgeZone?: boolean
   /** Path below /proc/sys → value. */
   sysctls: [string, string][]
-  /** What guests hold, in case that the state is lost. */
+  /** The rights of guests, in case that the state is lost. */
   ledger?: SavedLedger
 }
 
-/** What was applied by way of a backend, and the rights that go with it. */
+/** The ruleset that was applied through a backend, with its rights. */
 export function savedOf(
   { outcome: { ruleset }, ledger: { rights, guests } }: Pick<Applied, 'outcome' | 'ledger'>,
   { network }: Pick<Look, 'network'>,
@@ -39,7 +39,7 @@ export function savedOf(
   return { version: 1, backend, ...asked, ledger: { rights, guests } }
 }
 
-/** The same for what asks for the same: the hash of a chain's last rule rests on all rules before it. */
+/** Equal for equal rulesets: the hash of a chain's last rule rests on all rules before it. */
 export function fingerprint({
   ruleset: { chains, sets, routing },
   backend,
@@ -60,7 +60,7 @@ export async function writeSaved(stateDir: string, saved: Saved): Promise<void> 
   await writeWhole(stateDir, SAVED_FILE, JSON.stringify(saved))
 }
 
-/** What only root can have written is taken as it is: it was in force before. Throws when it makes no sense. */
+/** A file that only root can have written is believed: its ruleset was in force before. Throws when it makes no sense. */
 export async function readSaved(stateDir: string): Promise<Saved | undefined> {
   const file = join(stateDir, SAVED_FILE)
   const status = await stat(file).catch(() => undefined)
@@ -72,14 +72,14 @@ export async function readSaved(stateDir: string): Promise<Saved | undefined> {
   return saved
 }
 
-/** What had to be written for a saved ruleset to be in force. */
+/** The writes that put a saved ruleset into force. */
 interface PutBack {
   plan: Plan
   madeLoop: boolean
   sysctls: string[]
 }
 
-/** Puts into force what of it is not. Throws when the kernel does not take or tell it; `warn` hears of what went wrong besides. */
+/** Writes the parts that are not in force. Throws when the kernel cannot be read or refuses them; `warn` gets lesser faults. */
 export async function putBack(
   saved: Saved,
   kernel: Kernel,

@@ -72,7 +72,7 @@ const GUEST: Record<string, Key<GuestSettings>> = {
   full: key(YES_NO, yesNo, 'full'),
 }
 
-/** What the files of settings say, put together. */
+/** The settings of all files, put together. */
 interface SettingsRead {
   settings: Settings
   diagnostics: Diagnostic[]
@@ -81,9 +81,9 @@ interface SettingsRead {
 }
 
 /**
- * The settings of the files, the later over the earlier, and what is wrong in them. A file that is missing says nothing. Of one
- * that nobody can read or understand the last text stands (`before`), with a diagnostic; without any it is Unreadable:
- * what is in force must stay rather than follow settings that lack what was narrowed.
+ * The settings of the files, the later over the earlier, and their faults. A missing file has no settings. For a file that
+ * cannot be read or understood its last text stands (`before`), with a diagnostic; without a last text it throws Unreadable:
+ * the installed rules stay rather than follow settings that lack a limit.
  */
 export async function readSettings(
   files: readonly string[],

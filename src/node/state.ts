@@ -1,4 +1,4 @@
-/** What must survive a restart: sysctls as they were before pvenat switched them, what guests hold, and what the node has. Written by rename, root's alone. */
+/** State that must survive a restart: the values of sysctls before pvenat switched them, the rights of guests, and the ports of the node. Written by rename, readable by root alone. */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, listOf, parseJson } from '../json.ts'
@@ -28,7 +28,7 @@ const EMPTY: State = {
 
 /**
  * The state. Where there is none, or it cannot be understood (which is said to `warn`), rights are those that were saved with what is put
- * back at boot, and what sysctls were is forgotten. Throws Unreadable where it cannot be read for the moment.
+ * back at boot, and the old values of sysctls are lost. Throws Unreadable where it cannot be read for the moment.
  */
 export async function readState(
   dir: string,
@@ -38,9 +38,9 @@ export async function readState(
   const { text, code } = await readText(file)
   // Commands that only look need not be root.
   if (code !== undefined && code !== 'ENOENT' && code !== 'EACCES')
-    warn(`cannot read ${file}: ${code}; what sysctls were is forgotten`)
+    warn(`cannot read ${file}: ${code}; the old values of sysctls are lost`)
   const state = text === undefined ? undefined : parseState(text)
-  if (text !== undefined && !state) warn(`${file} makes no sense; what sysctls were is forgotten`)
+  if (text !== undefined && !state) warn(`${file} makes no sense; the old values of sysctls are lost`)
   if (state?.rights) return state
   const { text: saved = '' } = await readText(join(dir, SAVED_FILE))
   return withoutRights(state, saved)
@@ -141,7 +141,7 @@ export async function saveState(
     return true
   } catch (error) {
     warn(
-      `cannot write ${dir}/state.json: ${(error as Error).message}; NAT works, but what guests hold is not remembered`,
+      `cannot write ${dir}/state.json: ${(error as Error).message}; NAT works, but the rights of guests are not saved`,
     )
     return false
   }
@@ -164,7 +164,7 @@ export async function writeWhole(
   const temporary = join(dir, `.${name}.${process.pid}`)
   const file = await open(temporary, 'w', 0o600)
   try {
-    // Whatever the umask is.
+    // Independent of the umask.
     if (readers === 'group') await file.chmod(0o640)
     await file.writeFile(text)
     await file.sync()

@@ -1,4 +1,4 @@
-/** Switches sysctls that NAT needs, and remembers for rollback what they were. */
+/** Switches sysctls that NAT needs, and remembers their old values for rollback. */
 import { neededValue } from '../sysctls.ts'
 import type { Kernel } from './kernel.ts'
 import { readState, saveState, type State } from './state.ts'

@@ -4,7 +4,7 @@ import { field, members, parseJson } from '../json.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import type { StaleFile, Tree } from '../read.ts'
 
-/** Files cannot be believed just now. What is in force must stay. */
+/** Files cannot be believed at the moment. The installed rules must stay. */
 export class Unreadable extends Error {}
 
 /** Why a file has no text; `isOfFile`: the fault is this file's own (a folder, a mode), not the mount's. */

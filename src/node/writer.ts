@@ -1,4 +1,4 @@
-/** Who else writes rules just now: asked only when somebody fights us, for it costs a look each few milliseconds. */
+/** Finds the program that undoes repairs. Only used while repairs are undone: it looks every few milliseconds. */
 import { readFile, stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Backend } from '../facts/backend.ts'
@@ -37,7 +37,7 @@ async function nextGeneration(end: AbortSignal): Promise<string | undefined> {
   })
 }
 
-/** Whoever writes legacy tables holds the one lock for a moment. */
+/** Each writer of legacy tables holds the lock for a moment. */
 async function nextHolder(end: AbortSignal): Promise<string | undefined> {
   const inode = await stat(LOCK).then(
     ({ ino }) => ino,

@@ -1,4 +1,4 @@
-/** A chain, a hook or a set that differs from what is in force, for people and for the trial of what changes. */
+/** The diff of one chain, hook or set, for people and for the trial. */
 import type { Family } from '../address.ts'
 
 export interface Change {

@@ -51,8 +51,8 @@ export function pairs(address: Range, proto: string, [lo, hi]: PortRange): strin
 }
 
 /**
- * An own set of addresses and ports. Its name changes with its content, so that old rules go with the old set and new ones
- * with the new until the very moment when they change. A big one keeps its name, so that a change of one member writes no rule;
+ * An own set of addresses and ports. Its name changes with its content, so that old rules use the old set and new rules
+ * the new set until the rules are replaced. A big set keeps its name, so that a change of one member writes no rule;
  * members then come and go a moment before the rules of the forwards that they are for, and no other forward notices.
  */
 export function pairSet(name: string, family: Family, entries: readonly string[]): KernelSet {

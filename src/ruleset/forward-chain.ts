@@ -25,8 +25,8 @@ export function blocks({ blocks: all }: Wanted): Rule[] {
 }
 
 /**
- * Forwards of ours lead into an isolated network all the same. What begins in it is routed nowhere; neighbours on its bridge reach each
- * other, whichever address they use.
+ * Forwards of ours lead into an isolated network nevertheless. Connections that begin in it are not routed; neighbours on its bridge reach each
+ * other by any address.
  */
 function blockRules(block: Block): Rule[] {
   const { action, direction, interfaces, source, destination, rule } = block

@@ -97,8 +97,8 @@ function left(one: Pick<Forward, 'proto' | 'ports' | 'source' | 'rule'>): Rule {
 }
 
 /**
- * Forwards of one NAT rule whose ports lie side by side outside and inside, or outside and lead to one port, are one. Never those
- * of two: each counts its own packets.
+ * Joins forwards of one NAT rule whose ports lie side by side outside and inside, or side by side outside and lead to one port. Forwards of
+ * two NAT rules stay apart: each rule counts its own packets.
  */
 function collapse(forwards: readonly Forward[]): Forward[] {
   const joined: Forward[] = []

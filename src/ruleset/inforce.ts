@@ -1,4 +1,4 @@
-/** What iptables-save and ipset save say is in force, as far as it concerns pvenat. */
+/** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
 import { formatRange, parseCidr, type Family } from '../address.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './model.ts'
 import { shortHash } from '../hash.ts'
@@ -110,7 +110,7 @@ function addRule(saved: SavedTables, table: Table, line: string, before?: SavedT
   saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
 }
 
-/** The next rule of a chain, if it stood there before behind the very same ones. */
+/** The next rule of a chain, if it stood there before behind the same rules. */
 function known(
   own: readonly SavedRule[],
   before: readonly SavedRule[] | undefined,

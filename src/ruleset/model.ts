@@ -7,7 +7,7 @@ import type { KernelSet, Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 
 /**
- * In the order in which they are written: what lets packets pass comes before what sends them. Nothing is put into `security`, but
+ * In the order in which they are written: rules that let packets pass come before rules that send them. Nothing is put into `security`, but
  * another version may have.
  */
 export const TABLES = ['mangle', 'security', 'raw', 'filter', 'nat'] as const
@@ -52,7 +52,7 @@ export const OWN_SET = /^pvenat-/
 export type Target =
   | { kind: 'jump' | 'goto'; chain: string }
   | { kind: 'return' | 'accept' | 'drop' | 'reject' | 'masquerade' }
-  /** Keeps its source, whatever another rule would make of it, in the tables of either backend. */
+  /** Keeps its source; no later rule of either backend translates it. */
   | { kind: 'exempt' }
   | { kind: 'helper'; helper: string }
   /** The bits of a packet's mark that stand in the mask. */
@@ -71,7 +71,7 @@ export type Target =
     }
   | { kind: 'snat'; to: Range }
 
-/** All conditions must hold; one that is missing always does. */
+/** All conditions must hold; a missing condition always holds. */
 export interface Rule {
   in?: string
   out?: string
@@ -157,9 +157,9 @@ export interface Ruleset {
 
 /** Own rules and routes of one family, in the words of `ip`. */
 export interface Routing {
-  /** What follows `ip rule add`. */
+  /** The words after `ip rule add`. */
   rules: readonly string[]
-  /** What follows `ip route replace`. */
+  /** The words after `ip route replace`. */
   routes: readonly string[]
 }
 

@@ -1,4 +1,4 @@
-/** Ruleset against what is in force → the least that must be written, as text for the kernel's restore programs. */
+/** Desired and installed ruleset → the smallest diff, as text for the kernel's restore programs. */
 import { FAMILIES, type Family } from '../address.ts'
 import type { KernelSet } from '../nat/model.ts'
 import type { Change } from './change.ts'
@@ -51,7 +51,7 @@ export function isComplete({ sets, tables, routing }: Plan): boolean {
   return sets === '' && tables[4] === '' && tables[6] === '' && isRouted
 }
 
-/** A chain as text, whoever made it. */
+/** A chain as text. */
 interface TextChain {
   table: Table
   name: string
@@ -66,7 +66,7 @@ export interface TextRuleset {
   routing?: Record<Family, Routing>
 }
 
-/** The way from what is in force to a ruleset. */
+/** The plan that turns the installed ruleset into the desired one. */
 export function makePlan(ruleset: Ruleset, inForce: InForce): Plan {
   return planText(toText(ruleset), inForce)
 }
@@ -106,7 +106,7 @@ export function inWordsOf(ruleset: Ruleset, { chains, sets, routing }: InForce, 
   return { chains: { 4: worded(4), 6: worded(6) }, sets: named, routing }
 }
 
-/** The way back from what is in force to what was in force before. */
+/** The plan that restores the ruleset of before. */
 export function makeUndo(before: InForce, inForce: InForce): Plan {
   const text = (family: Family): TextChain[] =>
     [...before.chains[family].own].map(([key, rules]) => {
@@ -143,7 +143,7 @@ export function planText(wanted: TextRuleset, inForce: InForce): Plan {
   return { sets, tables, staleSets, routing, changes }
 }
 
-/** What lets packets pass (zone, accepts) is written before what sends them, and taken away after it. */
+/** Rules that let packets pass (zone, accepts) are written before rules that send them, and removed after them. */
 function planFamily(
   wanted: readonly TextChain[],
   saved: SavedTables,
@@ -168,8 +168,8 @@ function planFamily(
 }
 
 /**
- * Filter chains that would let less through before the nat table has followed. Until it has they let through what they did and
- * what they will: there is no commit over two tables.
+ * Filter chains that would let less through before the nat table follows. Until then they accept the packets of the old and of the new
+ * ruleset: there is no commit over two tables.
  */
 function stillLetting(
   wanted: readonly TextChain[],
@@ -186,8 +186,8 @@ function stillLetting(
 }
 
 /**
- * Into a chain as it will be: before the RETURN that the rule stood before, else at the end. Of several the last one must be put
- * first, so that places stay what they are.
+ * The place of an old accept in the new chain: before the RETURN that it stood before, else at the end. Several accepts are inserted from the
+ * last to the first, so that places do not shift.
  */
 function placed(line: string, after: readonly SavedRule[], { name, rules }: TextChain): string {
   const stop = after.find((rule) => rule.line.endsWith(' -j RETURN'))
@@ -256,7 +256,7 @@ function withoutChain(line: string): string {
   return likeness(line.replace(/^-A \S+ /, ''))
 }
 
-/** A rule keeps its counters when its chain is written anew, and takes over those of the same rule that left another chain. */
+/** A rule keeps its counters when its chain is written anew, and takes over the counters of an equal rule that left another chain. */
 function counted(
   rules: readonly RuleText[],
   old: readonly SavedRule[],
@@ -275,7 +275,7 @@ function counted(
   })
 }
 
-/** A rule without its hash, its words in one order, and without what iptables-save adds: only counters rest on it. */
+/** A rule without its hash and without words that iptables-save adds, its words in one order: only counters rest on it. */
 function likeness(line: string): string {
   const bare = line.replace(/ -m comment --comment \S+/, '').replace(/\/(32|128)(?= |$)/g, '')
   return bare.split(' ').sort().join(' ')
@@ -305,7 +305,7 @@ function planHooks(
   })
 }
 
-/** Jumps to our chains that are none of our hooks go, where they are in a kernel chain or lead to what is going. */
+/** Removes jumps to our chains that are no hooks, where they stand in a kernel chain or lead to a chain that goes. */
 function planStrays(
   table: Table,
   stale: readonly string[],

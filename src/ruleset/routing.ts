@@ -1,4 +1,4 @@
-/** Own routing rules and routes: what `ip -j -N` says of them, and the lines of `ip -batch` that a difference needs. */
+/** Own routing rules and routes: the answer of `ip -j -N`, and the lines of `ip -batch` for a diff. */
 import type { Family } from '../address.ts'
 import type { IpRoute, IpRule } from '../ip.ts'
 import { OWN_PROTOCOL } from '../uplinks.ts'

@@ -23,7 +23,7 @@ export const LOOP_OUT = 'pvenat0'
 export const LOOP_IN = 'pvenat1'
 const LOOP_ZONE = 2
 
-/** What is routed into the loop, and the address that its packets have as their source on the way through. */
+/** The network that is routed into the loop, and the source address of packets on the way through. */
 export const LOOP_NETWORKS: Readonly<Record<Family, { targets: string; source: string }>> = {
   4: { targets: '169.254.77.128/25', source: '169.254.77.2' },
   6: { targets: 'fd77:0:0:1::/64', source: 'fd77::2' },
@@ -100,19 +100,19 @@ function arranged(passes: readonly Passes[], { family, sizes }: Wanted): Part {
   return joined([{ rules: [toBack], chains: back }, behindJump('nat', 'PVENAT-SELF', self)])
 }
 
-/** Guests that can do with one loop address among them. */
+/** Guests that share one loop address. */
 interface Party {
   addresses: Range[]
   forwards: Forward[]
-  /** `shared`: what comes back goes through the chains of all forwards; else only those of this one guest. `full`: of one full=1. */
+  /** `shared`: the second pass goes through the chains of all forwards; `single`: only through rules of this guest; `full`: of one full=1. */
   kind: 'shared' | 'single' | 'full'
   /** The loop address. */
   target: Range
 }
 
 /**
- * External addresses that differ in nothing are one party. On the second pass the client is no longer to be told, so a guest
- * whose forwards are for some clients only is one by itself, lest another guest's call end at it.
+ * External addresses with equal forwards are one party. The second pass does not know the client, so a guest with forwards for some clients
+ * only is a party by itself: no call of another guest may end at it.
  */
 export function loopParties({ dispatch, family, view }: Wanted): Party[] {
   const { common, addresses } = dispatch

@@ -1,11 +1,11 @@
-/** Own sets against those in force → the least that must be written, as text for `ipset restore`. */
+/** Desired and installed sets → the smallest diff, as text for `ipset restore`. */
 import type { KernelSet } from '../nat/model.ts'
 import type { Change } from './change.ts'
 import type { SavedSet } from './inforce.ts'
 
 /**
- * Lines for `ipset restore` that make own sets of what is in force the wanted ones; what changes is added to `changes`. Sets that nobody
- * wants any more are destroyed later, when no rule uses them.
+ * Lines for `ipset restore` that turn the installed sets into the desired ones; each difference is added to `changes`. Sets that are no longer
+ * desired are destroyed later, when no rule uses them.
  */
 export function planSets(
   wanted: readonly KernelSet[],
@@ -38,7 +38,7 @@ function filled(name: string, set: KernelSet): string[] {
   return [createLine(name, set), ...set.entries.map((entry) => addLine(name, entry))]
 }
 
-/** What somebody else has done already is no error: what is then in the set is read back. */
+/** A member that another program added or removed is no error: the set is read back later. */
 function exchanged(name: string, removed: readonly string[], added: readonly string[]): string[] {
   return [
     ...removed.map((entry) => `del ${name} ${entry} -exist`),
@@ -47,14 +47,14 @@ function exchanged(name: string, removed: readonly string[], added: readonly str
 }
 
 /**
- * Whoever may pass must never be somebody between the old and the new: ipset restore is not atomic, swap is. The old content is
- * then under the fresh name and destroyed. Pairs of forwards come and go one by one instead: each is for one forward alone.
+ * A set of clients must never hold a mixture of old and new: ipset restore is not atomic, swap is. The old content is
+ * then under the fresh name and destroyed. Pairs of forwards come and go singly instead: each pair serves a single forward.
  */
 function swapped(set: KernelSet, fresh: string): string[] {
   return [...filled(fresh, set), `swap ${fresh} ${set.name}`, `destroy ${fresh}`]
 }
 
-/** Names that nothing has, not even what a crash left behind. */
+/** Unused names; a crash may have left sets behind. */
 function freshNames(inForce: ReadonlyMap<string, SavedSet>): () => string {
   let next = 0
   return () => {

@@ -1,9 +1,9 @@
-/** How many lines the files of one guest may cause, whatever happens in them: ten edits a second would fill every log. */
+/** The number of lines that the files of one guest may cause: ten edits a second would fill every log. */
 
-/** Lines of one guest in an hour (VMID 0: of the node), the one that says so included, in the firewall log and in the journal. */
+/** Lines of one guest in an hour (VMID 0: of the node), its last one included, in the firewall log and in the journal. */
 export const HOURLY_LINES = { log: { guest: 60, node: 300 }, journal: { guest: 300, node: 1500 } } as const
 
-/** `last`: instead of the line it is to be said that no more will come in this hour. */
+/** `last`: this line is replaced by the notice that no more follow in this hour. */
 type Allowed = 'line' | 'last' | 'none'
 
 /** Takes one line of a guest's allowance at a time (milliseconds since 1970). */

@@ -5,7 +5,7 @@ type Flag = 'look' | 'kernel'
 
 export interface Flags {
   raise: (flag: Flag) => void
-  /** When it was raised first since it was lowered, in milliseconds of performance.now(). */
+  /** The time of the first raise since it was lowered, in milliseconds of performance.now(). */
   raisedAt: (flag: Flag) => number | undefined
   lower: (flag: Flag) => void
   /** Resolves at the time that `due` gives, which is asked again whenever a flag is raised. */
@@ -23,7 +23,7 @@ export function makeFlags(): Flags {
     raisedAt: (flag) => raised.get(flag),
     lower: (flag) => void raised.delete(flag),
     async wait(due) {
-      // Events come in even if a turn is always due.
+      // Lets events in even if a turn is always due.
       await new Promise(setImmediate)
       for (let leftMs = due() - performance.now(); leftMs > 0; leftMs = due() - performance.now()) {
         await new Promise<void>((resolve) => {

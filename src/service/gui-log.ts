@@ -8,27 +8,27 @@ import type { RowChange } from '../show/changes.ts'
 import type { Located } from '../show/diagnostics.ts'
 import { linesOf, logLine, standing, wordsKey, type GuiLine, type Standing } from '../show/guilines.ts'
 
-/** What pvefw-logger writes and pve-firewall's API reads. */
+/** The file that pvefw-logger writes and pve-firewall's API reads. */
 export const FIREWALL_LOG = '/var/log/pve-firewall.log'
 
-/** Lines of one guest at once; the log is to be read. */
+/** Lines of one guest at once, so that the log stays readable. */
 const MAX_AT_ONCE = 20
 
 export interface GuiLog {
   /** At the end of a look that went well. */
   passed: (pass: { changes: readonly RowChange[]; diagnostics: readonly Diagnostic[]; view: View }) => void
-  /** Once all is written that can be. */
+  /** Resolves when everything is written that can be. */
   written: () => Promise<void>
 }
 
 interface Means {
   path: string
   now: () => Date
-  /** Hears once that it cannot be written, and once that it can again. */
+  /** Called once when the log cannot be written, and once when it can again. */
   tell: (message: string) => void
 }
 
-/** `published` was said by a service before this one, and is not said again. */
+/** `published`: lines of a service before this one, which are not repeated. */
 export function makeGuiLog({ path, now, tell }: Means, published: readonly Located[] = []): GuiLog {
   const append = makeAppender(path, tell)
   const spend = makeBudget()
@@ -53,7 +53,7 @@ function publishedLine({ file, severity, code, message }: Located): [key: string
   return [wordsKey(file, code, message), { vmid: guestOfFile(file), severity, text: code }]
 }
 
-/** Leaves out what goes beyond the bounds of a guest, and says so once an hour. */
+/** Leaves out lines beyond the allowance of a guest, and says so once an hour. */
 function makeBudget(): (lines: readonly GuiLine[], at: Date) => GuiLine[] {
   const take = makeAllowance(HOURLY_LINES.log)
   return (lines, at) => {
@@ -65,22 +65,20 @@ function makeBudget(): (lines: readonly GuiLine[], at: Date) => GuiLine[] {
       if (allowed === 'none') return []
       once.set(vmid, now)
       if (allowed === 'last')
-        return [
-          { ...line, severity: 'warning', text: 'too many lines: nothing more is said here in this hour' },
-        ]
+        return [{ ...line, severity: 'warning', text: 'too many lines: no more in this hour' }]
       if (now < MAX_AT_ONCE) return [line]
-      return [{ ...line, severity: 'info', text: 'and more; the node has all of it: pvenat check' }]
+      return [{ ...line, severity: 'info', text: 'and more; the node shows all: pvenat check' }]
     })
   }
 }
 
 interface Appender {
-  /** Nothing is only to try again with what could not be written. */
+  /** Without new lines it tries again to write the waiting ones. */
   append: (text: string) => void
   written: () => Promise<void>
 }
 
-/** So much waits for a disk or a file that does not take it; what comes then is lost. */
+/** Characters that wait for a full disk or a missing file; further lines are lost. */
 const MAX_WAITING_CHARS = 64 * 1024
 
 function makeAppender(path: string, tell: (message: string) => void): Appender {
@@ -91,7 +89,7 @@ function makeAppender(path: string, tell: (message: string) => void): Appender {
     while (waiting !== '') {
       try {
         const written = await appendLines(path, waiting)
-        // More may have come meanwhile.
+        // More lines may have come meanwhile.
         waiting = waiting.slice(written)
         if (trouble !== '') tell(`${path} can be written again`)
         trouble = ''

@@ -25,7 +25,7 @@ export function makeJournal(write: (text: string) => void, withPriorities: boole
   }
 }
 
-/** The journal for what a guest's files cause (VMID 0: the node's): within its allowance. */
+/** The journal for lines that a guest's files cause (VMID 0: the node's files), within its allowance. */
 type JournalOf = (vmid: number) => Journal
 
 export function bounded(journal: Journal, now: () => number): JournalOf {
@@ -46,11 +46,11 @@ export function bounded(journal: Journal, now: () => number): JournalOf {
   }
 }
 
-/** So many are read at once; the errors among them come first. */
+/** Lines that a person reads at once; errors come first. */
 const MAX_SAID = 20
 const RANK = { error: 0, warning: 1, info: 2 }
 
-/** Says each diagnostic once when it comes and once when it is gone. Returns what stands now, for the next call. */
+/** Writes each diagnostic once when it comes and once when it is gone. Returns the current ones, for the next call. */
 export function sayDiagnostics(
   journalOf: JournalOf,
   before: ReadonlyMap<string, Located>,
@@ -73,7 +73,7 @@ export function sayDiagnostics(
   return after
 }
 
-/** Lines move when others come and go above them; what is said of one is the same all the same. */
+/** The line number is left out: it changes when lines above come and go. */
 function byWords(all: readonly Located[]): Map<string, Located> {
   const byKey = new Map<string, Located>()
   const counts = new Map<string, number>()

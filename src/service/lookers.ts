@@ -1,6 +1,6 @@
 /**
  * Answers `pvenat web` over a socket in the run folder, and publishes the counters of the rules, more often while somebody looks at its
- * page. Every question is one line of few characters, and its answer depends on nothing else of it than the id of a rule.
+ * page. A question is one short line; only the id of a rule in it decides over the answer.
  */
 import { rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
@@ -17,15 +17,15 @@ import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { FILES } from '../node/published.ts'
 import type { RunFolder } from './runfolder.ts'
 
-/** From the start of one count to that of the next while somebody looks, so that the page is at most 3 s behind. */
+/** Interval between the starts of two counts while a page is open, which is then at most 3 s behind. */
 const LOOKED_AT_MS = 2000
-/** Between counts while nobody looks: of a reading that was made for another reason. */
+/** Interval between counts while no page is open; they use readings that were made for another reason. */
 const COUNT_MS = 10_000
 const MAX_SOCKETS = 32
-/** In which the line has to come. */
+/** Time limit for the line of a connection. */
 const LINE_MS = 2000
 const MAX_LINE = 200
-/** As many connections are named; the others are counted. */
+/** Connections that are named; further ones are counted. */
 const MAX_CLIENTS = 50
 
 /** Reads the rules of the kernel with their counters. */
@@ -50,7 +50,7 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
     const start = performance.now()
     const counted = await now?.read(now.inForce).catch(() => undefined)
     if (now && counted) count(now.outcome, counted)
-    // A reading that takes longer than half of the time has the rest for itself.
+    // A reading that takes longer than half of the interval is followed by a pause of its own length.
     const tookMs = performance.now() - start
     const pauseMs = Math.max(LOOKED_AT_MS - tookMs, tookMs)
     timer = looking.size > 0 ? setTimeout(() => void keepCounting(), pauseMs).unref() : undefined
@@ -86,7 +86,7 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
   try {
     rmSync(path, { force: true })
   } catch {
-    // Nor can it listen then.
+    // Without the folder it cannot listen either.
   }
   // Without it the page shows counts that are older, and says that it does not know who is connected.
   server.on('error', () => undefined).listen(path, () => void chmod(path, 0o660).catch(() => undefined))

@@ -15,13 +15,13 @@ import type { RepairBackoff } from './repair-backoff.ts'
 
 /** A program that keeps undoing repairs writes again within this time. */
 const WRITER_MS = 2000
-/** So many of a kind are read; commands tell the rest. */
+/** Lines of one kind that a person reads; commands show the rest. */
 const MAX_SAID = 10
 
 export interface Messages {
-  /** Something was put into force: because other rules are wanted, or because somebody else changed what was. */
+  /** Rules were written: the desired ruleset changed, or another program changed the installed one. */
   applied: (applied: Applied, changes: readonly RowChange[], isRepair: boolean, tookMs: number) => void
-  /** Something was put back while nothing can be read. */
+  /** Rules were put back while nothing can be read. */
   putBack: (plan: Plan) => void
   /** At the start: the saved ruleset was not in force. */
   restored: (plan: Plan, tookMs: number) => void
@@ -53,7 +53,7 @@ export function makeMessages(
     )
   }
   const putBack = (plan: Plan): void => {
-    journal.info(`repaired what somebody else changed: ${describe(plan)}`)
+    journal.info(`repaired drift: ${describe(plan)}`)
     repaired(plan)
   }
   return {
@@ -90,7 +90,7 @@ export function makeMessages(
   }
 }
 
-/** What a system has no more of strikes now here, now there. */
+/** A system that runs out of these fails now here, now there. */
 const SCARCE = /\b(EMFILE|ENFILE|ENOMEM|EAGAIN)\b/
 
 function isSameTrouble(one: string, other: string): boolean {
@@ -129,7 +129,7 @@ function list(words: readonly string[]): string {
   return [...words.slice(0, MAX_SAID), ...(more > 0 ? [`${more} more`] : [])].join(', ')
 }
 
-/** Files that cannot be read, of which the last good text stands. */
+/** Files that cannot be read; their last text stands. */
 function sayStale(
   journal: Journal,
   before: ReadonlyMap<string, string>,

@@ -1,4 +1,4 @@
-/** What the service tells other programs: files of the run folder, each replaced in one step. */
+/** Publishes the state of the service for other programs: files of the run folder, each replaced in one step. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAMILIES } from '../address.ts'
@@ -50,26 +50,26 @@ interface Pass {
   backendWhy: string
   located: readonly Located[]
   sources: Sources
-  /** Files that cannot be read although the pass ended well: what they said before stands. */
+  /** Files that cannot be read although the pass ended well: their last text stands. */
   stale: readonly StaleFile[]
   tookMs: number
-  /** Nothing else was wanted than before. */
+  /** The desired ruleset is that of the pass before. */
   isRepair: boolean
 }
 
 export interface Publisher {
-  /** Returns what became of the rules since the pass before. */
+  /** Returns the changes of rules since the pass before. */
   passed: (pass: Pass) => RowChange[]
   failed: (reason: string) => void
   /** The verdict in one line, as systemd shows it; undefined until a pass has ended, well or not. */
   headline: () => string | undefined
-  /** What was in force last was put back although nothing can be read. */
+  /** The saved ruleset was put back while nothing can be read. */
   putBack: (plan: Plan) => void
   /** Says that the service has ended. */
   close: () => Promise<void>
 }
 
-/** Says all this from now on. `rows` were in force before; `warn` hears once of a firewall log that cannot be written. */
+/** `rows`: the rules that were in force before. `warn` is called once for a firewall log that cannot be written. */
 export function makePublisher(
   paths: Paths,
   files: RunFolder,
@@ -91,7 +91,7 @@ export function makePublisher(
     service.updatedAt = isoNow()
     files.write(FILES.status, renderStatusJson(status()))
   }
-  /** Says what has changed; that time has passed is said by the timer. */
+  /** Writes on a change; the timer writes as time goes on. */
   const sayIfNew = (): void => {
     const text = JSON.stringify({ ...service, updatedAt: '', look })
     if (text !== said) say()
@@ -143,14 +143,14 @@ export function makePublisher(
 }
 
 /**
- * The rules that were put into force last, by the service or by `apply`. None when nothing of ours is in force; undefined when
- * that is so, but nobody remembers which. The folder lives as long as what is in the kernel.
+ * The rules that were put into force last, by the service or by `apply`. None when no rule of ours is in force; undefined when
+ * rules are in force that no file tells. The folder lives as long as the kernel's rules.
  */
 export async function rowsInForce({ chains }: InForce, runDir: string): Promise<Row[] | undefined> {
   return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : (await readFolder(runDir)).rows
 }
 
-/** What `apply` leaves where no service does. */
+/** The files that `apply` writes where no service runs. */
 export async function publishList(runDir: string, rows: readonly Row[]): Promise<void> {
   await writeWhole(runDir, FILES.rows, renderListJson(rows), 'group')
 }
@@ -205,7 +205,7 @@ function sum(a: Repairs, b: Repairs): Repairs {
 }
 
 interface Listing {
-  /** Returns what became of the rules since the pass before. */
+  /** Returns the changes of rules since the pass before. */
   passed: (outcome: Outcome, inForce: InForce) => RowChange[]
 }
 

@@ -1,11 +1,11 @@
-/** NAT rules that the kernel refuses: left out look after look, and offered again now and then, for a module may have come. */
+/** NAT rules that the kernel refuses: left out of each look, and offered again from time to time, because a module may have been loaded. */
 import type { Refused } from '../node/quarantine.ts'
 
 const AGAIN_MS = 60_000
 
 interface Quarantine {
   rules: () => Refused
-  /** Whether this look is to offer them once more; it is taken to do so. */
+  /** Whether this look offers them once more; the look counts as an offer. */
   isDue: () => boolean
   note: (rules: Refused) => void
   /** The next look offers them. */

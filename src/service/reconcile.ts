@@ -1,4 +1,4 @@
-/** One turn of the loop: look at the node, read the kernel, write what differs, read it back, tell it. */
+/** One turn of the loop: look at the node, read the kernel, write the diff, read it back, publish it. */
 import type { Backend } from '../facts/backend.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import { makeFileCache } from '../file-cache.ts'
@@ -30,13 +30,13 @@ import { makeStaleFlows, type StaleFlows } from './stale-flows.ts'
 import { sweepOther } from './sweep.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
 
-/** Between an event and the turn: one change seldom comes alone. */
+/** Pause between an event and the turn: events come in groups. */
 const SETTLE_MS = 20
-/** Sysctls and sets, which have no events, are looked at this often. */
+/** Interval between looks at sysctls and sets, which have no events. */
 const TICK_MS = 1000
-/** While the service cannot do its work it tries this often. */
+/** Interval between tries while the service cannot do its work. */
 const RETRY_MS = 1000
-/** The kernel is read at most in a tenth of the time, but a repair does not wait longer than this for it. */
+/** Reading the kernel takes at most a tenth of the time, but a repair waits no longer than this. */
 const READ_PAUSE_FACTOR = 9
 const MAX_READ_PAUSE_MS = 700
 /** Interval between full comparisons without an event: 500 x the duration of the last one, clamped to 5 s to 5 min. */
@@ -44,7 +44,7 @@ const FULL_FACTOR = 500
 const [FULL_MIN_MS, FULL_MAX_MS] = [5000, 300_000]
 
 const NO_QUORUM =
-  'no quorum: the cluster takes no edits until this node sees most of its nodes again; what is in force stays'
+  'no quorum: the cluster takes no edits until this node sees most of its nodes again; the installed rules stay'
 
 export class Reconciler {
   private readonly backoff = makeRepairBackoff()
@@ -55,9 +55,9 @@ export class Reconciler {
   private readonly answers = makeAnswers()
   private readonly cache = makeFileCache()
   private readonly areMembersOther = makeMembersCheck()
-  /** What is to be in force; before the first turn, the ruleset of the last run. */
+  /** The ruleset that shall be in force; before the first turn, that of the last run. */
   private saved: Saved | undefined
-  /** The last ruleset that was put into force, and what the kernel showed then. */
+  /** The ruleset that was put into force last, and the answer of the kernel then. */
   private installed: { ruleset: Ruleset; inForce: InForce } | undefined
   private lastTree: Tree | undefined
   private pve: PveLook | undefined
@@ -88,7 +88,7 @@ export class Reconciler {
     this.lookers = answerLookers(paths.runDir, files)
   }
 
-  /** Puts into force what was saved, before anything is asked of /etc/pve. */
+  /** Puts the saved ruleset into force before /etc/pve is read. */
   async begin(): Promise<void> {
     const { paths, troubles, messages } = this
     try {
@@ -103,7 +103,7 @@ export class Reconciler {
     }
   }
 
-  /** When the next turn is due. */
+  /** The time at which the next turn is due. */
   due(): number {
     const { flags, readAt, readMs } = this
     const [look, kernel] = [flags.raisedAt('look'), flags.raisedAt('kernel')]
@@ -131,19 +131,19 @@ export class Reconciler {
     this.turnEnd = now()
   }
 
-  /** All in one line, as systemd shows it; undefined until NAT is in force, or it is known why it is not. */
+  /** The verdict in one line, as systemd shows it; undefined until NAT is in force, or the reason why not is known. */
   summary(): string | undefined {
     return this.publisher.headline()
   }
 
-  /** Asks for everything again, and offers the kernel what it refused. */
+  /** Reads everything again, and offers the kernel the rules that it refused. */
   reload(): void {
     this.quarantine.release()
     this.link.ask()
     this.flags.raise('look')
   }
 
-  /** The kernel told that its networks changed; interfaces of ours may be gone. */
+  /** The networks of the kernel changed; interfaces of ours may be gone. */
   networkChanged(): void {
     this.answers.forget()
     this.flags.raise('kernel')
@@ -177,7 +177,7 @@ export class Reconciler {
     this.nextTurn = now() + Math.max(RETRY_MS, this.backoff.pauseMs())
     if (!(error instanceof NotReadYet)) publisher.failed(messages.failed(error))
     if (error instanceof NotInForce) {
-      // Somebody changed it between the write and the look at it.
+      // Another program changed it between the write and the reading.
       messages.repaired(error.left)
       flags.raise('kernel')
     }
@@ -187,7 +187,7 @@ export class Reconciler {
     })
   }
 
-  /** While nothing can be read, what was put into force last is still to be in force. */
+  /** While nothing can be read, keeps the saved ruleset in force. */
   private async keep(): Promise<void> {
     const { saved, paths, troubles, messages, publisher } = this
     if (!saved) return
@@ -200,7 +200,7 @@ export class Reconciler {
     publisher.putBack(done.plan)
   }
 
-  /** What the reader found, understood once. */
+  /** The files of the reader, understood once. */
   private readPve(): PveLook {
     const { paths, link, troubles } = this
     const { unreadable, files, hasQuorum } = link.state()
@@ -235,7 +235,7 @@ export class Reconciler {
     this.tell(looked, applied, { backend, backendWhy: why, tookMs, isRepair })
   }
 
-  /** Returns whether the same was in force before, so that all that was written was a repair. */
+  /** Returns whether the ruleset was in force before, so that all writes were repairs. */
   private async save(looked: Looked, applied: Applied, backend: Backend): Promise<boolean> {
     const { outcome, ledger } = applied
     const { ruleset } = outcome
@@ -247,7 +247,7 @@ export class Reconciler {
     const isRepair = isSame && installed !== undefined
     if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(ledger)) return isRepair
     await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
-      journal.warning(`cannot save what is in force for the next boot: ${message}`),
+      journal.warning(`cannot save the ruleset for the next boot: ${message}`),
     )
     return isRepair
   }
@@ -274,7 +274,7 @@ export class Reconciler {
     this.monitor = { ...monitorRules(backend, () => this.flags.raise('kernel')), backend }
   }
 
-  /** Whether the kernel must be read: others may have changed it, or nothing would have told so. */
+  /** Whether the kernel must be read: other programs may have changed it without an event. */
   private isKernelDue(): boolean {
     return this.monitor?.isAlive() !== true || now() >= this.fullAt
   }
@@ -282,7 +282,7 @@ export class Reconciler {
   /** Runs work that reads the whole kernel, and notes how long it took. */
   private async reading<T>(read: () => Promise<T>): Promise<T> {
     const start = now()
-    this.fullAt = -Infinity // unless it comes to its end
+    this.fullAt = -Infinity // unless the reading ends well
     const result = await read()
     this.readAt = now()
     this.readMs = this.readAt - start
@@ -299,13 +299,13 @@ export class Reconciler {
 }
 
 function notPutBack(reason: string): string {
-  return `cannot put back what was in force last: ${reason}`
+  return `cannot put back the saved ruleset: ${reason}`
 }
 
-/** The reader has told nothing so far, which is no trouble yet. */
+/** The reader has sent nothing so far, which is no fault yet. */
 class NotReadYet extends Error {}
 
-/** Between looks while a guest, or its file, is missing: whether it comes back decides over its rights. */
+/** Interval between looks while a guest or its file is missing: its return decides over its rights. */
 const MISSING_MS = 1000
 
 const now = (): number => performance.now()

@@ -2,17 +2,17 @@
 
 const MAX_PAUSE_MS = 30_000
 const FIRST_PAUSE_MS = 10
-/** A change that undoes a repair sooner than this after it is meant against the repair. */
+/** A repair that is undone within this time is undone on purpose. */
 const QUICK_MS = 3000
 /** Repairs of the same chains that follow each other within this time belong together. */
 const GAP_MS = 15_000
-/** So many repairs in a row are chance; more are told. */
+/** Repairs in a row that may be chance; more are reported. */
 const PATIENCE = 3
 
 export interface RepairBackoff {
-  /** How long a change by others stays before it is repaired. */
+  /** Time for which a change by another program stays before it is repaired. */
   pauseMs: () => number
-  /** Notes a repair of these chains; true for the repair at which the other program is to be told. */
+  /** Notes a repair of these chains; true for the repair at which the other program is reported. */
   repaired: (chains: string) => boolean
 }
 

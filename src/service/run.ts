@@ -51,6 +51,6 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
   monitor.close()
   await watch.close()
   await reconciler.close()
-  journal.info('stopped; what is in force stays')
+  journal.info('stopped; the installed rules stay')
   return 0
 }

@@ -1,4 +1,4 @@
-/** Files that others read, each replaced in one step. Nobody waits until they are written. */
+/** Files that other programs read, each replaced in one step. Nothing waits until they are written. */
 import { closeSync, openSync } from 'node:fs'
 import { RECALL_FILE } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
@@ -6,7 +6,7 @@ import { UNCONFIRMED_FILE } from '../node/unconfirmed.ts'
 import { SOCKET } from '../node/asking.ts'
 import { BLOCKS_FILE, FILES } from '../node/published.ts'
 
-/** What could not be written is tried again so much later. */
+/** Pause before a file that could not be written is tried again. */
 const AGAIN_MS = 700
 
 /** Every file that the service and the commands keep in the run folder. */
@@ -25,7 +25,7 @@ export interface RunFolder {
   written: () => Promise<void>
 }
 
-/** Writes one after the other, and again and again what cannot be written; `warn` hears of it once. */
+/** Writes files one after the other, and tries again each failed one; `warn` is called once. */
 export function makeRunFolder(runDir: string, warn: (message: string) => void): RunFolder {
   const unwritten = new Map<string, string>()
   let last = Promise.resolve()
@@ -42,7 +42,7 @@ export function makeRunFolder(runDir: string, warn: (message: string) => void): 
     if (unwritten.get(name) === text) unwritten.delete(name)
     return undefined
   }
-  /** One that is too large for a full disk keeps no other from being written. */
+  /** A file that is too large for a full disk keeps no other from being written. */
   const writeAll = async (): Promise<void> => {
     let failure: NodeJS.ErrnoException | undefined
     for (const [name, text] of unwritten) failure = (await tryOne(name, text)) ?? failure
@@ -64,7 +64,7 @@ export function makeRunFolder(runDir: string, warn: (message: string) => void): 
 
 type Spare = (error: NodeJS.ErrnoException, write: () => Promise<void>) => Promise<void>
 
-/** Holds a file open for nothing: without it, the last one that can be opened is there for telling that no more can. */
+/** Keeps one file descriptor in reserve, so that the lack of file descriptors can be reported. */
 function makeSpare(): Spare {
   const hold = (): number | undefined => {
     try {

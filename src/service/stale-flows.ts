@@ -1,12 +1,12 @@
-/** Ends stale flows beside the passes: repair does not wait for it, however many there are. */
+/** Ends stale flows beside the passes, so that a repair does not wait for hundreds of thousands of them. */
 import type { Due } from '../node/apply.ts'
 import { endAllStaleFlows, type Conntrack, type FlowWork } from '../node/conntrack.ts'
 import type { Journal } from './journal.ts'
 
 export interface StaleFlows {
-  /** For the pass that begins. Unless it comes to its end, the next one hears `due`. */
+  /** For the pass that begins. If it fails, the next pass gets `due`. */
   ask: () => Due['flows']
-  /** The pass has come to its end, with this to be done. Newer work ends what goes on: it holds all endpoints of before. */
+  /** The pass succeeded and leaves this work. It replaces work that goes on, because it holds all endpoints of that. */
   passed: (conntrack: Conntrack, work: FlowWork | undefined, isDue: boolean) => void
   close: () => void
 }

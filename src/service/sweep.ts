@@ -1,4 +1,4 @@
-/** What an earlier run left in the other backend would act a second time; it goes when ours is in force. */
+/** Removes the rules that an earlier run left in the other backend, where they would act a second time, once ours are in force. */
 import { otherBackend, type Backend } from '../facts/backend.ts'
 import { planRollback, rollbackKernel } from '../node/rollback.ts'
 import type { Journal } from './journal.ts'

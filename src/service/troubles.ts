@@ -1,10 +1,10 @@
-/** What goes wrong without keeping NAT from being in force: said once when it comes, and once when it is over. */
+/** Faults that leave NAT in force: reported once when they begin, and once when they are over. */
 import type { Journal } from './journal.ts'
 
 export interface Troubles {
-  /** Something goes wrong in this look. Equal words are the same trouble. */
+  /** Reports a fault in this look. Equal words are the same fault. */
   warn: (message: string) => void
-  /** At the end of a look. After one that went to its end, what was not heard of again is over. */
+  /** At the end of a look. After a complete look, faults that were not reported again are over. */
   settle: (isWhole: boolean) => void
 }
 

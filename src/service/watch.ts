@@ -8,7 +8,7 @@ export interface Watch {
 }
 
 export function watchFiles(config: string, hint: () => void): Watch {
-  // By their folders: chokidar does not see a file appear that it was told to watch.
+  // Folders are watched: chokidar does not notice that a missing file appears.
   return watch([LEARNT_FOLDERS.leases, dirname(config)], {
     ignoreInitial: true,
     depth: 0,

@@ -61,5 +61,5 @@ test('a disk that takes nothing keeps no node from forwarding after a boot', asy
 test('a state that makes no sense is told before it is overwritten', async () => {
   await writeFile(join(dir, 'state.json'), '{"version":')
   await putBack(saved, kernel, dir, tell)
-  expect(told).toEqual([`${dir}/state.json makes no sense; what sysctls were is forgotten`])
+  expect(told).toEqual([`${dir}/state.json makes no sense; the old values of sysctls are lost`])
 })
