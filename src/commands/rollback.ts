@@ -2,7 +2,7 @@
 import { currentBackend } from '../node/backend.ts'
 import { hasBridgeZone, setBridgeZone } from '../node/bridge-zone.ts'
 import { explainFailure } from '../node/failure.ts'
-import { hasLoop, setLoop } from '../node/loop.ts'
+import { hasLoop, setLoop } from '../node/hairpin-interfaces.ts'
 import { removeFolder } from '../node/folders.ts'
 import { planRollback, restoreSysctls, rollbackKernel } from '../node/rollback.ts'
 import { STATE_FILES } from '../node/state.ts'

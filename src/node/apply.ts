@@ -16,7 +16,7 @@ import { CommandFailed, TOO_LATE } from './exec.ts'
 import type { Kernel } from './kernel.ts'
 import { isMissing, tryPlan } from './preflight.ts'
 import { RoutingRefused } from './routing.ts'
-import { findRefused, type Refused } from './quarantine.ts'
+import { findRefused, type Refused } from './find-refused.ts'
 import { readState, saveState, type State } from './state.ts'
 import { differingSysctls, setSysctls, withOldValues, type SysctlChanges } from './sysctls.ts'
 

@@ -9,7 +9,7 @@ import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
 import { hasBridgeZone, setBridgeZone } from './bridge-zone.ts'
 import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
-import { hasLoop, setLoop } from './loop.ts'
+import { hasLoop, setLoop } from './hairpin-interfaces.ts'
 import { openTrial, type Trial } from './preflight.ts'
 import { addRouting, readRouting, removeRouting } from './routing.ts'
 
@@ -90,7 +90,7 @@ async function glance(backend: Backend): Promise<Record<Family, string>> {
  */
 async function saveSets(): Promise<string> {
   const listed = await run('ipset', ['list', '-n'])
-  // Without ipset there are no sets; rules that need one are then left out (quarantine.ts).
+  // Without ipset there are no sets; rules that need one are then left out (find-refused.ts).
   if (listed.code === NOT_STARTED) return ''
   if (listed.code !== 0) throw new CommandFailed('ipset list -n', listed, '')
   const names = listed.stdout.split('\n').filter((name) => OWN_SET.test(name))

@@ -5,7 +5,7 @@ import { formatRange, parseIp } from '../address.ts'
 import type { Sighting } from '../guest/learnt.ts'
 import { field, members, parseJson } from '../json.ts'
 import { lookOnce, type Looked, type Paths } from './look.ts'
-import type { Refused } from './quarantine.ts'
+import type { Refused } from './find-refused.ts'
 
 export const RECALL_FILE = 'recall.json'
 

@@ -12,7 +12,7 @@ import { chainOf, type Chain, type Ruleset } from './model.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
-import { written } from './text.ts'
+import { written } from './restore-text.ts'
 import { answersByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 

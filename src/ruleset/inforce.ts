@@ -2,7 +2,7 @@
 import { formatRange, parseCidr, type Family } from '../address.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './model.ts'
 import { shortHash } from '../hash.ts'
-import { BARE, MARK, nextHash } from './text.ts'
+import { BARE, MARK, nextHash } from './restore-text.ts'
 
 export interface InForce {
   chains: Record<Family, SavedTables>

@@ -1,5 +1,5 @@
 /** NAT rules that the kernel refuses: left out of each look, and offered again from time to time, because a module may have been loaded. */
-import type { Refused } from '../node/quarantine.ts'
+import type { Refused } from '../node/find-refused.ts'
 
 const AGAIN_MS = 60_000
 

@@ -3,7 +3,7 @@ import { FAMILIES, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import type { InForce, SavedRule, SavedTables } from '../ruleset/inforce.ts'
 import { HOOKS, type Rule, type Ruleset, type WrittenChain } from '../ruleset/model.ts'
-import { nextHash, ruleText } from '../ruleset/text.ts'
+import { nextHash, ruleText } from '../ruleset/restore-text.ts'
 
 /** Ids of the NAT rules of which a kernel rule or a set is missing, or stands where no packet comes. */
 export function missingRules({ chains, sets }: Ruleset, inForce: InForce): Set<string> {

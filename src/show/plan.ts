@@ -1,7 +1,7 @@
 /** A plan as a person reads it: what becomes of the NAT rules, and what would change in the kernel, chain by chain. */
 import type { Change } from '../ruleset/change.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
-import { withoutMark } from '../ruleset/text.ts'
+import { withoutMark } from '../ruleset/restore-text.ts'
 import { dotted } from '../sysctls.ts'
 import { renderRowChanges, type RowChange } from './changes.ts'
 import { countRepairs } from './status.ts'

@@ -5,7 +5,7 @@ import { shortHash } from '../../src/hash.ts'
 import type { Outcome } from '../../src/pipeline.ts'
 import type { Chain } from '../../src/ruleset/model.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
-import { chainText, withoutMark } from '../../src/ruleset/text.ts'
+import { chainText, withoutMark } from '../../src/ruleset/restore-text.ts'
 import { locate, plain, renderDiagnostic } from '../../src/show/diagnostics.ts'
 
 /** The rules that serve a NAT rule, and the sets that they use, marks and routing of several uplinks; what every node has (hooks, zone, hairpin) is left out. */

@@ -7,7 +7,7 @@ import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import type { InForce, SavedTables } from '../../src/ruleset/inforce.ts'
 import { HOOKS, type Ruleset } from '../../src/ruleset/model.ts'
-import { chainText } from '../../src/ruleset/text.ts'
+import { chainText } from '../../src/ruleset/restore-text.ts'
 import { bare, configOf, GUESTS, INTERFACES, lookAt, nodeAddress, type WorldGuest } from '../tracer/world.ts'
 
 const range = (text: string): Range => parseCidr(text) as Range

@@ -5,7 +5,7 @@ import { icmpTypeNames } from '../../src/fw/icmptypes.ts'
 import { MATCHES_PORTS, PROTOCOLS } from '../../src/nat/template.ts'
 import { openTrial } from '../../src/node/preflight.ts'
 import type { Rule } from '../../src/ruleset/model.ts'
-import { chainText } from '../../src/ruleset/text.ts'
+import { chainText } from '../../src/ruleset/restore-text.ts'
 import { backends } from '../lab/index.ts'
 
 const target = { kind: 'masquerade' } as const

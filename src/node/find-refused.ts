@@ -14,7 +14,7 @@ import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
 import type { Rule, Ruleset, Table } from '../ruleset/model.ts'
 import { makePlan, NOTHING } from '../ruleset/plan.ts'
-import { chainText } from '../ruleset/text.ts'
+import { chainText } from '../ruleset/restore-text.ts'
 import type { CommandFailed } from './exec.ts'
 import { isMissing, type Part, type Trial } from './preflight.ts'
 
