@@ -1,10 +1,12 @@
 /**
- * A program for the node of the lab: it reads what `pvenat explain` and `pvenat list` read, and answers both for many packets. Argument: the
- * socket to answer at. A connection brings one line of JSON and gets one; all that is read is read at a question with a tree.
+ * A program for the node of the lab: it applies a tree, reads what `pvenat explain` and `pvenat list` read, and answers both for many packets.
+ * Argument: the socket to answer at. A connection brings one line of JSON and gets one; all that is read is read at a question with a tree.
  */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { cli } from '../../src/cli.ts'
+import { word } from '../../src/diagnostic.ts'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
@@ -21,21 +23,19 @@ export type Question = { tree: string } | { packets: readonly string[] }
 /** The answer for a tree, whose state is in its folder `state`. */
 export interface Listed {
   rows: Row[]
-  /** `FILE:LINE` of the forwards of which check says that the guest answers past this node. */
+  /** `FILE:LINE`, family: the forwards of which check says that the guest answers past this node. */
   elsewhere: string[]
 }
 
 let world: World
 
 async function read(pveDir: string): Promise<Listed> {
-  const none = `${pveDir}/state/none`
-  const looked = await lookKnowing({
-    pveDir,
-    node: 'pve1',
-    config: none,
-    stateDir: `${pveDir}/state`,
-    runDir: none,
-  })
+  const none = `${pveDir}/none`
+  const stateDir = `${pveDir}/state`
+  const silent = { stdout: () => undefined, stderr: () => undefined, isTerminal: false }
+  const where = ['--pve-dir', pveDir, '--node', 'pve1', '--state-dir', stateDir, '--config', none]
+  await cli(['apply', ...where], silent)
+  const looked = await lookKnowing({ pveDir, node: 'pve1', config: none, stateDir, runDir: none })
   const backend = await chooseBackend(looked.settings)
   const inForce = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, none, [])
@@ -44,9 +44,11 @@ async function read(pveDir: string): Promise<Listed> {
   world = { ...outcome, inForce, facts, configs }
   return {
     rows: installedRows(outcome, inForce, pveDir),
-    elsewhere: outcome.translation.diagnostics.flatMap(({ code, place }) =>
-      code === 'answers-elsewhere' && place ? [`${join(pveDir, place.file)}:${place.span.line}`] : [],
-    ),
+    elsewhere: outcome.translation.diagnostics.flatMap((one) => {
+      if (one.code !== 'answers-elsewhere' || !one.place) return []
+      const gateway = / to (\S+), past this node/.exec(word(one).message)?.[1] ?? ''
+      return [`${join(pveDir, one.place.file)}:${one.place.span.line} ${gateway.includes(':') ? 6 : 4}`]
+    }),
   }
 }
 
