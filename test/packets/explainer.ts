@@ -5,7 +5,7 @@
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { cli } from '../../src/cli.ts'
+import { applyCommand } from '../../src/commands/apply.ts'
 import { word } from '../../src/diagnostic.ts'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
@@ -31,11 +31,10 @@ let world: World
 
 async function read(pveDir: string): Promise<Listed> {
   const none = `${pveDir}/none`
-  const stateDir = `${pveDir}/state`
-  const silent = { stdout: () => undefined, stderr: () => undefined, isTerminal: false }
-  const where = ['--pve-dir', pveDir, '--node', 'pve1', '--state-dir', stateDir, '--config', none]
-  await cli(['apply', ...where], silent)
-  const looked = await lookKnowing({ pveDir, node: 'pve1', config: none, stateDir, runDir: none })
+  const paths = { pveDir, node: 'pve1', config: none, stateDir: `${pveDir}/state`, runDir: none }
+  const io = { stdout: () => undefined, stderr: () => undefined, isTerminal: false }
+  await applyCommand({ io, paths, words: [], values: {}, json: false, colour: false })
+  const looked = await lookKnowing(paths)
   const backend = await chooseBackend(looked.settings)
   const inForce = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, none, [])
