@@ -36,16 +36,6 @@ findingTests(ailing, {
     after: SETTINGS_GONE,
   },
   'forwarding-off-v4': { ...ailments.NO_FORWARDING, severity: 'error', ask: SSH },
-  'forwarding-off-v6': {
-    breaks: async () => {
-      const rule = 'IN ACCEPT -dest fd10::105 -p tcp -dport 22 # NAT 1026\n'
-      await ailing.edit('firewall/cluster.fw', /^OUT/m, `${rule}OUT`)
-      await node.pvenat.run('apply')
-      await ailing.sysctl('net.ipv6.conf.all.forwarding', 0)
-    },
-    severity: 'error',
-    ask: { from: 'inet', to: '[2001:db8:113::2]:1026', broken: 'none', mended: { server: '105' } },
-  },
   'rp-filter-off': {
     breaks: async () => {
       await ailing.sysctl('net.ipv4.conf.all.rp_filter', 0)

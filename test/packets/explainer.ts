@@ -30,14 +30,14 @@ export interface Listed {
 let world: World
 
 async function read(pveDir: string): Promise<Listed> {
-  const none = `${pveDir}/none`
-  const paths = { pveDir, node: 'pve1', config: none, stateDir: `${pveDir}/state`, runDir: none }
+  const [config, stateDir, runDir] = [`${pveDir}/none`, `${pveDir}/state`, `${pveDir}/run`] as const
+  const paths = { pveDir, node: 'pve1', config, stateDir, runDir }
   const io = { stdout: () => undefined, stderr: () => undefined, isTerminal: false }
   await applyCommand({ io, paths, words: [], values: {}, json: false, colour: false })
   const looked = await lookKnowing(paths)
   const backend = await chooseBackend(looked.settings)
   const inForce = await realKernel(backend, () => undefined).read()
-  const facts = await readFacts(backend, none, [])
+  const facts = await readFacts(backend, runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
   const outcome = compile(looked, inForce)
   world = { ...outcome, inForce, facts, configs }
