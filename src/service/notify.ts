@@ -5,7 +5,7 @@
 import { run } from '../node/exec.ts'
 import { printable } from '../show/diagnostics.ts'
 
-/** A third of the unit's WatchdogSec. */
+/** What the unit's WatchdogSec of 180 s asks for, when systemd does not tell. */
 const ALIVE_MS = 60_000
 /** The longest turn of the loop: every program that it starts has a time limit. */
 const MAX_TURN_MS = 600_000
@@ -18,15 +18,16 @@ interface Notify {
 }
 
 export function makeNotify(environment: Readonly<Record<string, string | undefined>>): Notify {
-  const { NOTIFY_SOCKET } = environment
+  const { NOTIFY_SOCKET, WATCHDOG_USEC } = environment
   if (NOTIFY_SOCKET === undefined) return { turned: () => undefined, close: () => undefined }
   const tell = (...words: string[]): void => void run('systemd-notify', words, '', { env: { NOTIFY_SOCKET } })
   let said: string | undefined
   let turnedAt = performance.now()
-  // Also within a long turn, and whatever the interval between turns.
+  // A third of WatchdogSec; also within a long turn, and whatever the interval between turns.
+  const aliveMs = Number(WATCHDOG_USEC) / 3000 || ALIVE_MS
   const timer = setInterval(() => {
     if (performance.now() - turnedAt < MAX_TURN_MS) tell('WATCHDOG=1')
-  }, ALIVE_MS)
+  }, aliveMs)
   return {
     turned(text) {
       turnedAt = performance.now()

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { guiLines } from '../service/firewall-log.ts'
 import { addForeignRules, Prober, saveLikeGui, snapshot, waitFor } from '../lab/index.ts'
+import { deadMount } from './dead.ts'
 import { buildOldDeb, OLD_VERSION, VERSION } from './debs.ts'
 import { createMachine, type Machine } from './machine.ts'
 import { suites } from './root.ts'
@@ -26,7 +27,7 @@ describe.each(suites)('on %s', (suite) => {
   let before: { network: string; files: string }
 
   beforeAll(async () => {
-    machine = await createMachine(suite, { new: 'dist', old: oldDebs, nodes: '/' })
+    machine = await createMachine(suite, { new: 'dist', old: oldDebs, nodes: '/', lab: 'test/lab' })
     const { lab, debian, backend } = machine
     await Promise.all([lab.serve('108', 'tcp', 80), lab.serve('105', 'tcp', 22)])
     await waitFor(() => debian.run('test', '-e', '/etc/pve/local').then(({ exitCode }) => exitCode === 0))
@@ -134,6 +135,9 @@ describe.each(suites)('on %s', (suite) => {
     )
     await waitFor(async () => expectShop().then(() => true))
   })
+
+  test('it stops and starts in bounded time while /etc/pve hangs, and goes on repairing', () =>
+    deadMount(machine.debian, expectShop))
 
   test('upgrades and downgrades interrupt nothing, and keep state and settings', async () => {
     const kept = () => machine.debian.sh('cat /var/lib/pvenat/state.json /etc/pvenat/pvenat.conf')
