@@ -181,23 +181,30 @@ function translateRule(
   const { rule, place, scope, off } = marked
   const inner = rule.spans.dest ? 'dest' : rule.type === 'out' && rule.spans.source ? 'source' : undefined
   const kind = kindOf(marked, comment)
-  // All named, as in forward.ts.
-  // prettier-ignore
   const nat: NatRule = {
-    id, kind, state: 'active', reason: '', isMeant: rule.enable === 1, scope, place,
+    id,
+    kind,
+    state: 'active',
+    reason: '',
+    isMeant: rule.enable === 1,
+    scope,
+    place,
     where: comment.places.ports ?? comment.places.address ?? comment.places.endpoint ?? comment.places.all,
     asked: comment.endpoint,
     askedInterface: comment.if ?? (scope.kind === 'guest' ? undefined : marked.iface),
     whereAddress: comment.places.address,
     whereInner: comment.places.to ?? (inner && fieldPlace(marked, inner)),
-    comment: rule.comment, source: rule.source ?? '', forwards: [], egresses: [], blocks: [],
-    asks: [], isGivenUp: marked.isGivenUp,
+    comment: rule.comment,
+    source: rule.source ?? '',
+    forwards: [],
+    egresses: [],
+    blocks: [],
+    asks: [],
+    isGivenUp: marked.isGivenUp,
   }
   if (accounts.isOver(scope))
     return { ...nat, state: 'error', reason: 'beyond the limits of one guest', isGivenUp: true }
   const own = fill({ nat, marked, comment, view }, given)
-  // A list that has grown keeps room for sixteen more, which thousands of rules do not need.
-  nat.forwards = nat.forwards.slice()
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   if (own.some(({ code }) => FORBIDDEN.includes(code))) nat.isGivenUp = true
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
