@@ -37,3 +37,14 @@ export function innerCell(row: Row): string {
   const egress = external.addresses === 'any' ? 'masquerade' : 'SNAT'
   return { egress, exempt: 'not translated', block: 'blocked' }[kind]
 }
+
+/** Three digits or so: `999`, `1.2k`, `34M`. */
+export function amount(count: number, step: number): string {
+  let rest = count
+  const unit = ['', 'k', 'M', 'G', 'T'].find((_, i, units) => {
+    if (rest < step || i === units.length - 1) return true
+    rest /= step
+    return false
+  })
+  return unit === '' ? String(count) : `${rest < 10 ? rest.toFixed(1) : Math.floor(rest)}${unit}`
+}

@@ -1,6 +1,6 @@
 /** The list as a table for people. */
 import { fileName, placeName, type Diagnostic, type Severity } from '../diagnostic.ts'
-import { externalCell, guestCell, innerCell } from './cells.ts'
+import { amount, externalCell, guestCell, innerCell } from './cells.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { coloured, printable } from './diagnostics.ts'
 import type { Row, RowState } from './list.ts'
@@ -160,15 +160,4 @@ function sum(widths: readonly number[]): number {
 
 export function whereCell({ file, line }: Row): string {
   return `${fileName(file)}:${line}`
-}
-
-/** Three digits or so: `999`, `1.2k`, `34M`. */
-function amount(count: number, step: number): string {
-  let rest = count
-  const unit = ['', 'k', 'M', 'G', 'T'].find((_, i, units) => {
-    if (rest < step || i === units.length - 1) return true
-    rest /= step
-    return false
-  })
-  return unit === '' ? String(count) : `${rest < 10 ? rest.toFixed(1) : Math.floor(rest)}${unit}`
 }

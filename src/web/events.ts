@@ -15,12 +15,7 @@ export interface Events {
    * False when there are too many already, of all or of a source. The head of the answer must have been written. The stream ends
    * when `isAllowed` says no: the browser asks again, and is then told why.
    */
-  add: (
-    response: ServerResponse,
-    first: string,
-    isAllowed: () => Promise<boolean>,
-    source?: string,
-  ) => boolean
+  add: (to: ServerResponse, first: string, isAllowed: () => Promise<boolean>, source?: string) => boolean
   tell: (data: string) => void
   /** Whether anybody follows. */
   isFollowed: () => boolean
@@ -36,19 +31,17 @@ export function makeEvents(pingMs = PING_MS): Events {
   }
   const ping = (): void => {
     write(': \n\n')
-    for (const [one, isAllowed] of streams)
-      void isAllowed().then(
-        (isGood) => isGood || one.end(),
-        () => undefined,
-      )
+    for (const [one, isAllowed] of streams) void isAllowed().then((isGood) => isGood || one.end())
   }
   const pings = setInterval(ping, pingMs)
   return {
-    add(response, first, isAllowed, source) {
-      if (streams.size >= MAX_STREAMS || (source !== undefined && !share.take(source))) return false
-      streams.set(response, isAllowed)
-      response.on('close', () => streams.delete(response) && source !== undefined && share.give(source))
-      return response.write(`retry: 1000\ndata: ${first}\n\n`) || true
+    add(to, first, isAllowed, source) {
+      if (streams.size >= MAX_STREAMS) return false
+      const giveBack = source === undefined ? () => undefined : share(source)
+      if (!giveBack) return false
+      streams.set(to, isAllowed)
+      to.on('close', () => streams.delete(to) && giveBack())
+      return to.write(`retry: 1000\ndata: ${first}\n\n`) || true
     },
     tell: (data) => write(`data: ${data}\n\n`),
     isFollowed: () => streams.size > 0,

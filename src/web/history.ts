@@ -20,7 +20,7 @@ export interface History {
   /** Their sum. */
   hour: (id: string, now: number) => number
   /** When the first reading was taken (ms), undefined before it. */
-  readonly since: number | undefined
+  since: () => number | undefined
 }
 
 export function makeHistory(): History {
@@ -43,18 +43,8 @@ export function makeHistory(): History {
     const first = Math.floor(now / 60_000) - MINUTES + 1
     return Array.from({ length: MINUTES }, (_, i) => lines.get(id)?.gains.get(first + i) ?? 0)
   }
-  return {
-    sample,
-    of,
-    hour(id, now) {
-      const first = Math.floor(now / 60_000) - MINUTES + 1
-      const gains = [...(lines.get(id)?.gains ?? [])]
-      return gains.reduce((sum, [minute, count]) => (minute < first ? sum : sum + count), 0)
-    },
-    get since() {
-      return since
-    },
-  }
+  const hour = (id: string, now: number): number => of(id, now).reduce((sum, count) => sum + count, 0)
+  return { sample, of, hour, since: () => since }
 }
 
 /** A counter that is lower than before began again at 0: its chain was written anew. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { makeHistory, type History } from './history.ts'
-import { openFolder, type Folder } from '../node/published.ts'
+import { openFolder, type Published } from '../node/published.ts'
 import { pageCounters, pageProblems, pageRows, pageStatus } from './view.ts'
 
 const zip = promisify(gzip)
@@ -17,12 +17,11 @@ export interface Body {
   zipped: () => Promise<Buffer>
 }
 
-const DOCUMENTS = ['status', 'problems', 'list', 'counters'] as const
-type Document = (typeof DOCUMENTS)[number]
+type Document = 'status' | 'problems' | 'list' | 'counters'
 
 export interface Live {
   readonly runDir: string
-  readonly folder: Folder
+  readonly published: Published
   readonly history: History
   body: (name: Document) => Body
   /** Version of every document: the page is told them when one changes. */
@@ -32,35 +31,31 @@ export interface Live {
 }
 
 export function makeLive(runDir: string): Live {
-  const folder = openFolder(runDir)
+  const { published, refresh: reread } = openFolder(runDir)
   const history = makeHistory()
-  const { published } = folder
-  const make: Record<Document, () => unknown> = {
+  const make: Readonly<Record<Document, () => unknown>> = {
     status: () => pageStatus(published),
     problems: () => pageProblems(published),
     list: () => pageRows(published),
     counters: () => pageCounters(published.counters, history, Date.now()),
   }
-  const bodies = new Map(DOCUMENTS.map((name) => [name, bodyOf(make[name]())]))
-  const body = (name: Document): Body => bodies.get(name) as Body
+  const bodies = {} as Record<Document, Body>
+  const renew = (...names: Document[]): void => names.forEach((name) => (bodies[name] = bodyOf(make[name]())))
+  renew('status', 'problems', 'list', 'counters')
   const versions = (): string =>
-    JSON.stringify(Object.fromEntries(DOCUMENTS.map((name) => [name, body(name).version])))
+    JSON.stringify(Object.fromEntries(Object.entries(bodies).map(([name, { version }]) => [name, version])))
   const networks = (): string => JSON.stringify(published.status?.internal)
   const refresh = async (): Promise<boolean> => {
     const [before, knownNetworks] = [versions(), networks()]
-    const changed = await folder.refresh()
+    const changed = await reread()
+    if (changed.includes('status')) renew('status', 'problems')
+    // The list is long, and of the status only the networks matter to it.
+    if (changed.includes('rows') || networks() !== knownNetworks) renew('list')
     if (changed.includes('counters') && published.counters) history.sample(published.counters)
-    const isNew: Record<Document, boolean> = {
-      status: changed.includes('status'),
-      problems: changed.includes('status'),
-      // The list is long, and of the status only the networks matter to it.
-      list: changed.includes('rows') || networks() !== knownNetworks,
-      counters: changed.includes('counters'),
-    }
-    for (const name of DOCUMENTS) if (isNew[name]) bodies.set(name, bodyOf(make[name]()))
+    if (changed.includes('counters')) renew('counters')
     return versions() !== before
   }
-  return { runDir, folder, history, body, versions, refresh }
+  return { runDir, published, history, body: (name) => bodies[name], versions, refresh }
 }
 
 /** A value as JSON. */

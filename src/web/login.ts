@@ -2,19 +2,11 @@
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { parseJson, field } from '../json.ts'
+import type { AskApi, Credential } from '../node/api.ts'
 import { makeShare } from './sources.ts'
-
-/** What of a request proves who asks, in the form in which the API takes it. */
-export interface Credential {
-  header: 'cookie' | 'authorization'
-  value: string
-}
 
 /** `unknown`: not known to the API; `poor`: known, but without the privilege; `busy`: the API could not be asked. */
 export type Standing = 'good' | 'poor' | 'unknown' | 'busy'
-
-/** GET of a path of the API with a credential. Throws when there is no answer, or not from whom it should be. */
-export type AskApi = (path: string, credential: Credential) => Promise<{ status: number; body: string }>
 
 /** What a ticket or a token looks like; anything else is not worth a question. */
 const TICKET = /^PVE(:|%3A)[^\s;,"\\]{1,1500}$/i
@@ -51,8 +43,8 @@ export function makeLogin(
 ): (headers: IncomingHttpHeaders, source: string) => Promise<Standing> {
   const path = `/nodes/${node}`
   const kept = new Map<string, { at: number; standing: Standing }>()
-  const share = makeShare(MAX_ASKING_OF_ONE)
   const asking = new Map<string, Promise<Standing>>()
+  const share = makeShare(MAX_ASKING_OF_ONE)
 
   const question = async (credential: Credential): Promise<Standing> => {
     const query = `path=${encodeURIComponent(path)}`
@@ -61,40 +53,37 @@ export function makeLogin(
     if (status !== 200) return 'busy'
     return field(field(field(parseJson(body), 'data'), path), 'Sys.Audit') === undefined ? 'poor' : 'good'
   }
-  const isFresh = ({ at, standing }: { at: number; standing: Standing }): boolean =>
-    clock() < at + (standing === 'good' ? GOOD_MS : BAD_MS)
-  /** Many bad ones push no good one out. */
-  const makeRoom = (): void => {
-    if (kept.size < MAX_KEPT) return
-    const [bad] = [...kept].find(([, { standing }]) => standing !== 'good') ?? [...kept.keys()]
-    kept.delete(String(bad))
+  /** The last answer, as long as a good one or another one holds. */
+  const recall = (key: string, goodMs: number, otherMs: number): Standing | undefined => {
+    const { at = 0, standing } = kept.get(key) ?? {}
+    return clock() < at + (standing === 'good' ? goodMs : otherMs) ? standing : undefined
   }
-  const lastGood = (key: string): Standing => {
-    const last = kept.get(key)
-    return last?.standing === 'good' && clock() < last.at + LAST_GOOD_MS ? 'good' : 'busy'
-  }
-  const remember = (key: string, standing: Standing): Standing => {
-    if (standing === 'busy') return lastGood(key)
+  const remember = (key: string, standing: Standing): void => {
     kept.delete(key)
-    makeRoom()
+    if (kept.size >= MAX_KEPT) {
+      // Many bad ones push no good one out.
+      const [bad] = [...kept].find((one) => one[1].standing !== 'good') ?? [...kept.keys()]
+      kept.delete(String(bad))
+    }
     kept.set(key, { at: clock(), standing })
-    return standing
   }
   return async (headers, source) => {
     const credential = credentialOf(headers)
     if (!credential) return 'unknown'
     const key = createHash('sha256').update(credential.value).digest('base64')
-    const known = kept.get(key)
-    if (known && isFresh(known)) return known.standing
-    const running = asking.get(key)
-    if (running) return running
-    if (asking.size >= MAX_ASKING || !share.take(source)) return lastGood(key)
+    const known = recall(key, GOOD_MS, BAD_MS) ?? asking.get(key)
+    if (known) return known
+    const lastGood = (): Standing => recall(key, LAST_GOOD_MS, 0) ?? 'busy'
+    const giveBack = asking.size < MAX_ASKING && share(source)
+    if (!giveBack) return lastGood()
     const answer = question(credential)
       .catch((): Standing => 'busy')
-      .then((standing) => remember(key, standing))
-      .finally(() => {
+      .then((standing) => {
         asking.delete(key)
-        share.give(source)
+        giveBack()
+        if (standing === 'busy') return lastGood()
+        remember(key, standing)
+        return standing
       })
     asking.set(key, answer)
     return answer

@@ -53,7 +53,12 @@ export function makeWeb(live: Live, door: Door, pingMs?: number): Web {
     : createServer(LIMITS, listener)
   server.maxConnections = MAX_CONNECTIONS
   server.setTimeout(SILENT_MS)
-  if (door.login) server.on('connection', limitSources())
+  const share = makeShare(MAX_CONNECTIONS_OF_ONE)
+  server.on('connection', (socket: Socket) => {
+    const giveBack = door.login ? share(sourceOf(socket.remoteAddress)) : () => undefined
+    if (giveBack) socket.once('close', giveBack)
+    else socket.destroy()
+  })
   server.on('checkContinue', listener)
   server.on('clientError', (_error, socket) => socket.destroy())
   // A connection that the system could not give is one less; that the address is taken is heard by the command.
@@ -66,15 +71,6 @@ export function makeWeb(live: Live, door: Door, pingMs?: number): Web {
     server.closeAllConnections()
   }
   return { server, close }
-}
-
-function limitSources(): (socket: Socket) => void {
-  const share = makeShare(MAX_CONNECTIONS_OF_ONE)
-  return (socket) => {
-    const source = sourceOf(socket.remoteAddress)
-    if (!share.take(source)) return void socket.destroy()
-    socket.once('close', () => share.give(source))
-  }
 }
 
 /** Tells browsers of what is new in the run folder, and the service of browsers that follow. */
@@ -126,7 +122,7 @@ const DOCUMENTS: Readonly<Record<Exclude<Path, '/api/events'>, Served>> = {
   '/app.js': fixed('text/javascript; charset=utf-8', PAGE.script),
   '/style.css': fixed('text/css; charset=utf-8', PAGE.style),
   '/icon.svg': fixed('image/svg+xml', PAGE.icon),
-  '/metrics': ({ folder: { published } }) =>
+  '/metrics': ({ published }) =>
     textBody(renderMetrics(published, Date.now(), DEFAULT_TOP), `${TEXT}; version=0.0.4`),
   '/api/rule': async ({ history, runDir }, id) => {
     const minutes = pageMinutes(id, history, Date.now())

@@ -9,26 +9,17 @@ export function sourceOf(address = ''): string {
   return ip?.family === 6 ? formatRange(network(6, ip.lo, 64)) : plain
 }
 
-interface Share {
-  /** Takes one of a source's share; false when it has had all of it. */
-  take: (source: string) => boolean
-  /** Gives one back. */
-  give: (source: string) => void
-}
-
-export function makeShare(most: number): Share {
+/** Takes one of the `most` of a source; the result gives it back. Undefined when the source has them all. */
+export function makeShare(most: number): (source: string) => (() => void) | undefined {
   const taken = new Map<string, number>()
-  return {
-    take(source) {
-      const count = taken.get(source) ?? 0
-      if (count >= most) return false
-      taken.set(source, count + 1)
-      return true
-    },
-    give(source) {
-      const count = (taken.get(source) ?? 0) - 1
-      if (count > 0) taken.set(source, count)
-      else taken.delete(source)
-    },
+  const change = (source: string, by: number): void => {
+    const count = (taken.get(source) ?? 0) + by
+    if (count > 0) taken.set(source, count)
+    else taken.delete(source)
+  }
+  return (source) => {
+    if ((taken.get(source) ?? 0) >= most) return undefined
+    change(source, 1)
+    return () => change(source, -1)
   }
 }

@@ -1,8 +1,8 @@
 /** What the page is given, made of what the service publishes. */
-import { contains, parseCidr, parseIp, parseRange, type Range } from '../address.ts'
+import { contains, parseCidr, parseIp, parseRange } from '../address.ts'
 import { worstFirst } from '../diagnostic.ts'
 import type { Row } from '../show/list.ts'
-import type { NodeAnswer, RuleAnswer } from '../node/asking.ts'
+import type { RuleAnswer } from '../node/asking.ts'
 import { MINUTES, type History } from './history.ts'
 import type { Status } from '../show/status.ts'
 import type { Counters, Problem, Published } from '../node/published.ts'
@@ -27,35 +27,22 @@ export interface PageRule {
   now: RuleAnswer | null
 }
 
-/** The node as far as a new rule depends on it; null while the service does not answer. */
-export type PageNode = NodeAnswer
-
 export function pageRows({ rows = [], status }: Published): PageRow[] {
-  const behind = (status?.internal ?? []).flatMap((one): [string, Range][] => {
-    const network = parseCidr(one.network)
-    return network && one.interface !== '' ? [[one.interface, network]] : []
-  })
-  const known = new Map<string, string | null>()
-  const find = (text: string): string | null => {
-    const address = parseIp(text) ?? parseRange(text)
-    return (address && behind.find(([, network]) => contains(network, address))?.[0]) ?? null
-  }
-  // Many rules lead to few addresses.
+  const networks = (status?.internal ?? []).map((one) => [one.interface, parseCidr(one.network)] as const)
   const bridgeOf = (text: string | null): string | null => {
-    const first = text?.split(', ')[0] ?? ''
-    if (!known.has(first)) known.set(first, find(first))
-    return known.get(first) ?? null
+    const [first = ''] = (text ?? '').split(', ')
+    const inside = parseIp(first) ?? parseRange(first)
+    return networks.find(([, network]) => inside && network && contains(network, inside))?.[0] ?? null
   }
-  // Of a source that is a name, where there is but one network inside.
-  const [first = null, ...others] = new Set(behind.map(([name]) => name))
-  const only = others.length === 0 ? first : null
-  const forwards = rows.filter(({ kind }) => kind === 'forward')
+  // A way out of a guest leaves by the bridge on which its forwards end, another by the only one that there is.
+  const forwards = rows.filter(({ kind, guest }) => kind === 'forward' && guest)
   const ofGuest = new Map(forwards.map(({ guest, inner }) => [guest?.vmid, bridgeOf(inner.address)]))
-  const outOf = ({ source, guest }: Row): string | null =>
-    bridgeOf(source) ?? only ?? (guest && ofGuest.get(guest.vmid)) ?? null
+  const [only = null, ...others] = new Set(networks.map(([bridge]) => bridge))
+  const wayOut = ({ source, guest }: Row): string | null =>
+    bridgeOf(source) ?? (others.length === 0 ? only : (ofGuest.get(guest?.vmid) ?? null))
   return rows.map((row) => ({
     ...row,
-    via: row.kind === 'forward' ? bridgeOf(row.inner.address) : outOf(row),
+    via: row.kind === 'forward' ? bridgeOf(row.inner.address) : wayOut(row),
   }))
 }
 
@@ -76,6 +63,6 @@ export function pageCounters(counters: Counters | undefined, history: History, n
 }
 
 export function pageMinutes(id: string, { of, since }: History, now: number): PageRule['minutes'] {
-  const first = MINUTES - 1 - (Math.floor(now / 60_000) - Math.floor((since ?? now) / 60_000))
+  const first = MINUTES - 1 - (Math.floor(now / 60_000) - Math.floor((since() ?? now) / 60_000))
   return of(id, now).map((count, i) => (i < first ? null : count))
 }

@@ -1,6 +1,6 @@
 // Which requests are answered at all, by their line and headers.
 import { expect, test } from 'vitest'
-import { parseListen } from '../../src/web/listen.ts'
+import { parseListen } from '../../src/commands/listen.ts'
 import { judge, PATHS, type Asked } from '../../src/web/gate.ts'
 
 const HOSTS = new Set(['localhost', '127.0.0.1', '[::1]', 'nat.example.net'])

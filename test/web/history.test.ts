@@ -13,10 +13,10 @@ const last = (counts: readonly number[], n: number): number[] => counts.slice(-n
 
 test('what was counted before anybody looked is not of this hour', () => {
   const history = makeHistory()
-  expect(history.since).toBeUndefined()
+  expect(history.since()).toBeUndefined()
   history.sample(at(0, { a: 5000 }))
   history.sample(at(1, { a: 5003 }))
-  expect(history.since).toBe(START)
+  expect(history.since()).toBe(START)
   expect(last(history.of('a', START + 60_000), 3)).toEqual([0, 0, 3])
   expect(history.of('a', START)).toHaveLength(MINUTES)
 })

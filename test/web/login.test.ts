@@ -1,7 +1,8 @@
 // Who may see the page beyond the loopback.
 import type { IncomingHttpHeaders } from 'node:http'
 import { expect, test } from 'vitest'
-import { credentialOf, makeLogin, type AskApi, type Credential } from '../../src/web/login.ts'
+import type { AskApi, Credential } from '../../src/node/api.ts'
+import { credentialOf, makeLogin } from '../../src/web/login.ts'
 
 const TICKET = 'PVEAuthCookie=PVE%3Aroot%40pam%3A656F1A2B%3A%3Aq1w2e3=='
 const TOKEN = 'PVEAPIToken=graph@pve!grafana=12345678-1234-1234-1234-1234567890ab'

@@ -4,22 +4,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ROW_STATES } from '../../src/show/list.ts'
-import {
-  filterItems,
-  GROUPS,
-  short,
-  sortItems,
-  span,
-  toCsv,
-  toItem,
-  type Item,
-} from '../../src/web/page/model.ts'
+import { filterItems, GROUPS, sortItems, span, toCsv, toItem, type Item } from '../../src/web/page/model.ts'
 import { makeLines, MAX_LINES } from '../../src/web/page/scene.ts'
 import { pageRows } from '../../src/web/view.ts'
 import { told } from './published.ts'
 
 /** It may only become less: 2,000 are the aim. */
-const MAX_SOURCE_LINES = 2310
+const MAX_SOURCE_LINES = 2020
 
 test(`src/web has at most ${MAX_SOURCE_LINES} lines, the style sheet and the page included`, () => {
   const files = readdirSync('src/web', { recursive: true, encoding: 'utf8' }).filter((name) =>
@@ -70,7 +61,7 @@ test('a search is for all its words, and a number also finds the range that hold
 })
 
 test('what is wrong comes first, and every column sorts', () => {
-  const states = sortItems(bad, 'state', false, none).map(({ row }) => row.state)
+  const states = sortItems(bad, '', false, none).map(({ row }) => row.state)
   expect(states.slice(0, 8)).toEqual([
     ...Array<string>(4).fill('error'),
     ...Array<string>(4).fill('conflict'),
@@ -92,14 +83,13 @@ test('no cell of the CSV is a formula or leaves its cell, whatever somebody type
   )
 })
 
-test('times and counts are said in one unit', () => {
+test('times are said in one unit', () => {
   expect([10_000, 5 * 60_000, 5 * 3_600_000, 3 * 86_400_000].map(span)).toEqual([
     '10 s',
     '5 min',
     '5 h',
     '3 days',
   ])
-  expect([12, 12_345, 1_234_567].map(short)).toEqual(['12', '12.3K', '1.23M'])
 })
 
 test('few rules have a line each; of many, each is in exactly one of few lines', () => {

@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import Plot from 'uplot'
 
-const clock = (seconds: number): string => new Date(seconds * 1000).toTimeString().slice(0, 5)
+const clock = (seconds = 0): string => new Date(seconds * 1000).toTimeString().slice(0, 5)
 
 /** `minutes`: connections in each, the present one last; null before counting began. */
 export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX.Element {
@@ -18,8 +18,8 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
     const axis = { stroke: caretColor, grid: { stroke: outlineColor, width: 1 }, ticks: { show: false } }
     const paths = Plot.paths.bars?.({ size: [0.8] }) as Plot.Series.PathBuilder
     const show = ({ cursor: { idx }, data: [times, counts] }: Plot): void => {
-      const time = times[idx ?? -1]
-      under.value = time === undefined ? '' : `${clock(time)}: ${counts?.[idx ?? -1] ?? 'not counted'}`
+      const time = clock(times[idx ?? 0])
+      under.value = idx == null ? '' : `${time}: ${counts?.[idx] ?? 'not counted'}`
     }
     const options: Plot.Options = {
       width: element.clientWidth,
@@ -31,7 +31,7 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
       scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
       series: [{}, { paths, fill: color, points: { show: false } }],
       axes: [
-        { ...axis, size: 28, values: (_, times) => times.map(clock) },
+        { ...axis, size: 28, values: (_, times) => times.map((time) => clock(time)) },
         { ...axis, size: 36, space: 30 },
       ],
     }

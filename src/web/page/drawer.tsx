@@ -4,11 +4,11 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import type { PageRule } from '../view.ts'
 import { Chart } from './chart.tsx'
-import { endpoint } from '../../show/cells.ts'
-import { short, type Item } from './model.ts'
+import { amount, endpoint } from '../../show/cells.ts'
+import { type Item } from './model.ts'
 import { card } from './problems.tsx'
 import { ask, choose, counters, current, problemsOf, status } from './store.ts'
-import { badge, close, Copy, count, guiUrl } from './ui.tsx'
+import { badge, button, Copy, count, guiUrl } from './ui.tsx'
 
 /** How often the connections are asked for. */
 const ASK_MS = 3000
@@ -35,22 +35,22 @@ export function Drawer(): JSX.Element {
       <header class="flex items-center gap-3">
         <h2>{item ? item.external : status.value ? 'This rule is gone' : 'Loading'}</h2>
         {item && badge(item.group, item.state)}
-        {close(() => choose({ rule: '' }), 'Close the rule')}
+        {button('✕', () => choose({ rule: '' }), 'button ml-auto', { 'aria-label': 'Close the rule' })}
       </header>
-      {item && <Details key={id} item={item} more={more.value} />}
+      {item && details(item, more.value)}
     </aside>
   )
 }
 
-function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule }): JSX.Element {
+function details(item: Item, { minutes, now }: PageRule): JSX.Element {
   const [ever = 0, hour = 0] = counters.value.rules[item.id] ?? []
   const { row } = item
   const cards = problemsOf(item).map(card)
   // The GUI keeps the choice behind `#v1`; 32 is the Firewall tab of a VM or a container.
   const gui = row.guest && now?.guestType && `#v1:0:=${now.guestType}%2F${row.guest.vmid}:4:::::32:32:`
   return (
-    <div class="contents">
-      {cards.length > 0 ? cards : row.reason && <p class="text-bad">{row.reason}</p>}
+    <div class="contents" key={item.id}>
+      {cards.length > 0 ? cards : <p class="text-bad empty:hidden">{row.reason}</p>}
       <ol class="path" aria-label="Path" data-off={item.group !== 'working'}>
         {stations(item).map(([name, place]) => (
           <li>
@@ -61,16 +61,14 @@ function Details({ item, more: { minutes, now } }: { item: Item; more: PageRule 
       <section>
         <h3>New connections</h3>
         <Chart minutes={minutes} />
-        <small>{`${hour} in the last hour, ${short(ever)} since the rule came`}</small>
+        <small>{`${hour} in the last hour, ${amount(ever, 1000)} since the rule came`}</small>
       </section>
-      <Clients now={now} />
-      <ul class="grid gap-1" aria-label="To copy">
+      {clients(now)}
+      <div class="grid justify-items-start gap-1" role="group" aria-label="To copy">
         {textsOf(item).map((text) => (
-          <li>
-            <Copy text={text} />
-          </li>
+          <Copy key={text} text={text} />
         ))}
-      </ul>
+      </div>
       <small>{`${row.comment} · ${row.file}:${row.line}`}</small>
       {gui && <a href={`${guiUrl()}${gui}`}>The guest’s Firewall tab in Proxmox VE</a>}
     </div>
@@ -92,7 +90,7 @@ function stations({ row, source, external, target }: Item): [name: string, place
   return isIn ? known : known.reverse()
 }
 
-function Clients({ now }: { now: PageRule['now'] }): JSX.Element {
+function clients(now: PageRule['now']): JSX.Element {
   const { connections = [], total = 0 } = now ?? {}
   const left = total - connections.length
   return (

@@ -1,10 +1,11 @@
 /** A node without a rule: what to type where. And a helper that writes a rule for somebody to type; it changes nothing. */
 import { useSignal } from '@preact/signals'
-import type { JSX } from 'preact'
+import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
-import type { PageNode } from '../view.ts'
+import type { PortRange } from '../../ports.ts'
+import type { NodeAnswer } from '../../node/asking.ts'
 import { ask, items, status } from './store.ts'
-import { close, Copy, guiUrl, TONES } from './ui.tsx'
+import { button, Copy, guiUrl, TONES } from './ui.tsx'
 
 export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Element {
   const { firewall, external = [], internal = [] } = status.value ?? {}
@@ -33,9 +34,7 @@ export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Elemen
           <Copy text={internal[0]?.network ?? '10.10.10.0/24'} />, Comment <Copy text="NAT" />
         </li>
       </ol>
-      <button class="button primary justify-self-start" onClick={openHelper}>
-        Write a forward for me…
-      </button>
+      {button('Write a forward for me…', openHelper, 'button primary justify-self-start')}
       <small>
         External: {outside || 'no interface has a default route'}. Internal:{' '}
         {inside || 'no other bridge has an address of this node'}.
@@ -56,26 +55,21 @@ const SERVICES: readonly [name: string, proto: string, port: number][] = [
 ]
 
 /** Who has an external port, or undefined. */
-function holderOf(proto: string, port: number, node: PageNode | null): string | undefined {
-  const holds = (ranges: readonly (readonly [number, number])[] | null): boolean =>
-    (ranges ?? []).some(([lo, hi]) => lo <= port && port <= hi)
-  const rule = items.value.find(
-    ({ row }) =>
-      row.kind === 'forward' &&
-      row.state !== 'inactive' &&
-      row.proto.includes(proto) &&
-      holds(row.external.ports),
-  )
+function holderOf(proto: string, port: number, node: NodeAnswer | null): string | undefined {
+  const holds = (ranges: readonly PortRange[] | null): boolean =>
+    ranges?.some(([lo, hi]) => lo <= port && port <= hi) ?? false
+  const rivals = items.value.filter(({ row }) => row.kind === 'forward' && row.state !== 'inactive')
+  const rule = rivals.find(({ row }) => row.proto.includes(proto) && holds(row.external.ports))
   return rule?.rule ?? node?.taken.find((one) => one.proto === proto && holds([one.ports]))?.holder
 }
 
 export function Helper({ onClose }: { onClose: () => void }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null)
-  const node = useSignal<PageNode | null>(null)
+  const node = useSignal<NodeAnswer | null>(null)
   const form = useSignal({ guest: '', service: 'SSH', inner: '22', outer: '2222' })
   useEffect(() => {
     dialog.current?.showModal()
-    void ask<PageNode | null>('node').then((answer) => (node.value = answer ?? null))
+    void ask<NodeAnswer | null>('node').then((answer) => (node.value = answer ?? null))
   }, [])
   const { guest, service } = form.value
   const field = (name: string, key: keyof Form, more: JSX.IntrinsicElements['input']): JSX.Element => (
@@ -102,7 +96,7 @@ export function Helper({ onClose }: { onClose: () => void }): JSX.Element {
     >
       <header class="flex items-center">
         <h2 id="helper">New forward</h2>
-        {close(onClose, 'Close')}
+        {button('✕', onClose, 'button ml-auto', { 'aria-label': 'Close' })}
       </header>
       <p class="mb-4">
         <small>This page changes nothing: it writes the rule, you put it into Proxmox VE.</small>
@@ -132,7 +126,7 @@ export function Helper({ onClose }: { onClose: () => void }): JSX.Element {
 
 type Form = Readonly<Record<'guest' | 'service' | 'inner' | 'outer', string>>
 
-function written({ guest, service, inner, outer }: Form, node: PageNode | null): JSX.Element {
+function written({ guest, service, inner, outer }: Form, node: NodeAnswer | null): JSX.Element {
   const proto = SERVICES.find(([name]) => name === service)?.[1] ?? 'tcp'
   const isWrong = [inner, outer].some((port) => !/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535)
   const holder = holderOf(proto, Number(outer), node)
@@ -143,28 +137,19 @@ function written({ guest, service, inner, outer }: Form, node: PageNode | null):
   const comment = outer === inner ? 'NAT' : `NAT ${outer}`
   const path = `/nodes/${status.value?.node ?? 'NODE'}/${type}/${vmid}/firewall/rules`
   const rule = `--type in --action ACCEPT --enable 1 --proto ${proto} --dport ${inner} --comment '${comment}'`
+  const fields = `Direction in, Action ACCEPT, Protocol ${proto}, Dest. port ${inner}, Enable ✓, Comment ${comment}`
+  const texts: [string, ComponentChildren][] = [
+    ['Comment', <Copy text={comment} />],
+    ['In the GUI', `Guest ${vmid} → Firewall → Add: ${fields}`],
+    ['On the node', <Copy text={`pvesh create ${path} ${rule}`} />],
+  ]
+  const list = texts.map(([name, text]) => [<dt>{name}</dt>, <dd>{text}</dd>])
   return (
     <div>
       <p role="status" class={`my-4 font-semibold text-(--tone) ${TONES[isFree ? 'working' : 'errors']}`}>
         {isWrong ? 'Ports go from 1 to 65535' : `${outer}/${proto} ${holder ? `belongs to ${holder}` : free}`}
       </p>
-      {isFree && (
-        <dl>
-          <dt>Comment</dt>
-          <dd>
-            <Copy text={comment} />
-          </dd>
-          <dt>In the GUI</dt>
-          <dd>
-            {`Guest ${vmid} → Firewall → Add: Direction in, Action ACCEPT, Protocol ${proto}, `}
-            {`Dest. port ${inner}, Enable ✓, Comment ${comment}`}
-          </dd>
-          <dt>On the node</dt>
-          <dd>
-            <Copy text={`pvesh create ${path} ${rule}`} />
-          </dd>
-        </dl>
-      )}
+      {isFree && <dl class="grid grid-cols-[auto_1fr] gap-x-4 gap-y-2 [&>dt]:text-dim">{list}</dl>}
     </div>
   )
 }

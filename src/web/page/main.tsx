@@ -2,43 +2,36 @@
 import { useSignal } from '@preact/signals'
 import { render, type JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
+import { amount } from '../../show/cells.ts'
 import { Drawer } from './drawer.tsx'
 import { FirstRun, Helper } from './helper.tsx'
 import { NodeMap } from './map.tsx'
-import { short, span, toCsv, type Group } from './model.ts'
+import { GROUPS, span, toCsv, type Group } from './model.ts'
 import { Mood } from './mood.tsx'
 import { Problems } from './problems.tsx'
 import { Rules } from './rules.tsx'
 import { choose, chosen, clock, counters, follow, hour, items, problems, status, visible } from './store.ts'
-import { count, TONES } from './ui.tsx'
+import { button, count, TONES } from './ui.tsx'
 
-const TILES: readonly Group[] = ['working', 'pending', 'off', 'errors']
 const TABS = ['', 'map', 'problems'] as const
-const VIEWS = new Map<string, () => JSX.Element>([
-  ['map', NodeMap],
-  ['problems', Problems],
-])
+const TAB =
+  'cursor-pointer rounded-lg px-3 py-1.5 capitalize hover:bg-line aria-[current]:bg-brand/15 aria-[current]:font-semibold'
+const VIEWS = new Map(Object.entries({ map: NodeMap, problems: Problems }))
 
 function Strip(): JSX.Element {
   const all = Object.values(counters.value.rules).reduce((sum, [, n]) => sum + n, 0)
   const { show } = chosen.value
   const tile = (group: Group): JSX.Element => {
     const n = items.value.filter((item) => item.group === group).length
-    return (
-      <button
-        class={`tile ${n > 0 ? TONES[group] : ''}`}
-        aria-pressed={show === group}
-        onClick={() => choose({ show: show === group ? '' : group })}
-      >
-        <b>{n}</b> {group}
-      </button>
-    )
+    const pick = (): void => choose({ show: show === group ? '' : group })
+    const style = `tile ${n > 0 ? TONES[group] : ''}`
+    return button([<b>{n}</b>, ` ${group}`], pick, style, { 'aria-pressed': show === group })
   }
   return (
     <div class="grid grid-cols-4 gap-2 md:grid-cols-5" role="group" aria-label="Rules by state">
-      {TILES.map(tile)}
+      {GROUPS.map(tile)}
       <p class="tile max-md:hidden" title="New connections in the last hour, of all rules">
-        <b>{short(all)}</b> new/hour
+        <b>{amount(all, 1000)}</b> new/hour
       </p>
     </div>
   )
@@ -49,21 +42,15 @@ function Toolbar({ openHelper }: { openHelper: () => void }): JSX.Element {
   const isPart = q !== '' || show !== ''
   const all = `${items.value.length} ${items.value.length === 1 ? 'rule' : 'rules'}`
   return (
-    <nav class="flex flex-wrap items-center gap-2 py-3" aria-label="Views and search">
-      {TABS.map((name) => (
-        <button
-          class="tab"
-          aria-current={tab === name ? 'page' : undefined}
-          onClick={() => choose({ tab: name })}
-        >
-          {name || 'rules'} {name === 'problems' && problems.value.length > 0 && count(problems.value.length)}
-        </button>
-      ))}
+    <nav class="flex flex-wrap items-center gap-2 py-3 print:hidden" aria-label="Views and search">
+      {TABS.map((name) => {
+        const n = name === 'problems' && problems.value.length > 0 && count(problems.value.length)
+        const now = { 'aria-current': tab === name ? 'page' : undefined }
+        return button([name || 'rules', ' ', n], () => choose({ tab: name }), TAB, now)
+      })}
       <input
         id="search"
         type="search"
-        autocomplete="off"
-        spellcheck={false}
         value={q}
         aria-label="Search"
         placeholder="Search guest, port, address, comment"
@@ -73,17 +60,13 @@ function Toolbar({ openHelper }: { openHelper: () => void }): JSX.Element {
       <output id="found" class="text-sm text-dim tabular-nums max-md:hidden">
         {isPart ? `${visible.value.length} of ${all}` : all}
       </output>
-      {isPart && (
-        <button class="link" onClick={() => choose({ q: '', show: '' })}>
-          Show all
-        </button>
+      {isPart && button('Show all', () => choose({ q: '', show: '' }))}
+      {button('CSV', saveCsv, 'button max-md:hidden', { title: 'The rules that are shown, as CSV' })}
+      {button(
+        ['New', <span class="max-md:hidden"> forward</span>, '…'],
+        openHelper,
+        'button primary max-md:ml-auto',
       )}
-      <button class="button max-md:hidden" onClick={saveCsv} title="The rules that are shown, as CSV">
-        CSV
-      </button>
-      <button class="button primary max-md:ml-auto" onClick={openHelper}>
-        New<span class="max-md:hidden"> forward</span>…
-      </button>
     </nav>
   )
 }
@@ -106,14 +89,16 @@ function App(): JSX.Element {
   const [worst] = problems.value
   const said = worst ? `${problems.value.length} problems, the first: ${worst.message}` : 'No problems'
   return (
-    <div class={`page ${rule === '' ? '' : 'beside group'}`}>
+    <div
+      class={`flex min-h-screen flex-col px-4 xl:px-8 ${rule && 'beside group xl:pr-[29.5rem] print:pr-0'}`}
+    >
       <Mood />
       <main class="flex-1">
         {!isFirst && <Strip />}
         {!isFirst && <Toolbar openHelper={openHelper} />}
         {isFirst ? <FirstRun openHelper={openHelper} /> : <View />}
       </main>
-      <footer class="py-3 text-sm text-dim max-md:hidden">
+      <footer class="py-3 text-dim max-md:hidden print:hidden">
         {at && `Connections were counted ${span(clock.value - Date.parse(at))} ago. `}
         Keys: / search, j and k next and previous rule, 1 2 3 views, n new forward, Esc closes.
       </footer>

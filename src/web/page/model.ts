@@ -1,9 +1,9 @@
 /** The rules as the page words, searches and sorts them. Pure: no document here. */
-import { externalCell, innerCell } from '../../show/cells.ts'
+import { externalCell, guestCell, innerCell } from '../../show/cells.ts'
 import type { PageRow } from '../view.ts'
 
 /** What the strip counts and filters by. */
-export const GROUPS = ['errors', 'working', 'pending', 'off'] as const
+export const GROUPS = ['working', 'pending', 'off', 'errors'] as const
 export type Group = (typeof GROUPS)[number]
 
 /** The word for each state, what is wrong first, and the group that it counts in. */
@@ -18,44 +18,35 @@ const STATES: Readonly<Record<PageRow['state'], readonly [word: string, group: G
 }
 const ORDER = Object.keys(STATES)
 
-/** A rule with its texts. */
-export interface Item {
+/** A rule with its texts. `text`: all that can be searched, in lower case. */
+export interface Item extends ReturnType<typeof textsOf> {
   id: string
   row: PageRow
   group: Group
-  /** The word for it. */
-  state: string
-  /** `203.0.113.7:2222/tcp`. */
-  external: string
-  /** `10.10.10.105:22`, or what becomes of the packets. */
-  target: string
-  /** `105 web`; '' for rules of the node or datacenter. */
-  guest: string
-  /** From where connections may come. */
-  source: string
-  /** The comment without its NAT. */
-  comment: string
-  /** `105.fw:14`. */
-  rule: string
-  /** All that can be searched, in lower case. */
   text: string
 }
 
 export function toItem(row: PageRow): Item {
-  const { file, line, guest, state } = row
-  const [word, group] = STATES[state]
-  const texts = {
-    state: word,
-    external: externalCell(row),
-    target: innerCell(row),
-    guest: guest ? `${guest.vmid} ${guest.name}` : '',
-    source: row.source || (row.kind !== 'egress' ? 'anywhere' : guest ? 'the guest' : 'all inside'),
-    comment: row.comment.replace(/^NAT\b:?\s*/, ''),
-    rule: `${file.slice(file.lastIndexOf('/') + 1)}:${line}`,
-  }
+  const [, group] = STATES[row.state]
+  const texts = textsOf(row)
   const words = [...Object.values(texts), group, row.kind, ...row.proto, row.via ?? '', row.reason]
   return { id: row.id, row, group, ...texts, text: words.join(' ').toLowerCase() }
 }
+
+const textsOf = (row: PageRow) => ({
+  state: STATES[row.state][0],
+  /** `203.0.113.7:2222/tcp`. */
+  external: externalCell(row),
+  /** `10.10.10.105:22`, or what becomes of the packets. */
+  target: innerCell(row),
+  /** `105 web`; '-' for rules of the node or datacenter. */
+  guest: guestCell(row),
+  source: row.source || (row.kind !== 'egress' ? 'anywhere' : row.guest ? 'the guest' : 'all inside'),
+  /** Without its NAT. */
+  comment: row.comment.replace(/^NAT\b:?\s*/, ''),
+  /** `105.fw:14`. */
+  rule: `${row.file.slice(row.file.lastIndexOf('/') + 1)}:${row.line}`,
+})
 
 /** The words of a search. */
 export const wordsOf = (query: string): string[] => query.toLowerCase().split(/\s+/).filter(Boolean)
@@ -86,9 +77,9 @@ export const COLUMNS = {
   rule: 'Rule',
 } as const
 export type Column = keyof typeof COLUMNS
-type TextColumn = Exclude<Column, 'state' | 'hour'>
+type TextColumn = Exclude<Column, 'hour'>
 
-/** Copy in the order of a column (by state if there is no such column); equal rules stay in the order of the files. */
+/** Copy in the order of a column, '' for the state; equal rules stay in the order of the files. */
 export function sortItems(
   items: readonly Item[],
   by: string,
@@ -96,11 +87,10 @@ export function sortItems(
   hour: (id: string) => number,
 ): Item[] {
   const { compare } = new Intl.Collator('en', { numeric: true })
+  const text = (item: Item): string => item[by as TextColumn] ?? ''
   const order = (a: Item, b: Item): number => {
-    if (by === 'hour') return hour(b.id) - hour(a.id)
-    return Object.hasOwn(COLUMNS, by) && by !== 'state'
-      ? compare(a[by as TextColumn], b[by as TextColumn])
-      : ORDER.indexOf(a.row.state) - ORDER.indexOf(b.row.state)
+    if (by === '') return ORDER.indexOf(a.row.state) - ORDER.indexOf(b.row.state)
+    return by === 'hour' ? hour(b.id) - hour(a.id) : compare(text(a), text(b))
   }
   return [...items].sort((a, b) => (isDown ? -order(a, b) : order(a, b)))
 }
@@ -125,11 +115,6 @@ export function span(ms: number): string {
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} days`
 }
-
-const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 })
-
-/** 1234567 as 1.23M. */
-export const short = (count: number): string => COMPACT.format(count)
 
 export function groupBy<T>(list: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>()

@@ -24,6 +24,10 @@ function judge(): Judged {
 
 const LEVELS: Readonly<Record<string, Group>> = { OK: 'working', WARNING: 'pending', CRITICAL: 'errors' }
 
+const BANNER = 'order-last basis-full rounded-lg border border-l-4 border-(--tone) bg-card px-4 py-2'
+const LIGHT =
+  'text-(--tone) before:mr-2 before:inline-block before:size-2.5 before:rounded-full before:bg-(--tone)'
+
 export function Mood(): JSX.Element {
   const { value: known } = status
   const [word, why] = judge()
@@ -32,12 +36,10 @@ export function Mood(): JSX.Element {
   const isOut = link.value === 'login' || link.value === 'forbidden'
   return (
     <header class="flex flex-wrap items-center gap-x-4 gap-y-1 py-3">
-      <svg viewBox="0 0 32 32" aria-hidden class="w-8 rounded-lg bg-[#1f6f78]">
-        <path d="M4 10h8c8 0 8 12 16 12M4 22h8c8 0 8-12 16-12" fill="none" stroke="#fff" stroke-width={3} />
-      </svg>
+      <img src="icon.svg" alt="" class="w-8" />
       <h1 class="text-lg font-semibold">{known ? `NAT on ${known.node}` : 'NAT'}</h1>
-      <p role="status" class={`mood ${TONES[LEVELS[word] ?? 'off']} ${todo || isOut ? 'banner' : ''}`}>
-        <strong>{word}</strong> {reason} {todo && <code>{todo}</code>}
+      <p role="status" class={`${TONES[LEVELS[word] ?? 'off']} ${todo || isOut ? BANNER : ''}`}>
+        <strong class={LIGHT}>{word}</strong> {reason} {todo && <code>{todo}</code>}
         {isOut && <a href={guiUrl()}>Log in to the GUI</a>}
       </p>
       {known && (

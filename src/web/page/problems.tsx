@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import type { Problem } from '../../node/published.ts'
 import { groupBy, wordsOf, type Group } from './model.ts'
 import { choose, chosen, problems, ruleOf } from './store.ts'
-import { badge, count, TONES, withCopies } from './ui.tsx'
+import { badge, button, count, TONES, withCopies } from './ui.tsx'
 
 /** Characters of a long line that are shown, from 30 before the marked word. */
 const MAX_CHARS = 100
@@ -37,38 +37,28 @@ function kind(some: readonly Problem[]): JSX.Element {
 }
 
 export function card(problem: Problem): JSX.Element {
-  const { file, line, message, help = '', proposals, severity, code } = problem
+  const { file, line, column, endColumn, text, message, help = '', proposals, severity, code } = problem
   const rule = ruleOf(problem)
   const isOpen = rule !== undefined && rule.id === chosen.value.rule
-  const [text, way] = isOpen
-    ? ['All of this kind', { tab: 'problems', q: code }]
-    : ['Show the rule', { rule: rule?.id ?? '' }]
+  const start = Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
+  const to = Math.max(column + 1, endColumn)
   return (
     <article class={`problem ${TONES[TONE_OF[severity]]}`}>
       <p>
         {message} <small>{`${file}:${line}`}</small>{' '}
-        {rule && (
-          <button class="link" onClick={() => choose(way)}>
-            {text}
-          </button>
-        )}
+        {rule && !isOpen && button('Show the rule', () => choose({ rule: rule.id }))}
+        {isOpen && button('All of this kind', () => choose({ tab: 'problems', q: code }))}
       </p>
       <div>
-        {sourceLine(problem)}
+        <pre tabIndex={0} class="overflow-x-auto rounded bg-page px-3 py-1 font-mono text-[0.92em]">
+          {text.slice(start, column)}
+          <mark class="bg-transparent font-bold text-(--tone) underline decoration-wavy">
+            {text.slice(column, to)}
+          </mark>
+          {text.slice(to, start + MAX_CHARS)}
+        </pre>
         {withCopies(help, proposals)}
       </div>
     </article>
-  )
-}
-
-function sourceLine({ text, column, endColumn }: Problem): JSX.Element {
-  const start = Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
-  const to = Math.max(column + 1, endColumn)
-  return (
-    <pre tabIndex={0}>
-      {text.slice(start, column)}
-      <mark>{text.slice(column, to)}</mark>
-      {text.slice(to, start + MAX_CHARS)}
-    </pre>
   )
 }

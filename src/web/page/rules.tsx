@@ -2,9 +2,10 @@
 import { observeWindowOffset, observeWindowRect, Virtualizer, windowScroll } from '@tanstack/virtual-core'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useLayoutEffect, useReducer, useRef } from 'preact/hooks'
-import { COLUMNS, short, type Column, type Item } from './model.ts'
+import { amount } from '../../show/cells.ts'
+import { COLUMNS, type Column, type Item } from './model.ts'
 import { choose, chosen, counters, hour, items, visible } from './store.ts'
-import { badge } from './ui.tsx'
+import { badge, button } from './ui.tsx'
 
 /** Tailwind's `max-md`. */
 const NARROW = matchMedia('(width < 48rem)')
@@ -48,7 +49,7 @@ const CELLS: Readonly<Record<Column, [string, (item: Item, most: number) => Comp
     ({ external }) => <button class="max-w-full truncate">{external}</button>,
   ],
   target: ['max-md:col-span-2', ({ target }) => target],
-  guest: ['max-md:hidden', ({ guest }) => guest || '–'],
+  guest: ['max-md:hidden', ({ guest }) => guest],
   source: ['text-dim max-lg:hidden group-[.beside]:hidden', ({ source }) => source],
   comment: ['text-dim max-md:col-span-2', ({ comment }) => <span title={comment}>{comment}</span>],
   hour: ['w-36 max-md:hidden', ({ id }, most) => busy(hour(id), most)],
@@ -60,17 +61,16 @@ const busy = (count: number, most: number): ComponentChildren => [
   <span class="mr-2 inline-block h-1.5 w-16 overflow-hidden rounded-full bg-line align-middle">
     <i class="block h-full bg-brand" style={{ width: `${(100 * count) / most}%` }} />
   </span>,
-  short(count),
+  amount(count, 1000),
 ]
 
 function head(of: Column): JSX.Element {
   const isBy = of === (chosen.value.by || 'state')
   const isDown = isBy && chosen.value.down !== ''
+  const sort = (): void => choose({ by: of === 'state' ? '' : of, down: isBy && !isDown ? '1' : '' })
   return (
     <th scope="col" class={CELLS[of][0]} aria-sort={isBy ? (isDown ? 'descending' : 'ascending') : undefined}>
-      <button onClick={() => choose({ by: of === 'state' ? '' : of, down: isBy && !isDown ? '1' : '' })}>
-        {COLUMNS[of]} {isBy && <span aria-hidden>{isDown ? '↓' : '↑'}</span>}
-      </button>
+      {button([COLUMNS[of], ' ', isBy && <span aria-hidden>{isDown ? '↓' : '↑'}</span>], sort, '')}
     </th>
   )
 }

@@ -8,7 +8,7 @@ export interface Line {
   items: readonly Item[]
   /** Address, bridge and guest. */
   stations: readonly [string, string, string]
-  /** At its ends: `:2222` and `:22`, or how many rules it stands for. */
+  /** At its ends: `:2222/tcp` and `:22`, or how many rules it stands for. */
   labels: readonly [string, string]
   isBad: boolean
   isOut: boolean
@@ -22,15 +22,13 @@ export function makeLines(items: readonly Item[], hour: (id: string) => number):
   if (drawn.length <= MAX_LINES) return sorted(drawn.map((item) => lineOf([item])))
   const bundles = bundle(drawn, ({ row, group }) => `${group === 'errors'} ${stationsOf(row).join(' ')}`)
   const weight = ({ items: some, isBad }: Line): number =>
-    (isBad ? 1e9 : 0) + some.reduce((sum, { id }) => sum + hour(id), 0)
+    some.reduce((sum, { id }) => sum + hour(id), isBad ? 1e9 : 0)
   const byWeight = [...bundles].sort((a, b) => weight(b) - weight(a))
   const rest = byWeight.slice(MAX_LINES).flatMap((line) => line.items)
   const others = bundle(rest, ({ row }) => row.via ?? '').map((line): Line => {
     const guests = new Set(line.items.map(({ row }) => stationsOf(row)[2])).size
-    return {
-      ...line,
-      stations: ['other addresses', line.stations[1], `${guests} more of ${line.stations[1]}`],
-    }
+    const [, bridge] = line.stations
+    return { ...line, stations: ['other addresses', bridge, `${guests} more of ${bridge}`] }
   })
   return sorted([...byWeight.slice(0, MAX_LINES), ...others])
 }
@@ -42,34 +40,22 @@ function lineOf(items: readonly Item[]): Line {
   const [first, ...others] = items as [Item, ...Item[]]
   const isOut = items.every(({ row }) => row.kind === 'egress')
   const port = (text: string): string => (/:[^:\]]+$/.exec(text) ?? [''])[0]
+  const ends: Line['labels'] = isOut ? ['out', ''] : [port(first.external), port(first.target)]
   return {
     id: first.id,
     items,
     stations: stationsOf(first.row),
     isOut,
-    labels:
-      others.length > 0
-        ? [`${items.length} rules`, '']
-        : isOut
-          ? ['out', '']
-          : [port(first.external), port(first.target)],
+    labels: others.length > 0 ? [`${items.length} rules`, ''] : ends,
     isBad: items.some(({ group }) => group === 'errors'),
   }
 }
 
-function stationsOf({
-  external: { addresses, interface: name },
-  via,
-  guest,
-  inner,
-  source,
-}: PageRow): Line['stations'] {
+function stationsOf({ external, via, guest, inner, source }: PageRow): Line['stations'] {
+  const { addresses, interface: name } = external
   const address = addresses === 'any' ? (name ?? 'any address') : addresses.join(', ')
-  return [
-    address,
-    via ?? 'no bridge',
-    guest ? `${guest.vmid} ${guest.name}` : inner.address || source || 'all inside',
-  ]
+  const inside = guest ? `${guest.vmid} ${guest.name}` : inner.address || source || 'all inside'
+  return [address, via ?? 'no bridge', inside]
 }
 
 /** By bridge, then guest, so that few lines cross. */

@@ -34,7 +34,7 @@ export const clock = signal(Date.now())
 setInterval(() => (clock.value = Date.now()), 1000)
 
 /** `lost`: the server does not answer; `login`: it does not know the login any more; `forbidden`: the privilege is gone. */
-export const link = signal<'opening' | 'open' | 'lost' | 'login' | 'forbidden'>('opening')
+export const link = signal<'open' | 'lost' | 'login' | 'forbidden'>('open')
 /** A rule or a part of the map under the pointer or the focus. */
 export const pointed = signal<string | undefined>(undefined)
 

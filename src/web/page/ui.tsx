@@ -21,9 +21,17 @@ export const count = (n: number | string): JSX.Element => (
   <span class="rounded-full bg-line px-2 text-xs">{n}</span>
 )
 
-export const close = (onClick: () => void, label: string): JSX.Element => (
-  <button class="button ml-auto" onClick={onClick} aria-label={label}>
-    ✕
+type Children = ComponentChildren
+
+/** A button that looks like a link, unless `style` names another class. */
+export const button = (
+  text: Children,
+  onClick: () => void,
+  style = 'link',
+  more: object = {},
+): JSX.Element => (
+  <button class={style} onClick={onClick} {...more}>
+    {text}
   </button>
 )
 
@@ -31,26 +39,22 @@ export const close = (onClick: () => void, label: string): JSX.Element => (
 export function Copy({ text }: { text: string }): JSX.Element {
   const said = useSignal('Copy')
   const code = useRef<HTMLElement>(null)
-  const copy = async (): Promise<void> => {
-    const written = (navigator.clipboard as Clipboard | undefined)?.writeText(text)
-    const isCopied = written !== undefined && (await written.then(() => true).catch(() => false))
-    // Browsers give plain HTTP of another name than localhost no clipboard: then the text is selected.
-    if (!isCopied && code.current) getSelection()?.selectAllChildren(code.current)
-    said.value = isCopied ? 'Copied' : 'Press Ctrl+C'
+  const copy = (): void => {
+    // Browsers give plain HTTP of another name than localhost no navigator.clipboard; this works there too.
+    getSelection()?.selectAllChildren(code.current as HTMLElement)
+    said.value = document.execCommand('copy') ? 'Copied' : 'Press Ctrl+C'
     setTimeout(() => (said.value = 'Copy'), 2000)
   }
   return (
     <span>
       <code ref={code}>{text}</code>{' '}
-      <button class="link" onClick={() => void copy()} aria-label={`${said.value}: ${text}`}>
-        {said}
-      </button>
+      {button(said.value, copy, 'link', { 'aria-label': `${said.value}: ${text}` })}
     </span>
   )
 }
 
 /** The help, in which all that can be typed has a Copy. */
-export function withCopies(help: string, [first, ...others]: readonly string[]): ComponentChildren[] {
+export function withCopies(help: string, [first, ...others]: readonly string[]): Children[] {
   if (first === undefined) return [help]
   const at = help.indexOf(first)
   const copy = <Copy key={first} text={first} />
