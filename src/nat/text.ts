@@ -31,11 +31,11 @@ type Reader = [pattern: RegExp, read: (match: RegExpExecArray, isInterface: IsIn
 
 const ADDRESS: Reader[] = [
   [
-    /(?<![\p{L}\p{N}_.])(\d+(?:\.\d+){3})(\/\d+)?(?![\p{L}\p{N}_])/gu,
+    /(?<![\p{L}\p{N}_]|\p{N}\.)(\d+(?:\.\d+){3})(\/\d+)?(?![\p{L}\p{N}_])/gu,
     ([, ip = '', length]) => ({ kind: 'address', address: parseIp(ip), isNetwork: length !== undefined }),
   ],
   [
-    /(?<![\p{L}\p{N}_:.])(?=[0-9a-f:]*[0-9a-f])((?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4})(\/\d+)?(?![\p{L}\p{N}_:])/giu,
+    /(?<![\p{L}\p{N}_:]|\p{N}\.)(?=[0-9a-f:]*[0-9a-f])((?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4})(\/\d+)?(?![\p{L}\p{N}_:])/giu,
     ([, ip = '', length]) => {
       const address = parseIp(ip)
       return address && { kind: 'address', address, isNetwork: length !== undefined }

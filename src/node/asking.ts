@@ -2,6 +2,7 @@
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { parseJson } from '../json.ts'
+import type { PortRange } from '../ports.ts'
 
 /** Its name in the run folder. A connection carries one line: `look`, which lasts while somebody looks, `rule ID` or `node`. */
 export const SOCKET = 'ask.sock'
@@ -16,9 +17,16 @@ export interface RuleAnswer {
 
 /** What a new rule depends on. */
 export interface NodeAnswer {
-  guests: { vmid: number; name: string; type: 'qemu' | 'lxc'; addresses: string[] }[]
+  guests: {
+    vmid: number
+    name: string
+    type: 'qemu' | 'lxc'
+    addresses: string[]
+    /** Ports of its block that no rule has; null where the settings give it none. */
+    free: PortRange[] | null
+  }[]
   /** Ports that guests cannot have because the node uses or keeps them. */
-  taken: { proto: string; ports: readonly [lo: number, hi: number]; holder: string }[]
+  taken: { proto: string; ports: PortRange; holder: string }[]
 }
 
 const TIMEOUT_MS = 5000

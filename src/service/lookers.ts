@@ -12,6 +12,7 @@ import type { Applied } from '../node/apply.ts'
 import { clientsOf, type Client } from '../node/clients.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { InForce } from '../ruleset/inforce.ts'
+import { blockRows } from '../show/blocks.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { FILES } from '../node/published.ts'
@@ -120,8 +121,10 @@ function ruleAnswer(scope: Outcome['translation']['rules'][number]['scope'], cli
   }
 }
 
-function nodeAnswer({ view }: Outcome): NodeAnswer {
+function nodeAnswer(outcome: Outcome): NodeAnswer {
+  const { view } = outcome
   const { guests, settings, listeners } = view
+  const free = new Map(blockRows(outcome).map((block) => [block.vmid, block.free]))
   const listening = listeners.map(({ proto, port, holder }) => ({
     proto,
     ports: [port, port] as const,
@@ -130,7 +133,8 @@ function nodeAnswer({ view }: Outcome): NodeAnswer {
   return {
     guests: guests.map(({ guest }) => {
       const { vmid, name, type } = guest
-      return { vmid, name, type, addresses: ownAddresses(guest, undefined, view).map(formatRange) }
+      const addresses = ownAddresses(guest, undefined, view).map(formatRange)
+      return { vmid, name, type, addresses, free: free.get(vmid) ?? null }
     }),
     taken: [...settings.reserved.map(({ proto, ports, holder }) => ({ proto, ports, holder })), ...listening],
   }

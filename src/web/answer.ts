@@ -44,10 +44,9 @@ export function begin(response: ServerResponse, status: number, headers: Record<
 
 /** A short text; of refusals the connection ends with it. */
 export function refuse(response: ServerResponse, status: number, reason = REASONS[status]): void {
-  const text = Buffer.from(`${reason ?? ''}\n`)
   const allow: Record<string, string> = status === 405 ? { Allow: 'GET, HEAD' } : {}
   begin(response, status, { 'Content-Type': TEXT, Connection: 'close', ...allow })
-  response.end(text)
+  response.end(`${reason ?? ''}\n`)
 }
 
 /** A whole document. */

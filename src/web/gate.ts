@@ -2,11 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /** As much of a request as is looked at. */
-export interface Asked {
-  method: string
-  url: string
-  headers: IncomingHttpHeaders
-}
+export type Asked = Record<'method' | 'url', string> & { headers: IncomingHttpHeaders }
 
 /** The paths that there are. */
 export const PATHS = [
@@ -36,7 +32,8 @@ const MAX_URL = 4096
  */
 export function judge({ method, url, headers }: Asked, hosts: ReadonlySet<string> | undefined): Verdict {
   if (url.length > MAX_URL) return { refuse: 414 }
-  if (headers.host === undefined || (hosts && !hosts.has(nameOf(headers.host)))) return { refuse: 421 }
+  if (headers.host === undefined || (hosts && !hosts.has(headers.host.replace(/:\d+$/, '').toLowerCase())))
+    return { refuse: 421 }
   if (isForeign(url, headers)) return { refuse: 403 }
   if (method !== 'GET' && method !== 'HEAD') return { refuse: 405 }
   if (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0')
@@ -46,11 +43,6 @@ export function judge({ method, url, headers }: Asked, hosts: ReadonlySet<string
   if (known === undefined || query.length > (known === '/api/rule' ? 1 : 0)) return { refuse: 404 }
   const id = known === '/api/rule' ? /^id=([A-Za-z0-9_-]{1,100})$/.exec(query[0] ?? '')?.[1] : ''
   return id === undefined ? { refuse: 400 } : { path: known, id }
-}
-
-/** The name or address of a Host header, without its port. */
-function nameOf(host: string): string {
-  return host.replace(/:\d+$/, '').toLowerCase()
 }
 
 /** Whether another site asks in the user's name. A link to the page is no such thing: who follows it sees the page, the site does not. */

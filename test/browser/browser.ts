@@ -124,3 +124,7 @@ export async function servingFolder(
     await folder.remove()
   }
 }
+
+/** The value that `part` of the list does not exceed, rounded. */
+export const at = (list: readonly number[], part: number): number =>
+  Math.round([...list].sort((a, b) => a - b)[Math.floor((list.length - 1) * part)] ?? 0)

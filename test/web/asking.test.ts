@@ -28,6 +28,7 @@ const outcome = {
   view: {
     guests: [{ guest: { vmid: 105, name: 'web', type: 'lxc', nics: [] } }],
     known: new Map(),
+    blocks: new Map(),
     settings: { reserved: [{ proto: 'tcp', ports: [8006, 8006], holder: 'pveproxy' }] },
     listeners: [{ proto: 'udp', port: 53, inode: '1', holder: '' }],
   },
@@ -76,7 +77,7 @@ test('the node is told with its guests and the ports that it keeps', async () =>
   expect(await askService(dir, 'node')).toBeNull()
   lookers.passed({ outcome, readBack: inForce }, read)
   expect(await askService(dir, 'node')).toEqual({
-    guests: [{ vmid: 105, name: 'web', type: 'lxc', addresses: [] }],
+    guests: [{ vmid: 105, name: 'web', type: 'lxc', addresses: [], free: null }],
     taken: [
       { proto: 'tcp', ports: [8006, 8006], holder: 'pveproxy' },
       { proto: 'udp', ports: [53, 53], holder: 'a service of this node' },
@@ -87,7 +88,7 @@ test('the node is told with its guests and the ports that it keeps', async () =>
 })
 
 test('the group may ask, others may not; a long or slow question is not waited for', async () => {
-  expect((await stat(join(dir, SOCKET))).mode & 0o777).toBe(0o660)
+  await waitFor(async () => ((await stat(join(dir, SOCKET))).mode & 0o777) === 0o660)
   const closed = (text: string): Promise<void> =>
     new Promise((resolve) => {
       const socket = connect(join(dir, SOCKET), () => socket.write(text))

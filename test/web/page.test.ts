@@ -9,8 +9,7 @@ import { makeLines, MAX_LINES } from '../../src/web/page/scene.ts'
 import { pageRows } from '../../src/web/view.ts'
 import { told } from './published.ts'
 
-/** It may only become less: 2,000 are the aim. */
-const MAX_SOURCE_LINES = 2020
+const MAX_SOURCE_LINES = 2000
 
 test(`src/web has at most ${MAX_SOURCE_LINES} lines, the style sheet and the page included`, () => {
   const files = readdirSync('src/web', { recursive: true, encoding: 'utf8' }).filter((name) =>

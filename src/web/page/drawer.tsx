@@ -46,12 +46,13 @@ function details(item: Item, { minutes, now }: PageRule): JSX.Element {
   const [ever = 0, hour = 0] = counters.value.rules[item.id] ?? []
   const { row } = item
   const cards = problemsOf(item).map(card)
+  const tone = item.group === 'working' ? '[--tone:var(--color-brand)]' : '[--tone:var(--color-dim)]'
   // The GUI keeps the choice behind `#v1`; 32 is the Firewall tab of a VM or a container.
   const gui = row.guest && now?.guestType && `#v1:0:=${now.guestType}%2F${row.guest.vmid}:4:::::32:32:`
   return (
     <div class="contents" key={item.id}>
       {cards.length > 0 ? cards : <p class="text-bad empty:hidden">{row.reason}</p>}
-      <ol class="path" aria-label="Path" data-off={item.group !== 'working'}>
+      <ol class={`path ${tone}`} aria-label="Path">
         {stations(item).map(([name, place]) => (
           <li>
             <span class="text-dim">{name}</span> {place}

@@ -1,13 +1,18 @@
 /** A node without a rule: what to type where. And a helper that writes a rule for somebody to type; it changes nothing. */
-import { useSignal } from '@preact/signals'
+import { signal, useSignal } from '@preact/signals'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
-import type { PortRange } from '../../ports.ts'
 import type { NodeAnswer } from '../../node/asking.ts'
+import { formatPorts, type PortRange } from '../../ports.ts'
 import { ask, items, status } from './store.ts'
 import { button, Copy, guiUrl, TONES } from './ui.tsx'
 
+/** Null while the service does not answer. */
+const node = signal<NodeAnswer | null>(null)
+const askNode = async (): Promise<void> => void (node.value = (await ask<NodeAnswer | null>('node')) ?? null)
+
 export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Element {
+  useEffect(() => void askNode(), [])
   const { firewall, external = [], internal = [] } = status.value ?? {}
   const [address = 'ADDRESS'] = external.flatMap(({ addresses }) => addresses)
   const outside = external.map((one) => `${one.addresses.join(', ')} (${one.interface})`).join('; ')
@@ -29,6 +34,11 @@ export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Elemen
           Direction in, Action ACCEPT, Macro SSH, Enable ✓, Comment <Copy text="NAT 2222" />. The guest then
           answers: <Copy text={`ssh -p 2222 root@${address}`} />
         </li>
+        {node.value?.guests.some(({ free }) => free) && (
+          <li>
+            <b>Each guest has a block of ports.</b> <Copy text="NAT auto" /> takes the port from it.
+          </li>
+        )}
         <li>
           <b>Let guests out.</b> Datacenter → Firewall → Add: Direction out, Action ACCEPT, Enable ✓, Source{' '}
           <Copy text={internal[0]?.network ?? '10.10.10.0/24'} />, Comment <Copy text="NAT" />
@@ -54,22 +64,15 @@ const SERVICES: readonly [name: string, proto: string, port: number][] = [
   ['another, UDP', 'udp', 5000],
 ]
 
-/** Who has an external port, or undefined. */
-function holderOf(proto: string, port: number, node: NodeAnswer | null): string | undefined {
-  const holds = (ranges: readonly PortRange[] | null): boolean =>
-    ranges?.some(([lo, hi]) => lo <= port && port <= hi) ?? false
-  const rivals = items.value.filter(({ row }) => row.kind === 'forward' && row.state !== 'inactive')
-  const rule = rivals.find(({ row }) => row.proto.includes(proto) && holds(row.external.ports))
-  return rule?.rule ?? node?.taken.find((one) => one.proto === proto && holds([one.ports]))?.holder
-}
+const holds = (ranges: readonly PortRange[] | null, port: string): boolean =>
+  ranges?.some(([lo, hi]) => lo <= Number(port) && Number(port) <= hi) ?? false
 
 export function Helper({ onClose }: { onClose: () => void }): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null)
-  const node = useSignal<NodeAnswer | null>(null)
   const form = useSignal({ guest: '', service: 'SSH', inner: '22', outer: '2222' })
   useEffect(() => {
     dialog.current?.showModal()
-    void ask<NodeAnswer | null>('node').then((answer) => (node.value = answer ?? null))
+    void askNode()
   }, [])
   const { guest, service } = form.value
   const field = (name: string, key: keyof Form, more: JSX.IntrinsicElements['input']): JSX.Element => (
@@ -119,22 +122,32 @@ export function Helper({ onClose }: { onClose: () => void }): JSX.Element {
         {field('Port of the guest', 'inner', number)}
         {field('Outside port', 'outer', number)}
       </div>
-      {written(form.value, node.value)}
+      {written(form.value)}
     </dialog>
   )
 }
 
 type Form = Readonly<Record<'guest' | 'service' | 'inner' | 'outer', string>>
 
-function written({ guest, service, inner, outer }: Form, node: NodeAnswer | null): JSX.Element {
+function written({ guest, service, inner, outer }: Form): JSX.Element {
   const proto = SERVICES.find(([name]) => name === service)?.[1] ?? 'tcp'
   const isWrong = [inner, outer].some((port) => !/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535)
-  const holder = holderOf(proto, Number(outer), node)
-  const isFree = !isWrong && holder === undefined
-  const free = node ? 'is free' : 'is in no NAT rule; the service does not say what else uses it'
   const vmid = /^\d+/.exec(guest)?.[0] ?? 'VMID'
-  const type = node?.guests.find((one) => String(one.vmid) === vmid)?.type ?? 'qemu'
-  const comment = outer === inner ? 'NAT' : `NAT ${outer}`
+  const { type = 'qemu', free } = node.value?.guests.find((one) => String(one.vmid) === vmid) ?? {}
+  const rivals = items.value.filter(({ row }) => row.kind === 'forward' && row.state !== 'inactive')
+  const rival = rivals.find(({ row }) => row.proto.includes(proto) && holds(row.external.ports, outer))
+  const taken = node.value?.taken.find((one) => one.proto === proto && holds([one.ports], outer))
+  const holder = rival?.rule ?? taken?.holder
+  const isOutside = free && !holds(free, outer)
+  const why = isOutside
+    ? `is no free port of the guest’s block, ${formatPorts(free) || 'which is full'}`
+    : holder
+      ? `belongs to ${holder}`
+      : node.value
+        ? 'is free'
+        : 'is in no NAT rule; the service does not say what else uses it'
+  const isFree = !isWrong && !isOutside && holder === undefined
+  const comment = isOutside ? 'NAT auto' : outer === inner ? 'NAT' : `NAT ${outer}`
   const path = `/nodes/${status.value?.node ?? 'NODE'}/${type}/${vmid}/firewall/rules`
   const rule = `--type in --action ACCEPT --enable 1 --proto ${proto} --dport ${inner} --comment '${comment}'`
   const fields = `Direction in, Action ACCEPT, Protocol ${proto}, Dest. port ${inner}, Enable ✓, Comment ${comment}`
@@ -147,9 +160,11 @@ function written({ guest, service, inner, outer }: Form, node: NodeAnswer | null
   return (
     <div>
       <p role="status" class={`my-4 font-semibold text-(--tone) ${TONES[isFree ? 'working' : 'errors']}`}>
-        {isWrong ? 'Ports go from 1 to 65535' : `${outer}/${proto} ${holder ? `belongs to ${holder}` : free}`}
+        {isWrong ? 'Ports go from 1 to 65535' : `${outer}/${proto} ${why}`}
       </p>
-      {isFree && <dl class="grid grid-cols-[auto_1fr] gap-x-4 gap-y-2 [&>dt]:text-dim">{list}</dl>}
+      {(isFree || (isOutside && !isWrong)) && (
+        <dl class="grid grid-cols-[auto_1fr] gap-x-4 gap-y-2 [&>dt]:text-dim">{list}</dl>
+      )}
     </div>
   )
 }

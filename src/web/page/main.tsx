@@ -94,9 +94,8 @@ function App(): JSX.Element {
     >
       <Mood />
       <main class="flex-1">
-        {!isFirst && <Strip />}
-        {!isFirst && <Toolbar openHelper={openHelper} />}
-        {isFirst ? <FirstRun openHelper={openHelper} /> : <View />}
+        {isFirst && <FirstRun openHelper={openHelper} />}
+        {!isFirst && [<Strip />, <Toolbar openHelper={openHelper} />, <View />]}
       </main>
       <footer class="py-3 text-dim max-md:hidden print:hidden">
         {at && `Connections were counted ${span(clock.value - Date.parse(at))} ago. `}

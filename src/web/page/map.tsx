@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { groupBy } from './model.ts'
 import { makeLines, type Line } from './scene.ts'
-import { choose, chosen, counters, pointed, status, visible } from './store.ts'
+import { choose, chosen, counters, hour, pointed, status, visible } from './store.ts'
 import { TONES } from './ui.tsx'
 
 type Station = { key: string; title: string; note: string }
@@ -90,7 +90,7 @@ function way(line: Line, curves: readonly Curve[], isHot: boolean): JSX.Element 
   const point = (to: string | undefined) => () => void (pointed.value = to)
   const tone = isBad ? TONES.errors : '[--tone:var(--color-brand)]'
   const attributes: JSX.IntrinsicElements['g'] = {
-    class: `way ${tone} ${isHot ? 'hot' : ''}`,
+    class: `way ${tone} ${isHot ? 'hot' : ''} ${isOut ? '[stroke-dasharray:9_5]' : ''}`,
     role: 'button',
     tabIndex: 0,
     'aria-label': words,
@@ -100,20 +100,21 @@ function way(line: Line, curves: readonly Curve[], isHot: boolean): JSX.Element 
     onClick: () => pick(line),
     onKeyDown: ({ key }) => key === 'Enter' && pick(line),
   }
-  const pen = {
-    'stroke-width': Math.min(14, 4 + 2 * Math.log2(items.length)),
-    'stroke-dasharray': isOut ? '9 5' : '',
-  }
+  const width = Math.min(14, 4 + 2 * Math.log2(items.length))
   const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - 5 }
   const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - 5 }
   return (
-    <g key={id} {...attributes}>
-      <title>{words}</title>
-      {curves.map((curve) => (
-        <path d={pathOf(curve) ?? ''} {...pen} />
-      ))}
-      <text {...from}>{labels[0]}</text>
-      <text {...to} text-anchor="end">
+    <g key={id}>
+      <g {...attributes}>
+        <title>{words}</title>
+        {curves.map((curve) => (
+          <path d={pathOf(curve) ?? ''} stroke-width={width} />
+        ))}
+      </g>
+      <text class="end" {...from}>
+        {labels[0]}
+      </text>
+      <text class="end" {...to} text-anchor="end">
         {labels[1]}
       </text>
     </g>
@@ -151,7 +152,7 @@ function pick({ items, stations: [, bridge, guest] }: Line): void {
 
 function wordsOf({ items, stations: [, , guest], isOut, isBad }: Line): string {
   const [first, ...others] = items
-  const state = isBad ? ', in error' : ''
+  const state = `, ${items.reduce((sum, { id }) => sum + hour(id), 0)} new in the last hour${isBad ? ', in error' : ''}`
   if (!first || others.length > 0) return `${items.length} rules of ${guest}${state}`
   if (isOut) return `${guest} goes out, ${first.target}${state}`
   return `${first.external} leads to ${guest}, ${first.target}${state}`

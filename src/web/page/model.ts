@@ -54,16 +54,11 @@ export const wordsOf = (query: string): string[] => query.toLowerCase().split(/\
 /** Rules of a group ('': of all) that hold every word of the query; a number is also found inside a range of external ports. */
 export function filterItems(items: readonly Item[], query: string, group: string): Item[] {
   const words = wordsOf(query)
-  return items.filter(
-    (item) =>
-      (group === '' || item.group === group) &&
-      words.every((word) => item.text.includes(word) || holdsPort(item.row, word)),
-  )
-}
-
-function holdsPort({ external }: PageRow, word: string): boolean {
-  if (!/^\d{1,5}$/.test(word)) return false
-  return (external.ports ?? []).some(([lo, hi]) => lo <= Number(word) && Number(word) <= hi)
+  const isFound = ({ text, row: { external } }: Item, word: string): boolean =>
+    text.includes(word) ||
+    (external.ports?.some(([lo, hi]) => lo <= Number(word) && Number(word) <= hi) ?? false)
+  const isOf = (item: Item): boolean => group === '' || item.group === group
+  return items.filter((item) => isOf(item) && words.every((word) => isFound(item, word)))
 }
 
 export const COLUMNS = {

@@ -76,11 +76,7 @@ function head(of: Column): JSX.Element {
 }
 
 /** Room for rows that are not in the document. */
-const space = (rows: number): JSX.Element => (
-  <tr aria-hidden>
-    <td class="h-0! border-0! p-0!" style={{ height: `${rows * sizePx()}px` }} />
-  </tr>
-)
+const space = (rows: number): JSX.Element => <tr aria-hidden style={{ height: `${rows * sizePx()}px` }} />
 
 export function Rules(): JSX.Element {
   const { rule } = chosen.value

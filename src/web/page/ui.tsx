@@ -1,6 +1,6 @@
 /** Small parts that several views share. Text that people typed only ever becomes text. */
 import { useSignal } from '@preact/signals'
-import type { ComponentChildren, JSX } from 'preact'
+import type { ComponentChildren as Children, JSX } from 'preact'
 import { useRef } from 'preact/hooks'
 import type { Group } from './model.ts'
 import { status } from './store.ts'
@@ -13,23 +13,18 @@ export const TONES: Readonly<Record<Group, string>> = {
   off: '[--tone:var(--color-dim)]',
 }
 
+const BADGE =
+  'inline-block rounded-full bg-[color-mix(in_srgb,var(--tone)_10%,var(--color-card))] px-2 text-[0.86em] font-semibold text-(--tone)'
 export const badge = (tone: Group, text: string): JSX.Element => (
-  <span class={`badge ${TONES[tone]}`}>{text}</span>
+  <span class={`${BADGE} ${TONES[tone]}`}>{text}</span>
 )
 
 export const count = (n: number | string): JSX.Element => (
   <span class="rounded-full bg-line px-2 text-xs">{n}</span>
 )
 
-type Children = ComponentChildren
-
 /** A button that looks like a link, unless `style` names another class. */
-export const button = (
-  text: Children,
-  onClick: () => void,
-  style = 'link',
-  more: object = {},
-): JSX.Element => (
+export const button = (text: Children, onClick: () => void, style = 'link', more = {}): JSX.Element => (
   <button class={style} onClick={onClick} {...more}>
     {text}
   </button>
