@@ -49,7 +49,7 @@ export async function readFolder(runDir: string): Promise<Published> {
   return folder.published
 }
 
-export interface Folder {
+interface Folder {
   readonly published: Published
   /** Reads the files that are new, and tells which. */
   refresh: () => Promise<Part[]>
