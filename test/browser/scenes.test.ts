@@ -52,7 +52,10 @@ test.each(Object.entries(SCENES))(
     const rule = what.rows?.[1]?.id
     const views = { rules: '', map: '#tab=map', problems: '#tab=problems', rule: `#rule=${rule}` }
     await servingFolder(node.lab, what, async (url, folder) => {
-      // What came since the server began is a connection of this minute.
+      // What comes after the first count is a connection of this minute.
+      const first = await openPage(browser, url, { viewport: { width: 1440, height: 900 } })
+      await first.page.getByText('Connections were counted').waitFor()
+      await first.page.close()
       const grown = Object.entries(what.counters?.rules ?? {}).map(([id, [packets, bytes]], i) => [
         id,
         [packets + ((i * 7) % 23), bytes],

@@ -13,7 +13,7 @@ type Curve = SankeyLink<Station, { line: Line }>
 
 /** Lines have at least LINE_PX each; few lines fill ROOM_PX, the height of a laptop without the header, with MAX_LINE_PX each at most. */
 const [LINE_PX, MAX_LINE_PX, ROOM_PX] = [22, 64, 560]
-const [GAP_PX, SIDE_PX, BRIDGE_PX] = [12, 180, 62]
+const [GAP_PX, SIDE_PX] = [12, 180]
 /** From here on names have room beside the lines. */
 const WIDE_PX = 700
 
@@ -127,7 +127,7 @@ function name(box: Box, isWide: boolean): JSX.Element {
   const isBridge = depth === 1
   const isLeft = (depth === 0) === isWide
   const [x, anchor] = isBridge ? [(x0 + x1) / 2, 'middle'] : isLeft ? [x0 - 8, 'end'] : [x1 + 8, 'start']
-  const [more, style] = isBridge ? [BRIDGE_PX - 5, 'fill-card stroke-brand stroke-2'] : [0, 'fill-brand']
+  const [more, style] = isBridge ? [isWide ? 57 : 40, 'fill-card stroke-brand stroke-2'] : [0, 'fill-brand']
   const frame = { x: x0 - more, width: x1 - x0 + 2 * more, y: y0, height: Math.max(2, y1 - y0), rx: 3 }
   const below = y1 - y0 > 30 && note
   return (

@@ -45,7 +45,7 @@ function useRows(count: number, scrollMargin: number): Virtualizer<Window, Eleme
 const CELLS: Readonly<Record<Column, [string, (item: Item, most: number) => ComponentChildren]>> = {
   state: ['w-28 max-md:[grid-area:state]', ({ state, group }) => badge(group, state)],
   external: [
-    'font-medium w-[21%] max-md:[grid-area:external]',
+    'font-medium w-[21%] group-[.beside]:w-[24%] max-md:[grid-area:external]',
     ({ external }) => <button class="max-w-full truncate">{external}</button>,
   ],
   target: ['max-md:col-span-2', ({ target }) => target],
