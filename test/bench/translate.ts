@@ -26,9 +26,10 @@ export const translating: Section = {
       undefined,
       'Files are .fw files and guest configs. The last two columns are of all four stages together.',
     )
-    for (const { look, bytes, count } of await looks(size)) {
+    const sums = new Map<string, number[]>()
+    for (const { look, bytes, count, isAuto } of await looks(size)) {
       const mib = bytes / MIB
-      const line = count.toLocaleString('en')
+      const line = `${count.toLocaleString('en')}${isAuto ? ' auto' : ''}`
       table.add(line, 'MiB', [mib])
       const rounds = Math.min(size.rounds, count >= MANY ? ROUNDS_OF_MANY : Infinity)
       for (let round = 0; round <= rounds; round++) {
@@ -38,11 +39,15 @@ export const translating: Section = {
         const all = times.reduce((sum, ms) => sum + ms, 0)
         STAGES.forEach((stage, i) => table.add(line, stage, [times[i] ?? NaN]))
         table.add(line, 'all', [all])
+        sums.set(line, [...(sums.get(line) ?? []), all])
         table.add(line, 'a MiB', [all / mib])
         table.add(line, 'a rule, us', [(all / count) * 1000])
       }
     }
-    return { tables: [table], targets: [] }
+    const [numbers, auto] = ['10,000', '10,000 auto'].map((line) => sums.get(line))
+    const values = numbers && auto?.map((ms, i) => ms / (numbers[i] ?? NaN))
+    const what = 'files to rules: 10,000 NAT auto against as many numbers'
+    return { tables: [table], targets: [{ what, bound: { atMost: 1.2 }, unit: ' times', values }] }
   },
 }
 
@@ -69,14 +74,19 @@ interface Prepared {
   look: Look
   bytes: number
   count: number
+  /** Every forward is NAT auto in place of a number. */
+  isAuto: boolean
 }
 
 async function looks({ forwards }: Size): Promise<Prepared[]> {
   const [services, protocols] = await Promise.all(
     ['/etc/services', '/etc/protocols'].map((file) => readFile(file, 'latin1')),
   )
-  return forwards.map((count) => {
-    const files = [...treeFiles(forwardsOf(count))].filter(([name]) => /\.(fw|conf)$/.test(name))
+  const all = forwards.flatMap((count) => [false, true].map((isAuto) => ({ count, isAuto })))
+  return all.map(({ count, isAuto }) => {
+    const files = [...treeFiles(forwardsOf(count))].flatMap(([name, text]): [string, string][] =>
+      /\.(fw|conf)$/.test(name) ? [[name, isAuto ? text.replace(/NAT \d+/g, 'NAT auto') : text]] : [],
+    )
     const guests = files.flatMap(([name, config]) => {
       const vmid = /(\d+)\.conf$/.exec(name)?.[1]
       return vmid === undefined ? [] : [{ vmid: Number(vmid), type: 'lxc' as const, config }]
@@ -88,7 +98,9 @@ async function looks({ forwards }: Size): Promise<Prepared[]> {
       network: NETWORK,
       listeners: [],
       learnt: NOTHING_LEARNT,
-      settings: DEFAULT_SETTINGS,
+      settings: isAuto
+        ? { ...DEFAULT_SETTINGS, guestBlock: { ports: [20_000, 59_999], size: 40 } }
+        : DEFAULT_SETTINGS,
       services: services ?? '',
       protocols: protocols ?? '',
       tree: {
@@ -97,7 +109,7 @@ async function looks({ forwards }: Size): Promise<Prepared[]> {
         owners: new Map(guests.map(({ vmid }) => [vmid, NODE])),
       },
     }
-    return { look, count, bytes: files.reduce((sum, [, text]) => sum + text.length, 0) }
+    return { look, count, isAuto, bytes: files.reduce((sum, [, text]) => sum + text.length, 0) }
   })
 }
 
