@@ -69,7 +69,8 @@ export type Target =
       port?: number
       /** As many inner ports as external ones, shifted 1:1. */ shiftFrom?: PortRange
     }
-  | { kind: 'snat'; to: Range }
+  /** `port`: from this one on, for the source ports `shiftFrom` or for one. */
+  | { kind: 'snat'; to: Range; port?: number; shiftFrom?: PortRange }
 
 /** All conditions must hold; a missing condition always holds. */
 export interface Rule {

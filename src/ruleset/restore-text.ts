@@ -139,9 +139,9 @@ function target(target: Target, family: Family): string[] {
         family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable',
       ]
     case 'dnat':
-      return ['-j', 'DNAT', '--to-destination', dnatWord(target)]
+      return ['-j', 'DNAT', '--to-destination', endpointWord(target)]
     case 'snat':
-      return ['-j', 'SNAT', '--to-source', formatIp(family, target.to.lo)]
+      return ['-j', 'SNAT', '--to-source', endpointWord(target)]
     case 'return':
     case 'accept':
     case 'drop':
@@ -151,7 +151,7 @@ function target(target: Target, family: Family): string[] {
 }
 
 /** `10.10.10.108:5000-5009/15000` shifts; `10.10.10.108` keeps the port. */
-function dnatWord({ to, port, shiftFrom }: Extract<Target, { kind: 'dnat' }>): string {
+function endpointWord({ to, port, shiftFrom }: Extract<Target, { kind: 'dnat' | 'snat' }>): string {
   const address = formatIp(to.family, to.lo)
   if (port === undefined) return address
   const host = to.family === 6 ? `[${address}]` : address

@@ -3,6 +3,7 @@ import { sameRange, type Range } from '../address.ts'
 import type { Egress, Forward } from '../nat/model.ts'
 import { matches, packets } from './conditions.ts'
 import { chainOf, joined, type Part, type Rule, type Target } from './model.ts'
+import { externalSourcePorts } from './udp-source-port.ts'
 import { behindJump, splitByAddress } from './split.ts'
 import { forwardsByAddress, type Wanted } from './wanted.ts'
 
@@ -50,8 +51,14 @@ export function innerSource({ dispatch, family, sizes }: Wanted): Part {
  * Exemptions come before translations, whatever the order of the files. Every rule has a source; when they are split by it, each chain keeps
  * this order. The rules behind the last one of a single address, wide ones of cluster and host, stand in one chain for all.
  */
-export function exemptOrTranslate({ egresses, family, sizes }: Wanted): Part {
-  const rules = translations(egresses)
+export function exemptOrTranslate(wanted: Wanted): Part {
+  const { egresses, family, sizes } = wanted
+  const ports = externalSourcePorts(wanted)
+  const rules = [
+    ...translations(egresses.filter(({ exempt }) => exempt)),
+    ...ports.rules,
+    ...translations(egresses.filter(({ exempt }) => !exempt)),
+  ]
   const isOfOne = ({ source }: Rule): boolean =>
     Array.isArray(source?.ranges) &&
     source.ranges.length === 1 &&
@@ -59,15 +66,15 @@ export function exemptOrTranslate({ egresses, family, sizes }: Wanted): Part {
   const count = rules.length - [...rules].reverse().findIndex(isOfOne)
   const wide = rules.slice(count)
   const by = { table: 'nat', tag: 'EG', family, side: 'source', anyOrder: false } as const
-  if (rules.length < sizes.plain || wide.length < 2) return splitByAddress(rules, by, sizes)
+  if (rules.length < sizes.plain || wide.length < 2)
+    return joined([splitByAddress(rules, by, sizes), { rules: [], chains: ports.chains }])
   const toWide: Rule = { target: { kind: 'goto', chain: 'PVENAT-EG-REST' } }
   const { rules: own, chains } = splitByAddress([...rules.slice(0, count), toWide], by, sizes)
-  return { rules: own, chains: [...chains, ...chainOf('nat', 'PVENAT-EG-REST', wide)] }
+  return { rules: own, chains: [...chains, ...chainOf('nat', 'PVENAT-EG-REST', wide), ...ports.chains] }
 }
 
 function translations(egresses: readonly Egress[]): Rule[] {
-  const ordered = [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
-  return ordered.flatMap((egress) => {
+  return egresses.flatMap((egress) => {
     const { source, destination, out, to, exempt, rule } = egress
     const target: Target = exempt ? { kind: 'exempt' } : to ? { kind: 'snat', to } : { kind: 'masquerade' }
     const anywhere = { ...packets(egress), ...matches(source, destination), target, serves: rule.id }

@@ -76,13 +76,22 @@ const LETTERS: Readonly<Record<string, string>> = { tcp: 'T', udp: 'U', sctp: 'S
 /** A chain's name has at most 28 characters. */
 const MAX_BASE = 14
 
-/** Splits the rules of the chain `base` by destination port, each protocol by itself. No two of them match the same packet. */
-export function splitByPort(table: Table, base: string, rules: readonly Rule[], sizes: Sizes): Part {
+/**
+ * Splits the rules of the chain `base` by port, each protocol by itself. No two of them match the same packet, unless they go by the source
+ * port (`sport`): those keep their order.
+ */
+export function splitByPort(
+  table: Table,
+  base: string,
+  rules: readonly Rule[],
+  sizes: Sizes,
+  side: 'ports' | 'sport' = 'ports',
+): Part {
   if (rules.length < sizes.plain) return { rules: [...rules], chains: [] }
   const prefix = base.length <= MAX_BASE ? base : `PVENAT-${shortHash(base).slice(-7)}`
   const parts = Object.entries(LETTERS).map(([proto, letter]) => {
     const placed = rules.flatMap((rule): Placed[] => {
-      const [lo, hi] = (rule.proto === proto && rule.ports) || []
+      const [lo, hi] = (rule.proto === proto && rule[side]) || []
       return lo === undefined || hi === undefined
         ? []
         : [{ rule, spans: [{ lo: BigInt(lo), hi: BigInt(hi) }] }]
@@ -90,13 +99,13 @@ export function splitByPort(table: Table, base: string, rules: readonly Rule[], 
     const numbers: Numbers = {
       table,
       bits: 16,
-      anyOrder: true,
+      anyOrder: side === 'ports',
       name: ({ lo, hi }) => `${prefix}-${letter}-${lo}-${hi}`,
-      match: ({ lo, hi }) => ({ proto, ports: [Number(lo), Number(hi)] }),
+      match: ({ lo, hi }) => ({ proto, [side]: [Number(lo), Number(hi)] }),
     }
     return split(placed, numbers, { ...sizes, plain: 0 })
   })
-  return joined([rules.filter(({ ports }) => !ports), ...parts])
+  return joined([rules.filter((rule) => !rule[side]), ...parts])
 }
 
 /** Splits rules by an address. `where`: the addresses of the packets that must meet a rule, when its own condition does not say so. */

@@ -1,7 +1,14 @@
 // One address and a router VM: the router gets all that arrives there, but for what belongs to the node.
 import { describe, expect, test } from 'vitest'
 import { backends } from '../lab/index.ts'
+import { blocksOf } from '../docs/commands.ts'
 import { testNode } from './node.ts'
+
+/** The rule as docs/router-vm.md has it. */
+const ruleOfPage =
+  /^IN .*$/m.exec(
+    blocksOf('docs/router-vm.md').find(({ language }) => language === 'ini')?.text ?? '',
+  )?.[0] ?? ''
 
 const FAMILIES = [
   {
@@ -28,7 +35,7 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
   const node = testNode(backend, {
     rules: {
       'firewall/cluster.fw': [
-        'IN ACCEPT -dest 10.10.10.107 # NAT 203.0.113.2 full=1',
+        ruleOfPage,
         'IN ACCEPT -dest fd10::107 # NAT 2001:db8:113::2 full=1',
         'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 80 # NAT 8080',
       ],
