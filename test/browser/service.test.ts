@@ -151,6 +151,7 @@ test('the process has no capability and nothing that it could write to', async (
 })
 
 test('the helper knows what the node keeps and what is forwarded', async () => {
+  await node.save('firewall/105.fw', ...GOOD)
   const { page } = await openPage(browser, served.url)
   await rowOf(page, ':1022').waitFor()
   await page.keyboard.press('n')
