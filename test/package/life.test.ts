@@ -136,8 +136,11 @@ describe.each(suites)('on %s', (suite) => {
     await waitFor(async () => expectShop().then(() => true))
   })
 
-  test('it stops and starts in bounded time while /etc/pve hangs, and goes on repairing', () =>
-    deadMount(machine.debian, expectShop))
+  test(
+    'it stops and starts in bounded time while /etc/pve hangs, and goes on repairing',
+    () => deadMount(machine.debian, expectShop),
+    120_000,
+  )
 
   test('upgrades and downgrades interrupt nothing, and keep state and settings', async () => {
     const kept = () => machine.debian.sh('cat /var/lib/pvenat/state.json /etc/pvenat/pvenat.conf')
