@@ -30,6 +30,13 @@ const hex = (number: number) => (number & 255).toString(16).padStart(2, '0').toU
 describe.each(backends)('blocks of ports, %s', (backend) => {
   const node = testNode(backend, {
     lab: { bridges: BRIDGES },
+    edits: Object.fromEntries(
+      ['105', '108'].map((vmid) => [
+        `nodes/pve1/lxc/${vmid}.conf`,
+        (text: string) =>
+          text.replace(`ip=10.10.10.${vmid}/24`, `ip=10.10.10.${vmid}/24,ip6=fd10::${vmid}/64`),
+      ]),
+    ),
     settings: settingsOfPage,
     rules: {
       'firewall/cluster.fw': ['OUT ACCEPT -source 10.10.10.0/24 # NAT', 'OUT ACCEPT -source fd10::/64 # NAT'],
@@ -81,7 +88,7 @@ describe.each(backends)('blocks of ports, %s', (backend) => {
     expect(await node.ask(blockOf(1077))).toMatchObject({ server: '105', port: 80 })
   })
 
-  test.each(['203.0.113.2'])('auto and numbers at %s', async (at) => {
+  test.each(['203.0.113.2', '[2001:db8:113::2]'])('auto and numbers at %s', async (at) => {
     const ask = (port: number, proto: string) => node.call('inet', `${at}:${port}/${proto}`)
     expect(await ask(20100, 'tcp')).toMatchObject({ server: '105', port: 80 })
     expect(await ask(20119, 'tcp')).toMatchObject({ server: '105', port: 22 })
@@ -91,33 +98,33 @@ describe.each(backends)('blocks of ports, %s', (backend) => {
     expect(await ask(20164, 'udp')).toMatchObject({ server: '108', port: 5004 })
   })
 
-  test.each([['203.0.113.2', '203.0.113.1:53']])(
-    'UDP leaves by its external port as %s',
-    async (seenAs, to) => {
-      const inner = [
-        ['105', 27015, 20115],
-        ['108', 5001, 20161],
-        ['108', 5004, 20164],
-        ['108', 5010, 20170],
-      ] as const
-      for (const [guest, port, seenPort] of inner) {
-        await node.lab.unserve(guest, 'udp', port)
-        const answer = await node.lab.ask(guest, 'udp', to, { fromPort: port })
-        expect(answer).toMatchObject({ server: 'inet', seenAs, seenPort })
-        await node.lab.serve(guest, 'udp', port)
-      }
-      // Many servers see the same port, and other ports of the guest leave as ever.
-      await node.lab.unserve('105', 'udp', 27015)
-      const other = to.replace('203.0.113.1', '198.51.100.7')
-      expect(await node.lab.ask('105', 'udp', other, { fromPort: 27015 })).toMatchObject({
-        seenAs,
-        seenPort: 20115,
-      })
-      expect(await node.lab.ask('105', 'udp', to, { fromPort: 27016 })).toMatchObject({
-        seenAs,
-        seenPort: 27016,
-      })
-      await node.lab.serve('105', 'udp', 27015)
-    },
-  )
+  test.each([
+    ['203.0.113.2', '203.0.113.1:53'],
+    ['2001:db8:113::2', '[2001:db8:113::1]:53'],
+  ])('UDP leaves by its external port as %s', async (seenAs, to) => {
+    const inner = [
+      ['105', 27015, 20115],
+      ['108', 5001, 20161],
+      ['108', 5004, 20164],
+      ['108', 5010, 20170],
+    ] as const
+    for (const [guest, port, seenPort] of inner) {
+      await node.lab.unserve(guest, 'udp', port)
+      const answer = await node.lab.ask(guest, 'udp', to, { fromPort: port })
+      expect(answer).toMatchObject({ server: 'inet', seenAs, seenPort })
+      await node.lab.serve(guest, 'udp', port)
+    }
+    // Many servers see the same port, and other ports of the guest leave as ever.
+    await node.lab.unserve('105', 'udp', 27015)
+    const other = to.replace('203.0.113.1', '198.51.100.7').replace('2001:db8:113::1', '2001:db8:51::7')
+    expect(await node.lab.ask('105', 'udp', other, { fromPort: 27015 })).toMatchObject({
+      seenAs,
+      seenPort: 20115,
+    })
+    expect(await node.lab.ask('105', 'udp', to, { fromPort: 27016 })).toMatchObject({
+      seenAs,
+      seenPort: 27016,
+    })
+    await node.lab.serve('105', 'udp', 27015)
+  })
 })
