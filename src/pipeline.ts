@@ -41,7 +41,7 @@ export function compile(look: Look, inForce?: InForce, cache: FileCache = makeFi
     const inputs = [translation, host.options['nf_conntrack_helpers'], ...facts, ...asked]
     const ruleset = cache.make('ruleset', inputs, () => buildRuleset(translation, view, situation))
     cache.sweep()
-    const diagnostics = [...translation.diagnostics, ...foresee(view, translation)]
+    const diagnostics = [...translation.diagnostics, ...foresee(view, translation, seen.filters)]
     return { view, translation: { ...translation, diagnostics }, ruleset }
   })
 }

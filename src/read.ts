@@ -1,4 +1,6 @@
 /** The first stage of the pipeline: text of one node → the view that the translation works on. */
+import type { Family } from './address.ts'
+import { NO_NFTABLES, type Nftables } from './facts/nftables.ts'
 import { parseProtocols, parseServices } from './fw/etc.ts'
 import type { FwFile, FwSet, ReadContext } from './fw/model.ts'
 import { lines } from './fw/line.ts'
@@ -89,6 +91,8 @@ export interface Look {
   quarantined?: ReadonlyMap<string, string>
   /** What the node itself has; nothing when it was not looked at. */
   nodePorts?: readonly NodePort[]
+  /** Filters of others that forwarded packets meet; none when they were not looked at. */
+  filters?: Readonly<Record<Family, Nftables>>
   /** What guests hold; nothing when nothing was in force before. */
   ledger?: Ledger | undefined
 }
@@ -109,6 +113,7 @@ export function keepLook(look: Look, cache: FileCache): WholeLook {
     listeners: cache.keep('listeners', whole.listeners),
     quarantined: cache.keep('quarantined', whole.quarantined),
     nodePorts: cache.keep('node ports', whole.nodePorts),
+    filters: cache.keep('filters', whole.filters),
     ledger: cache.keep('ledger', whole.ledger),
     now: readsClock ? now : 0,
   }
@@ -132,6 +137,7 @@ function complete(look: Look): WholeLook {
     listeners: look.listeners ?? NOBODY_LISTENS,
     quarantined: look.quarantined ?? NONE_REFUSED,
     nodePorts: look.nodePorts ?? NO_NODE_PORTS,
+    filters: look.filters ?? NO_FILTERS,
     ledger: look.ledger ?? NO_RIGHTS,
   }
 }
@@ -215,6 +221,7 @@ function withPlugged(network: Network, guests: readonly OwnedGuest[]): Network {
 
 const NOTHING_SEEN: readonly Sighting[] = []
 const NOBODY_LISTENS: readonly Socket[] = []
+const NO_FILTERS = { 4: NO_NFTABLES, 6: NO_NFTABLES }
 const NO_NODE_PORTS: readonly NodePort[] = []
 const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 

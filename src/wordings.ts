@@ -216,6 +216,13 @@ export const WORDINGS = {
   'helper-shifted': warning<Shifted>(shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
+  'foreign-drops': warning<{ what: string; place: string; command: string }>(
+    ({ what, place, command }, { isTenant }) => [
+      `a rule that is not pvenat's drops ${what}${isTenant ? '' : `: ${place}`}`,
+      isTenant ? undefined : command,
+      isTenant ? [] : [command],
+    ],
+  ),
   'answers-elsewhere': warning<Said>(said),
   'service-hidden': warning<Said>(said),
   'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(

@@ -20,7 +20,7 @@ import { protocolName } from '../nat/template.ts'
 import { surelyInPorts, type Packet } from './packet.ts'
 
 /** A packet where a hook meets it; undefined: anything. */
-interface Met extends Pick<Packet, 'family' | 'proto'> {
+export interface Met extends Pick<Packet, 'family' | 'proto'> {
   source?: Range | undefined
   destination?: Range | undefined
   sport?: number | undefined
@@ -88,7 +88,7 @@ function run(nftables: Nftables, chain: NftChain, met: Met, depth: number): Ends
   for (const rule of chain.rules) {
     const { holds, own } = runRule(nftables, chain, rule, met, depth)
     if (holds === false) continue
-    for (const [end, place] of own) if (end !== 'next' && !ends.has(end)) ends.set(end, place)
+    for (const [end, place] of own) if (end !== 'next' && (holds || !ends.has(end))) ends.set(end, place)
     if (holds && !own.has('next')) return ends
   }
   if (!ends.has('return')) ends.set('return', nameOf(chain))

@@ -1,14 +1,17 @@
 /** Rules by which no packet would get through, as explain would say when one is asked about: told before any comes. */
-import { addressKey, contains, formatRange, sameRange, type Range } from '../address.ts'
+import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import type { Nftables } from '../facts/nftables.ts'
 import { withOption } from '../facts/fixes.ts'
 import { gatewayOf, label, type Nic, type OwnedGuest } from '../guest/model.ts'
 import { serves } from '../nat/listeners.ts'
-import type { Egress, Forward, NatRule } from '../nat/model.ts'
+import type { Egress, Forward, Match, NatRule } from '../nat/model.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { judge, type Met } from './filters.ts'
+import { DAEMON, letPass } from './others.ts'
 import { keptOut, notForwarded } from './pvefirewall.ts'
 
 interface Plugged {
@@ -17,7 +20,12 @@ interface Plugged {
 }
 
 /** One diagnostic of a kind for each active rule. */
-export function foresee(view: View, { rules }: Translation): Diagnostic[] {
+/** `filters`: of others, by family. */
+export function foresee(
+  view: View,
+  { rules }: Translation,
+  filters: Readonly<Record<Family, Nftables>>,
+): Diagnostic[] {
   const guests = pluggedGuests(view)
   return rules
     .filter(({ state }) => state === 'active')
@@ -32,6 +40,8 @@ export function foresee(view: View, { rules }: Translation): Diagnostic[] {
             : notForwarded(view, { family, proto, dport: ports?.[0], clients: source })
         return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
       }),
+      ...first(rule.forwards, (one) => othersDrop(filters, one.rule, 'forwards', metByForward(view, one))),
+      ...first(rule.egresses, (one) => othersDrop(filters, one.rule, 'lets out', metByEgress(view, one))),
       ...first(rule.forwards, (one) => answersElsewhere(view, guests, one)),
       ...first(rule.egresses, (one) => leavesElsewhere(view, guests, one)),
       ...hidden(view, rule),
@@ -92,6 +102,58 @@ function forwardDrops(view: View, forward: Forward): Diagnostic | undefined {
   const dport = innerPort ?? ports?.[0]
   const refused = notForwarded(view, { family, proto, destination: inner, dport, clients: source })
   return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
+}
+
+/** The packets of a forward where FORWARD meets them, one for each interface by which they may come. */
+function metByForward({ network }: View, forward: Forward): Met[] {
+  const { family, proto, inner, innerPort, ports, rule, accept, source } = forward
+  // Our accept comes before FORWARD of its backend.
+  if (rule.kind === 'exempt' || accept) return []
+  const out = network.internal.find((one) => contains(one.network, inner))?.bridge
+  const met = { family, proto, source: only(source), destination: inner, dport: innerPort ?? ports?.[0], out }
+  return network.external.map(({ name }) => ({ ...met, in: name, dnat: true }))
+}
+
+/** The packets that a rule lets out, one for each interface by which they leave. */
+function metByEgress({ network }: View, egress: Egress): Met[] {
+  const { family, proto = 'all', ports, exempt, rule, out } = egress
+  const [source, destination] = [only(egress.source), only(egress.destination)]
+  if (exempt || rule.forwards.length > 0 || !source) return []
+  const from = network.internal.find((one) => contains(one.network, source))?.bridge
+  return out.map((name) => ({
+    family,
+    proto,
+    source,
+    destination,
+    dport: ports?.[0],
+    in: from,
+    out: name,
+    dnat: false,
+  }))
+}
+
+function only({ ranges }: Match): Range | undefined {
+  return ranges !== 'any' && ranges.length === 1 ? ranges[0] : undefined
+}
+
+/** Filters of others that drop all of these packets. */
+function othersDrop(
+  filters: Readonly<Record<Family, Nftables>>,
+  rule: NatRule,
+  verb: string,
+  packets: readonly Met[],
+): Diagnostic | undefined {
+  const drops = packets.flatMap((met) => {
+    const judged = judge(filters[met.family], { hook: 'forward', type: 'filter' }, met)
+    return judged.find(({ verdict, chain }) => verdict === 'drop' && chain.table !== DAEMON) ?? []
+  })
+  const [[drop], [met]] = [drops, packets]
+  if (!drop || !met || drops.length < packets.length) return undefined
+  const { source = met.destination, destination = source, out = '', ...rest } = met
+  if (!source || !destination) return undefined
+  const passing = { ...rest, source, destination, out }
+  const command = letPass(drop.chain, passing, false).commands.join('; ')
+  return diagnose('foreign-drops', rule.place, { what: `what this rule ${verb}`, place: drop.place, command })
 }
 
 /** The way by which a guest sends past this node. A router among the guests may well send it here. */

@@ -13,7 +13,7 @@ import type { Fix, Trail } from './step.ts'
 import type { Flow } from './walk.ts'
 import type { World } from './world.ts'
 
-const DAEMON = 'proxmox-firewall'
+export const DAEMON = 'proxmox-firewall'
 
 /** The filters that a routed packet meets, and its answer: in FORWARD of iptables up to our own accept, if that `isAccepted`. */
 export function checkOthers(world: World, flow: Flow, isAccepted: boolean, trail: Trail): void {
@@ -70,10 +70,12 @@ function refuse({ verdict, place, chain }: Judged, flow: Flow, isAnswer: boolean
   trail.stop(`A rule that is not pvenat's drops ${what}.`, [place], letPass(chain, flow, isAnswer))
 }
 
+type Passing = Pick<Flow, 'family' | 'proto' | 'source' | 'destination' | 'dport' | 'out' | 'dnat'>
+
 /** Lets a packet, or answers, pass ahead of all rules of a base chain. */
-function letPass(
+export function letPass(
   chain: NftChain,
-  { family, proto, source, destination, dport, out = '', dnat }: Flow,
+  { family, proto, source, destination, dport, out = '', dnat }: Passing,
   isAnswer: boolean,
 ): Fix {
   const keeper = keeperOf(nameOf(chain))

@@ -7,6 +7,7 @@ import type { Look, Tree } from '../read.ts'
 import { recall } from '../remembered.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run, TOO_LATE } from './exec.ts'
+import { readFilters } from './filters.ts'
 import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
@@ -63,7 +64,10 @@ export async function look(
     files.read('/etc/services', () => readNames('/etc/services')),
     files.read('/etc/protocols', () => readNames('/etc/protocols')),
   ])
-  const seen = await readNodePorts(listeners, network, answers)
+  const [seen, filters] = await Promise.all([
+    readNodePorts(listeners, network, answers),
+    readFilters(answers),
+  ])
   return {
     node: paths.node,
     tree: { ...tree, settings: texts },
@@ -71,6 +75,7 @@ export async function look(
     learnt,
     listeners,
     ...recall(state, { tree, node: paths.node, now }, seen),
+    ...(filters ? { filters } : {}),
     settings,
     hasBridgeNetfilter: existsSync('/proc/sys/net/bridge'),
     hasProxmoxFirewall: existsSync('/usr/libexec/proxmox/proxmox-firewall'),

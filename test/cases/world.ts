@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
+import { NO_NFTABLES } from '../../src/facts/nftables.ts'
+import { savedForward } from '../../src/facts/saved.ts'
 import type { Socket } from '../../src/nat/listeners.ts'
 import type { Way, Ways } from '../../src/uplinks.ts'
 import { GRACE_SECONDS, listeningPorts, type NodePort } from '../../src/nat/node-ports.ts'
@@ -46,7 +48,10 @@ export async function worldOf(one: Case): Promise<World> {
   return world
 }
 
-async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, string>): Promise<World> {
+async function lookAt(
+  { network, listening, filter }: Case,
+  files: ReadonlyMap<string, string>,
+): Promise<World> {
   const all = new Map([...base, ...files])
   const { settings, diagnostics } = await settingsOf(all.get(CONFIG))
   const tree = treeOf(all)
@@ -61,8 +66,16 @@ async function lookAt({ network, listening }: Case, files: ReadonlyMap<string, s
     protocols: fixture('protocols'),
     listeners: readListening(listening),
     nodePorts: nodePortsOf(listening),
+    filters: filtersOf(filter),
   }
   return { look, settingsDiagnostics: diagnostics, sources: new Map([...all, ...tree.fw]) }
+}
+
+/** Rules of others in the table filter, of either family. */
+function filtersOf(filter: string): Look['filters'] & object {
+  const text = `*filter\n:FORWARD ACCEPT [0:0]\n${filter}COMMIT\n`
+  const of = (family: Family) => ({ ...NO_NFTABLES, chains: savedForward(text, family, 'legacy') })
+  return { 4: of(4), 6: NO_NFTABLES }
 }
 
 function treeOf(files: ReadonlyMap<string, string>): Tree {

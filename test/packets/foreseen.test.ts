@@ -196,6 +196,25 @@ const FORESEEN: Record<string, Foreseen> = {
     },
     after: iptablesMode,
   },
+  'foreign-drops: a table of nft that lets pass only what was forwarded': {
+    breaks: () =>
+      node.sh(`nft -f - <<'EOF'
+table inet router {
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    ct state { established, related } accept
+    ct status dnat accept
+  }
+}
+EOF`),
+    ask: ['105', '203.0.113.1:443', { seenAs: '203.0.113.2' }],
+    says: /a rule that is not pvenat's drops what this rule lets out: nft list chain inet router forward: policy drop/,
+    type: (help) => {
+      expect(help).toBe('nft insert rule inet router forward ip saddr 10.10.10.0/24 oifname vmbr0 accept')
+      return node.sh(help)
+    },
+    after: () => node.sh('nft delete table inet router'),
+  },
   'external-none': {
     breaks: () =>
       ailing.sh('for via in 203.0.113.1 192.0.2.1 2001:db8:113::1; do ip route del default via $via; done'),
