@@ -65,7 +65,8 @@ describe.each(backends)('status and what the service publishes, %s', (backend) =
     // The run folder is the node's own.
     const runDir = `/proc/${node.lab.ns('pve').pid}/root/run/pvenat`
     const folder = openFolder(runDir)
-    const [shop] = (await node.published<Row[]>('list.json')).filter(({ comment }) => /8080/.test(comment))
+    const rows = await waitFor(() => node.published<Row[]>('list.json'))
+    const shop = rows.find(({ comment }) => /8080/.test(comment))
     const counted = async (): Promise<number> => {
       await folder.refresh()
       return folder.published.counters?.rules.get(shop?.id ?? '')?.[0] ?? 0
