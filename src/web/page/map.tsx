@@ -11,8 +11,8 @@ type Station = { key: string; title: string; note: string }
 type Box = SankeyNode<Station, { line: Line }>
 type Curve = SankeyLink<Station, { line: Line }>
 
-/** Lines have at least LINE_PX each; few lines fill ROOM_PX, the height of a laptop without the header, with MAX_LINE_PX each at most. */
-const [LINE_PX, MAX_LINE_PX, ROOM_PX] = [22, 64, 560]
+/** Lines have at least LINE_PX each; few lines fill ROOM_PX, about the height of a laptop without the header, with MAX_LINE_PX each at most. */
+const [LINE_PX, MAX_LINE_PX, ROOM_PX] = [22, 64, 480]
 const [GAP_PX, SIDE_PX] = [12, 180]
 /** From here on names have room beside the lines. */
 const WIDE_PX = 700
