@@ -10,6 +10,7 @@ export type Sources = ReadonlyMap<string, string>
 export interface Located {
   file: string
   line: number
+  /** Counted from 1, as editors do; `endColumn` is the first one behind the word. */
   column: number
   endColumn: number
   severity: Severity
@@ -35,7 +36,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
   const located = diagnostics.map((diagnostic): Located => {
     const { file, span } = diagnostic.place
     const line = lines.get(file)?.[span.line - 1] ?? ''
-    const column = decode(line.slice(0, span.from)).length
+    const column = decode(line.slice(0, span.from)).length + 1
     const { severity, message, help, proposals } = word(diagnostic)
     return {
       file: isAbsolute(file) ? file : join(pveDir, file),
@@ -57,7 +58,7 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
 /** The form with the line and a caret under the very word. */
 export function renderDiagnostic(located: Located, sources: Sources, pveDir: string, paint: Paint): string {
   const { file, line, column, endColumn, severity, code, message, help } = located
-  const { shown, from, to } = window(lineOf(located, sources, pveDir), column, endColumn)
+  const { shown, from, to } = window(lineOf(located, sources, pveDir), column - 1, endColumn - 1)
   const number = String(line).padStart(5)
   const caret = ' '.repeat(from) + '^'.repeat(Math.max(1, to - from))
   return [

@@ -66,8 +66,8 @@ function problem(line: number, part: Partial<Located> = {}): Located {
   return {
     file: '/etc/pve/firewall/105.fw',
     line,
-    column: 0,
-    endColumn: 1,
+    column: 1,
+    endColumn: 2,
     severity: 'error',
     code: 'port-reserved',
     message: `port 22 of line ${line}`,

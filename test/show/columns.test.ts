@@ -31,7 +31,7 @@ function latin1(text: string): string {
 }
 
 function located(text: string, word: string, file = '/etc/pve/firewall/107.fw'): Located {
-  const column = text.indexOf(word)
+  const column = text.indexOf(word) + 1
   return {
     file,
     line: 1,

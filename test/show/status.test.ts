@@ -43,8 +43,8 @@ function problems(count: number, severity: Located['severity']): NodeStatus['dia
   return Array.from({ length: count }, (_, line) => ({
     file: '/etc/pve/firewall/105.fw',
     line,
-    column: 0,
-    endColumn: 1,
+    column: 1,
+    endColumn: 2,
     severity,
     code: 'x',
     message: `${severity} ${line}`,

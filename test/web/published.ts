@@ -122,8 +122,8 @@ function problemOf({ file, line, state }: Row): Problem {
     ? {
         file,
         line,
-        column: 33,
-        endColumn: 37,
+        column: 34,
+        endColumn: 38,
         severity: 'error',
         code: 'port-reserved',
         text,
@@ -134,8 +134,8 @@ function problemOf({ file, line, state }: Row): Problem {
     : {
         file,
         line,
-        column: 33,
-        endColumn: 37,
+        column: 34,
+        endColumn: 38,
         severity: 'error',
         code: 'port-taken',
         text,

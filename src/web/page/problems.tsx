@@ -40,8 +40,8 @@ export function card(problem: Problem): JSX.Element {
   const { file, line, column, endColumn, text, message, help = '', proposals, severity, code } = problem
   const rule = ruleOf(problem)
   const isOpen = rule !== undefined && rule.id === chosen.value.rule
-  const start = Math.max(0, Math.min(column - 30, text.length - MAX_CHARS))
-  const to = Math.max(column + 1, endColumn)
+  const [from, to] = [column - 1, Math.max(column, endColumn - 1)]
+  const start = Math.max(0, Math.min(from - 30, text.length - MAX_CHARS))
   return (
     <article class={`problem ${TONES[TONE_OF[severity]]}`}>
       <p>
@@ -51,9 +51,9 @@ export function card(problem: Problem): JSX.Element {
       </p>
       <div>
         <pre tabIndex={0} class="overflow-x-auto rounded bg-page px-3 py-1 font-mono text-[0.92em]">
-          {text.slice(start, column)}
+          {text.slice(start, from)}
           <mark class="bg-transparent font-bold text-(--tone) underline decoration-wavy">
-            {text.slice(column, to)}
+            {text.slice(from, to)}
           </mark>
           {text.slice(to, start + MAX_CHARS)}
         </pre>
