@@ -253,3 +253,18 @@ export const MAX_SAID_CHARS = 500
 export function clip(text: string, chars = MAX_SAID_CHARS): string {
   return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
 }
+
+export function uplinkBarred({
+  name,
+  guest,
+  allowed,
+}: {
+  name: string
+  guest: string
+  allowed: string
+}): Words {
+  return [
+    `guest ${guest} may not leave by uplink ${name}`,
+    `its uplinks are: ${allowed || 'none'}; the setting uplinks of the guest allows others`,
+  ]
+}

@@ -27,6 +27,8 @@ export interface Settings {
   uplinkTable: number
   /** The preference of the first of two routing rules, unless rules of others must not stand before them. */
   uplinkPreference: number
+  /** Uplinks that guests may choose. */
+  guestUplinks: UplinkChoice
   guests: Map<number, GuestSettings>
 }
 
@@ -43,6 +45,9 @@ export interface GuestBlocks {
   size: number
 }
 
+/** Names of uplinks; `auto`: those that carry an external address that the guest may use. */
+export type UplinkChoice = 'auto' | 'none' | 'all' | string[]
+
 /** A `[guest N]` section. */
 export interface GuestSettings {
   ports?: PortRange[]
@@ -50,6 +55,8 @@ export interface GuestSettings {
   block?: number
   addresses?: Range[]
   address?: Range
+  /** Uplinks that its rules may choose by via=. */
+  uplinks?: UplinkChoice
   /** Whether its rules may use snat=1. */
   snat?: boolean
   /** Whether it may have the node's own address by full=1, but for the node's ports. */
@@ -83,6 +90,7 @@ export const DEFAULT_SETTINGS: Settings = {
   uplinkMark: { first: 0x01000000, mask: 0x0f000000 },
   uplinkTable: 7701,
   uplinkPreference: 7700,
+  guestUplinks: 'auto',
   guests: new Map(),
 }
 

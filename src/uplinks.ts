@@ -33,6 +33,8 @@ export interface Uplink {
   ways: Ways
   /** Of the link, in bytes. */
   mtu?: number
+  /** Without a carrier: nobody at the other end. */
+  isDead?: true
   /** Since when (UNIX seconds) the link is missing or has lost its addresses. */
   goneAt?: number
 }
@@ -69,6 +71,7 @@ export function uplinkOf(
   return {
     ways,
     ...(link?.mtu === undefined ? {} : { mtu: link.mtu }),
+    ...(link?.flags?.includes('NO-CARRIER') ? { isDead: true as const } : {}),
     ...(isWaitedFor ? { goneAt: before.goneAt ?? now } : {}),
   }
 }

@@ -17,6 +17,7 @@ import {
 import { addExternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
+import { uplinkBarred } from './advice.ts'
 
 /** Sentences of explain/foresee.ts and nat/forward.ts. */
 type Said = Record<'what' | 'help', string>
@@ -275,6 +276,7 @@ export const WORDINGS = {
       `its external addresses are: ${allowed}`,
     ],
   ),
+  'uplink-forbidden': error(uplinkBarred),
   'guest-foreign': error<{ address: string; guest: string; own: string }>(({ address, guest, own }) => [
     `${address} is not an address of guest ${guest}`,
     own === ''

@@ -52,8 +52,12 @@ interface Delivery {
   bridged: boolean
 }
 
-/** To a guest, or to an address that no guest is known to have. */
-export function deliver(world: World, { packet, out, trail, bridged }: Delivery): void {
+/** To a guest, or to an address that no guest is known to have. `afterGateway`: tells of the answer behind this node. */
+export function deliver(
+  world: World,
+  { packet, out, trail, bridged }: Delivery,
+  afterGateway: () => void = () => undefined,
+): void {
   const { destination } = packet
   const guest = guestAt(world, destination)
   if (bridged)
@@ -76,6 +80,7 @@ export function deliver(world: World, { packet, out, trail, bridged }: Delivery)
   checkNeighbour(world, destination, out, guest, trail)
   passGuestFirewall(world, guest, 'in', packet, trail)
   if (!bridged) checkAnswer(world, guest, packet, trail)
+  afterGateway()
   trail.note(
     `Whether ${endpoint(destination, packet.dport)} is served inside ${guestName(guest)}, and what a firewall inside it does, cannot be read from the node.`,
     'nothing: ask from inside the guest',

@@ -29,6 +29,7 @@ import {
   type Sender,
   type World,
 } from './world.ts'
+import { explainAnswer } from './uplink.ts'
 
 /** More passes than this nothing of ours makes: once through the loop, once behind it. */
 const MAX_PASSES = 3
@@ -169,7 +170,9 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
 function arrive(world: World, flow: Flow, out: string, trail: Trail): void {
   const { destination, dport } = flow
   if (internalAt(world, destination) ?? guestAt(world, destination))
-    return deliver(world, { packet: flow, out, trail, bridged: false })
+    return deliver(world, { packet: flow, out, trail, bridged: false }, () =>
+      explainAnswer(world, flow, trail),
+    )
   trail.note(
     `It leaves this node; whether ${endpoint(destination, dport)} answers cannot be read here.`,
     `routes: ${show(destination)} by ${out}`,

@@ -20,13 +20,14 @@ import type { Pass } from './pass.ts'
 import { checkOthers, isDroppedByPolicy } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
+import { uplinkOut } from './uplink.ts'
 import { ruleName, walk, type Flow, type Hit } from './walk.ts'
 import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
 /** Returns the interface by which it leaves, and the packet as it does. */
 export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   const { packet, trail } = pass
-  const out = routeOut(world, pass.flow.destination, trail)
+  const out = uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
   const isNodes = pass.flow.in === undefined
   const isBack = !isNodes && out === pass.flow.in
   const flow: Flow = { ...pass.flow, out, bridged: isBack }

@@ -64,6 +64,20 @@ export function walk(ruleset: Ruleset, root: Root, flow: Flow): Walked {
   return walked
 }
 
+/** The mark that a packet has behind mangle PREROUTING; 0 when no rule of ours sets one. The last rule holds. */
+export function markOf(ruleset: Ruleset, flow: Flow): number {
+  const chains = ruleset.chains[flow.family].filter(({ table }) => table === 'mangle')
+  const visit = (name: string, before: number): number => {
+    const rules = chains.find((chain) => chain.name === name)?.rules ?? []
+    return rules.reduce((mark, rule) => {
+      if (!matches(rule, flow)) return mark
+      if (rule.target.kind === 'jump') return visit(rule.target.chain, mark)
+      return rule.target.kind === 'mark' ? rule.target.mark : mark
+    }, before)
+  }
+  return visit('PVENAT-UPLINK', 0)
+}
+
 /** The rule that ends the walk: one with a verdict, or the `return` that left this chain. */
 function walkChain(
   chains: ReadonlyMap<string, Chain>,
@@ -119,6 +133,9 @@ function matches(rule: Rule, flow: Flow): boolean {
       !!rule.originalDestination && contains(rule.originalDestination, flow.original.destination),
     // Services stand as ports in the rules behind it, and nobody asks about sockets of clients.
     socket: () => false,
+    // The connection has not been translated yet.
+    replyDestination: () => false,
+    marked: () => false,
     routed: () => !flow.bridged,
     bridged: () => rule.bridged === flow.fwbr,
     target: () => true,

@@ -21,11 +21,12 @@ import { placeOf, readWords, type Word } from './words.ts'
 
 type Direction = 'in' | 'out'
 
-type OptionName = 'if' | 'to' | 'full' | 'snat' | 'hairpin'
+type OptionName = 'if' | 'via' | 'to' | 'full' | 'snat' | 'hairpin'
 
 export interface NatComment {
   endpoint?: Endpoint
   if?: string
+  via?: string[]
   to?: Range
   full: boolean
   snat: boolean
@@ -61,6 +62,11 @@ const OPTIONS: Record<OptionName, Option> = {
     directions: ['in', 'out'],
     expected: 'the name of an external interface',
     set: (comment, value) => NAME.test((comment.if = value)),
+  },
+  via: {
+    directions: ['out'],
+    expected: 'the name of an uplink, or several separated by commas',
+    set: (comment, value) => (comment.via = value.split(',')).every((name) => NAME.test(name)),
   },
   to: {
     directions: ['in'],

@@ -5,7 +5,7 @@ import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import { label } from '../guest/model.ts'
 import type { PortRange } from '../ports.ts'
 import { inwardTo } from '../network.ts'
-import { canBeExternal, outInterfaces, resolveExternal } from './external.ts'
+import { canBeExternal, notExternal, outInterfaces, resolveExternal } from './external.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Owner } from './match.ts'
 import type { Block, Match } from './model.ts'
@@ -33,6 +33,8 @@ export function translateEgress(order: Order): Diagnostic[] {
   const { nat, marked, comment } = order
   const external = resolveExternal(order)
   if ('code' in external) return [external]
+  const via = resolveVia(order)
+  if (via && 'code' in via) return [via]
   const flows = resolveFlows(order)
   if (!Array.isArray(flows)) return [flows]
   const to = comment.endpoint?.address
@@ -41,9 +43,12 @@ export function translateEgress(order: Order): Diagnostic[] {
     return [diagnose('family-mixed', comment.places.address ?? marked.place, { a: formatRange(to), b })]
   }
   for (const flow of flows) {
-    const out = outInterfaces(external, flow.family)
-    if (out.length === 0 || (to && to.family !== flow.family)) continue
-    const egress = { ...flow, exempt: comment.endpoint?.kind === 'none', out, rule: nat }
+    const all = outInterfaces(external, flow.family)
+    // By an uplink without the family nothing leaves, so nothing is translated there.
+    const out = via ? via.filter((name) => all.includes(name)) : all
+    if (all.length === 0 || (to && to.family !== flow.family)) continue
+    const exempt = comment.endpoint?.kind === 'none'
+    const egress = { ...flow, exempt, out, ...(via ? { via } : {}), rule: nat }
     nat.egresses.push(to ? { ...egress, to } : egress)
   }
   const left = publicSources(order).filter(({ family }) => outInterfaces(external, family).length > 0)
@@ -51,6 +56,20 @@ export function translateEgress(order: Order): Diagnostic[] {
   if (nat.egresses.length > 0 || left.length > 0) return said
   const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
   return [diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` })]
+}
+
+/** The uplinks that `via` names, in its order; undefined without it. */
+function resolveVia(order: Order): string[] | Diagnostic | undefined {
+  const { comment, view, nat } = order
+  if (!comment.via) return undefined
+  const where = comment.places.via ?? nat.place
+  if (comment.if !== undefined || comment.endpoint?.address) {
+    const reason = 'via= names the uplink; leave out if= and the address'
+    return diagnose('option-conflict', where, { reason })
+  }
+  const names = comment.via.map((name) => view.network.links?.get(name) ?? name)
+  const problem = names.map((name) => notExternal(name, order, where)).find((one) => one)
+  return problem ?? names
 }
 
 /** Fills `nat.blocks`: forwarded connections that begin in the source (OUT) or lead to the destination (IN). */

@@ -1,6 +1,6 @@
 /** The external addresses and interfaces that a rule means. */
 import { contains, formatRange, isPrivate, sameRange, type Family, type Range } from '../address.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './model.ts'
 import { nearest } from '../nearest.ts'
@@ -14,25 +14,15 @@ export interface External {
 }
 
 /** Everything external that fits the address and the interface that the rule names. */
-export function resolveExternal({ nat, comment, view }: Order): External | Diagnostic {
+export function resolveExternal(order: Order): External | Diagnostic {
+  const { nat, comment, view } = order
   const { network } = view
   const { askedInterface: asked, place, scope } = nat
   const wanted = asked === undefined ? undefined : (network.links?.get(asked) ?? asked)
   const interfaces = network.external.filter(({ name }) => wanted === undefined || name === wanted)
   const mayBeElsewhere = scope.kind === 'cluster' && view.isClustered
-  if (wanted !== undefined && interfaces.length === 0) {
-    const where = comment.places.if ?? place
-    const isHere = network.links?.has(wanted) ?? false
-    if (mayBeElsewhere && !isHere) return diagnose('elsewhere', where, { what: wanted })
-    const have = network.external.map(({ name }) => name).join(', ')
-    return diagnose('interface-unknown', where, {
-      name: wanted,
-      have,
-      near: isHere ? undefined : nearest(wanted, [...network.external.map(({ name }) => name)]),
-      isHere,
-      canBe: canBeExternal(wanted, network),
-    })
-  }
+  const unknown = wanted === undefined ? undefined : notExternal(wanted, order, comment.places.if ?? place)
+  if (unknown) return unknown
   const address = comment.endpoint?.address
   if (!address) return { interfaces, addresses: interfaces.flatMap(({ addresses }) => addresses) }
   const carriers = interfaces.filter(({ addresses }) => addresses.some((own) => sameRange(own, address)))
@@ -44,6 +34,26 @@ export function resolveExternal({ nat, comment, view }: Order): External | Diagn
   if (mayBeElsewhere) return diagnose('elsewhere', where, { what: text })
   const have = network.external.flatMap(({ addresses }) => addresses.map(formatRange)).join(', ')
   return diagnose('external-unknown', where, { address: text, have, isGuests: scope.kind === 'guest' })
+}
+
+/** The reason why an interface is no external one of this node; undefined when it is one. */
+export function notExternal(
+  name: string,
+  { nat, view: { network, isClustered } }: Order,
+  where: Place,
+): Diagnostic | undefined {
+  const names = network.external.map((one) => one.name)
+  if (names.includes(name)) return undefined
+  const isHere = network.links?.has(name) ?? false
+  if (nat.scope.kind === 'cluster' && isClustered && !isHere)
+    return diagnose('elsewhere', where, { what: name })
+  return diagnose('interface-unknown', where, {
+    name,
+    have: names.join(', '),
+    near: isHere ? undefined : nearest(name, names),
+    isHere,
+    canBe: canBeExternal(name, network),
+  })
 }
 
 /**

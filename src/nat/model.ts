@@ -107,6 +107,8 @@ export interface Egress {
   out: string[]
   /** SNAT to this address; masquerade when undefined. */
   to?: Range
+  /** Uplinks of which the first that is up is the only way; without it and without an address of an uplink, the default route. */
+  via?: string[]
   rule: NatRule
 }
 

@@ -94,13 +94,34 @@ function addressForbidden(
 
 function guestEgress(nat: NatRule, guest: Guest, view: View): Diagnostic | undefined {
   const allowed = grantedOf(nat.scope, view)?.addresses
-  for (const { source, to } of nat.egresses) {
+  for (const { source, to, via = [] } of nat.egresses) {
+    const barred = via.find((name) => !mayLeaveBy(name, nat.scope, view))
+    if (barred !== undefined) return uplinkForbidden(nat, barred, guest, view)
     const problem = addressForbidden(nat, to ? [to] : [], guest, allowed)
     if (problem) return problem
     const foreign = source.ranges === 'any' ? 'any' : foreignAddress(source.ranges, guest, view)
     if (foreign) return foreignTo(nat, foreign, guest, view)
   }
   return undefined
+}
+
+/** Whether the settings let a rule of this scope choose an uplink. */
+function mayLeaveBy(name: string, scope: Scope, view: View): boolean {
+  const granted = grantedOf(scope, view)
+  const choice = granted?.uplinks ?? view.settings.guestUplinks
+  if (choice !== 'auto') return choice === 'all' || (choice !== 'none' && choice.includes(name))
+  const own = view.network.external.find((one) => one.name === name)?.addresses ?? []
+  const usable = granted?.addresses
+  return usable ? own.some((address) => usable.some((one) => sameRange(one, address))) : own.length > 0
+}
+
+function uplinkForbidden(nat: NatRule, name: string, guest: Guest, view: View): Diagnostic {
+  const allowed = view.network.external.filter((one) => mayLeaveBy(one.name, nat.scope, view))
+  return diagnose('uplink-forbidden', nat.where, {
+    name,
+    guest: label(guest),
+    allowed: allowed.map((one) => one.name).join(', '),
+  })
 }
 
 function foreignTo(nat: NatRule, address: Range | 'any', guest: Guest, view: View): Diagnostic {

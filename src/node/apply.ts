@@ -87,19 +87,22 @@ export async function apply(
   due = ALL_DUE,
   spared: Spared = {},
 ): Promise<Applied> {
+  // A link may have gone since the look, so routing is offered at each pass.
+  const others = new Map([...(look.quarantined ?? [])].filter(([id]) => id !== UPLINKS))
+  const offered = look.quarantined?.has(UPLINKS) ? { ...look, quarantined: others } : look
   try {
-    return await pass(look, kernel, stateDir, warn, due, spared)
+    return await pass(offered, kernel, stateDir, warn, due, spared)
   } catch (error) {
     if (error instanceof RoutingRefused) {
       // Every other rule is in force without it.
-      const quarantined = new Map([...(look.quarantined ?? []), [UPLINKS, reasonOf(error)] as const])
+      const quarantined = new Map([...others, [UPLINKS, reasonOf(error)] as const])
       const kept = { ...due, quarantined: false }
       return await pass({ ...look, quarantined }, kernel, stateDir, warn, kept, { ...spared, stands: false })
     }
     // The reading of before may be out of date. A program that hangs would hang again.
     const isKnown = error instanceof CommandFailed && error.finished.code !== TOO_LATE
     if (!spared.stands || !isKnown) throw error
-    return await pass(look, kernel, stateDir, warn, due, { ...spared, stands: false })
+    return await pass(offered, kernel, stateDir, warn, due, { ...spared, stands: false })
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type GuestSettings,
   type ReservedPort,
   type Settings,
+  type UplinkChoice,
 } from '../settings.ts'
 import { Unreadable, type Unread } from './tree.ts'
 
@@ -21,6 +22,7 @@ interface Key<T> {
 }
 
 const PORTS = 'ports from 1 to 65535, like 80,20100-20119'
+const UPLINKS = 'auto, none, all, or names of uplinks, separated by commas'
 const YES_NO = 'yes or no'
 /** An interface has up to 15 characters, an altname up to 127. */
 const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,126}$/
@@ -46,6 +48,7 @@ const NAT: Record<string, Key<Settings>> = {
   'cut-removed': key(YES_NO, yesNo, 'cutRemoved'),
   'gui-log': key('yes, errors or no', (text) => oneOf(text, ['yes', 'errors', 'no'] as const), 'guiLog'),
   interval: key('seconds from 1 to 3600', seconds, 'intervalSeconds'),
+  'guest-uplinks': key(UPLINKS, uplinkChoice, 'guestUplinks'),
   'uplink-mark': key(
     'a mark and its mask without bit 31, like 0x01000000/0x0f000000',
     uplinkMark,
@@ -68,6 +71,7 @@ const GUEST: Record<string, Key<GuestSettings>> = {
   block: key('the number of a block, from 0', blockNumber, 'block'),
   addresses: key('external addresses, separated by commas', (text) => list(text, parseIp), 'addresses'),
   address: key('one address', parseIp, 'address'),
+  uplinks: key(UPLINKS, uplinkChoice, 'uplinks'),
   snat: key(YES_NO, yesNo, 'snat'),
   full: key(YES_NO, yesNo, 'full'),
 }
@@ -289,6 +293,12 @@ function seconds(text: string): number | undefined {
 function number(text: string, least: number, most: number): number | undefined {
   const value = Number(text)
   return /^\d+$/.test(text) && value >= least && value <= most ? value : undefined
+}
+
+function uplinkChoice(text: string): UplinkChoice | undefined {
+  if (text === 'none' || text === 'all') return text
+  if (text === 'auto' || text === '') return 'auto'
+  return list(text, (one) => (INTERFACE.test(one) ? one : undefined))
 }
 
 /** Bit 31 is Proxmox VE's. */

@@ -1,6 +1,6 @@
 /** All chains of pvenat, from top to bottom. Each part of a chain is a function in a file beside this one. */
 import { FAMILIES, type Family } from '../address.ts'
-import type { KernelSet, NatRule } from '../nat/model.ts'
+import type { Egress, KernelSet, NatRule } from '../nat/model.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { bridgeHelpers, shiftedHelpers } from './conntrack-helpers.ts'
@@ -13,7 +13,7 @@ import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
 import { written } from './restore-text.ts'
-import { answersByUplink } from './uplinks.ts'
+import { routingByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
 /** Facts of the kernel that decide which chains there are. */
@@ -79,18 +79,20 @@ export function buildRuleset(
   const active = rules.filter(({ state }) => state === 'active')
   const chains: Record<Family, Chain[]> = { 4: [], 6: [] }
   const loop: Family[] = []
+  const egresses: Record<Family, readonly Egress[] | undefined> = { 4: undefined, 6: undefined }
   for (const family of FAMILIES) {
     if (!isAskedFor(active, family) && !keep.includes(family)) continue
     const wanted = wantedOf(active, dispatch[family], family, view, sizes)
     const built = familyChains(wanted, drops.includes(family))
     chains[family] = view.hasBridgeNetfilter ? built.chains : withoutPhysdev(built.chains)
+    egresses[family] = wanted.egresses
     if (built.hasLoop) loop.push(family)
   }
-  const { marks, routing, loose } = answersByUplink(
-    view,
-    FAMILIES.filter((family) => chains[family].length > 0),
-  )
-  for (const family of FAMILIES) chains[family].push(...marks[family])
+  const { marks, rest, routing, loose } = routingByUplink(view, egresses)
+  for (const family of FAMILIES) {
+    chains[family].find(({ name }) => name === 'PVENAT-POSTROUTING')?.rules.push(...rest[family])
+    chains[family].push(...marks[family])
+  }
   const all = [...chains[4], ...chains[6]]
   const hasBridgeZone = view.firewall === 'nftables' && all.length > 0
   const texts = {

@@ -7,10 +7,10 @@ import type { KernelSet, Match } from '../nat/model.ts'
 import type { PortRange } from '../ports.ts'
 
 /**
- * In the order in which they are written: rules that let packets pass come before rules that send them. Nothing is put into `security`, but
- * another version may have.
+ * In the order in which they are written: rules that let packets pass come before rules that send them, and translations before the marks
+ * that lead packets to them. Nothing is put into `security`, but another version may have.
  */
-export const TABLES = ['mangle', 'security', 'raw', 'filter', 'nat'] as const
+export const TABLES = ['security', 'raw', 'filter', 'nat', 'mangle'] as const
 export type Table = (typeof TABLES)[number]
 
 export const KERNEL_CHAINS: readonly string[] = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
@@ -95,6 +95,10 @@ export interface Rule {
   /** The port that the client called, of a translated connection. */
   originalPorts?: PortRange
   originalDestination?: Range
+  /** The address to which answers of the other side come: the source that a connection was given. */
+  replyDestination?: Range
+  /** The packet's mark, of the bits of the mask. */
+  marked?: { mark: number; mask: number }
   /** Routed, not merely bridged. */
   routed?: true
   /** Only bridged: into the firewall bridge of a guest, or out of it. */

@@ -84,6 +84,8 @@ function conditions(rule: Rule, family: Family): string[] {
       ? [...(state === undefined ? ['-m', 'conntrack'] : []), '--ctdir', rule.direction]
       : []),
     ...(originalDestination ? ['--ctorigdst', formatRange(originalDestination)] : []),
+    ...(rule.marked ? ['-m', 'mark', '--mark', markWord(rule.marked)] : []),
+    ...(rule.replyDestination ? ['--ctrepldst', formatRange(rule.replyDestination)] : []),
     ...(originalPorts ? ['--ctorigdstport', portWord(originalPorts)] : []),
   ]
 }
@@ -107,6 +109,10 @@ function addresses(match: Match | undefined, side: 'src' | 'dst'): string[] {
   return ['-m', 'iprange', side === 'src' ? '--src-range' : '--dst-range', formatRange(range)]
 }
 
+function markWord({ mark, mask }: { mark: number; mask: number }): string {
+  return `0x${mark.toString(16)}/0x${mask.toString(16)}`
+}
+
 function portWord([lo, hi]: PortRange): string {
   return lo === hi ? String(lo) : `${lo}:${hi}`
 }
@@ -126,7 +132,7 @@ function target(target: Target, family: Family): string[] {
         ...(target.helper === undefined ? [] : ['--helper', target.helper]),
       ]
     case 'mark':
-      return ['-j', 'MARK', '--set-xmark', `0x${target.mark.toString(16)}/0x${target.mask.toString(16)}`]
+      return ['-j', 'MARK', '--set-xmark', markWord(target)]
     case 'helper':
       return ['-j', 'CT', '--helper', target.helper]
     case 'exempt':

@@ -73,6 +73,11 @@ export function exemptOrTranslate(wanted: Wanted): Part {
   return { rules: own, chains: [...chains, ...chainOf('nat', 'PVENAT-EG-REST', wide), ...ports.chains] }
 }
 
+/** Exemptions before translations; the first that holds for a packet counts. */
+export function inOrder(egresses: readonly Egress[]): Egress[] {
+  return [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
+}
+
 function translations(egresses: readonly Egress[]): Rule[] {
   return egresses.flatMap((egress) => {
     const { source, destination, out, to, exempt, rule } = egress

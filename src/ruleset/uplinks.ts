@@ -3,21 +3,26 @@
  * the client called, a table for each uplink, and two routing rules that lead marked packets there.
  *
  *   mangle PREROUTING, OUTPUT   --ctdir REPLY --ctorigdst ADDRESS -j MARK --set-xmark MARK/MASK
+ *   mangle PREROUTING           guests' packets that leave by another uplink than the default route's, and those of connections that have the
+ *                               address of an uplink as their source already: they stay there
  *   ip rule   PREFERENCE        fwmark MARK/MASK lookup main, without default routes: networks of guests, bridged answers
  *   ip rule   PREFERENCE + 1    fwmark MARK/MASK lookup TABLE
  *   ip route  TABLE             default via the uplink's gateway, and behind it `unreachable`: without a link nothing leaks
  *
  * The connmark would do the same with less, but it is Proxmox VE's.
  */
-import { FAMILIES, type Family, type Range } from '../address.ts'
+import { FAMILIES, sameRange, type Family, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { OWN_PROTOCOL, type Way } from '../uplinks.ts'
+import type { Egress } from '../nat/model.ts'
 import type { View } from '../nat/view.ts'
-import type { Chain, Routing, Rule, Ruleset } from './model.ts'
+import { matches, packets } from './conditions.ts'
+import { chainOf, type Chain, type Routing, type Rule, type Ruleset } from './model.ts'
+import { inOrder } from './source-translation.ts'
 
 /** An uplink of which answers are marked. */
-interface MarkedUplink {
+export interface MarkedUplink {
   name: string
   mark: number
   table: number
@@ -29,33 +34,73 @@ interface MarkedUplink {
 /** The id under which the kernel's refusal of all this is kept. */
 export const UPLINKS = 'uplinks'
 
-/** What leads answers back, of the families of which anything is wanted; nothing of a family that does not need it, or in which it collides. */
-export function answersByUplink(
+/**
+ * What leads packets of several uplinks: answers, and connections of guests that leave by another uplink than the default route's.
+ * `egresses`: those of each family; undefined of a family of which nothing is wanted. Nothing of a family that does not need it, or in
+ * which it collides.
+ */
+export function routingByUplink(
   view: Seen & Pick<View, 'quarantined'>,
-  wanted: readonly Family[],
-): Pick<Ruleset, 'routing' | 'loose'> & { marks: Record<Family, Chain[]> } {
+  egresses: Readonly<Record<Family, readonly Egress[] | undefined>>,
+): Pick<Ruleset, 'routing' | 'loose'> & { marks: Record<Family, Chain[]>; rest: Record<Family, Rule[]> } {
   const marked = (family: Family): MarkedUplink[] => {
-    const isOff = !wanted.includes(family) || view.quarantined.has(UPLINKS)
-    return isOff || uplinkCollision(view, family) !== undefined ? [] : markedUplinks(view, family)
+    const own = egresses[family]
+    const isOff = !own || view.quarantined.has(UPLINKS) || uplinkCollision(view, family) !== undefined
+    return isOff
+      ? []
+      : markedUplinks(
+          view,
+          family,
+          own.some((egress) => chosenUplink(egress, view) !== undefined),
+        )
   }
   const all = { 4: marked(4), 6: marked(6) }
-  const { mask } = view.settings.uplinkMark
+  const marks = (family: Family): Chain[] =>
+    all[family].length === 0 ? [] : markChains(all[family], egresses[family] ?? [], view, family)
   const main = view.network.way[4]?.dev
+  const { mask } = view.settings.uplinkMark
   return {
-    marks: { 4: uplinkChains(all[4], mask), 6: uplinkChains(all[6], mask) },
+    marks: { 4: marks(4), 6: marks(6) },
+    rest: { 4: translateRest(all[4], mask), 6: translateRest(all[6], mask) },
     routing: { 4: uplinkRouting(all[4], view, 4), 6: uplinkRouting(all[6], view, 6) },
     loose: all[4].map(({ name }) => name).filter((name) => name !== main),
   }
 }
 
-/** The uplinks of which answers are marked; none when every answer finds its way without. */
-export function markedUplinks({ network, settings }: Seen, family: Family): MarkedUplink[] {
+/**
+ * Tables are not written at one moment. In between, packets that are led to an uplink by which they are not translated (yet, or any more)
+ * must not leave it with a source of the inside.
+ */
+function translateRest(marked: readonly MarkedUplink[], mask: number): Rule[] {
+  return marked.map(({ name, mark }) => ({
+    out: name,
+    marked: { mark, mask },
+    target: { kind: 'masquerade' },
+  }))
+}
+
+/** The uplink by which an egress leaves: the first of `via` that is up, else the carrier of its address; undefined: by the default route. */
+function chosenUplink({ via, to, family }: Egress, { network }: Pick<View, 'network'>): string | undefined {
+  const { external } = network
+  if (external.length < 2) return undefined
+  const isUp = (name: string): boolean => {
+    const uplink = external.find((one) => one.name === name)?.uplink
+    const way = uplink?.ways[family]
+    return way !== undefined && !way.down && !uplink?.isDead
+  }
+  if (via) return via.find(isUp) ?? via[0]
+  return to && external.find(({ addresses }) => addresses.some((own) => sameRange(own, to)))?.name
+}
+
+/** The uplinks of which packets are marked; none when the default route does for all. `isChosen`: guests leave by one that is chosen. */
+export function markedUplinks({ network, settings }: Seen, family: Family, isChosen = false): MarkedUplink[] {
   const { uplinkMark: mark, uplinkTable: table } = settings
   const found = network.external.flatMap(({ name, addresses, uplink }): MarkedUplink[] => {
     const own = addresses.filter((address) => address.family === family)
-    const way = uplink?.ways[family]
+    // By an uplink without a way nothing leaves, rather than by another one.
+    const way = uplink?.ways[family] ?? (isChosen ? { down: true as const } : undefined)
     const value = uplink && markOf(uplink.index, mark)
-    if (own.length === 0 || !way || value === undefined) return []
+    if ((own.length === 0 && !isChosen) || !way || !uplink || value === undefined) return []
     return [{ name, mark: value, table: table + uplink.index, addresses: own, way }]
   })
   const main = network.way[family]?.dev
@@ -181,27 +226,65 @@ export function hex(value: number): string {
 /** From so many addresses on, packets that are no answers of forwards are kept from walking past all of them. */
 const GATED = 3
 
-function uplinkChains(marked: readonly MarkedUplink[], mask: number): Chain[] {
-  const rules = marked.flatMap(({ addresses, mark }) =>
-    addresses.map((address): Rule => ({
-      direction: 'REPLY',
-      originalDestination: address,
-      target: { kind: 'mark', mark, mask },
-    })),
+function markChains(
+  marked: readonly MarkedUplink[],
+  egresses: readonly Egress[],
+  view: Seen,
+  family: Family,
+): Chain[] {
+  const { mask } = view.settings.uplinkMark
+  const byAddress = (part: (address: Range) => Partial<Rule>): Rule[] =>
+    marked.flatMap(({ addresses, mark }) =>
+      addresses.map((address) => ({ ...part(address), target: { kind: 'mark', mark, mask } as const })),
+    )
+  const answers = byAddress((address) => ({ direction: 'REPLY', originalDestination: address }))
+  const stays = byAddress((address) => ({ direction: 'ORIGINAL', replyDestination: address }))
+  const bridges = new Set(
+    view.network.internal.flatMap(({ bridge, network }) =>
+      network.family === family && bridge ? [bridge] : [],
+    ),
   )
-  if (rules.length === 0) return []
-  if (rules.length < GATED) return ROOTS.map(({ name }): Chain => ({ table: 'mangle', name, rules }))
-  const way = { kind: 'jump', chain: ANSWERS } as const
+  const leaving = [...bridges].map((bridge): Rule => ({
+    in: bridge,
+    direction: 'ORIGINAL',
+    target: { kind: 'jump', chain: 'PVENAT-LEAVING' },
+  }))
+  const [forwards, toForwards] = gated(answers, { state: 'DNAT', direction: 'REPLY' }, 'PVENAT-ANSWERS')
+  const [, toNode] = gated(answers, { direction: 'REPLY' }, 'PVENAT-ANSWERS')
+  const [kept, toKept] = gated(stays, { state: 'SNAT' }, 'PVENAT-STAYING')
   return [
-    { table: 'mangle', name: ANSWERS, rules },
-    ...ROOTS.map(({ name, gate }): Chain => ({ table: 'mangle', name, rules: [{ ...gate, target: way }] })),
+    ...forwards,
+    ...kept,
+    ...chainOf('mangle', 'PVENAT-LEAVING', choices(marked, egresses, view), toKept),
+    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, leaving),
+    ...chainOf('mangle', 'PVENAT-NODE', toNode),
   ]
 }
 
-const ANSWERS = 'PVENAT-ANSWERS'
+/** Few rules as they are; many in a chain of their own, and the way there. */
+function gated(rules: readonly Rule[], gate: Partial<Rule>, chain: string): [Chain[], readonly Rule[]] {
+  if (rules.length < GATED) return [[], rules]
+  return [chainOf('mangle', chain, rules), [{ ...gate, target: { kind: 'jump', chain } }]]
+}
 
-/** Answers of guests, which are answers of forwards, and those of the node's own services. */
-const ROOTS = [
-  { name: 'PVENAT-UPLINK', gate: { state: 'DNAT', direction: 'REPLY' } },
-  { name: 'PVENAT-NODE', gate: { direction: 'REPLY' } },
-] as const
+/**
+ * The last mark holds, so the rules stand the other way round than translations do. A rule that leaves by the default route takes the mark
+ * away that a later rule would set.
+ */
+function choices(marked: readonly MarkedUplink[], egresses: readonly Egress[], view: Seen): Rule[] {
+  const { mask } = view.settings.uplinkMark
+  const main = (family: Family): string => view.network.way[family]?.dev ?? ''
+  const rules = inOrder(egresses)
+    .reverse()
+    .flatMap((egress): Rule[] => {
+      const { source, destination, out, exempt, rule, family } = egress
+      const name = chosenUplink(egress, view)
+      const mark = name === undefined ? 0 : marked.find((one) => one.name === name)?.mark
+      // A rule for another interface than the default route's translates nothing there.
+      if (mark === undefined || (mark === 0 && !exempt && !out.includes(main(family)))) return []
+      const target = { kind: 'mark', mark, mask } as const
+      return [{ ...packets(egress), ...matches(source, destination), target, serves: rule.id }]
+    })
+  const first = rules.findIndex(({ target }) => target.kind === 'mark' && target.mark !== 0)
+  return first < 0 ? [] : rules.slice(first)
+}

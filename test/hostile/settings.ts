@@ -17,6 +17,8 @@ const settingKey = fc.oneof(
     'cut-removed',
     'interval',
     'uplink-mark',
+    'guest-uplinks',
+    'uplinks',
     'uplink-table',
     'uplink-preference',
     'gui-log',

@@ -64,6 +64,11 @@ export async function dropForeignSources(lab: Lab): Promise<void> {
   await lab.exec('inet', ['sh', '-ec', lines.join('\n')])
 }
 
+/** Providers count from nought. */
+export async function forgetLeaks(lab: Lab): Promise<void> {
+  await lab.exec('inet', ['sh', '-ec', 'iptables-nft -t raw -Z; ip6tables-nft -t raw -Z'])
+}
+
 /** Packets that came to a provider with a source of somebody else, as `iptables-save` counts them. */
 export async function leaks(lab: Lab): Promise<string[]> {
   const { stdout } = await lab.exec('inet', [

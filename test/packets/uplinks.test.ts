@@ -4,16 +4,21 @@ import {
   addTunnel,
   backends,
   dropForeignSources,
+  forgetLeaks,
   leaks,
+  now,
   snapshot,
   twoProviders,
   uplinkAddresses,
+  waitFor,
 } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
 const V4 = Object.values(uplinkAddresses).map((own) => own[4])
 const V6 = Object.values(uplinkAddresses).map((own) => `[${own[6]}]`)
 const ALL = [...V4, ...V6]
+/** The kernel's words for a route that is unreachable. */
+const NO_WAY = /unreachable|No route to host/
 /** Hosts of the internet that no provider's network has. */
 const clientOf = (address: string) => ({ from: address.startsWith('[') ? '2001:db8:51::7' : '198.51.100.7' })
 
@@ -78,8 +83,179 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     for (const address of ALL) expect(await ask('inet', `${address}:8080`)).toMatchObject({ server: '108' })
   })
 
+  /** Waits until it is so, which has to be within a second of the event. */
+  async function soon(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    const start = now()
+    await waitFor(isSo, { what })
+    const tookMs = now() - start
+    expect(tookMs, what).toBeLessThan(await node.fair(1000, tookMs))
+  }
+  const answers = (address: string) =>
+    soon(`${address} to answer`, async () => {
+      const answer = await node.call('inet', `${address}:8080`, { ...clientOf(address), timeoutMs: 200 })
+      return typeof answer === 'object'
+    })
+  /** The kernel's own words for the way of an answer with the mark of an uplink. */
+  const wayOf = (mark: number) =>
+    node.sh(`ip route get 198.51.100.7 from 10.10.10.108 iif vmbr1 mark 0x${mark}000000 2>&1 || true`)
+
+  test('a link that goes down lets nothing out elsewhere, and its connections resume when it is up', async () => {
+    const stream = await node.lab.stream('inet', '192.0.2.2:8080', clientOf('192.0.2.2'))
+    await node.sh('ip link set eth1 down')
+    expect(await wayOf(2)).toMatch(NO_WAY)
+    await soon('the service to know', async () =>
+      (await node.sh('cat /var/lib/pvenat/state.json')).includes('"down": true'),
+    )
+    expect(await wayOf(2)).toMatch(NO_WAY)
+    await answers('203.0.113.2')
+    // No default route comes back in main.
+    await node.sh('ip link set eth1 up; ip addr add 2001:db8:2::2/64 dev eth1 nodad')
+    await answers('192.0.2.2')
+    await answers('[2001:db8:2::2]')
+    expect(await stream.ping(3000)).toBe(true)
+    await stream.close()
+    expect(await leaks(node.lab)).toEqual([])
+  })
+
+  test('a gateway that changes is followed', async () => {
+    await node.lab.ip('inet', ['addr add 192.0.2.3/24 dev eth1'])
+    await node.sh('ip route add default via 192.0.2.3 dev eth1 metric 200')
+    await soon('the new gateway', async () =>
+      (await node.sh('ip route show table 7702')).includes('default via 192.0.2.3 '),
+    )
+    await answers('192.0.2.2')
+  })
+
+  test('the first uplink goes down and comes back without its default route', async () => {
+    await node.sh('ip link set vmbr0 down')
+    await answers('192.0.2.2')
+    expect(await wayOf(1)).toMatch(NO_WAY)
+    await node.sh('ip link set vmbr0 up; ip addr add 2001:db8:113::2/64 dev vmbr0 nodad')
+    await answers('203.0.113.2')
+    await node.sh('ip route add default via 203.0.113.1; ip -6 route add default via 2001:db8:113::1')
+    await answers('[2001:db8:113::2]')
+    expect(await leaks(node.lab)).toEqual([])
+  })
+
+  test('a tunnel that is made anew works again', async () => {
+    await node.sh('ip link del wg0')
+    expect(await wayOf(3)).toMatch(NO_WAY)
+    await addTunnel(node.lab)
+    for (const address of ['203.0.115.2', '[2001:db8:115::2]']) await answers(address)
+    expect(await leaks(node.lab)).toEqual([])
+  })
+
+  test.each([
+    [
+      'wg-quick’s rules, added without a preference',
+      [
+        'route add default dev wg0 table 51820',
+        'rule add not fwmark 51820 table 51820',
+        'rule add table main suppress_prefixlength 0',
+      ],
+      ['rule del table main suppress_prefixlength 0', 'rule del table 51820', 'route flush table 51820'],
+    ],
+    [
+      'OpenVPN’s halves',
+      ['route add 0.0.0.0/1 dev wg0', 'route add 128.0.0.0/1 dev wg0'],
+      ['route del 0.0.0.0/1', 'route del 128.0.0.0/1'],
+    ],
+    [
+      'a rule from an address of the node',
+      ['rule add from 192.0.2.2 table 100', 'route add default via 192.0.2.1 dev eth1 table 100'],
+      ['rule del from 192.0.2.2', 'route flush table 100'],
+    ],
+  ])('%s stay, and answers leave as before', async (_, made, gone) => {
+    const others = async () =>
+      (await node.sh('ip rule; ip route show table all')).split('\n').filter((line) => !line.includes('118'))
+    await node.lab.ip('pve', made)
+    const before = (await others()).sort()
+    for (const address of V4) await answers(address)
+    expect((await others()).sort()).toEqual(before)
+    await node.lab.ip('pve', gone)
+    for (const address of V4) await answers(address)
+  })
+
+  test('marks that others use stop this feature alone, and are told', async () => {
+    await node.sh('ip rule add fwmark 0x2000000/0xf000000 table 100')
+    const marks = () => node.sh(`iptables-${backend}-save -t mangle`)
+    await soon('the marks to go', async () => !(await marks()).includes('PVENAT-UPLINK'))
+    expect((await node.pvenat.run('status')).stdout).toMatch(
+      /WARNING[^]*IPv4 answers leave by the default route alone/,
+    )
+    await answers('203.0.113.2')
+    await node.sh('ip rule del fwmark 0x2000000/0xf000000 table 100')
+    await answers('192.0.2.2')
+  })
+
+  describe('guests leave', () => {
+    const INTERNET = { 4: '198.51.100.7:443', 6: '[2001:db8:51::7]:443' }
+    /** Waits until guest 105 is seen as this address by the internet. */
+    const seenAs = (address: string) =>
+      soon(`105 to be seen as ${address}`, async () => {
+        const to = INTERNET[address.includes(':') ? 6 : 4]
+        const answer = await node.call('105', to, { timeoutMs: 200 })
+        return typeof answer === 'object' && answer.seenAs === address
+      })
+    const save = (...rules: string[]) => node.save('firewall/105.fw', ...rules, 'IN SSH(ACCEPT) # NAT 1022')
+
+    test('by the default route, as before', async () => {
+      // While marks collided, answers went astray.
+      await forgetLeaks(node.lab)
+      expect(await node.call('107', INTERNET[4])).toMatchObject({ seenAs: '203.0.113.2' })
+    })
+
+    test('by the uplink that their rule names, and by no other while that is down', async () => {
+      await save('OUT ACCEPT # NAT via=wg0')
+      // Until then guests have no rule for IPv6, and leave as they are.
+      await soon('the mark of IPv6', async () =>
+        (await node.sh(`ip6tables-${backend}-save -t mangle`)).includes('-s fd10::105/128'),
+      )
+      await seenAs('203.0.115.2')
+      await seenAs('2001:db8:115::2')
+      expect(await node.call('105', '203.0.113.2:8080')).toMatchObject({ server: '108' })
+      await node.sh('ip link set wg0 down')
+      expect(typeof (await node.call('105', INTERNET[4]))).toBe('string')
+      await save('OUT ACCEPT # NAT via=wg0,eth1')
+      await seenAs('192.0.2.2')
+      await node.sh('ip link set wg0 up; ip addr add 2001:db8:115::2/128 dev wg0 nodad')
+      await seenAs('203.0.115.2')
+    })
+
+    test('as the address that their rule names, by its uplink; connections that stand stay where they are', async () => {
+      const stream = await node.lab.stream('105', INTERNET[4])
+      expect(stream.answer).toMatchObject({ seenAs: '203.0.115.2' })
+      await save('OUT ACCEPT # NAT 192.0.2.2')
+      await seenAs('192.0.2.2')
+      expect(await stream.ping(3000)).toBe(true)
+      await stream.close()
+    })
+
+    test('and by no other one than these', async () => {
+      expect(await leaks(node.lab)).toEqual([])
+    })
+
+    test('as their own address by full=1, both ways', async () => {
+      await node.sh('ip addr add 192.0.2.7/24 dev eth1')
+      await node.save('firewall/105.fw', 'IN ACCEPT # NAT 192.0.2.7 full=1')
+      await seenAs('192.0.2.7')
+      await soon('105 to answer as 192.0.2.7', async () => {
+        const answer = await ask('inet', '192.0.2.7:22')
+        return typeof answer === 'object' && answer.server === '105'
+      })
+      await save()
+      await node.sh('ip addr del 192.0.2.7/24 dev eth1')
+      await seenAs('203.0.113.2')
+    })
+  })
+
   test('plan has nothing to do, list and status name the uplinks', async () => {
     expect((await node.pvenat.run('plan')).stdout).toContain('everything is in force')
+    expect((await node.pvenat.run('list')).stdout).toMatch(/UPLINK[^]*vmbr0,eth1,wg0/)
+    expect((await node.pvenat.run('status')).stdout).toMatch(
+      /uplinks +vmbr0 by 203\.0\.113\.1 and 2001:db8:113::1, mark/,
+    )
+    await node.lab.ip('inet', ['addr del 192.0.2.3/24 dev eth1'])
   })
 
   test('rollback leaves rules, routes, sysctls and tables as they were', async () => {
@@ -88,7 +264,23 @@ describe.each(backends)('three uplinks, %s', (backend) => {
       'would remove routing rules (IPv4)',
     )
     await node.pvenat.run('rollback')
-    expect(await snapshot(node.lab)).toBe(node.untouched)
+    // The default route that went with its link is the administrator's.
+    await node.sh(
+      'ip route del default dev eth1; ip route add default via 192.0.2.1 dev eth1 metric 200; ip -6 route add default via 2001:db8:2::1 dev eth1 metric 2000',
+    )
+    // The tunnel is another one by now.
+    const nameless = (text: string) => text.replaceAll(/@if\d+/g, '')
+    expect(nameless(await snapshot(node.lab))).toBe(nameless(node.untouched))
+  })
+
+  test('a strict reverse path filter is loosened, and strict again after rollback', async () => {
+    await node.sh('sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth1.rp_filter=1')
+    await node.apply()
+    expect(await node.lab.sysctl('pve', 'net/ipv4/conf/eth1/rp_filter')).toBe('2')
+    expect(await ask('inet', '192.0.2.2:8080')).toMatchObject({ server: '108' })
+    await node.pvenat.run('rollback')
+    expect(await node.lab.sysctl('pve', 'net/ipv4/conf/eth1/rp_filter')).toBe('1')
+    await node.sh('sysctl -qw net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.eth1.rp_filter=0')
   })
 
   test('at boot the same is in force again before anything else is read', async () => {

@@ -6,7 +6,7 @@ import type { Network } from '../../src/network.ts'
 import type { Routing } from '../../src/ruleset/model.ts'
 import { planText, type Plan } from '../../src/ruleset/plan.ts'
 import { parseRouting } from '../../src/ruleset/routing.ts'
-import { answersByUplink, uplinkTroubles } from '../../src/ruleset/uplinks.ts'
+import { routingByUplink, uplinkTroubles } from '../../src/ruleset/uplinks.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { plainNetwork } from '../network.ts'
 import { FakeKernel } from './kernel.ts'
@@ -86,7 +86,7 @@ const seen = (part: Partial<Network> = {}, quarantined = new Map<string, string>
 const NONE = { rules: [], tables: [] }
 
 test('what the kernel shows of a ruleset is what was sent', () => {
-  const { rules, routes } = answersByUplink(seen(), [4]).routing[4]
+  const { rules, routes } = routingByUplink(seen(), { 4: [], 6: undefined }).routing[4]
   const ruleOf = (line: string) => {
     const value = (word: string) => new RegExp(`${word} (\\S+)`).exec(line)?.[1]
     const [fwmark, fwmask] = (value('fwmark') ?? '').split('/')
@@ -121,12 +121,15 @@ test('what the kernel shows of a ruleset is what was sent', () => {
 test('one uplink, or none of which anything is wanted, asks for nothing', () => {
   const nothing = {
     marks: { 4: [], 6: [] },
+    rest: { 4: [], 6: [] },
     loose: [],
     routing: { 4: { rules: [], routes: [] }, 6: { rules: [], routes: [] } },
   }
-  expect(answersByUplink({ ...seen(), network: plainNetwork(TWO.slice(0, 1), []) }, [4])).toEqual(nothing)
-  expect(answersByUplink(seen(), [])).toEqual(nothing)
-  expect(answersByUplink(seen({}, new Map([['uplinks', 'no']])), [4])).toEqual(nothing)
+  expect(
+    routingByUplink({ ...seen(), network: plainNetwork(TWO.slice(0, 1), []) }, { 4: [], 6: undefined }),
+  ).toEqual(nothing)
+  expect(routingByUplink(seen(), { 4: undefined, 6: undefined })).toEqual(nothing)
+  expect(routingByUplink(seen({}, new Map([['uplinks', 'no']])), { 4: [], 6: undefined })).toEqual(nothing)
 })
 
 test('one address is enough when the kernel answers by another interface', () => {
@@ -134,12 +137,13 @@ test('one address is enough when the kernel answers by another interface', () =>
     ...plainNetwork(TWO.slice(1), []),
     way: { 4: { dev: 'tun0', ip: parseIp('10.8.0.2') as Range } },
   }
-  expect(answersByUplink({ ...seen(), network }, [4]).marks[4]).toHaveLength(2)
+  expect(routingByUplink({ ...seen(), network }, { 4: [], 6: undefined }).marks[4]).toHaveLength(3)
 })
 
 test('our rules stand in front of rules that would take marked answers, and where they are set otherwise', () => {
   const first = (rules: { priority: number; takesAnswers: boolean }[]) =>
-    answersByUplink(seen({ foreign: { 4: { rules, tables: [] }, 6: NONE } }), [4]).routing[4].rules[0]
+    routingByUplink(seen({ foreign: { 4: { rules, tables: [] }, 6: NONE } }), { 4: [], 6: undefined })
+      .routing[4].rules[0]
   expect(first([{ priority: 9000, takesAnswers: true }])).toMatch(/^priority 7700 /)
   expect(first([{ priority: 5000, takesAnswers: false }])).toMatch(/^priority 7700 /)
   expect(first([{ priority: 7699, takesAnswers: true }])).toMatch(/^priority 7697 /)
@@ -167,7 +171,7 @@ test.each([
   ['no room in front', { rules: [{ priority: 2, takesAnswers: true }], tables: [] }],
 ])('%s that others use stops this feature alone, and is told', (_, foreign) => {
   const view = seen({ foreign: { 4: foreign, 6: NONE } })
-  expect(answersByUplink(view, [4])).toMatchObject({
+  expect(routingByUplink(view, { 4: [], 6: undefined })).toMatchObject({
     marks: { 4: [] },
     routing: { 4: { rules: [], routes: [] } },
   })

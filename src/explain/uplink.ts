@@ -1,0 +1,60 @@
+/** Several uplinks: by which of them a packet leaves, and by which its answer does, as the rules that set marks say. */
+import { prefixLength, sameRange, type Family, type Range } from '../address.ts'
+import { routeTo } from '../facts/facts.ts'
+import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
+import type { Pass } from './pass.ts'
+import type { Trail } from './step.ts'
+import { markOf, type Flow } from './walk.ts'
+import { isExternal, type World } from './world.ts'
+
+/** The uplink to which its mark leads a packet; undefined where the routes of the table main decide. */
+export function uplinkOut(world: World, { flow, trail }: Pass): string | undefined {
+  const mark = markOf(world.ruleset, flow)
+  const route = routeTo(world.facts, flow.destination)
+  if (mark === 0 || (route && !isDefault(route.to))) return undefined
+  const uplink = uplinkWith(world, flow.family, mark)
+  if (!uplink) return undefined
+  const { name, way } = uplink
+  if (way.down)
+    trail.stop(`It leaves by the uplink ${name} or not at all, and ${name} is down.`, [inWords(uplink)])
+  trail.pass(`Its rule sends it to the uplink ${name}.`, inWords(uplink))
+  return name
+}
+
+/** The uplink by which the answer to a client outside leaves. */
+export function explainAnswer(world: World, flow: Flow, trail: Trail): void {
+  if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
+  const mark = answerMark(world, flow.family, flow.original.destination)
+  const uplink = uplinkWith(world, flow.family, mark)
+  if (uplink) {
+    const { name, way } = uplink
+    if (way.down) trail.stop(`The answer waits: the uplink ${name} is down.`, [inWords(uplink)])
+    return trail.pass(`The answer leaves by ${name}, by which the client came.`, inWords(uplink))
+  }
+  const back = routeTo(world.facts, flow.source)?.dev
+  if (back !== undefined && back !== flow.in && isExternal(world, back))
+    trail.doubt(
+      `The answer leaves by ${back}, not by ${flow.in} that the client called; see pvenat doctor.`,
+      `routes: answers by ${back}`,
+    )
+}
+
+function answerMark({ ruleset }: World, family: Family, called: Range): number {
+  const rule = ruleset.chains[family]
+    .flatMap(({ table, rules }) => (table === 'mangle' ? rules : []))
+    .find((one) => one.originalDestination && sameRange(one.originalDestination, called))
+  return rule?.target.kind === 'mark' ? rule.target.mark : 0
+}
+
+function uplinkWith({ view }: World, family: Family, mark: number): MarkedUplink | undefined {
+  return markedUplinks(view, family, true).find((one) => one.mark === mark)
+}
+
+function inWords({ mark, table }: MarkedUplink): string {
+  return `mark ${hex(mark)}, table ${table}`
+}
+
+/** A default route or a half of it: packets with a mark pass it by. */
+function isDefault(to: Range): boolean {
+  return (prefixLength(to) ?? 0) <= (to.family === 4 ? 1 : 4)
+}
