@@ -215,6 +215,9 @@ class Walker {
         return !!rule.originalDestination && within(rule.originalDestination, flow.original.destination)
       case 'routed':
         return !flow.bridged
+      case 'socket':
+        // No service listens on the node of the tracer.
+        return false
       default:
         throw new Error(`the tracer does not know the condition ${String(key)}`)
     }
