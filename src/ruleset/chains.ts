@@ -13,7 +13,7 @@ import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
 import { written } from './restore-text.ts'
-import { routingByUplink } from './uplinks.ts'
+import { keptIn, routingByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
 /** Facts of the kernel that decide which chains there are. */
@@ -49,6 +49,7 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
       leaveAllButNew,
       loop.forward,
       blocks(wanted),
+      keptIn(wanted),
       acceptsOfSourcePorts(wanted),
     ),
     isForwardDrop

@@ -20,6 +20,7 @@ import type { View } from '../nat/view.ts'
 import { matches, packets } from './conditions.ts'
 import { chainOf, type Chain, type Routing, type Rule, type Ruleset } from './model.ts'
 import { inOrder } from './source-translation.ts'
+import type { Wanted } from './wanted.ts'
 
 /** An uplink of which answers are marked. */
 export interface MarkedUplink {
@@ -45,8 +46,7 @@ export function routingByUplink(
 ): Pick<Ruleset, 'routing' | 'loose'> & { marks: Record<Family, Chain[]>; rest: Record<Family, Rule[]> } {
   const marked = (family: Family): MarkedUplink[] => {
     const own = egresses[family]
-    const isOff = !own || view.quarantined.has(UPLINKS) || uplinkCollision(view, family) !== undefined
-    return isOff
+    return !own || isOff(view, family)
       ? []
       : markedUplinks(
           view,
@@ -65,6 +65,23 @@ export function routingByUplink(
     routing: { 4: uplinkRouting(all[4], view, 4), 6: uplinkRouting(all[6], view, 6) },
     loose: all[4].map(({ name }) => name).filter((name) => name !== main),
   }
+}
+
+/** Whether nothing is marked, because somebody else uses the marks or the kernel refuses them. */
+function isOff(view: Seen & Pick<View, 'quarantined'>, family: Family): boolean {
+  return view.quarantined.has(UPLINKS) || uplinkCollision(view, family) !== undefined
+}
+
+/** Connections that a rule with via= would send by another uplink stay in while nothing can lead them there. */
+export function keptIn({ egresses, family, view }: Wanted): Rule[] {
+  if (!isOff(view, family)) return []
+  const names = view.network.external.map(({ name }) => name)
+  return egresses.flatMap((egress): Rule[] => {
+    const { via, source, destination, rule } = egress
+    const others = via ? names.filter((name) => !via.includes(name)) : []
+    const base = { ...packets(egress), ...matches(source, destination), serves: rule.id }
+    return others.map((out) => ({ ...base, out, target: { kind: 'drop' } }))
+  })
 }
 
 /**
