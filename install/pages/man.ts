@@ -1,4 +1,4 @@
-/** Man pages: markdown of docs/man, with what the table of commands, the README and pvenat.conf say put in, as roff. */
+/** Man pages: markdown of docs/man, with what the table of commands, docs/comment.md and pvenat.conf say put in, as roff. */
 import { Marked } from 'marked'
 import markedMan from 'marked-man'
 import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from '../../src/commands/table.ts'
@@ -6,7 +6,8 @@ import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from '../../src/c
 export interface PageTexts {
   /** The page, with lines like `<!-- commands -->` where something is to be put in. */
   source: string
-  readme: string
+  /** docs/comment.md. */
+  comment: string
   /** The file of settings that is installed. */
   settings: string
   version: string
@@ -14,14 +15,14 @@ export interface PageTexts {
   dateSeconds: number
 }
 
-/** One man page as roff. Throws when the README has lost a section that a page takes from it. */
-export function manPage({ source, readme, settings, version, dateSeconds }: PageTexts): string {
+/** One man page as roff. Throws when docs/comment.md has lost a section that a page takes from it. */
+export function manPage({ source, comment, settings, version, dateSeconds }: PageTexts): string {
   const fill = (line: string): string =>
     line.replace(/^<!-- (\w+)(?:: (.+))? -->$/, (_, what: string, title = '') => {
       if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
       if (what === 'options') return optionsText(COMMON_OPTIONS)
       if (what === 'settings') return '```\n' + settings + '```'
-      if (what === 'readme') return sectionOf(readme, title as string)
+      if (what === 'comment') return sectionOf(comment, title as string)
       throw new Error(`a man page asks for '${what}', which nobody makes`)
     })
   const filled = source.split('\n').map(fill).join('\n')
@@ -72,6 +73,6 @@ function optionsText(options: Readonly<Record<string, Option & { default?: strin
 /** A section of a markdown text without its heading. */
 function sectionOf(text: string, title: string): string {
   const [, after] = text.split(`\n## ${title}\n`)
-  if (after === undefined) throw new Error(`README.md has no section '${title}', which a man page takes`)
+  if (after === undefined) throw new Error(`docs/comment.md has no section '${title}', which a man page takes`)
   return (after.split('\n## ')[0] as string).trim()
 }

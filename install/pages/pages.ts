@@ -5,7 +5,7 @@ import { bashCompletion, zshCompletion } from './completions.ts'
 import { manPage } from './man.ts'
 
 const [version = '', dateSeconds = ''] = process.argv.slice(2)
-const readme = readFileSync('README.md', 'utf8')
+const comment = readFileSync('docs/comment.md', 'utf8')
 const settings = readFileSync('install/pvenat.conf', 'utf8')
 
 for (const folder of ['dist/man', 'dist/completions']) mkdirSync(folder, { recursive: true })
@@ -13,6 +13,6 @@ writeFileSync('dist/completions/pvenat', bashCompletion())
 writeFileSync('dist/completions/_pvenat', zshCompletion())
 for (const name of readdirSync('docs/man')) {
   const source = readFileSync(join('docs/man', name), 'utf8')
-  const page = manPage({ source, readme, settings, version, dateSeconds: Number(dateSeconds) })
+  const page = manPage({ source, comment, settings, version, dateSeconds: Number(dateSeconds) })
   writeFileSync(join('dist/man', name.replace(/\.md$/, '')), page)
 }

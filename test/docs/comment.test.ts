@@ -1,4 +1,4 @@
-// The README's table of comments: each rule, alone in the file that its row names, is in force and nothing is said against it.
+// The tables of rules in README and docs/comment.md: each rule, alone in the file that its row names, is in force and nothing is said against it.
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
@@ -12,7 +12,9 @@ external vmbr3 198.51.100.2/24
 internal vmbr1 10.10.10.1/24 fd10::1/64
 internal vmbr2 192.168.100.1/24 193.16.100.1/24
 `
-const rows = [...readFileSync('README.md', 'utf8').matchAll(/^\| `((?:IN|OUT) .*?)`(?: in (\S+))? \|/gm)]
+const rows = ['README.md', 'docs/comment.md'].flatMap((path) => [
+  ...readFileSync(path, 'utf8').matchAll(/^\| `((?:IN|OUT) .*?)` +\| (\S+)? *\|/gm),
+])
 
 test.each(rows.map(([, rule = '', file = 'firewall/108.fw']) => [rule, file]))('%s', async (rule, file) => {
   const path = file === 'host.fw' ? 'nodes/pve1/host.fw' : `firewall/${file.replace('firewall/', '')}`

@@ -52,7 +52,7 @@ test('every man page can be made, and has no table or list that fell apart', () 
   for (const path of documents.filter((one) => one.startsWith('docs/man/'))) {
     const roff = manPage({
       source: textOf(path),
-      readme: textOf('README.md'),
+      comment: textOf('docs/comment.md'),
       settings: textOf('install/pvenat.conf'),
       version: '1.2.3',
       dateSeconds: 0,
