@@ -73,6 +73,7 @@ function optionsText(options: Readonly<Record<string, Option & { default?: strin
 /** A section of a markdown text without its heading. */
 function sectionOf(text: string, title: string): string {
   const [, after] = text.split(`\n## ${title}\n`)
-  if (after === undefined) throw new Error(`docs/comment.md has no section '${title}', which a man page takes`)
+  if (after === undefined)
+    throw new Error(`docs/comment.md has no section '${title}', which a man page takes`)
   return (after.split('\n## ')[0] as string).trim()
 }
