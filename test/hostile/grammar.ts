@@ -12,6 +12,7 @@ const SET = String.raw`pvenat-(?:\d{1,10}|sdn|list|self-\d{1,3}|inner|tmp)-[a-z0
 const NIC = String.raw`(?:vmbr0|vmbr1|fwbr\+|fwln\+|fwpr\+|tap\+|veth\+|pvenat[01])`
 const SIDE = '(?:src|dst)'
 
+const MARK = '0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}'
 const CONDITIONS = [
   `-i ${NIC}`,
   `-o ${NIC}`,
@@ -31,9 +32,13 @@ const CONDITIONS = [
   `-m conntrack(?: !)? --ctstate (?:NEW|DNAT|SNAT|RELATED,ESTABLISHED)`,
   `(?:-m conntrack )?--ctdir (?:ORIGINAL|REPLY)`,
   `--ctorigdst ${IP}`,
+  `--ctrepldst ${IP}`,
+  `-m socket --nowildcard`,
+  `-m mark --mark ${MARK}`,
   `--ctorigdstport ${PORTS}`,
 ]
 
+const FROM = String.raw`(?:${V4}(?::${PORT}(?:-${PORT})?)?|${V6}|\[${V6}\]:${PORT}(?:-${PORT})?)`
 const V4TO = `${V4}(?::${PORT}(?:-${PORT}/${PORT})?)?`
 const V6TO = String.raw`(?:${V6}|\[${V6}\]:${PORT}(?:-${PORT}/${PORT})?)`
 const TARGETS = [
@@ -43,7 +48,8 @@ const TARGETS = [
   String.raw`-j CT (?:--zone(?:-orig)? [12]|--zone 1 --helper [a-z-]+|--helper [a-z-]+)`,
   String.raw`-j NETMAP --to (?:0\.0\.0\.0/0|::/0)`,
   `-j DNAT --to-destination (?:${V4TO}|${V6TO})`,
-  `-j SNAT --to-source ${IP}`,
+  `-j SNAT --to-source ${FROM}`,
+  `-j MARK --set-xmark ${MARK}`,
 ]
 
 const any = (all: readonly string[]) => `(?:${all.join('|')})`
@@ -55,7 +61,7 @@ const LINES = [
   `swap ${SET} ${SET}`,
   `destroy ${SET}`,
   // iptables-restore
-  String.raw`\*(?:raw|filter|nat)`,
+  String.raw`\*(?:raw|mangle|filter|nat)`,
   'COMMIT',
   String.raw`:${CHAIN} - \[0:0\]`,
   `-[FX] ${CHAIN}`,

@@ -160,7 +160,10 @@ function counts(one: Scoped, address: string, spec: Spec): boolean {
 }
 
 /** What full=1 takes behind all other forwards, without its guest's exemptions. */
-function fullHolders(rules: readonly Scoped[], spec: Spec, { destination, proto, dport }: Packet): Holder[] {
+function fullHolders(rules: readonly Scoped[], spec: Spec, packet: Packet): Holder[] {
+  const { destination, proto, dport } = packet
+  // What the node itself asks its own address for stays there.
+  if (isMain(destination) && packet.in === undefined) return []
   const family = familyOf(destination)
   const holes = ofKind(rules, 'hole').filter((one) => isAllowed(one))
   return fullsOf(rules, spec, family)

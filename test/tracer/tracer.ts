@@ -218,6 +218,10 @@ class Walker {
       case 'socket':
         // No service listens on the node of the tracer.
         return false
+      case 'marked':
+      case 'replyDestination':
+        // Its node has one uplink, so nothing is marked.
+        return false
       default:
         throw new Error(`the tracer does not know the condition ${String(key)}`)
     }
