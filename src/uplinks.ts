@@ -23,6 +23,8 @@ export interface Way {
   kept?: true
   /** No packet can leave now. */
   down?: true
+  /** The default route is missing while our copy of it is there. Links and routes are not read at one moment, so the next look decides. */
+  isMissing?: true
 }
 
 export type Ways = Partial<Record<Family, Way>>
@@ -106,14 +108,31 @@ export function numbered<T extends { name: string; uplink: Omit<Uplink, 'index'>
   })
 }
 
-/** Of several uplinks, the facts that the next look needs. */
+/** Whether the next look decides about an uplink. */
+export function hasMissingRoute({ external }: { external: readonly { uplink?: Uplink }[] }): boolean {
+  return external.some(({ uplink }) => Object.values(uplink?.ways ?? {}).some(({ isMissing }) => isMissing))
+}
+
+/**
+ * Of several uplinks, the facts that the next look needs. The only uplink of a family has no copy of its route, so nobody could tell a route
+ * that went with its link from one that was given up.
+ */
 export function storedUplinks(
   external: readonly { name: string; addresses: Range[]; networks: Range[]; uplink?: Uplink }[],
 ): StoredUplink[] {
   if (external.length < 2) return []
+  const several = FAMILIES.filter(
+    (family) => external.filter(({ uplink }) => uplink?.ways[family]).length > 1,
+  )
   return external.flatMap(({ name, addresses, networks, uplink }) => {
     if (!uplink) return []
-    const { index, ways, goneAt } = uplink
+    const { index, goneAt } = uplink
+    const ways: Ways = Object.fromEntries(
+      several.flatMap((family) => {
+        const way = uplink.ways[family]
+        return way ? [[family, way]] : []
+      }),
+    )
     const known = { name, index, addresses: addresses.map(formatRange), networks: networks.map(formatRange) }
     return [{ ...known, ways, ...(goneAt === undefined ? {} : { goneAt }) }]
   })
@@ -136,11 +155,12 @@ function wayOf(
   const last = before?.ways[family]
   const isTunnel = isNamed && isPointToPoint(link)
   if (!last) return isUp && isTunnel ? {} : undefined
-  const { down, ...way } = last
+  const { down, isMissing, ...way } = last
   if (!isUp || !hasAddress(link, family)) return { ...way, down: true }
   const hasCopy = defaults.some(({ protocol, dev }) => protocol === OWN_PROTOCOL && dev === name)
   if (isTunnel && way.gateway === undefined) return {}
-  return hasCopy && !down && !way.kept ? undefined : { ...way, kept: true }
+  if (!hasCopy || down || way.kept) return { ...way, kept: true }
+  return isMissing ? undefined : { ...way, isMissing: true }
 }
 
 /** A default route before halves, the table main before others, then the least metric. */

@@ -99,7 +99,17 @@ describe('a link', () => {
 
   test('that flapped unseen is told by our route, which went with it', () => {
     expect(uplinks(see({ links: [VMBR0, ETH1], defaults: [FIRST], stored }))).toHaveLength(2)
-    expect(uplinks(see({ links: [VMBR0, ETH1], defaults: [FIRST, OURS], stored }))).toHaveLength(1)
+  })
+
+  test('whose default route somebody deleted is given up by the second look that misses it', () => {
+    const missing = { links: [VMBR0, ETH1], defaults: [FIRST, OURS] }
+    const once = see({ ...missing, stored })
+    expect(uplinks(once)[1]).toEqual(['eth1', 1, { gateway: '192.0.2.1', isMissing: true }])
+    expect(uplinks(see({ ...missing, stored: storedUplinks(once.external) }))).toHaveLength(1)
+    // It went with the link: the routes had been read before.
+    const down = { links: [VMBR0, { ...ETH1, flags: ['BROADCAST'] }], defaults: [FIRST] }
+    const whileDown = see({ ...down, stored: storedUplinks(once.external) })
+    expect(uplinks(whileDown)[1]).toEqual(['eth1', 1, { gateway: '192.0.2.1', down: true }])
   })
 
   test('that is gone is waited for ten minutes', () => {

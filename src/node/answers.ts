@@ -1,6 +1,9 @@
 /** Answers of the node that stand for a while: the kernel reports changes of them, so the service need not ask each time. */
 import { makeFiles, type Files } from './files.ts'
 
+/** Rules of others are no reason to wait long for a program that hangs. */
+export const FOREIGN_TIMEOUT_MS = 2000
+
 export interface Answers {
   files: Files
   /** The answer under this name that is younger than `maxAgeMs` and than the last `forget`, else what `ask` says now. */

@@ -6,7 +6,7 @@ import { FAMILIES } from '../address.ts'
 import { otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { incompatibleTables } from '../facts/nftables.ts'
 import type { Settings } from '../settings.ts'
-import { NO_ANSWERS, type Answers } from './answers.ts'
+import { FOREIGN_TIMEOUT_MS, NO_ANSWERS, type Answers } from './answers.ts'
 import { run } from './exec.ts'
 
 /** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
@@ -63,7 +63,7 @@ async function noLegacy(): Promise<string> {
 async function foreignToIptables(): Promise<string> {
   const tables = await Promise.all(
     FAMILIES.map(async (family) => {
-      const { stdout } = await run(saveProgram('nft', family), [])
+      const { stdout } = await run(saveProgram('nft', family), [], '', { timeoutMs: FOREIGN_TIMEOUT_MS })
       return incompatibleTables(stdout).map((table) => `${family === 4 ? 'ip' : 'ip6'} ${table}`)
     }),
   )

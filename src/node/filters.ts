@@ -4,7 +4,7 @@ import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { parseNftables, type Nftables } from '../facts/nftables.ts'
 import { savedForward } from '../facts/saved.ts'
-import type { Answers } from './answers.ts'
+import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
 import { NOT_STARTED, run } from './exec.ts'
 
 type Filters = Record<Family, Nftables>
@@ -52,7 +52,7 @@ function tables(file: string): string[] {
 
 /** '' where the program is missing. */
 async function printed(file: string, args: readonly string[]): Promise<string | undefined> {
-  const { code, stdout } = await run(file, args)
+  const { code, stdout } = await run(file, args, '', { timeoutMs: FOREIGN_TIMEOUT_MS })
   if (code === NOT_STARTED) return ''
   return code === 0 ? stdout : undefined
 }

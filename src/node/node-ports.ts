@@ -11,7 +11,7 @@ import { listeningPorts, type NodePort } from '../nat/node-ports.ts'
 import type { Network } from '../network.ts'
 import { NOT_STARTED, run } from './exec.ts'
 import { readProc } from './listeners.ts'
-import type { Answers } from './answers.ts'
+import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
 
 /** A question to a resolver, and its socket, lasts less long. */
 const SERVICE_MS = 5000
@@ -46,9 +46,6 @@ export async function readNodePorts(
 function keyOf({ proto, port, inode }: Socket): string {
   return `${proto} ${port} ${inode}`
 }
-
-/** Rules of others are no reason to wait long for a program that hangs. */
-const FOREIGN_TIMEOUT_MS = 2000
 
 /** A missing program counts as an empty answer; the answer of a program that fails is unknown. */
 const isUnknown = (code: number): boolean => code !== 0 && code !== NOT_STARTED

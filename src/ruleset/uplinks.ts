@@ -266,14 +266,15 @@ function markChains(
     direction: 'ORIGINAL',
     target: { kind: 'jump', chain: 'PVENAT-LEAVING' },
   }))
+  // Where no rule chooses an uplink, connections leave as the administrator's routing says.
+  const chosen = choices(marked, egresses, view)
   const [forwards, toForwards] = gated(answers, { state: 'DNAT', direction: 'REPLY' }, 'PVENAT-ANSWERS')
   const [, toNode] = gated(answers, { direction: 'REPLY' }, 'PVENAT-ANSWERS')
   const [kept, toKept] = gated(stays, { state: 'SNAT' }, 'PVENAT-STAYING')
   return [
     ...forwards,
-    ...kept,
-    ...chainOf('mangle', 'PVENAT-LEAVING', choices(marked, egresses, view), toKept),
-    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, leaving),
+    ...(chosen.length === 0 ? [] : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, toKept)]),
+    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, chosen.length === 0 ? [] : leaving),
     ...chainOf('mangle', 'PVENAT-NODE', toNode),
   ]
 }

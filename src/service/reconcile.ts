@@ -15,6 +15,7 @@ import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
 import type { Tree } from '../read.ts'
 import type { InForce } from '../ruleset/inforce.ts'
+import { hasMissingRoute } from '../uplinks.ts'
 import type { Ruleset } from '../ruleset/model.ts'
 import { locate } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
@@ -166,7 +167,8 @@ export class Reconciler {
       quarantined: quarantine.rules(),
     }
     const isWaiting = Object.keys(looked.ledger?.missing ?? {}).length > 0
-    this.nextTurn = now() + (isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000)
+    const pauseMs = isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000
+    this.nextTurn = now() + (hasMissingRoute(looked.network) ? MISSING_ROUTE_MS : pauseMs)
     await this.applyLook(looked)
     this.lastTree = looked.tree
     this.troubles.settle(true)
@@ -307,5 +309,7 @@ class NotReadYet extends Error {}
 
 /** Interval between looks while a guest or its file is missing: its return decides over its rights. */
 const MISSING_MS = 1000
+/** The kernel flushes all routes of a link within milliseconds. */
+const MISSING_ROUTE_MS = 100
 
 const now = (): number => performance.now()

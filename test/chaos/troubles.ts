@@ -43,8 +43,8 @@ const TROUBLES: Record<string, Trouble> = {
       await limit(Number(lowest))
       return () => limit(4096)
     },
-    // Who publishes may meet the same, and says so for itself.
-    tells: /^(?!cannot write ).*EMFILE/,
+    // Who publishes, or puts back, may meet the same and says so for itself.
+    tells: /^(?!cannot (?:write|put back) ).*EMFILE/,
   },
   'a program that hangs': {
     make: async (node) => {

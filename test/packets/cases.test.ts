@@ -88,10 +88,13 @@ async function walk(lab: Lab, one: Case, backend: Backend): Promise<string[]> {
   const questions = one.packets.map(parseQuestion)
   const foreign = (lines: string): Promise<void> => addRules(lab, backend, 4, `*filter\n${lines}COMMIT\n`)
   if (one.filter !== '') await foreign(one.filter)
-  const [applied] = await Promise.all([
-    new Pvenat(lab, backend, tree).run('apply', '--state-dir', `${tree}/state`),
-    serveAll(lab, one, questions),
-  ])
+  const apply = (dir: string) => new Pvenat(lab, backend, dir).run('apply', '--state-dir', `${tree}/state`)
+  if (one.before.size > 0) {
+    const before = await makeCaseTree({ ...one, files: new Map([...one.files, ...one.before]) }, backend)
+    await apply(before)
+    await removeTree(before)
+  }
+  const [applied] = await Promise.all([apply(tree), serveAll(lab, one, questions)])
   expect(applied.stderr).not.toMatch(/^pvenat: /m)
   const answers = await Promise.all(
     questions.map(async ({ line, from, to, proto, options, answer }) => {

@@ -129,6 +129,8 @@ pvenat list`
   test('what changes everything, last: apply --confirm, confirm, rollback', async () => {
     const all = documents.flatMap(commandsOf)
     await service.stop()
+    // A rule that was made twice is an error, and the recipe goes on only without one.
+    await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2222')
     const recipe =
       blocksOf('README.md').find(({ text }) => text.includes('pvenat apply --confirm'))?.text ?? ''
     // Pasted as a whole into a shell that reads what it is to do line by line.

@@ -217,7 +217,10 @@ EOF`),
   },
   'external-none': {
     breaks: () =>
-      ailing.sh('for via in 203.0.113.1 192.0.2.1 2001:db8:113::1; do ip route del default via $via; done'),
+      ailing
+        .sh('for via in 203.0.113.1 192.0.2.1 2001:db8:113::1; do ip route del default via $via; done')
+        // An uplink is given up by the second look that misses its route.
+        .then(() => node.pvenat.run('apply')),
     ask: ['inet', '203.0.113.2:1022', { server: '105' }],
     says: /this node has no external/,
     type: () => ailing.sh('ip route add default via 203.0.113.1'),
