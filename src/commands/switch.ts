@@ -2,9 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { iptables, saveProgram } from '../facts/backend.ts'
 import { createWords, ruleLine, type GuiRule } from '../import/guirule.ts'
-import { findRule, type Imported } from '../import/trial.ts'
+import { findRule, switchable, type Imported } from '../import/trial.ts'
 import { tokens } from '../import/words.ts'
-import { must } from '../node/exec.ts'
+import { CommandFailed, must } from '../node/exec.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { unconfirmedPid } from '../node/unconfirmed.ts'
 import { isServiceRunning } from '../node/unit.ts'
@@ -22,7 +22,7 @@ export async function switchOver(context: Context, seconds: number): Promise<num
   if (!(await isServiceRunning(paths.runDir)))
     throw new Error('the service puts the rules into force; start it first: systemctl start pvenat')
   const { all } = await importable(paths)
-  const chosen = all.filter(isSwitched)
+  const chosen = switchable(all)
   const rules = rulesOf(chosen)
   if (rules.length === 0) {
     io.stderr('pvenat: no rule that is in force can be switched over; see pvenat import\n')
@@ -54,12 +54,6 @@ export async function switchOver(context: Context, seconds: number): Promise<num
     io.stderr('the change failed; what was in force before is in force again\n')
     throw error
   }
-}
-
-/** What is in force now and has something that takes its place. Rules of nft itself cannot be put back as they were. */
-function isSwitched({ written, becomes, tried }: Imported): boolean {
-  if ('stays' in becomes || !written.loaded || 'native' in written.loaded) return false
-  return !(tried?.problems.some(({ isError }) => isError) ?? false)
 }
 
 function rulesOf(all: readonly Imported[]): GuiRule[] {
@@ -94,15 +88,25 @@ const LOOK_MS = 200
 async function waitInForce(context: Context, rules: readonly GuiRule[]): Promise<void> {
   const deadline = performance.now() + WAIT_MS
   for (;;) {
-    const looked = await lookKnowing(context.paths)
-    const kernel = await kernelOf(looked, context)
-    const inForce = await kernel.read()
-    const outcome = compile(looked, inForce)
-    const failing = rules.flatMap((rule) => whyNot(rule, outcome))
-    if (failing.length === 0 && isEmpty(makePlan(outcome.ruleset, inForce))) return
-    if (performance.now() > deadline) throw new Error(failing[0] ?? 'the rules are not in force')
+    const missing = await missingOf(context, rules).catch((error: unknown) => {
+      // The service writes at the same time: a set may go between its listing and its reading.
+      if (error instanceof CommandFailed) return [error.message]
+      throw error
+    })
+    if (missing.length === 0) return
+    if (performance.now() > deadline) throw new Error(missing[0])
     await delay(LOOK_MS)
   }
+}
+
+/** Why the kernel does not hold all that is wanted, or some of the rules are not part of it. */
+async function missingOf(context: Context, rules: readonly GuiRule[]): Promise<string[]> {
+  const looked = await lookKnowing(context.paths)
+  const inForce = await (await kernelOf(looked, context)).read()
+  const outcome = compile(looked, inForce)
+  const failing = rules.flatMap((rule) => whyNot(rule, outcome))
+  const isAll = isEmpty(makePlan(outcome.ruleset, inForce))
+  return isAll ? failing : [...failing, 'the rules are not in force']
 }
 
 function whyNot(rule: GuiRule, { view, translation }: Outcome): string[] {

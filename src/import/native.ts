@@ -41,7 +41,8 @@ export function nativeRules({ chains }: Nftables): Written[] {
       )
       if (to && !path.includes(to)) visit(hook, to, all, [...path, to])
       const text = `${chain.family} ${chain.table} ${chain.name} handle ${handle}`
-      if (statements.some((one) => 'return' in Object(one)) && path.length > 1)
+      const ends = path.length > 1 || hook !== 'POSTROUTING' ? ['return', 'accept'] : []
+      if (statements.some((one) => ends.some((end) => end in Object(one))))
         returned = [...returned, { behind: text }]
       for (const family of familiesOf(chain)) {
         const read = interpret(all, family)

@@ -1,5 +1,6 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
 import { isError, word, type Diagnostic } from '../diagnostic.ts'
+import { keeperOf } from '../facts/keepers.ts'
 import type { FwFile, FwRule } from '../fw/model.ts'
 import { guestFw, hostFw, type View } from '../nat/view.ts'
 import { compile } from '../pipeline.ts'
@@ -54,6 +55,22 @@ export function importAll(look: Look, written: readonly Written[]): Imported[] {
     const tried = 'rule' in becomes ? (second.get(becomes.rule) ?? first.get(becomes.rule)) : undefined
     return { written: one.written, becomes, ...(tried ? { tried } : {}) }
   })
+}
+
+/**
+ * The rules that can be switched over: those in force that have something in their place. What pvenat does by itself serves its own forwards
+ * alone, so while another rule that somebody wrote stays, the rules for that stay, too. Rules of nft itself cannot be put back as they were.
+ */
+export function switchable(all: readonly Imported[]): Imported[] {
+  const inForce = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
+  const isReplaced = ({ written, becomes, tried }: Imported): boolean =>
+    'rule' in becomes &&
+    !('native' in (written.loaded ?? {})) &&
+    !(tried?.problems.some((one) => one.isError) ?? false)
+  const isBuiltIn = ({ written, becomes }: Imported): boolean =>
+    'builtIn' in becomes && !('native' in (written.loaded ?? {}))
+  const areAll = inForce.every((one) => isReplaced(one) || isBuiltIn(one))
+  return inForce.filter((one) => isReplaced(one) || (areAll && isBuiltIn(one)))
 }
 
 function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { parseBootLines } from '../../src/facts/interfaces.ts'
 import { createCommand, ruleLine, type GuiRule } from '../../src/import/guirule.ts'
-import { tryRules } from '../../src/import/trial.ts'
+import { switchable, tryRules } from '../../src/import/trial.ts'
 import { compile } from '../../src/pipeline.ts'
 import { EMPTY, importLines, save, saved, says } from './saved.ts'
 
@@ -230,4 +230,21 @@ test('a rule that pvenat would refuse says so, and one that is there is known', 
     line: 3,
     isOn: false,
   })
+})
+
+test('what is built in stays while another rule by hand does', async () => {
+  const dnat = `${IN} --dport 822 -j DNAT --to-destination 10.10.10.105:22`
+  const hairpin = '-A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.105/32 -p tcp -m tcp --dport 22 -j MASQUERADE'
+  const switched = async (...lines: string[]): Promise<string[]> =>
+    switchable((await importLines(save(lines))).all).map(({ written }) => written.text)
+  expect(await switched(dnat, hairpin)).toEqual([dnat, hairpin])
+  const limited = `${IN} --dport 80 -m limit --limit 5/sec -j DNAT --to-destination 10.10.10.105`
+  expect(await switched(dnat, limited, hairpin)).toEqual([dnat])
+})
+
+test('a rule behind an ACCEPT is not for all packets, and stays', async () => {
+  const dnat = `${IN} --dport 822 -j DNAT --to-destination 10.10.10.105:22`
+  expect(says(await importLines(save(['-A PREROUTING -s 198.51.100.7/32 -j ACCEPT', dnat])))[1]).toBe(
+    "stays: pvenat has nothing for 'behind -A PREROUTING -s 198.51.100.7/32 -j ACCEPT'",
+  )
 })
