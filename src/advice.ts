@@ -29,7 +29,7 @@ export interface Advice {
   asText?: string | undefined
 }
 
-/** What is free instead; filled in when all claims are known (nat/free.ts). `wish` is the id of the rule. */
+/** What is free instead; filled in when all claims are known (nat/free-ports.ts). `wish` is the id of the rule. */
 export interface Wish {
   wish?: string
   /** How many ports, where that is another number than the rule has. */

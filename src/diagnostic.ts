@@ -1,5 +1,5 @@
 /** A diagnostic is data: a code, a place and facts. `word` turns it into text at the very end (wordings.ts). */
-import type { Span } from './fw/model.ts'
+import type { Span } from './fw/fw-file.ts'
 import { clip, MAX_SAID_CHARS, SEVERITIES, type Severity, type Wording } from './advice.ts'
 import { WORDINGS } from './wordings.ts'
 

@@ -14,8 +14,8 @@ import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
 import { keepLook, readView, type Look, type WholeLook } from './read.ts'
 import { buildRuleset } from './ruleset/chains.ts'
-import type { InForce } from './ruleset/inforce.ts'
-import type { Ruleset } from './ruleset/model.ts'
+import type { Installed } from './ruleset/installed.ts'
+import type { Ruleset } from './ruleset/ruleset.ts'
 
 export interface Outcome {
   view: View
@@ -24,11 +24,11 @@ export interface Outcome {
 }
 
 /** The desired ruleset of a node, given the installed one (none, when not told). `cache`: what files came to in looks before. */
-export function compile(look: Look, inForce?: InForce, cache: FileCache = makeFileCache()): Outcome {
+export function compile(look: Look, installed?: Installed, cache: FileCache = makeFileCache()): Outcome {
   const seen = keepLook(look, cache)
   const situation = {
-    keep: FAMILIES.filter((family) => (inForce?.chains[family].own.size ?? 0) > 0),
-    drops: FAMILIES.filter((family) => inForce?.chains[family].drops),
+    keep: FAMILIES.filter((family) => (installed?.chains[family].own.size ?? 0) > 0),
+    drops: FAMILIES.filter((family) => installed?.chains[family].drops),
   }
   const { tree, ...others } = seen
   const vmids = cache.keep('vmids', [...tree.owners.keys()])

@@ -2,7 +2,7 @@
 import type { Family } from './address.ts'
 import { NO_NFTABLES, type Nftables } from './facts/nftables.ts'
 import { parseProtocols, parseServices } from './fw/etc.ts'
-import type { FwFile, FwSet, ReadContext } from './fw/model.ts'
+import type { FwFile, FwSet, ReadContext } from './fw/fw-file.ts'
 import { lines } from './fw/line.ts'
 import { parseOption } from './fw/options.ts'
 import { readFw } from './fw/read.ts'
@@ -16,12 +16,12 @@ import {
   parseLearnt,
   type LearntTexts,
   type Sighting,
-} from './guest/learnt.ts'
-import type { OwnedGuest } from './guest/model.ts'
+} from './guest/sightings.ts'
+import type { OwnedGuest } from './guest/guest.ts'
 import { makeFileCache, type FileCache } from './file-cache.ts'
-import type { Socket } from './nat/listeners.ts'
+import type { Socket } from './nat/sockets.ts'
 import type { NodePort } from './nat/node-ports.ts'
-import { blocksOf } from './nat/blocks.ts'
+import { blocksOf } from './nat/port-blocks.ts'
 import {
   identityOf,
   innerHolders,
@@ -31,7 +31,7 @@ import {
   type Ledger,
   type Right,
 } from './nat/rights.ts'
-import type { Guest } from './guest/model.ts'
+import type { Guest } from './guest/guest.ts'
 import { sdnSets } from './guest/sdn.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
 import type { InternalNetwork, Network } from './network.ts'

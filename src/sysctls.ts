@@ -1,7 +1,7 @@
 /** The sysctls that NAT needs, and nothing else. */
 import type { Family } from './address.ts'
 import type { Network } from './network.ts'
-import type { Ruleset } from './ruleset/model.ts'
+import type { Ruleset } from './ruleset/ruleset.ts'
 
 /** Switches forwarding for a family; a path below /proc/sys. */
 export const FORWARDING: Readonly<Record<Family, string>> = {

@@ -25,14 +25,14 @@ export async function applyCommand(context: Context): Promise<number> {
       : await applyUnlessUnconfirmed(looked, kernel, seconds, context, warn)
   if (!applied) return 1
   await endFlows(applied, kernel, paths.stateDir, warn)
-  const { outcome, plan, sysctls, inForce } = applied
+  const { outcome, plan, sysctls, installed } = applied
   // The service puts back what is saved before it reads anything: that must be nothing older than this.
   await writeSaved(paths.stateDir, savedOf(applied, looked, await chooseBackend(looked.settings))).catch(
     ({ message }: Error) => warn(`cannot save the ruleset for the next boot: ${message}`),
   )
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, paths.pveDir)
-  const before = await rowsInForce(inForce, paths.runDir)
+  const before = await rowsInForce(installed, paths.runDir)
   const rules = before && diffRows(before, rows)
   if (context.json) {
     const changed = { changed: !isEmpty(plan), changes: plan.changes, sysctls }

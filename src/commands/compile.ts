@@ -4,7 +4,7 @@ import { restoreProgram } from '../facts/backend.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { lookOnce } from '../node/look.ts'
 import { compile } from '../pipeline.ts'
-import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { makePlan } from '../ruleset/plan.ts'
 import { showDiagnostics, toldOf, type Context } from './context.ts'
 
@@ -12,7 +12,7 @@ export async function compileCommand(context: Context): Promise<number> {
   const looked = await lookOnce(context.paths)
   const backend = await chooseBackend(looked.settings)
   const outcome = compile(looked)
-  const plan = makePlan(outcome.ruleset, NOTHING_IN_FORCE)
+  const plan = makePlan(outcome.ruleset, NOTHING_INSTALLED)
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   if (context.json)
     context.io.stdout(`${JSON.stringify({ sets: plan.sets, v4: plan.tables[4], v6: plan.tables[6] })}\n`)

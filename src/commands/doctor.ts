@@ -32,20 +32,20 @@ async function findingsOf(paths: Paths): Promise<Finding[]> {
   const backend = await chooseBackend(looked.settings)
   const facts = await readFacts(backend, paths.runDir, looked.listeners ?? [])
   const unread = new Set(facts.unread)
-  const inForce = await realKernel(backend, () => undefined)
+  const installed = await realKernel(backend, () => undefined)
     .read()
     .catch((error: unknown) => {
       if (!(error instanceof CommandFailed)) throw error
       unread.add(error.message)
       return undefined
     })
-  const outcome = compile(looked, inForce)
+  const outcome = compile(looked, installed)
   return examine({
     ...outcome,
     facts: { ...facts, unread: [...unread] },
     configs: new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config])),
     sdnSnat: sdnSnat(looked.learnt?.sdn ?? ''),
-    differs: inForce && makePlan(outcome.ruleset, inForce).changes.map(({ what }) => what),
+    differs: installed && makePlan(outcome.ruleset, installed).changes.map(({ what }) => what),
     errors: toldOf(looked, outcome).diagnostics.filter(isError).length,
   })
 }

@@ -15,10 +15,10 @@ export async function explainCommand({ io, json, paths, words, colour }: Context
   if (typeof packet === 'string') throw new UsageError(packet)
   const looked = await lookKnowing(paths)
   const backend = await chooseBackend(looked.settings)
-  const inForce = await realKernel(backend, () => undefined).read()
+  const installed = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, paths.runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const explained = explain({ ...compile(looked, inForce), inForce, facts, configs }, packet)
+  const explained = explain({ ...compile(looked, installed), installed, facts, configs }, packet)
   io.stdout(json ? `${JSON.stringify(explained, null, 1)}\n` : renderExplanation(explained, colour))
   return explained.gets === 'through' ? 0 : 1
 }

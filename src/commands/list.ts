@@ -66,10 +66,10 @@ async function readRows(context: Context): Promise<Read> {
     })
     return { rows: counted, diagnostics: [] }
   }
-  const inForce = await (await kernelOf(looked, context)).read()
-  const outcome = compile(looked, inForce)
+  const installed = await (await kernelOf(looked, context)).read()
+  const outcome = compile(looked, installed)
   const { diagnostics } = outcome.translation
-  return { rows: installedRows(outcome, inForce, paths.pveDir), diagnostics }
+  return { rows: installedRows(outcome, installed, paths.pveDir), diagnostics }
 }
 
 /** A look, unless the service has found that it would take long. */

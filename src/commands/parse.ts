@@ -1,6 +1,6 @@
 /** `parse`: every file as pve-firewall reads it. */
 import { fileToJson } from '../fw/json.ts'
-import type { FwFile, FwRule } from '../fw/model.ts'
+import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import { lookOnce } from '../node/look.ts'
 import { readView } from '../read.ts'

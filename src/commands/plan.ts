@@ -16,14 +16,14 @@ export async function planCommand(context: Context): Promise<number> {
   const { io, paths, values } = context
   const looked = await lookKnowing(paths)
   const kernel = await kernelOf(looked, context)
-  const inForce = await kernel.read()
-  const outcome = compile(looked, inForce)
-  const plan = makePlan(outcome.ruleset, inForce)
+  const installed = await kernel.read()
+  const outcome = compile(looked, installed)
+  const plan = makePlan(outcome.ruleset, installed)
   const sysctls = [...(await differingSysctls(wantedSysctls(outcome.ruleset, looked.network), kernel)).keys()]
   const told = toldOf(looked, outcome)
   showDiagnostics(told, context)
   const rows = listRows(outcome, paths.pveDir)
-  const before = await rowsInForce(inForce, paths.runDir)
+  const before = await rowsInForce(installed, paths.runDir)
   const rules = before && diffRows(before, rows)
   if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)
   else {

@@ -103,13 +103,13 @@ async function lookNow({ paths }: Context): Promise<Found> {
     found.node = describe(compile(looked))
     found.choice = await choiceOf(looked.settings)
     const kernel = realKernel(found.choice.backend, () => undefined)
-    const inForce = await kernel.read()
-    const outcome = compile(looked, inForce)
-    found.node = describe(outcome, missingRules(outcome.ruleset, inForce))
+    const installed = await kernel.read()
+    const outcome = compile(looked, installed)
+    found.node = describe(outcome, missingRules(outcome.ruleset, installed))
     const { ruleset } = outcome
     const sysctls = await differingSysctls(wantedSysctls(ruleset, looked.network), kernel)
     const hasLoop = (await kernel.hasLoop(ruleset.loop)) === ruleset.loop.length > 0
-    found.inStep = isEmpty(makePlan(ruleset, inForce)) && hasLoop && sysctls.size === 0
+    found.inStep = isEmpty(makePlan(ruleset, installed)) && hasLoop && sysctls.size === 0
   } catch (error) {
     found.reason = explainFailure(error)
       .replace(/^pvenat: /, '')

@@ -102,10 +102,10 @@ async function waitInForce(context: Context, rules: readonly GuiRule[]): Promise
 /** Why the kernel does not hold all that is wanted, or some of the rules are not part of it. */
 async function missingOf(context: Context, rules: readonly GuiRule[]): Promise<string[]> {
   const looked = await lookKnowing(context.paths)
-  const inForce = await (await kernelOf(looked, context)).read()
-  const outcome = compile(looked, inForce)
+  const installed = await (await kernelOf(looked, context)).read()
+  const outcome = compile(looked, installed)
   const failing = rules.flatMap((rule) => whyNot(rule, outcome))
-  const isAll = isEmpty(makePlan(outcome.ruleset, inForce))
+  const isAll = isEmpty(makePlan(outcome.ruleset, installed))
   return isAll ? failing : [...failing, 'the rules are not in force']
 }
 

@@ -1,10 +1,10 @@
 /** What doctor finds, and what it judges by. */
 import { FAMILIES, type Family } from '../address.ts'
 import type { Severity } from '../diagnostic.ts'
-import type { NodeFacts } from '../facts/facts.ts'
+import type { NodeFacts } from '../facts/node-facts.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import type { Ruleset } from '../ruleset/ruleset.ts'
 
 /** Every finding that there is; each has a test in which it is so. */
 export const FINDING_IDS = [

@@ -4,12 +4,12 @@ import { placeName } from '../diagnostic.ts'
 import { iptables, otherBackend } from '../facts/backend.ts'
 import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, isInterface, mayConcern, type ForeignNat } from '../facts/foreign.ts'
-import type { BootLine } from '../facts/facts.ts'
+import type { BootLine } from '../facts/node-facts.ts'
 import { bootLineOf } from '../facts/interfaces.ts'
 import { keeperOf } from '../facts/keepers.ts'
-import type { Forward } from '../nat/model.ts'
+import type { Forward } from '../nat/nat-rule.ts'
 import { holds } from '../nat/sources.ts'
-import { KERNEL_CHAINS } from '../ruleset/model.ts'
+import { KERNEL_CHAINS } from '../ruleset/ruleset.ts'
 import type { Check, Finding, Patient } from './finding.ts'
 
 /** A DNAT of others at an address and port that a forward of ours claims. */
@@ -29,7 +29,7 @@ export const foreignForward: Check = (patient) => {
       const stays =
         keptBy(rule) ?? (isReplaced(rule, forwards) ? undefined : 'It forwards more than pvenat does.')
       const fix = [
-        ...inForce(patient),
+        ...installed(patient),
         ...removal(patient, rule),
         ...(scope.kind === 'guest' ? [HAND_OVER] : []),
       ]
@@ -189,7 +189,7 @@ function replacement(patient: Patient, rule: ForeignNat): string[] | undefined {
           holds(one.source, source),
       ),
   )
-  if (isDone) return inForce(patient)
+  if (isDone) return installed(patient)
   const isOff = translation.rules.some(({ state, isMeant }) => isMeant && state === 'inactive')
   if (isOff || (to !== undefined && !uplink.addresses.some((address) => formatRange(address) === to)))
     return undefined
@@ -202,7 +202,7 @@ function replacement(patient: Patient, rule: ForeignNat): string[] | undefined {
 }
 
 /** Nothing is deleted before ours is in force. */
-function inForce({ differs }: Patient): string[] {
+function installed({ differs }: Patient): string[] {
   return differs?.length === 0 ? [] : ['{ pvenat apply; pvenat plan; }']
 }
 

@@ -1,10 +1,10 @@
 /** Guests whose configuration, or whose state on the wire, keeps NAT from reaching them. */
 import { contains, FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
-import { firewallBridge, linkOf, tapName } from '../facts/facts.ts'
+import { firewallBridge, linkOf, tapName } from '../facts/node-facts.ts'
 import { configEdit, gatewayCommand, quoted, ruleApi, withOption } from '../facts/fixes.ts'
-import { gatewayOf, type Guest, type Nic, label } from '../guest/model.ts'
-import type { NatRule } from '../nat/model.ts'
+import { gatewayOf, type Guest, type Nic, label } from '../guest/guest.ts'
+import type { NatRule } from '../nat/nat-rule.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'
 import type { Check, Finding, Patient } from './finding.ts'

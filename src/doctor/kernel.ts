@@ -1,5 +1,5 @@
 /** What in the kernel keeps NAT from working: forwarding, reverse path filters, bridges, connection tracking. */
-import { rpFilter, rpFilterRead } from '../facts/facts.ts'
+import { rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { uplinkTroubles } from '../ruleset/uplinks.ts'

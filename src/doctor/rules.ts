@@ -1,10 +1,10 @@
 /** Rules of ours that are not where they should be, and policies of FORWARD. */
 import { FAMILIES } from '../address.ts'
 import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
-import { forwardPolicy, linkOf } from '../facts/facts.ts'
+import { forwardPolicy, linkOf } from '../facts/node-facts.ts'
 import { acceptLines, insertions, missingAccepts } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
-import { HOOKS, OWN_CHAIN } from '../ruleset/model.ts'
+import { HOOKS, OWN_CHAIN } from '../ruleset/ruleset.ts'
 import { wantedFamilies, type Check, type Finding } from './finding.ts'
 
 export const notInForce: Check = ({ differs = [], facts }) => {

@@ -2,7 +2,7 @@
 import { formatRange, isPrivate } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { REQUIRE_NO_FIREWALL } from '../facts/fixes.ts'
-import { serves } from '../nat/listeners.ts'
+import { serves } from '../nat/sockets.ts'
 import { DATACENTER_OFF, sources } from '../nat/marked.ts'
 import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
 

@@ -1,6 +1,6 @@
 /** Whether what a guest sends comes to this node, where translations are undone. */
 import { contains, formatRange as show, network, sameRange, type Range } from '../address.ts'
-import { gatewayOf } from '../guest/model.ts'
+import { gatewayOf } from '../guest/guest.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { holds } from '../nat/sources.ts'

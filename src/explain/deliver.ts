@@ -1,10 +1,10 @@
 /** Between the node and its guests: the firewall bridge, pve-firewall, the wire, and the way back. */
 import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
-import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/facts.ts'
+import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/node-facts.ts'
 import { dotted } from '../sysctls.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter } from './forward.ts'
-import { requireInForce } from './inforce.ts'
+import { requireInForce } from './in-sync.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
 import type { Trail } from './step.ts'

@@ -4,13 +4,13 @@
  * counts only while the very same rules are in force.
  */
 import { contains, formatRange as show } from '../address.ts'
-import { routeTo, rpFilter, rpFilterRead } from '../facts/facts.ts'
+import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { deliver, leaveGuest } from './deliver.ts'
 import { forward } from './forward.ts'
 import type { Pass } from './pass.ts'
-import { requireInForce } from './inforce.ts'
+import { requireInForce } from './in-sync.ts'
 import { toNode } from './node.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { takenByOthers } from './others.ts'

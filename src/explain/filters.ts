@@ -1,11 +1,11 @@
 /**
  * What filter chains of others do with a packet: those of nft itself (firewalld, Docker, libvirt, proxmox-firewall) and FORWARD of
- * iptables (facts/saved.ts), walked as the kernel does. A condition that is not read may hold or not, so that a walk may
+ * iptables (facts/saved-forward.ts), walked as the kernel does. A condition that is not read may hold or not, so that a walk may
  * have several ends.
  */
 import { contains, type Range } from '../address.ts'
 import { isInterface, NAT_TARGETS } from '../facts/foreign.ts'
-import { GOES_ON } from '../facts/saved.ts'
+import { GOES_ON } from '../facts/saved-forward.ts'
 import {
   nftPattern,
   nftPorts,

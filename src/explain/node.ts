@@ -1,7 +1,7 @@
 /** What ends at the node itself: nobody forwards it, so why not, and is it a service of the node? */
 import { formatRange as show } from '../address.ts'
-import { hasChain } from '../facts/facts.ts'
-import { serves } from '../nat/listeners.ts'
+import { hasChain } from '../facts/node-facts.ts'
+import { serves } from '../nat/sockets.ts'
 import { takenByOthers } from './others.ts'
 import type { Pass } from './pass.ts'
 import { endpoint } from './packet.ts'

@@ -1,6 +1,6 @@
 /** Several uplinks: by which of them a packet leaves, and by which its answer does, as the rules that set marks say. */
 import { prefixLength, sameRange, type Family, type Range } from '../address.ts'
-import { routeTo } from '../facts/facts.ts'
+import { routeTo } from '../facts/node-facts.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
 import type { Pass } from './pass.ts'
 import type { Trail } from './step.ts'

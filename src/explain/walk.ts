@@ -4,9 +4,9 @@
  */
 import { contains, formatRange } from '../address.ts'
 import { isInterface } from '../facts/foreign.ts'
-import type { KernelSet } from '../nat/model.ts'
+import type { KernelSet } from '../nat/nat-rule.ts'
 import { holds } from '../nat/sources.ts'
-import { HOOKS, type Chain, type Hook, type Root, type Rule, type Ruleset } from '../ruleset/model.ts'
+import { HOOKS, type Chain, type Hook, type Root, type Rule, type Ruleset } from '../ruleset/ruleset.ts'
 import { inPorts, type Packet } from './packet.ts'
 
 /** A packet on one pass through the node. */

@@ -1,22 +1,22 @@
 /** What explain judges by, and who is who in it. */
 import { contains, sameRange, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
-import type { NodeFacts } from '../facts/facts.ts'
+import type { NodeFacts } from '../facts/node-facts.ts'
 import { ruleApi } from '../facts/fixes.ts'
-import { label, SOURCE_NAMES, type Nic, type OwnedGuest } from '../guest/model.ts'
-import type { NatRule } from '../nat/model.ts'
+import { label, SOURCE_NAMES, type Nic, type OwnedGuest } from '../guest/guest.ts'
+import type { NatRule } from '../nat/nat-rule.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import type { InternalNetwork } from '../network.ts'
-import type { InForce } from '../ruleset/inforce.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import type { Installed } from '../ruleset/installed.ts'
+import type { Ruleset } from '../ruleset/ruleset.ts'
 
 export interface World {
   view: View
   translation: Translation
   /** What is wanted. */
   ruleset: Ruleset
-  inForce: InForce
+  installed: Installed
   facts: NodeFacts
   /** Text of the guests' configs, by VMID. */
   configs: ReadonlyMap<number, string>

@@ -1,7 +1,7 @@
 /** Commands that mend things, as lines for a shell. Whatever a user typed is quoted whole. */
 import { formatRange, type Family, type Range } from '../address.ts'
-import type { FwFile, FwRule } from '../fw/model.ts'
-import type { Guest, Nic } from '../guest/model.ts'
+import type { FwFile, FwRule } from '../fw/fw-file.ts'
+import type { Guest, Nic } from '../guest/guest.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
 import type { Network } from '../network.ts'
 import { readWords } from '../nat/words.ts'

@@ -1,9 +1,9 @@
 /** NAT rules that are not pvenat's, as the save programs and nft print them. */
 import { FAMILIES, intersects, parseIp, parseRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
-import { OWN_CHAIN } from '../ruleset/model.ts'
+import { OWN_CHAIN } from '../ruleset/ruleset.ts'
 import { BACKENDS, saveProgram, type Backend } from './backend.ts'
-import type { NodeFacts } from './facts.ts'
+import type { NodeFacts } from './node-facts.ts'
 import { nftNat } from './nftables.ts'
 
 /** What a packet must have, as far as pvenat reads it. Undefined: anything. */

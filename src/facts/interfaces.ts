@@ -1,6 +1,6 @@
 /** Lines of /etc/network/interfaces that run a command when an interface comes up: what they add to iptables is there again after a boot. */
 import { parseCidr, sameRange, type Family, type Range } from '../address.ts'
-import type { BootLine } from './facts.ts'
+import type { BootLine } from './node-facts.ts'
 import type { ForeignNat } from './foreign.ts'
 
 export function parseBootLines(file: string, text: string): BootLine[] {

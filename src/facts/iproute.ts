@@ -1,7 +1,7 @@
 /** What `ip -j` prints, as facts. What is missing or nothing of the kind is left out. */
 import { parseCidr, parseIp, type Family, type Range } from '../address.ts'
 import { field, listOf, parseJson, textOf } from '../json.ts'
-import type { Link, Neighbour, OwnAddress, Route } from './facts.ts'
+import type { Link, Neighbour, OwnAddress, Route } from './node-facts.ts'
 
 /** `ip -j addr show`. */
 export function parseLinks(text: string): { links: Link[]; addresses: OwnAddress[] } {

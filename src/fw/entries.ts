@@ -2,7 +2,7 @@
 import { parseCidr } from './addresses.ts'
 import { isBlank, isTrue, skipBlanks, skipWord, trimEnd } from './bytes.ts'
 import { spanOf, splitComment, type Line } from './line.ts'
-import type { FwAlias, FwSetEntry } from './model.ts'
+import type { FwAlias, FwSetEntry } from './fw-file.ts'
 import { aliasReference } from './names.ts'
 import { findAlias, type Scope } from './scope.ts'
 

@@ -1,5 +1,5 @@
 /** What `pvenat parse --json` shows: PVE's own names, and of each thing only what is set. */
-import type { FwFile, FwRule, FwSetEntry } from './model.ts'
+import type { FwFile, FwRule, FwSetEntry } from './fw-file.ts'
 
 type Json = Record<string, unknown>
 

@@ -1,6 +1,6 @@
 /** One line of a file and the comment on it. */
 import { decodeUtf8, skipBlanks, trimEnd } from './bytes.ts'
-import type { Span } from './model.ts'
+import type { Span } from './fw-file.ts'
 
 /** A line as it stands in the file, and the part of it [from, to) that is left after trimming. */
 export interface Line {

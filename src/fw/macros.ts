@@ -4,7 +4,7 @@
  */
 import { asciiLower } from './bytes.ts'
 import { icmpFamily } from './icmptypes.ts'
-import type { FwRule } from './model.ts'
+import type { FwRule } from './fw-file.ts'
 
 /** Protocol, destination port, source port. With an icmp protocol the second is the icmp type. */
 type Row = readonly [proto: string, dport?: string, sport?: string]

@@ -1,7 +1,7 @@
 /** The syntax of a rule line. Facts: pve-firewall Firewall.pm, `parse_fw_rule`. */
 import { asciiLower, skipBlanks, skipWord } from './bytes.ts'
 import { spanOf, splitComment, type Line } from './line.ts'
-import type { FwRule } from './model.ts'
+import type { FwRule } from './fw-file.ts'
 import { LOG_LEVELS } from './options.ts'
 
 type OptionField = 'iface' | 'proto' | 'dport' | 'sport' | 'source' | 'dest' | 'icmp-type'

@@ -1,6 +1,6 @@
 /** What the names in one file refer to. Facts: pve-firewall Firewall.pm, `verify_rule` and `resolve_alias`. */
 import { asciiLower } from './bytes.ts'
-import type { FwAlias, FwFile } from './model.ts'
+import type { FwAlias, FwFile } from './fw-file.ts'
 import { aliasReference, type Reference } from './names.ts'
 
 /**

@@ -1,6 +1,6 @@
 /** Guest configs: nodes/N/qemu-server/V.conf and nodes/N/lxc/V.conf. */
 import { parseIp } from '../address.ts'
-import { parseMac, type Guest, type Nic } from './model.ts'
+import { parseMac, type Guest, type Nic } from './guest.ts'
 
 const QEMU_MODELS = new Set(
   (

@@ -5,8 +5,8 @@
 import { addressKey, contains, overlap, parseCidr, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
-import type { Sighting } from './learnt.ts'
-import type { Guest, GuestElsewhere, OwnedGuest } from './model.ts'
+import type { Sighting } from './sightings.ts'
+import type { Guest, GuestElsewhere, OwnedGuest } from './guest.ts'
 
 /** Maps are by `addressKey`. */
 export interface Evidence {

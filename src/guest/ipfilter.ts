@@ -1,6 +1,6 @@
 /** The ipsets `ipfilter-netN` of a guest's own .fw: the addresses that its NIC may use. */
 import { isLinkLocal6, parseCidr, type Family, type Range } from '../address.ts'
-import type { FwFile } from '../fw/model.ts'
+import type { FwFile } from '../fw/fw-file.ts'
 import { entryCidr } from '../fw/scope.ts'
 
 /** The address that the NIC is confined to, if the set has just one entry of the family and that is a host. */

@@ -9,12 +9,12 @@
  * A guest keeps an address that it holds. What speaks against any source is in evidence.ts.
  */
 import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'
-import type { FwFile } from '../fw/model.ts'
+import type { FwFile } from '../fw/fw-file.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { hasInConfig, objectionTo, type Evidence } from './evidence.ts'
 import { confinedTo, filterHosts } from './ipfilter.ts'
-import type { Learnt, Sighting } from './learnt.ts'
+import type { Learnt, Sighting } from './sightings.ts'
 import {
   ADDRESS_SOURCES,
   type Guest,
@@ -23,7 +23,7 @@ import {
   type Nic,
   type OwnedGuest,
   type Refused,
-} from './model.ts'
+} from './guest.ts'
 
 interface Sources {
   guests: readonly OwnedGuest[]

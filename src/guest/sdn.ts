@@ -3,10 +3,10 @@
  * `guest-ipam-VMID` for each guest that the IPAM knows (proxmox-ve-config sdn/config.rs).
  */
 import { formatRange, parseCidr, parseIp, parseRange, toNetworks, type Range } from '../address.ts'
-import type { FwSet, FwSetEntry } from '../fw/model.ts'
+import type { FwSet, FwSetEntry } from '../fw/fw-file.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
 import { parseProps } from './config.ts'
-import { parseIpam } from './learnt.ts'
+import { parseIpam } from './sightings.ts'
 
 /** Sets by name, from sdn/.running-config and the IPAM's state; none from what is missing or cannot be understood. */
 export function sdnSets(runningConfig: string | undefined, ipam: string | undefined): Map<string, FwSet> {

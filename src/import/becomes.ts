@@ -3,7 +3,7 @@ import { keeperOf } from '../facts/keepers.ts'
 import type { View } from '../nat/view.ts'
 import { isInternal, ruleLine, stays, type Becomes } from './guirule.ts'
 import { forward } from './incoming.ts'
-import type { Written } from './model.ts'
+import type { Written } from './foreign-rule.ts'
 import { outgoing } from './outgoing.ts'
 
 /** Each rule with what becomes of it. A rule that comes again (in the other backend, or at boot) becomes nothing new. */

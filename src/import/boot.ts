@@ -1,7 +1,7 @@
 /** NAT rules that lines of /etc/network/interfaces add. */
 import type { Family } from '../address.ts'
-import type { BootLine } from '../facts/facts.ts'
-import { HOOKS, type Written } from './model.ts'
+import type { BootLine } from '../facts/node-facts.ts'
+import { HOOKS, type Written } from './foreign-rule.ts'
 import { interpret, tokens } from './words.ts'
 
 export interface BootCommand {

@@ -1,8 +1,8 @@
 /** Rules as the GUI takes them. */
 import { contains, formatRange, sameRange, type Range } from '../address.ts'
 import { quoted } from '../facts/fixes.ts'
-import type { Guest } from '../guest/model.ts'
-import { ownAddresses } from '../nat/own.ts'
+import type { Guest } from '../guest/guest.ts'
+import { ownAddresses } from '../nat/guest-addresses.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
 import { inwardTo, type Network } from '../network.ts'
 import { formatPorts, type PortRange } from '../ports.ts'

@@ -2,11 +2,11 @@
 import { contains, formatRange, sameRange, type Range } from '../address.ts'
 import { isInterface } from '../facts/foreign.ts'
 import { WITH_PORTS, WITHOUT_PORTS, protocolName } from '../nat/template.ts'
-import { renderComment } from '../nat/text.ts'
+import { renderComment } from '../nat/free-text.ts'
 import type { View } from '../nat/view.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
 import { fieldOf, isCarried, leadingTo, stays, type Becomes } from './guirule.ts'
-import type { Written } from './model.ts'
+import type { Written } from './foreign-rule.ts'
 
 export function forward(written: Written, view: View): Becomes {
   const { to, family, source, not, proto } = written

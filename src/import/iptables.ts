@@ -1,8 +1,8 @@
 /** NAT rules as the save programs print them. */
 import type { Family } from '../address.ts'
 import { saveProgram, type Backend } from '../facts/backend.ts'
-import { OWN_CHAIN } from '../ruleset/model.ts'
-import { HOOKS, type Hook, type Written } from './model.ts'
+import { OWN_CHAIN } from '../ruleset/ruleset.ts'
+import { HOOKS, type Hook, type Written } from './foreign-rule.ts'
 import { BEHIND, interpret, tokens } from './words.ts'
 
 type Chains = Map<string, { line: string; words: string[] }[]>

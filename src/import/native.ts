@@ -3,7 +3,7 @@ import { parseCidr, parseIp, parseRange, type Family, type Range } from '../addr
 import type { NftChain, Nftables } from '../facts/nftables.ts'
 import { field, listOf, members, textOf } from '../json.ts'
 import type { PortRange } from '../ports.ts'
-import type { Hook, Sides, Written } from './model.ts'
+import type { Hook, Sides, Written } from './foreign-rule.ts'
 import type { Read } from './words.ts'
 
 const HOOK_OF: Readonly<Record<string, Hook>> = {

@@ -2,10 +2,10 @@
 import { contains, formatRange, overlap, sameRange } from '../address.ts'
 import { isInterface } from '../facts/foreign.ts'
 import { PROTOCOLS, protocolName } from '../nat/template.ts'
-import { renderComment } from '../nat/text.ts'
+import { renderComment } from '../nat/free-text.ts'
 import type { View } from '../nat/view.ts'
 import { fieldOf, goingOut, isCarried, isInternal, ofNode, stays, type Becomes } from './guirule.ts'
-import type { Written } from './model.ts'
+import type { Written } from './foreign-rule.ts'
 
 export function outgoing(written: Written, all: readonly Written[], view: View): Becomes {
   const { target, source, destination, proto, ports } = written

@@ -1,13 +1,13 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
 import { isError, word, type Diagnostic } from '../diagnostic.ts'
 import { keeperOf } from '../facts/keepers.ts'
-import type { FwFile, FwRule } from '../fw/model.ts'
+import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import { guestFw, hostFw, type View } from '../nat/view.ts'
 import { compile } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { becomeAll } from './becomes.ts'
 import { asNodeRule, ruleLine, type Becomes, type GuiRule } from './guirule.ts'
-import type { Written } from './model.ts'
+import type { Written } from './foreign-rule.ts'
 
 /** A rule of a .fw file. */
 interface There {
@@ -62,15 +62,15 @@ export function importAll(look: Look, written: readonly Written[]): Imported[] {
  * alone, so while another rule that somebody wrote stays, the rules for that stay, too. Rules of nft itself cannot be put back as they were.
  */
 export function switchable(all: readonly Imported[]): Imported[] {
-  const inForce = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
+  const installed = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
   const isReplaced = ({ written, becomes, tried }: Imported): boolean =>
     'rule' in becomes &&
     !('native' in (written.loaded ?? {})) &&
     !(tried?.problems.some((one) => one.isError) ?? false)
   const isBuiltIn = ({ written, becomes }: Imported): boolean =>
     'builtIn' in becomes && !('native' in (written.loaded ?? {}))
-  const areAll = inForce.every((one) => isReplaced(one) || isBuiltIn(one))
-  return inForce.filter((one) => isReplaced(one) || (areAll && isBuiltIn(one)))
+  const areAll = installed.every((one) => isReplaced(one) || isBuiltIn(one))
+  return installed.filter((one) => isReplaced(one) || (areAll && isBuiltIn(one)))
 }
 
 function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {

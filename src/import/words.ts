@@ -1,7 +1,7 @@
 /** The words of one iptables rule. */
 import { parseIp, parseRange, sameRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
-import type { Sides, Written } from './model.ts'
+import type { Sides, Written } from './foreign-rule.ts'
 
 /** What the words of a rule say; the rest of it is about where it was read. */
 export type Read = Omit<Written, 'from' | 'text' | 'family' | 'hook'>

@@ -4,11 +4,11 @@
  */
 import { FAMILIES } from '../address.ts'
 import { BACKENDS } from '../facts/backend.ts'
-import type { NodeFacts } from '../facts/facts.ts'
+import type { NodeFacts } from '../facts/node-facts.ts'
 import { isSameRule } from '../facts/interfaces.ts'
 import { bootCommands, ofBoot, type BootCommand } from './boot.ts'
 import { savedRules } from './iptables.ts'
-import type { Written } from './model.ts'
+import type { Written } from './foreign-rule.ts'
 import { nativeRules } from './native.ts'
 
 /** Every NAT rule that is not pvenat's, in the order in which packets meet them, then what only the interfaces files have. */

@@ -6,15 +6,15 @@
 import { FAMILIES } from '../address.ts'
 import { diagnose, isError, placeName, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
-import { ownBlock } from './blocks.ts'
+import { ownBlock } from './port-blocks.ts'
 import type { NatComment } from './comment.ts'
 import { isForwardable, pairedPorts } from './forward.ts'
 import type { Marked } from './marked.ts'
-import type { NatRule } from './model.ts'
+import type { NatRule } from './nat-rule.ts'
 import { innerRanges } from './pairing.ts'
 import { blockMissing } from './policy.ts'
 import { templates, WITH_PORTS, type Template } from './template.ts'
-import { renderComment } from './text.ts'
+import { renderComment } from './free-text.ts'
 import type { View } from './view.ts'
 
 /** The external ports by the inner ones (`80,80`), or why the rule gets none. */

@@ -1,7 +1,7 @@
 /**
  * The comment language: NAT[:] [ENDPOINT] [option=value ...] [-] [free text].
  * It never guesses: a first word that looks like an endpoint and is none is an error, and so is text in place of an endpoint that looks
- * like grammar (text.ts).
+ * like grammar (free-text.ts).
  */
 import { formatRange, parseIp, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
@@ -16,7 +16,7 @@ import {
   type Found,
   type IsInterface,
   type Parts,
-} from './text.ts'
+} from './free-text.ts'
 import { placeOf, readWords, type Word } from './words.ts'
 
 type Direction = 'in' | 'out'

@@ -1,6 +1,6 @@
 /** What pve-firewall says against a rule, in words and with help: its own texts are those of a schema. */
 import { canonicalMacro, macroNames } from '../fw/macros.ts'
-import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
+import type { FwFile, FwRule, RuleField } from '../fw/fw-file.ts'
 import { nearest } from '../nearest.ts'
 
 /** The names that a rule may use. `own`: of the guest's file. */

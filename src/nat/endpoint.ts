@@ -1,7 +1,7 @@
 /** Endpoints: ports, addresses and the words that stand in their place. */
 import { parseIp, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
-import { plain } from './text.ts'
+import { plain } from './free-text.ts'
 import type { Word } from './words.ts'
 
 export interface Endpoint {

@@ -2,7 +2,7 @@
 import { contains, formatRange, isPrivate, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
-import type { Scope } from './model.ts'
+import type { Scope } from './nat-rule.ts'
 import { nearest } from '../nearest.ts'
 import type { Order } from './order.ts'
 

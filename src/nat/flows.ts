@@ -4,7 +4,7 @@
  */
 import { FAMILIES, formatRange, overlap, parseIp, toNetworks, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
-import type { Dispatch, Forward } from './model.ts'
+import type { Dispatch, Forward } from './nat-rule.ts'
 
 /** One line of `conntrack -L`: the client's first packet, and the source of the answers. */
 export interface Flow {

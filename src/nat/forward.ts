@@ -7,11 +7,11 @@ import { translateFull, type Common } from './full.ts'
 import { innerAddresses, parts, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { resolveAddresses, type Matches } from './match.ts'
-import type { Forward } from './model.ts'
+import type { Forward } from './nat-rule.ts'
 import type { Order } from './order.ts'
 import { describeInner, innerRanges, pairPorts, type PortPair } from './pairing.ts'
 import { grantedOf } from './policy.ts'
-import { renderComment } from './text.ts'
+import { renderComment } from './free-text.ts'
 import { ICMP, ports, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
 
 /**

@@ -2,7 +2,7 @@
 import { addressKey, everything, without, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
-import type { Forward, Match } from './model.ts'
+import type { Forward, Match } from './nat-rule.ts'
 import { innerPorts, cover } from './pieces.ts'
 import { sourceKey } from './sources.ts'
 

@@ -1,14 +1,14 @@
 /** The inner address of a forward. */
 import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import { label, type Guest } from '../guest/model.ts'
+import { label, type Guest } from '../guest/guest.ts'
 import { formatPorts } from '../ports.ts'
 import type { NatComment } from './comment.ts'
 import { fieldPlace } from './marked.ts'
 import { resolveHost } from './match.ts'
 import type { Order } from './order.ts'
-import { addressUnknown, chooseNics, inExternalNetwork, knownAddresses } from './own.ts'
-import { renderComment, type Parts } from './text.ts'
+import { addressUnknown, chooseNics, inExternalNetwork, knownAddresses } from './guest-addresses.ts'
+import { renderComment, type Parts } from './free-text.ts'
 import type { View } from './view.ts'
 
 export type PerFamily<T> = Partial<Record<Family, T>>

@@ -4,7 +4,7 @@ import { diagnose, word, type Diagnostic } from '../diagnostic.ts'
 import { addressAsks } from './asks.ts'
 import { grantedRights } from './conflicts.ts'
 import { punchAll } from './holes.ts'
-import type { Dispatch, Forward, NatRule } from './model.ts'
+import type { Dispatch, Forward, NatRule } from './nat-rule.ts'
 import {
   atAddresses,
   covered,

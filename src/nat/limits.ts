@@ -4,8 +4,8 @@
  * the guest is in force. Other guests never notice.
  */
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
-import { label, type Guest } from '../guest/model.ts'
-import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './model.ts'
+import { label, type Guest } from '../guest/guest.ts'
+import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './nat-rule.ts'
 
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
 export const GUEST_LIMITS = {

@@ -1,9 +1,9 @@
 /** Lost conflicts, told at the lines of the losers. */
 import { diagnose, placeName, type Diagnostic } from '../diagnostic.ts'
-import { label } from '../guest/model.ts'
+import { label } from '../guest/guest.ts'
 import { formatPorts } from '../ports.ts'
 import { grantedForwards, type Loss } from './conflicts.ts'
-import type { Dispatch, Forward, NatRule } from './model.ts'
+import type { Dispatch, Forward, NatRule } from './nat-rule.ts'
 import { CLUSTER_FW } from './view.ts'
 
 /** One diagnostic for each pair of loser and winner, with the loser. */

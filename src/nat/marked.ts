@@ -1,8 +1,8 @@
 /** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwGroup, FwRule, RuleField } from '../fw/model.ts'
+import type { FwFile, FwGroup, FwRule, RuleField } from '../fw/fw-file.ts'
 import { maxRules, tooManyRules } from './limits.ts'
-import type { Scope } from './model.ts'
+import type { Scope } from './nat-rule.ts'
 import { nearMiss } from './nearmiss.ts'
 import { aroundOf } from './pairing.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from './view.ts'

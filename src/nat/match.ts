@@ -14,13 +14,13 @@ import {
   type Range,
 } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwSet } from '../fw/model.ts'
+import type { FwFile, FwSet } from '../fw/fw-file.ts'
 import { aliasReference, setReference, type Reference } from '../fw/names.ts'
 import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
 import { nearestName } from './complaints.ts'
 import { SET_MEMBERS } from './limits.ts'
-import type { KernelSet, Match, Scope } from './model.ts'
+import type { KernelSet, Match, Scope } from './nat-rule.ts'
 
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
 export interface NameScope {

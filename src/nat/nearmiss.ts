@@ -1,7 +1,7 @@
 /** Comments that are no NAT, but look as if their author took them for it. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { parseComment, type Around } from './comment.ts'
-import { plain } from './text.ts'
+import { plain } from './free-text.ts'
 import { isMarked, placeOf, splitWords, type Word } from './words.ts'
 
 /** `nat`, `NAT-T`, `NAT2223`, `DNAT`: the letters, and no letter behind them. Words such as `native` are none. */

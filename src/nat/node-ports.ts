@@ -5,7 +5,7 @@
  */
 import { formatRange, parseIp, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
-import type { Socket } from './listeners.ts'
+import type { Socket } from './sockets.ts'
 
 export interface NodePort {
   /** tcp, udp, or a protocol without ports. */

@@ -2,7 +2,7 @@
 import type { NatComment } from './comment.ts'
 import type { Marked } from './marked.ts'
 import type { NameScope } from './match.ts'
-import type { NatRule } from './model.ts'
+import type { NatRule } from './nat-rule.ts'
 import type { PortRange } from '../ports.ts'
 import type { View } from './view.ts'
 

@@ -1,6 +1,6 @@
 /** Which external port leads to which inner port. */
 import { FAMILIES } from '../address.ts'
-import type { FwRule } from '../fw/model.ts'
+import type { FwRule } from '../fw/fw-file.ts'
 import type { Network } from '../network.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
 import type { Around } from './comment.ts'

@@ -1,6 +1,6 @@
 /** Forwards cut at ports. */
 import type { PortRange } from '../ports.ts'
-import type { Forward } from './model.ts'
+import type { Forward } from './nat-rule.ts'
 
 /** The inner ports of a forward; undefined when it has none. */
 export function innerPorts({ ports, innerPort, single }: Forward): PortRange | undefined {

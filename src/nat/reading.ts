@@ -1,6 +1,6 @@
 /** What is said of rules marked NAT without knowing the node. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwRule, RuleField } from '../fw/model.ts'
+import type { FwFile, FwRule, RuleField } from '../fw/fw-file.ts'
 import { parseComment, type NatComment } from './comment.ts'
 import { inWords, type Names } from './complaints.ts'
 import { skippedMarked } from './marked.ts'

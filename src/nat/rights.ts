@@ -4,7 +4,7 @@
  * or of the datacenter ends none.
  */
 import { addressKey, parseIp, sameRange, type Family, type Range } from '../address.ts'
-import type { Guest } from '../guest/model.ts'
+import type { Guest } from '../guest/guest.ts'
 import { mergePorts, takeOut, type PortRange } from '../ports.ts'
 
 export interface Right {

@@ -1,7 +1,7 @@
 /** Clients of forwards, compared: the same, or with some in common. Sets of tens of thousands of networks are compared often. */
 import { contains, formatRange, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { Match } from './model.ts'
+import type { Match } from './nat-rule.ts'
 
 type Ranges = readonly Range[]
 

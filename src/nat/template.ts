@@ -1,6 +1,6 @@
 /** What a rule or each row of its macro asks of protocol and ports, in pvenat's own names. */
 import type { Family } from '../address.ts'
-import type { FwRule } from '../fw/model.ts'
+import type { FwRule } from '../fw/fw-file.ts'
 import { expandMacro } from '../fw/macros.ts'
 import { parsePortList } from '../fw/ports.ts'
 import type { PortRange } from '../ports.ts'

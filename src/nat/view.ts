@@ -1,12 +1,12 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
-import type { FwFile, FwSet } from '../fw/model.ts'
-import type { Sighting } from '../guest/learnt.ts'
+import type { FwFile, FwSet } from '../fw/fw-file.ts'
+import type { Sighting } from '../guest/sightings.ts'
 import type { Evidence } from '../guest/evidence.ts'
-import type { AddressSource, GuestElsewhere, KnownAddresses, OwnedGuest } from '../guest/model.ts'
+import type { AddressSource, GuestElsewhere, KnownAddresses, OwnedGuest } from '../guest/guest.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
-import type { Block } from './blocks.ts'
-import type { Socket } from './listeners.ts'
+import type { Block } from './port-blocks.ts'
+import type { Socket } from './sockets.ts'
 import type { NodePort } from './node-ports.ts'
 import type { Right } from './rights.ts'
 

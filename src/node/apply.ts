@@ -5,8 +5,8 @@ import type { FileCache } from '../file-cache.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { remember, type SavedLedger } from '../remembered.ts'
-import { NOTHING_IN_FORCE, type InForce } from '../ruleset/inforce.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import { NOTHING_INSTALLED, type Installed } from '../ruleset/installed.ts'
+import type { Ruleset } from '../ruleset/ruleset.ts'
 import { EMPTY_PLAN, inWordsOf, isComplete, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
 import { UPLINKS } from '../ruleset/uplinks.ts'
@@ -33,13 +33,13 @@ export interface Applied {
   /** NAT rules that the kernel refuses, old and new. */
   quarantined: Refused
   /** The installed ruleset before the pass. */
-  inForce: InForce
+  installed: Installed
   /** Whether the pair of interfaces had to be made. */
   madeLoop: boolean
   /** For how many milliseconds pve-firewall's lock was held, the longest time of several; 0 when nothing was written. */
   lockMs: number
   /** The installed ruleset after the pass, counters included. */
-  readBack: InForce
+  readBack: Installed
   /** The rights of guests now. */
   ledger: SavedLedger
 }
@@ -73,7 +73,7 @@ const ALL_DUE: Due = { flows: 'due', quarantined: true }
 interface Spared {
   cache?: FileCache
   /** The last ruleset, and the reading after it was written. */
-  before?: { inForce: InForce; ruleset: Ruleset } | undefined
+  before?: { installed: Installed; ruleset: Ruleset } | undefined
   /** No other program can have changed it since. */
   stands?: boolean
 }
@@ -122,8 +122,8 @@ async function pass(
   spared: Spared,
 ): Promise<Applied> {
   const { before, stands } = spared
-  const inForce = before && stands ? before.inForce : await kernel.read(before?.inForce)
-  const { outcome, plan, quarantined } = await settle(look, inForce, kernel, due, spared)
+  const installed = before && stands ? before.installed : await kernel.read(before?.installed)
+  const { outcome, plan, quarantined } = await settle(look, installed, kernel, due, spared)
   const noPairs = quarantined.get(SELF_HAIRPIN)
   if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
   const noUplinks = quarantined.get(UPLINKS)
@@ -135,22 +135,22 @@ async function pass(
       outcome,
       plan,
       quarantined,
-      inForce,
-      readBack: inForce,
+      installed,
+      readBack: installed,
       ledger: remember(look, outcome),
     }
   const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // The saved state still holds, too.
-    const done = await write(outcome, plan, kernel, inForce)
-    const readBack = inWordsOf(outcome.ruleset, inForce, before?.inForce)
+    const done = await write(outcome, plan, kernel, installed)
+    const readBack = inWordsOf(outcome.ruleset, installed, before?.installed)
     return {
       ...NOTHING_DONE,
       ...done,
       outcome,
       plan,
       quarantined,
-      inForce,
+      installed,
       readBack,
       ledger: remember(look, outcome),
     }
@@ -159,7 +159,7 @@ async function pass(
   const next = nextState(state, look, outcome, sysctls)
   // Before the first change, so that a crash in between loses nothing.
   if (sysctls.size > 0) await saveState(stateDir, { ...state, sysctls: next.sysctls }, warn)
-  const written = await write(outcome, plan, kernel, inForce)
+  const written = await write(outcome, plan, kernel, installed)
   const switched = await setSysctls(sysctls, kernel)
   const known = new Set(state.endpoints)
   const isNew = !isEmpty(plan) || next.endpoints.some((line) => !known.has(line))
@@ -169,15 +169,15 @@ async function pass(
   else if (isWaiting) next.endpoints = state.endpoints
   const isKnown = JSON.stringify(state) === JSON.stringify(next)
   const isSaved = isKnown || (await saveState(stateDir, next, warn))
-  const { readBack = inForce, ...done } = written
+  const { readBack = installed, ...done } = written
   return {
     outcome,
     plan,
     sysctls: switched,
     quarantined,
-    inForce,
+    installed,
     ...done,
-    readBack: inWordsOf(outcome.ruleset, readBack, before?.inForce),
+    readBack: inWordsOf(outcome.ruleset, readBack, before?.installed),
     flows,
     flowsDue: !isSaved,
     ledger: next,
@@ -187,31 +187,31 @@ async function pass(
 /** The desired ruleset and its plan, without the rules that the kernel refuses. */
 async function settle(
   look: Look,
-  inForce: InForce,
+  installed: Installed,
   kernel: Kernel,
   due: Due,
   { cache, before, stands }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
-  const outcome = compile({ ...look, quarantined }, inForce, cache)
+  const outcome = compile({ ...look, quarantined }, installed, cache)
   // The same ruleset, which is known to be in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
-  const plan = makePlan(outcome.ruleset, inForce)
+  const plan = makePlan(outcome.ruleset, installed)
   const refusal = isEmpty(plan) ? undefined : await tryPlan(kernel.openTrial, outcome.ruleset, plan)
   if (!refusal) return { outcome, plan, quarantined }
   const tryWhole = (one: Ruleset): Promise<CommandFailed | undefined> =>
-    tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_IN_FORCE))
+    tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_INSTALLED))
   // If the ruleset of before is refused, too, no rule is at fault: a program or a module is missing, and the installed rules stay.
   if (before && !isMissing(refusal) && (await tryWhole(before.ruleset))) throw refusal
   const trial = await kernel.openTrial()
   if (!trial) return { outcome, plan, quarantined }
   try {
-    const all = compile({ ...look, quarantined: new Map() }, inForce)
+    const all = compile({ ...look, quarantined: new Map() }, installed)
     const refused = await findRefused(trial, all.ruleset)
-    const reduced = compile({ ...look, quarantined: refused }, inForce)
+    const reduced = compile({ ...look, quarantined: refused }, installed)
     const rest = await tryWhole(reduced.ruleset)
     if (rest) throw rest
-    return { outcome: reduced, plan: makePlan(reduced.ruleset, inForce), quarantined: refused }
+    return { outcome: reduced, plan: makePlan(reduced.ruleset, installed), quarantined: refused }
   } finally {
     trial.end()
   }
@@ -222,18 +222,18 @@ async function write(
   { ruleset }: Outcome,
   plan: Plan,
   kernel: Kernel,
-  inForce: InForce,
-): Promise<Pick<Applied, 'madeLoop' | 'lockMs'> & { readBack?: InForce }> {
+  installed: Installed,
+): Promise<Pick<Applied, 'madeLoop' | 'lockMs'> & { readBack?: Installed }> {
   const { loop } = ruleset
   await zoneOnBridges(ruleset, kernel)
   const hasLoop = await kernel.hasLoop(loop)
   const madeLoop = loop.length > 0 && !hasLoop
   if (madeLoop) await kernel.setLoop(loop)
   let lockMs = 0
-  let readBack: InForce | undefined
+  let readBack: Installed | undefined
   if (!isEmpty(plan)) {
     lockMs = await writeSteadily(ruleset, plan, kernel)
-    readBack = await kernel.read(inForce)
+    readBack = await kernel.read(installed)
     const left = makePlan(ruleset, readBack)
     if (!isComplete(left)) throw new NotInForce(left)
   }

@@ -1,6 +1,6 @@
 /** Who is connected by a NAT rule now, as conntrack has it. */
 import { contains, formatRange, parseIp, type Family, type Range } from '../address.ts'
-import type { Egress, Forward, Match, NatRule } from '../nat/model.ts'
+import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
 import type { PortRange } from '../ports.ts'
 import { run } from './exec.ts'
 

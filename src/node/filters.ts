@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { parseNftables, type Nftables } from '../facts/nftables.ts'
-import { savedForward } from '../facts/saved.ts'
+import { savedForward } from '../facts/saved-forward.ts'
 import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
 import { NOT_STARTED, run } from './exec.ts'
 

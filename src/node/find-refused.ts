@@ -10,9 +10,9 @@
  * and for each family), however many rules are refused.
  */
 import { FAMILIES, type Family } from '../address.ts'
-import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
-import type { Rule, Ruleset, Table } from '../ruleset/model.ts'
+import type { Rule, Ruleset, Table } from '../ruleset/ruleset.ts'
 import { makePlan, NOTHING } from '../ruleset/plan.ts'
 import { chainText } from '../ruleset/restore-text.ts'
 import type { CommandFailed } from './exec.ts'
@@ -162,7 +162,7 @@ function idsOf(rules: readonly Placed[]): string[] {
 }
 
 function setText(sets: Ruleset['sets']): string {
-  return makePlan({ ...NOTHING, sets }, NOTHING_IN_FORCE).sets
+  return makePlan({ ...NOTHING, sets }, NOTHING_INSTALLED).sets
 }
 
 /** A table for rules of one. The chain is where no packet comes; a jump to another chain of ours is an accept here. */

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
-import { parseSave, parseSets, type InForce } from '../ruleset/inforce.ts'
-import { OWN_SET } from '../ruleset/model.ts'
+import { parseSave, parseSets, type Installed } from '../ruleset/installed.ts'
+import { OWN_SET } from '../ruleset/ruleset.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
 import { hasBridgeZone, setBridgeZone } from './bridge-zone.ts'
@@ -20,7 +20,7 @@ const LOCK_TIMEOUT_CODE = 75
 
 export interface Kernel extends Conntrack {
   /** `before`: the last reading, of which most still holds. */
-  read: (before?: InForce) => Promise<InForce>
+  read: (before?: Installed) => Promise<Installed>
   /**
    * Returns for how many milliseconds pve-firewall's lock was held, the longest time of several. Throws RoutingRefused before any rule
    * is written when the kernel does not take all routing rules and routes.
@@ -63,7 +63,7 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
   }
 }
 
-async function readKernel(backend: Backend, before?: InForce): Promise<InForce> {
+async function readKernel(backend: Backend, before?: Installed): Promise<Installed> {
   const [sets, v4, v6, routing4, routing6] = await Promise.all([
     saveSets(),
     save(backend, 4, '-c'),

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LearntTexts } from '../guest/learnt.ts'
+import type { LearntTexts } from '../guest/sightings.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run } from './exec.ts'
 import { SDN_FILES } from './rounds.ts'

@@ -1,7 +1,7 @@
 /** The listening sockets of this node. */
 import { readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
-import { parseListeners, parseV6Only, type Socket } from '../nat/listeners.ts'
+import { parseListeners, parseV6Only, type Socket } from '../nat/sockets.ts'
 import { run } from './exec.ts'
 import { codeOf } from './tree.ts'
 

@@ -1,6 +1,6 @@
 /** Compares the members of own sets with the desired ones. The kernel has no events for sets, so they are read at intervals. */
 import { sameValue } from '../file-cache.ts'
-import { parseSets, type SavedSet } from '../ruleset/inforce.ts'
+import { parseSets, type SavedSet } from '../ruleset/installed.ts'
 import { run } from './exec.ts'
 
 /**

@@ -3,8 +3,8 @@ import { readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { restoreProgram, type Backend } from '../facts/backend.ts'
-import { NOTHING_IN_FORCE } from '../ruleset/inforce.ts'
-import type { Ruleset, WrittenChain } from '../ruleset/model.ts'
+import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
+import type { Ruleset, WrittenChain } from '../ruleset/ruleset.ts'
 import { makePlan, type Plan } from '../ruleset/plan.ts'
 import { CommandFailed, hold, NOT_STARTED, run, TOO_LATE, type Finished, type Held } from './exec.ts'
 
@@ -67,7 +67,7 @@ export async function tryPlan(
   ruleset: Ruleset,
   plan: Plan,
 ): Promise<CommandFailed | undefined> {
-  const { sets, tables } = makePlan(changedPart(ruleset, plan), NOTHING_IN_FORCE)
+  const { sets, tables } = makePlan(changedPart(ruleset, plan), NOTHING_INSTALLED)
   const trial = await open()
   try {
     let failure = await trial?.restore('ipset', sets)

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatRange, parseIp } from '../address.ts'
-import type { Sighting } from '../guest/learnt.ts'
+import type { Sighting } from '../guest/sightings.ts'
 import { field, members, parseJson } from '../json.ts'
 import { lookOnce, type Looked, type Paths } from './look.ts'
 import type { Refused } from './find-refused.ts'

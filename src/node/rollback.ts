@@ -18,10 +18,10 @@ export async function planRollback(
   const removals: Removal[] = []
   for (const one of [backend, otherBackend(backend)]) {
     try {
-      const inForce = await realKernel(one, () => undefined).read()
+      const installed = await realKernel(one, () => undefined).read()
       // Routing is of no backend; it goes with the rules of the backend in use.
-      const { routing } = one === backend ? inForce : NOTHING
-      const plan = makePlan(NOTHING, { ...inForce, routing })
+      const { routing } = one === backend ? installed : NOTHING
+      const plan = makePlan(NOTHING, { ...installed, routing })
       if (!isEmpty(plan)) removals.push({ backend: one, plan })
     } catch (error) {
       unread(one, error as Error)

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { Family } from '../address.ts'
 import type { IpRoute, IpRule } from '../ip.ts'
-import { NO_ROUTING, type Routing } from '../ruleset/model.ts'
+import { NO_ROUTING, type Routing } from '../ruleset/ruleset.ts'
 import { parseRouting, type RoutingPlan } from '../ruleset/routing.ts'
 import { OWN_PROTOCOL } from '../uplinks.ts'
 import { CommandFailed, run } from './exec.ts'

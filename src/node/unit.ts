@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ServiceState } from '../facts/facts.ts'
+import type { ServiceState } from '../facts/node-facts.ts'
 import { run } from './exec.ts'
 import { writeWhole } from './state.ts'
 

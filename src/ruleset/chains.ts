@@ -1,6 +1,6 @@
 /** All chains of pvenat, from top to bottom. Each part of a chain is a function in a file beside this one. */
 import { FAMILIES, type Family } from '../address.ts'
-import type { Egress, KernelSet, NatRule } from '../nat/model.ts'
+import type { Egress, KernelSet, NatRule } from '../nat/nat-rule.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { bridgeHelpers, shiftedHelpers } from './conntrack-helpers.ts'
@@ -8,7 +8,7 @@ import { leaveFirewallBridges, withoutPhysdev, zoneOfFirewallBridges } from './f
 import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts'
 import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
 import { forwardChains, jumpsToForwards } from './forwards.ts'
-import { chainOf, type Chain, type Ruleset } from './model.ts'
+import { chainOf, type Chain, type Ruleset } from './ruleset.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'

@@ -1,9 +1,9 @@
 /** Conditions that NAT rules of all kinds have in common. */
 import { formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { KernelSet, Match } from '../nat/model.ts'
+import type { KernelSet, Match } from '../nat/nat-rule.ts'
 import type { PortRange } from '../ports.ts'
-import type { Rule } from './model.ts'
+import type { Rule } from './ruleset.ts'
 
 /** Protocol and ports. */
 export function packets({

@@ -3,10 +3,10 @@
  * rule comes before pve-firewall's helper rules, so it attaches the helpers itself (pve-firewall Firewall.pm, compile_iptables_raw).
  */
 import type { Family } from '../address.ts'
-import type { Forward } from '../nat/model.ts'
+import type { Forward } from '../nat/nat-rule.ts'
 import type { PortRange } from '../ports.ts'
 import { FIREWALL_BRIDGE_ZONE, FIREWALL_BRIDGES } from './firewall-bridges.ts'
-import type { Rule } from './model.ts'
+import type { Rule } from './ruleset.ts'
 import { forwardsByAddress, type Wanted } from './wanted.ts'
 
 interface Helper {

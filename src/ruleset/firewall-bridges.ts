@@ -1,5 +1,5 @@
 /** Bridges between tap and bridge, which exist for NICs with firewall=1 only (pve-common Network.pm). */
-import type { Chain, Rule } from './model.ts'
+import type { Chain, Rule } from './ruleset.ts'
 
 export const FIREWALL_BRIDGES = 'fwbr+'
 export const FIREWALL_BRIDGE_ZONE = 1

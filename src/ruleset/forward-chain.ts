@@ -1,9 +1,9 @@
 /** PVENAT-FORWARD: packets that pvenat accepts before pve-firewall sees them, and packets that it blocks. */
 import type { Range } from '../address.ts'
-import type { Block, Forward } from '../nat/model.ts'
+import type { Block, Forward } from '../nat/nat-rule.ts'
 import type { InternalNetwork } from '../network.ts'
 import { matches, packets } from './conditions.ts'
-import type { Part, Rule } from './model.ts'
+import type { Part, Rule } from './ruleset.ts'
 import { splitByAddress } from './split.ts'
 import type { Wanted } from './wanted.ts'
 

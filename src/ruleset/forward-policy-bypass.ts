@@ -4,10 +4,10 @@
  * while the policy is DROP.
  */
 import { ANY } from '../nat/match.ts'
-import type { Egress, Forward, KernelSet } from '../nat/model.ts'
+import type { Egress, Forward, KernelSet } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import { isWide, matches, packets, pairs, pairSet } from './conditions.ts'
-import { joined, type Part, type Rule } from './model.ts'
+import { joined, type Part, type Rule } from './ruleset.ts'
 import { LOOP_IN, LOOP_OUT, NO_LOOP, type Loop } from './self-hairpin.ts'
 import { behindJump, splitByAddress, type ByAddress } from './split.ts'
 import type { Wanted } from './wanted.ts'

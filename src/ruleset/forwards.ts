@@ -2,11 +2,11 @@
 import { formatIp, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import { ANY } from '../nat/match.ts'
-import type { Forward, Match } from '../nat/model.ts'
+import type { Forward, Match } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
-import { chainOf, joined, type Chain, type Part, type Rule, type Target } from './model.ts'
+import { chainOf, joined, type Chain, type Part, type Rule, type Target } from './ruleset.ts'
 import { behindJump, splitByAddress, splitByPort } from './split.ts'
 import { isHairpin, type Wanted } from './wanted.ts'
 

@@ -1,10 +1,10 @@
 /** Desired and installed ruleset → the smallest diff, as text for the kernel's restore programs. */
 import { FAMILIES, type Family } from '../address.ts'
-import type { KernelSet } from '../nat/model.ts'
+import type { KernelSet } from '../nat/nat-rule.ts'
 import type { Change } from './change.ts'
-import type { InForce, SavedRule, SavedTables } from './inforce.ts'
-import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES } from './model.ts'
-import type { Routing, Ruleset, RuleText, Table } from './model.ts'
+import type { Installed, SavedRule, SavedTables } from './installed.ts'
+import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES } from './ruleset.ts'
+import type { Routing, Ruleset, RuleText, Table } from './ruleset.ts'
 import { NO_ROUTING_PLAN, planRouting, type RoutingPlan } from './routing.ts'
 import { planSets } from './sets.ts'
 
@@ -67,8 +67,8 @@ export interface TextRuleset {
 }
 
 /** The plan that turns the installed ruleset into the desired one. */
-export function makePlan(ruleset: Ruleset, inForce: InForce): Plan {
-  return planText(toText(ruleset), inForce)
+export function makePlan(ruleset: Ruleset, installed: Installed): Plan {
+  return planText(toText(ruleset), installed)
 }
 
 export function toText({ chains, sets, routing }: Ruleset): TextRuleset {
@@ -81,7 +81,11 @@ export function toText({ chains, sets, routing }: Ruleset): TextRuleset {
  * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of
  * that. What stood there `before` has them already.
  */
-export function inWordsOf(ruleset: Ruleset, { chains, sets, routing }: InForce, before?: InForce): InForce {
+export function inWordsOf(
+  ruleset: Ruleset,
+  { chains, sets, routing }: Installed,
+  before?: Installed,
+): Installed {
   const text = toText(ruleset)
   const worded = (family: Family): SavedTables => {
     const own = new Map(chains[family].own)
@@ -107,7 +111,7 @@ export function inWordsOf(ruleset: Ruleset, { chains, sets, routing }: InForce, 
 }
 
 /** The plan that restores the ruleset of before. */
-export function makeUndo(before: InForce, inForce: InForce): Plan {
+export function makeUndo(before: Installed, installed: Installed): Plan {
   const text = (family: Family): TextChain[] =>
     [...before.chains[family].own].map(([key, rules]) => {
       const [table, name = ''] = key.split(' ')
@@ -116,26 +120,26 @@ export function makeUndo(before: InForce, inForce: InForce): Plan {
   const sets = [...before.sets].map(
     ([name, { type, family, entries }]) => ({ name, type, family, entries }) as KernelSet,
   )
-  return planText({ chains: { 4: text(4), 6: text(6) }, sets, routing: before.routing }, inForce)
+  return planText({ chains: { 4: text(4), 6: text(6) }, sets, routing: before.routing }, installed)
 }
 
 /** As `makePlan`, for a ruleset that is text already. */
-export function planText(wanted: TextRuleset, inForce: InForce): Plan {
+export function planText(wanted: TextRuleset, installed: Installed): Plan {
   const changes: Change[] = []
-  const sets = planSets(wanted.sets, inForce.sets, changes)
+  const sets = planSets(wanted.sets, installed.sets, changes)
   const tables = { 4: '', 6: '' }
   for (const family of FAMILIES)
-    tables[family] = planFamily(wanted.chains[family], inForce.chains[family], family, changes)
+    tables[family] = planFamily(wanted.chains[family], installed.chains[family], family, changes)
   const routed = (family: Family): RoutingPlan =>
-    planRouting(wanted.routing?.[family] ?? NO_ROUTING, inForce.routing[family], family, changes)
+    planRouting(wanted.routing?.[family] ?? NO_ROUTING, installed.routing[family], family, changes)
   const routing = { 4: routed(4), 6: routed(6) }
   const names = new Set(wanted.sets.map(({ name }) => name))
-  const staleSets = [...inForce.sets.keys()].filter((name) => !names.has(name))
+  const staleSets = [...installed.sets.keys()].filter((name) => !names.has(name))
   for (const name of staleSets) {
     changes.push({
       kind: 'remove',
       what: `set ${name}`,
-      family: inForce.sets.get(name)?.family ?? 4,
+      family: installed.sets.get(name)?.family ?? 4,
       removed: [],
       added: [],
     })

@@ -1,9 +1,9 @@
 /** Ruleset → the kernel's own words: arguments of iptables, and lines for ipset restore. */
 import { formatIp, formatRange, prefixLength, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { Match } from '../nat/model.ts'
+import type { Match } from '../nat/nat-rule.ts'
 import type { PortRange } from '../ports.ts'
-import type { Chain, Rule, RuleText, Target, WrittenChain } from './model.ts'
+import type { Chain, Rule, RuleText, Target, WrittenChain } from './ruleset.ts'
 
 /** Begins the comment of every own rule; behind it stands a hash of the chain up to and including the rule. */
 export const MARK = 'pvenat:'

@@ -3,7 +3,7 @@ import type { Family } from '../address.ts'
 import type { IpRoute, IpRule } from '../ip.ts'
 import { OWN_PROTOCOL } from '../uplinks.ts'
 import type { Change } from './change.ts'
-import type { Routing } from './model.ts'
+import type { Routing } from './ruleset.ts'
 
 /** Own rules and routes in the words of ruleset/uplinks.ts. `rules`: all of the family; `routes`: those of our protocol alone. */
 export function parseRouting(rules: readonly IpRule[], routes: readonly IpRoute[]): Routing {

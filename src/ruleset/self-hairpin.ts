@@ -9,10 +9,10 @@
  */
 import { intersects, parseIp, type Family, type Range } from '../address.ts'
 import { ANY } from '../nat/match.ts'
-import type { Forward, KernelSet } from '../nat/model.ts'
+import type { Forward, KernelSet } from '../nat/nat-rule.ts'
 import { isWide, matches, pairs, pairSet } from './conditions.ts'
 import { dnatFor, type Jump } from './forwards.ts'
-import { chainOf, joined, type Part, type Rule } from './model.ts'
+import { chainOf, joined, type Part, type Rule } from './ruleset.ts'
 import { behindJump, splitByAddress } from './split.ts'
 import { forwardsByAddress, isHairpin, type Wanted } from './wanted.ts'
 

@@ -1,7 +1,7 @@
 /** Desired and installed sets → the smallest diff, as text for `ipset restore`. */
-import type { KernelSet } from '../nat/model.ts'
+import type { KernelSet } from '../nat/nat-rule.ts'
 import type { Change } from './change.ts'
-import type { SavedSet } from './inforce.ts'
+import type { SavedSet } from './installed.ts'
 
 /**
  * Lines for `ipset restore` that turn the installed sets into the desired ones; each difference is added to `changes`. Sets that are no longer
@@ -9,12 +9,12 @@ import type { SavedSet } from './inforce.ts'
  */
 export function planSets(
   wanted: readonly KernelSet[],
-  inForce: ReadonlyMap<string, SavedSet>,
+  installed: ReadonlyMap<string, SavedSet>,
   changes: Change[],
 ): string {
-  const free = freshNames(inForce)
+  const free = freshNames(installed)
   const lines = wanted.flatMap((set) => {
-    const saved = inForce.get(set.name)
+    const saved = installed.get(set.name)
     if (saved && sameSet(saved, set)) return []
     const old = new Set(saved?.entries)
     const added = set.entries.filter((entry) => !old.has(entry))
@@ -55,10 +55,10 @@ function swapped(set: KernelSet, fresh: string): string[] {
 }
 
 /** Unused names; a crash may have left sets behind. */
-function freshNames(inForce: ReadonlyMap<string, SavedSet>): () => string {
+function freshNames(installed: ReadonlyMap<string, SavedSet>): () => string {
   let next = 0
   return () => {
-    while (inForce.has(`pvenat-tmp-${next}`)) next++
+    while (installed.has(`pvenat-tmp-${next}`)) next++
     return `pvenat-tmp-${next++}`
   }
 }

@@ -1,8 +1,8 @@
 /** PVENAT-POSTROUTING: the source that a packet leaves with. */
 import { sameRange, type Range } from '../address.ts'
-import type { Egress, Forward } from '../nat/model.ts'
+import type { Egress, Forward } from '../nat/nat-rule.ts'
 import { matches, packets } from './conditions.ts'
-import { chainOf, joined, type Part, type Rule, type Target } from './model.ts'
+import { chainOf, joined, type Part, type Rule, type Target } from './ruleset.ts'
 import { externalSourcePorts } from './udp-source-port.ts'
 import { behindJump, splitByAddress } from './split.ts'
 import { forwardsByAddress, type Wanted } from './wanted.ts'

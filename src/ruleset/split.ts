@@ -11,7 +11,7 @@
  */
 import { everything, formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import { joined, type Chain, type Part, type Rule, type Table } from './model.ts'
+import { joined, type Chain, type Part, type Rule, type Table } from './ruleset.ts'
 
 /** Numbers of rules: a chain with fewer than `plain` is not split at all, one with at most `leaf` not further. */
 export interface Sizes {

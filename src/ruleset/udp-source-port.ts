@@ -5,11 +5,11 @@
 import { contains, formatRange, sameRange, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import { ANY } from '../nat/match.ts'
-import type { Egress, Forward, Match } from '../nat/model.ts'
+import type { Egress, Forward, Match } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
-import { chainOf, type Part, type Rule, type Target } from './model.ts'
+import { chainOf, type Part, type Rule, type Target } from './ruleset.ts'
 import { splitByPort, type Sizes } from './split.ts'
 import type { Wanted } from './wanted.ts'
 

@@ -1,7 +1,7 @@
 /** NAT rules as the chains take them: those of one family, with the facts of the node that matter. */
 import type { Family, Range } from '../address.ts'
 import { grantedForwards } from '../nat/conflicts.ts'
-import type { Block, Dispatch, Egress, Forward, NatRule } from '../nat/model.ts'
+import type { Block, Dispatch, Egress, Forward, NatRule } from '../nat/nat-rule.ts'
 import type { View } from '../nat/view.ts'
 import type { InternalNetwork } from '../network.ts'
 import type { Sizes } from './split.ts'

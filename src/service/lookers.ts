@@ -7,11 +7,11 @@ import { chmod } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { formatRange } from '../address.ts'
-import { ownAddresses } from '../nat/own.ts'
+import { ownAddresses } from '../nat/guest-addresses.ts'
 import type { Applied } from '../node/apply.ts'
 import { clientsOf, type Client } from '../node/clients.ts'
 import type { Outcome } from '../pipeline.ts'
-import type { InForce } from '../ruleset/inforce.ts'
+import type { Installed } from '../ruleset/installed.ts'
 import { blockRows } from '../show/blocks.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
@@ -30,7 +30,7 @@ const MAX_LINE = 200
 const MAX_CLIENTS = 50
 
 /** Reads the rules of the kernel with their counters. */
-type Read = (before: InForce) => Promise<InForce>
+type Read = (before: Installed) => Promise<Installed>
 
 export interface Lookers {
   /** What is in force now. */
@@ -39,17 +39,17 @@ export interface Lookers {
 }
 
 export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): Lookers {
-  let now: { outcome: Outcome; inForce: InForce; read: Read } | undefined
+  let now: { outcome: Outcome; installed: Installed; read: Read } | undefined
   const looking = new Set<Socket>()
   let timer: NodeJS.Timeout | undefined
   let countedAt = -Infinity
-  const count = ({ ruleset }: Outcome, inForce: InForce): void => {
+  const count = ({ ruleset }: Outcome, installed: Installed): void => {
     countedAt = performance.now()
-    files.write(FILES.counters, renderCountersJson(new Date().toISOString(), countersOf(ruleset, inForce)))
+    files.write(FILES.counters, renderCountersJson(new Date().toISOString(), countersOf(ruleset, installed)))
   }
   const keepCounting = async (): Promise<void> => {
     const start = performance.now()
-    const counted = await now?.read(now.inForce).catch(() => undefined)
+    const counted = await now?.read(now.installed).catch(() => undefined)
     if (now && counted) count(now.outcome, counted)
     // A reading that takes longer than half of the interval is followed by a pause of its own length.
     const tookMs = performance.now() - start
@@ -94,8 +94,8 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
   server.unref()
   return {
     passed({ outcome, readBack }, read) {
-      const isNew = readBack !== now?.inForce
-      now = { outcome, inForce: readBack, read }
+      const isNew = readBack !== now?.installed
+      now = { outcome, installed: readBack, read }
       if (isNew && performance.now() - countedAt >= COUNT_MS) count(outcome, readBack)
     },
     close: () =>

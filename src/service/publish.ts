@@ -9,7 +9,7 @@ import type { Paths } from '../node/look.ts'
 import { RECALL_FILE, renderRecall } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import type { Outcome } from '../pipeline.ts'
-import type { InForce } from '../ruleset/inforce.ts'
+import type { Installed } from '../ruleset/installed.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import type { StaleFile } from '../read.ts'
 import { diffTexts, type RowChange } from '../show/changes.ts'
@@ -146,7 +146,7 @@ export function makePublisher(
  * The rules that were put into force last, by the service or by `apply`. None when no rule of ours is in force; undefined when
  * rules are in force that no file tells. The folder lives as long as the kernel's rules.
  */
-export async function rowsInForce({ chains }: InForce, runDir: string): Promise<Row[] | undefined> {
+export async function rowsInForce({ chains }: Installed, runDir: string): Promise<Row[] | undefined> {
   return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : (await readFolder(runDir)).rows
 }
 
@@ -206,7 +206,7 @@ function sum(a: Repairs, b: Repairs): Repairs {
 
 interface Listing {
   /** Returns the changes of rules since the pass before. */
-  passed: (outcome: Outcome, inForce: InForce) => RowChange[]
+  passed: (outcome: Outcome, installed: Installed) => RowChange[]
 }
 
 /** The list, written when rules or states change. */
@@ -214,13 +214,13 @@ function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | 
   let translation: Outcome['translation'] | undefined
   let listed: Listed | undefined
   let hasBlocks = false
-  const list = (outcome: Outcome, inForce: InForce): RowChange[] => {
+  const list = (outcome: Outcome, installed: Installed): RowChange[] => {
     const last = listed ? [...listed.texts.values()] : (before?.map(rowText) ?? [])
     const isFirst = !listed
     listed = listTexts(outcome, pveDir, listed)
     const now = [...listed.texts.values()]
     if (!isFirst && now.length === last.length && now.every((text, i) => text === last[i])) return []
-    files.write(FILES.rows, renderTexts(listed, countersOf(outcome.ruleset, inForce)))
+    files.write(FILES.rows, renderTexts(listed, countersOf(outcome.ruleset, installed)))
     // The page shows nothing of blocks on a node without them; what stood there before goes.
     const rows = blockRows(outcome)
     if (rows.length > 0 || hasBlocks) files.write(BLOCKS_FILE, renderBlocksJson(rows))
@@ -228,8 +228,8 @@ function makeListing(files: RunFolder, pveDir: string, before: readonly Row[] | 
     return diffTexts(last, now)
   }
   return {
-    passed(outcome, inForce) {
-      const changes = outcome.translation === translation ? [] : list(outcome, inForce)
+    passed(outcome, installed) {
+      const changes = outcome.translation === translation ? [] : list(outcome, installed)
       translation = outcome.translation
       return changes
     },

@@ -1,6 +1,6 @@
 /** One turn of the loop: look at the node, read the kernel, write the diff, read it back, publish it. */
 import type { Backend } from '../facts/backend.ts'
-import type { Sighting } from '../guest/learnt.ts'
+import type { Sighting } from '../guest/sightings.ts'
 import { makeFileCache } from '../file-cache.ts'
 import { makeAnswers } from '../node/answers.ts'
 import { apply, NotInForce, type Applied } from '../node/apply.ts'
@@ -14,9 +14,9 @@ import { fingerprint, isNothing, putBack, readSaved, savedOf, writeSaved, type S
 import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
 import type { Tree } from '../read.ts'
-import type { InForce } from '../ruleset/inforce.ts'
+import type { Installed } from '../ruleset/installed.ts'
 import { hasMissingRoute } from '../uplinks.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import type { Ruleset } from '../ruleset/ruleset.ts'
 import { locate } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
 import type { Flags } from './flags.ts'
@@ -59,7 +59,7 @@ export class Reconciler {
   /** The ruleset that shall be in force; before the first turn, that of the last run. */
   private saved: Saved | undefined
   /** The ruleset that was put into force last, and the answer of the kernel then. */
-  private installed: { ruleset: Ruleset; inForce: InForce } | undefined
+  private before: { ruleset: Ruleset; installed: Installed } | undefined
   private lastTree: Tree | undefined
   private pve: PveLook | undefined
   private monitor: (Monitor & { backend: Backend }) | undefined
@@ -215,7 +215,7 @@ export class Reconciler {
   }
 
   private async applyLook(looked: Looked): Promise<void> {
-    const { paths, journal, troubles, quarantine, staleFlows, cache, installed } = this
+    const { paths, journal, troubles, quarantine, staleFlows, cache, before } = this
     const { backend, why } = await choiceOf(looked.settings, this.answers)
     const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
     const stands = !isOther && !this.isKernelDue()
@@ -223,14 +223,14 @@ export class Reconciler {
     const kernel = realKernel(backend, troubles.warn)
     const start = now()
     const pass = (): Promise<Applied> =>
-      apply(looked, kernel, paths.stateDir, troubles.warn, due, { cache, before: installed, stands })
+      apply(looked, kernel, paths.stateDir, troubles.warn, due, { cache, before, stands })
     const applied = await (stands ? pass() : this.reading(pass))
     staleFlows.passed(kernel, applied.flows, applied.flowsDue)
     const tookMs = now() - start
     if (isOther) await sweepOther(backend, troubles.warn, journal)
     this.monitorKernel(backend)
     const isRepair = await this.save(looked, applied, backend)
-    this.installed = { ruleset: applied.outcome.ruleset, inForce: applied.readBack }
+    this.before = { ruleset: applied.outcome.ruleset, installed: applied.readBack }
     quarantine.note(applied.quarantined)
     this.sightings = applied.outcome.view.sightings
     this.lookers.passed(applied, kernel.read)
@@ -241,12 +241,12 @@ export class Reconciler {
   private async save(looked: Looked, applied: Applied, backend: Backend): Promise<boolean> {
     const { outcome, ledger } = applied
     const { ruleset } = outcome
-    const { saved, installed, paths, journal } = this
-    if (installed?.ruleset === ruleset && saved?.backend === backend) return true
+    const { saved, before, paths, journal } = this
+    if (before?.ruleset === ruleset && saved?.backend === backend) return true
     const next = savedOf(applied, looked, backend)
     this.saved = next
     const isSame = saved !== undefined && fingerprint(saved) === fingerprint(next)
-    const isRepair = isSame && installed !== undefined
+    const isRepair = isSame && before !== undefined
     if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(ledger)) return isRepair
     await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
       journal.warning(`cannot save the ruleset for the next boot: ${message}`),
@@ -293,10 +293,10 @@ export class Reconciler {
   }
 
   private async areOthersDrifted(): Promise<boolean> {
-    const { saved, installed, troubles } = this
+    const { saved, before, troubles } = this
     const kernel = realKernel(saved?.backend ?? 'legacy', troubles.warn)
     if ((await differingSysctls(saved?.sysctls ?? [], kernel)).size > 0) return true
-    return installed !== undefined && this.areMembersOther(installed.inForce.sets)
+    return before !== undefined && this.areMembersOther(before.installed.sets)
   }
 }
 

@@ -3,7 +3,7 @@
  * Node > Firewall > Log shows all). A guest's lines hold nothing of other guests.
  */
 import { fileName, word, worstFirst, type Diagnostic, type Place, type Severity } from '../diagnostic.ts'
-import type { FwFile, FwRule } from '../fw/model.ts'
+import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import { CLUSTER_FW, hostFw, type View } from '../nat/view.ts'
 import type { Settings } from '../settings.ts'
 import { describeRow, type RowChange } from './changes.ts'

@@ -1,25 +1,25 @@
 /** Which NAT rules the kernel does not hold yet, told from its own rules as they were read. */
 import { FAMILIES, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { InForce, SavedRule, SavedTables } from '../ruleset/inforce.ts'
-import { HOOKS, type Rule, type Ruleset, type WrittenChain } from '../ruleset/model.ts'
+import type { Installed, SavedRule, SavedTables } from '../ruleset/installed.ts'
+import { HOOKS, type Rule, type Ruleset, type WrittenChain } from '../ruleset/ruleset.ts'
 import { nextHash, ruleText } from '../ruleset/restore-text.ts'
 
 /** Ids of the NAT rules of which a kernel rule or a set is missing, or stands where no packet comes. */
-export function missingRules({ chains, sets }: Ruleset, inForce: InForce): Set<string> {
+export function missingRules({ chains, sets }: Ruleset, installed: Installed): Set<string> {
   const missing = new Set<string>()
   const current = new Set(
     sets
-      .filter(({ name, entries }) => inForce.sets.get(name)?.entries.join() === entries.join())
+      .filter(({ name, entries }) => installed.sets.get(name)?.entries.join() === entries.join())
       .map(({ name }) => name),
   )
   const hasSets = ({ source, destination }: Rule): boolean =>
     [source?.set, destination?.set].every((set) => set === undefined || current.has(set.name))
   for (const family of FAMILIES) {
-    const unreached = unreachedChains(chains[family], inForce.chains[family])
+    const unreached = unreachedChains(chains[family], installed.chains[family])
     for (const chain of chains[family]) {
       const key = `${chain.table} ${chain.name}`
-      const saved = unreached.has(key) ? [] : (inForce.chains[family].own.get(key) ?? [])
+      const saved = unreached.has(key) ? [] : (installed.chains[family].own.get(key) ?? [])
       const isThere = lookup(chain, family, saved)
       chain.rules.forEach((rule, i) => {
         if (rule.serves !== undefined && !(isThere(i) && hasSets(rule))) missing.add(rule.serves)

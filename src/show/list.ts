@@ -2,13 +2,13 @@
 import { join } from 'node:path'
 import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { clip } from '../diagnostic.ts'
-import type { NatRule } from '../nat/model.ts'
+import type { NatRule } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
 import type { ExternalInterface } from '../network.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { PortRange } from '../ports.ts'
-import type { InForce } from '../ruleset/inforce.ts'
-import type { Ruleset } from '../ruleset/model.ts'
+import type { Installed } from '../ruleset/installed.ts'
+import type { Ruleset } from '../ruleset/ruleset.ts'
 import { missingRules } from './installed.ts'
 import { printable } from './diagnostics.ts'
 
@@ -59,12 +59,12 @@ interface Counters {
 }
 
 /** Packets and bytes of each NAT rule that has rules in the nat table; 0 for those that are not in force as wanted. */
-export function countersOf({ chains }: Ruleset, inForce: InForce): Map<string, Counters> {
+export function countersOf({ chains }: Ruleset, installed: Installed): Map<string, Counters> {
   const counters = new Map<string, Counters>()
   for (const family of FAMILIES) {
     // An accept in the filter table counts the same packets once more.
     for (const chain of chains[family].filter(({ table }) => table === 'nat')) {
-      const saved = inForce.chains[family].own.get(`nat ${chain.name}`) ?? []
+      const saved = installed.chains[family].own.get(`nat ${chain.name}`) ?? []
       const byHash = new Map(saved.map((rule) => [rule.hash, rule]))
       chain.texts.forEach(({ hash }, i) => {
         const { serves, originalDestination } = chain.rules[i] ?? {}
@@ -89,9 +89,9 @@ export function listRows(
 }
 
 /** Every NAT rule as a row, as the kernel has it, counters included. */
-export function installedRows(outcome: Outcome, inForce: InForce, pveDir: string): Row[] {
-  const counters = countersOf(outcome.ruleset, inForce)
-  const pending = missingRules(outcome.ruleset, inForce)
+export function installedRows(outcome: Outcome, installed: Installed, pveDir: string): Row[] {
+  const counters = countersOf(outcome.ruleset, installed)
+  const pending = missingRules(outcome.ruleset, installed)
   const { external } = outcome.view.network
   return outcome.translation.rules.map((rule) => {
     const row = { ...toRow(rule, external, pveDir), ...counters.get(rule.id), state: rowState(rule, pending) }

@@ -2,11 +2,11 @@
 import { plainNetwork } from '../network.ts'
 import { readFile } from 'node:fs/promises'
 import { network, parseIp, type Range } from '../../src/address.ts'
-import { NOTHING_LEARNT } from '../../src/guest/learnt.ts'
+import { NOTHING_LEARNT } from '../../src/guest/sightings.ts'
 import { translate } from '../../src/nat/translate.ts'
 import { readView, type Look } from '../../src/read.ts'
 import { buildRuleset } from '../../src/ruleset/chains.ts'
-import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { EXTERNAL, forwardsOf, NODE, treeFiles } from './generate.ts'
@@ -60,7 +60,7 @@ function timeStages(look: Look): number[] {
   marks.push(cpuMs())
   const ruleset = buildRuleset(translation, view, { keep: [], drops: [] })
   marks.push(cpuMs())
-  makePlan(ruleset, NOTHING_IN_FORCE)
+  makePlan(ruleset, NOTHING_INSTALLED)
   marks.push(cpuMs())
   return marks.slice(1).map((mark, i) => mark - (marks[i] ?? mark))
 }

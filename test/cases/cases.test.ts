@@ -1,7 +1,7 @@
 // Every case of fixtures/cases through the pipeline, without a kernel. `UPDATE=1` writes the golden parts anew.
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { loadCases, updateCase } from './case.ts'
 import { showDiagnostics, showRules, showWhole } from './show.ts'
@@ -11,7 +11,7 @@ describe('cases', () => {
   test.each(loadCases().map((one) => [one.name, one] as const))('%s', async (name, one) => {
     const { look, settingsDiagnostics, sources } = await worldOf(one)
     const outcome = compile(look)
-    const plan = makePlan(outcome.ruleset, NOTHING_IN_FORCE)
+    const plan = makePlan(outcome.ruleset, NOTHING_INSTALLED)
     const golden = {
       rules: showRules(outcome),
       diagnostics: showDiagnostics([...settingsDiagnostics, ...outcome.translation.diagnostics], sources),

@@ -1,7 +1,7 @@
 /** How packets fare by the rules that are in force in a fake kernel. */
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
-import { HOOKS, type Rule, type Ruleset, type Table } from '../../src/ruleset/model.ts'
+import { HOOKS, type Rule, type Ruleset, type Table } from '../../src/ruleset/ruleset.ts'
 import { NOTHING } from '../../src/ruleset/plan.ts'
 import { chainText } from '../../src/ruleset/restore-text.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
@@ -50,7 +50,7 @@ export function onlooker(
     const key = JSON.stringify([[...chains], [...sets], [...drops]])
     const known = seen.get(key)
     if (known) return known
-    const ruleset = inForce(kernel, rules)
+    const ruleset = installed(kernel, rules)
     const fates = packets.map((packet) => trace(ruleset, packet, { ...SURROUNDINGS, drops }))
     seen.set(key, fates)
     return fates
@@ -81,7 +81,7 @@ function bare(line: string): string {
 }
 
 /** The rules that packets meet: a chain without its hook does nothing. */
-function inForce({ chains, sets }: FakeKernel, rules: ReadonlyMap<string, Rule>): Ruleset {
+function installed({ chains, sets }: FakeKernel, rules: ReadonlyMap<string, Rule>): Ruleset {
   const ruleset: Ruleset = { ...NOTHING, chains: { 4: [], 6: [] }, sets: [] }
   for (const [key, lines] of chains) {
     const [family = '', table = '', name = ''] = key.split(' ')

@@ -2,7 +2,7 @@
 import { formatRange, type Family } from '../../src/address.ts'
 import type { FlowFilter } from '../../src/nat/flows.ts'
 import type { Kernel } from '../../src/node/kernel.ts'
-import type { InForce } from '../../src/ruleset/inforce.ts'
+import type { Installed } from '../../src/ruleset/installed.ts'
 import { EMPTY_PLAN, type Plan } from '../../src/ruleset/plan.ts'
 import { NO_ROUTING_PLAN, type RoutingPlan } from '../../src/ruleset/routing.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
@@ -36,7 +36,7 @@ export class InjectedKernel implements Kernel {
     this.died = new Promise((resolve) => (this.die = resolve))
   }
 
-  read = (): Promise<InForce> => this.call('read', () => this.fake.read())
+  read = (): Promise<Installed> => this.call('read', () => this.fake.read())
 
   openTrial = (): Promise<undefined> => this.call('open a trial', () => undefined)
 

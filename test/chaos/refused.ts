@@ -64,14 +64,15 @@ export function refusedTests(node: TestNode): void {
     const told = Math.min(MAX_SAID, rules.length)
     const folder = (await node.sh(`echo ${EXTENSIONS}`)).trim()
     const file = refusal.file.startsWith('/') ? refusal.file : `${folder}/${refusal.file}`
-    const inForce = async () => (await node.sh(`iptables-${node.backend}-save -t nat`)).match(shows) !== null
+    const installed = async () =>
+      (await node.sh(`iptables-${node.backend}-save -t nat`)).match(shows) !== null
     const said = node.listen()
     const mend = await standIn(node.lab, file, script)
     try {
       await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2022', ...rules)
       await node.opens(2022, { timeoutMs: 10_000 })
       expect(await node.ask(8080)).toMatchObject({ server: '108' })
-      expect(await inForce()).toBe(false)
+      expect(await installed()).toBe(false)
       await waitFor(() => said(/105\.fw:\d+: error\[quarantined\]/) === told)
       expect(said(answer)).toBeGreaterThanOrEqual(told)
       await node.publishes({ inStep: true, counts: { quarantined: rules.length } })
@@ -87,10 +88,10 @@ export function refusedTests(node: TestNode): void {
     }
     node.pvenat.service?.signal('SIGHUP')
     await waitFor(() => said(/mended\[quarantined\]/) === told, { timeoutMs: 10_000 })
-    expect(await inForce()).toBe(true)
+    expect(await installed()).toBe(true)
     await node.save('nodes/pve1/host.fw', `${forward} 1023`)
     await node.publishes({ counts: { quarantined: 0 } })
     await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 2022')
-    await waitFor(async () => !(await inForce()), { timeoutMs: 10_000 })
+    await waitFor(async () => !(await installed()), { timeoutMs: 10_000 })
   })
 }

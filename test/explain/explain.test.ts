@@ -6,7 +6,7 @@ import type { Explanation } from '../../src/explain/step.ts'
 import type { NftChain } from '../../src/facts/nftables.ts'
 import { parseGuestConfig } from '../../src/guest/config.ts'
 import type { World } from '../../src/explain/world.ts'
-import { parseListeners } from '../../src/nat/listeners.ts'
+import { parseListeners } from '../../src/nat/sockets.ts'
 import { FACTS, worldAt } from './world.ts'
 
 const CLUSTER = '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import { parseNftables } from '../../src/facts/nftables.ts'
-import type { NodeFacts } from '../../src/facts/facts.ts'
+import type { NodeFacts } from '../../src/facts/node-facts.ts'
 import { FACTS, worldAt } from './world.ts'
 
 const NOTHING = { 4: '', 6: '' }

@@ -2,11 +2,11 @@
 import { NO_NFTABLES } from '../../src/facts/nftables.ts'
 import { parseCidr, parseIp, type Range } from '../../src/address.ts'
 import type { World } from '../../src/explain/world.ts'
-import type { NodeFacts } from '../../src/facts/facts.ts'
+import type { NodeFacts } from '../../src/facts/node-facts.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
-import type { InForce, SavedTables } from '../../src/ruleset/inforce.ts'
-import { HOOKS, type Ruleset } from '../../src/ruleset/model.ts'
+import type { Installed, SavedTables } from '../../src/ruleset/installed.ts'
+import { HOOKS, type Ruleset } from '../../src/ruleset/ruleset.ts'
 import { chainText } from '../../src/ruleset/restore-text.ts'
 import { bare, configOf, GUESTS, INTERFACES, lookAt, nodeAddress, type WorldGuest } from '../tracer/world.ts'
 
@@ -81,7 +81,7 @@ export function lookWithGateways(files: ReadonlyMap<string, string>): Look {
 }
 
 /** What the kernel shows when all of a ruleset is there. */
-export function allInForce({ chains, sets, routing }: Ruleset): InForce {
+export function allInForce({ chains, sets, routing }: Ruleset): Installed {
   const saved = (family: 4 | 6): SavedTables => {
     const own = new Map(
       chains[family].map((chain) => [
@@ -110,7 +110,7 @@ export function worldAt(files: ReadonlyMap<string, string>, facts: Partial<NodeF
   const outcome = compile(look)
   return {
     ...outcome,
-    inForce: allInForce(outcome.ruleset),
+    installed: allInForce(outcome.ruleset),
     facts: { ...FACTS, ...facts },
     configs: new Map(look.tree.guests.map(({ vmid, config }) => [vmid, config])),
   }

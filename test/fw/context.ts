@@ -1,7 +1,7 @@
 /** The node that the recorded verdicts were made on. */
 import { readFileSync } from 'node:fs'
 import { parseProtocols, parseServices } from '../../src/fw/etc.ts'
-import type { FwFile, ReadContext } from '../../src/fw/model.ts'
+import type { FwFile, ReadContext } from '../../src/fw/fw-file.ts'
 import { readFw, type FileKind } from '../../src/fw/read.ts'
 
 /** A file of fixtures/parser, one character per byte. */

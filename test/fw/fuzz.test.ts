@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { fileToJson } from '../../src/fw/json.ts'
 import { expandMacro } from '../../src/fw/macros.ts'
-import type { FwFile, FwRule } from '../../src/fw/model.ts'
+import type { FwFile, FwRule } from '../../src/fw/fw-file.ts'
 import { readFw, type FileKind } from '../../src/fw/read.ts'
 import { contextOf, fixture } from './context.ts'
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { canonicalMacro, expandMacro, macroNames } from '../../src/fw/macros.ts'
-import type { FwRule } from '../../src/fw/model.ts'
+import type { FwRule } from '../../src/fw/fw-file.ts'
 import { read } from './context.ts'
 
 const TABLE = readFileSync(new URL('../../fixtures/macros.tsv', import.meta.url), 'utf8')

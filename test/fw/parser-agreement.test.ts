@@ -1,7 +1,7 @@
 /** Every recorded line gets the verdict of the real pve-firewall, in every environment, word for word. */
 import { describe, expect, test } from 'vitest'
 import { toPveJson } from '../../src/fw/json.ts'
-import type { RuleEnv } from '../../src/fw/model.ts'
+import type { RuleEnv } from '../../src/fw/fw-file.ts'
 import { readFw, type FileKind } from '../../src/fw/read.ts'
 import { contextOf, fixture } from './context.ts'
 

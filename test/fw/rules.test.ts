@@ -1,7 +1,7 @@
 /** Rule lines beyond the recorded ones, and where their parts stand. */
 import { describe, expect, test } from 'vitest'
 import { fileToJson } from '../../src/fw/json.ts'
-import type { Span } from '../../src/fw/model.ts'
+import type { Span } from '../../src/fw/fw-file.ts'
 import { read } from './context.ts'
 
 function cut(lines: string[], { line, from, to }: Span): string {

@@ -1,6 +1,6 @@
 /** Sections and their headers. */
 import { describe, expect, test } from 'vitest'
-import type { FwFile } from '../../src/fw/model.ts'
+import type { FwFile } from '../../src/fw/fw-file.ts'
 import { readFw, type FileKind } from '../../src/fw/read.ts'
 import { etc, read } from './context.ts'
 

@@ -1,7 +1,7 @@
 /** A node in memory: guests by their texts, and what the sources tell. */
 import { plainNetwork } from '../network.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
-import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
+import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/sightings.ts'
 import type { InternalNetwork } from '../../src/network.ts'
 import type { Look } from '../../src/read.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'

@@ -8,7 +8,7 @@ import {
   parseLeases,
   parseMacCache,
   parseNeighbours,
-} from '../../src/guest/learnt.ts'
+} from '../../src/guest/sightings.ts'
 import { readSettings } from '../../src/node/settings.ts'
 import { plainGuest, run, type HostileTree } from './node.ts'
 

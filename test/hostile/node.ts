@@ -1,14 +1,14 @@
 /** A node in memory for hostile files, and what of it would go to the kernel. */
 import { plainNetwork } from '../network.ts'
 import { network, parseIp, type Range } from '../../src/address.ts'
-import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
-import type { Socket } from '../../src/nat/listeners.ts'
+import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/sightings.ts'
+import type { Socket } from '../../src/nat/sockets.ts'
 import { listeningPorts } from '../../src/nat/node-ports.ts'
 import { NO_RIGHTS } from '../../src/nat/rights.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../../src/nat/view.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
-import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { locate, renderDiagnostic, plain } from '../../src/show/diagnostics.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../../src/settings.ts'
@@ -68,7 +68,7 @@ export interface Result {
 export function run(tree: HostileTree): Result {
   const look = lookAt(tree)
   const outcome = compile(look)
-  const plan = makePlan(outcome.ruleset, NOTHING_IN_FORCE)
+  const plan = makePlan(outcome.ruleset, NOTHING_INSTALLED)
   return { outcome, input: plan.sets + plan.tables[4] + plan.tables[6], sources: look.tree.fw }
 }
 

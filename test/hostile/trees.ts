@@ -1,6 +1,6 @@
 /** Trees of hostile files. */
 import fc from 'fast-check'
-import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/learnt.ts'
+import { NOTHING_LEARNT, type LearntTexts } from '../../src/guest/sightings.ts'
 import { macOf, type HostileGuest, type HostileTree } from './node.ts'
 import { alias, entry, line, rule } from './rules.ts'
 import { address, MARKER, name, noise, ports, text } from './words.ts'

@@ -1,5 +1,5 @@
 /** NAT rules of others on a node alone with guest 105, and what becomes of them. */
-import type { NodeFacts } from '../../src/facts/facts.ts'
+import type { NodeFacts } from '../../src/facts/node-facts.ts'
 import { NO_NFTABLES } from '../../src/facts/nftables.ts'
 import { ruleLine } from '../../src/import/guirule.ts'
 import { importAll, type Imported } from '../../src/import/trial.ts'

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { grantAll, grantedRights } from '../../src/nat/conflicts.ts'
-import type { Dispatch, Forward, Match, NatRule } from '../../src/nat/model.ts'
+import type { Dispatch, Forward, Match, NatRule } from '../../src/nat/nat-rule.ts'
 import type { Right } from '../../src/nat/rights.ts'
 import type { PortRange } from '../../src/ports.ts'
 

@@ -12,7 +12,7 @@ import {
   type FlowFilter,
   type Ways,
 } from '../../src/nat/flows.ts'
-import type { Dispatch, Forward } from '../../src/nat/model.ts'
+import type { Dispatch, Forward } from '../../src/nat/nat-rule.ts'
 
 const ip = (text: string): Range => parseIp(text) as Range
 const net = (text: string): Range => parseCidr(text) as Range

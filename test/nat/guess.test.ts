@@ -106,12 +106,12 @@ const LOOKS =
   /(?<![\p{L}\p{N}_])(?!(?<![\p{L}\p{N}_]\/)(?<=\/)22)(?:\d{2,5}|vmbr0|\d+\.\d+\.\d+\.\d+)(?![\p{L}\p{N}_])/u
 
 test('no rule is in force at a port that nobody typed', async () => {
-  let inForce = 0
+  let installed = 0
   await fc.assert(
     fc.asyncProperty(comment, fc.constantFrom('', ' -sport 822'), async (text, sport) => {
       const { translation } = await typed(text, `IN ACCEPT -p tcp -dport 81${sport}`)
       const active = translation.rules.filter(({ state, kind }) => state === 'active' && kind === 'forward')
-      inForce += active.length
+      installed += active.length
       for (const { ports } of active.flatMap(({ forwards }) => forwards)) {
         if (!ports || ports.every((port) => standsThere(text, port))) continue
         expect(ports).toEqual(sport === '' ? [81, 81] : [822, 822])
@@ -128,7 +128,7 @@ test('no rule is in force at a port that nobody typed', async () => {
     },
   )
   // Of comments that all are in error nothing would be learnt.
-  expect(inForce).toBeGreaterThan(100)
+  expect(installed).toBeGreaterThan(100)
 }, 60_000)
 
 test('nothing is told against a comment that was proposed', async () => {

@@ -4,7 +4,7 @@ import { compile } from '../../src/pipeline.ts'
 import { CommandFailed, NOT_STARTED } from '../../src/node/exec.ts'
 import type { Part, Trial } from '../../src/node/preflight.ts'
 import { findRefused } from '../../src/node/find-refused.ts'
-import type { Ruleset } from '../../src/ruleset/model.ts'
+import type { Ruleset } from '../../src/ruleset/ruleset.ts'
 import { SELF_HAIRPIN } from '../../src/ruleset/self-hairpin.ts'
 import { lookAt, plainGuest } from '../hostile/node.ts'
 

@@ -2,7 +2,7 @@
 import { beforeEach, expect, test, vi } from 'vitest'
 import { run } from '../../src/node/exec.ts'
 import { makeMembersCheck } from '../../src/node/members.ts'
-import { parseSets } from '../../src/ruleset/inforce.ts'
+import { parseSets } from '../../src/ruleset/installed.ts'
 
 vi.mock('../../src/node/exec.ts', () => ({ run: vi.fn() }))
 const ran = vi.mocked(run)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { realKernel, type Kernel } from '../../src/node/kernel.ts'
 import { putBack, type Saved } from '../../src/node/saved.ts'
-import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 
 const FORWARDING = 'net/ipv4/ip_forward'
 const ACCEPT_RA = 'net/ipv6/conf/vmbr0/accept_ra'
@@ -34,7 +34,7 @@ beforeEach(async () => {
   told = []
   kernel = {
     ...realKernel('nft', tell),
-    read: () => Promise.resolve(NOTHING_IN_FORCE),
+    read: () => Promise.resolve(NOTHING_INSTALLED),
     sysctl: (path) => Promise.resolve(values.get(path)),
     setSysctl: (path, value) => Promise.resolve(void values.set(path, value)),
   }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import { NOTHING_IN_FORCE } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { loadCases, type Case } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
@@ -125,7 +125,7 @@ done`
 async function writeRulesets(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'pvenat-rulesets-'))
   for (const one of loadCases()) {
-    const { sets, tables } = makePlan(compile((await worldOf(one)).look).ruleset, NOTHING_IN_FORCE)
+    const { sets, tables } = makePlan(compile((await worldOf(one)).look).ruleset, NOTHING_INSTALLED)
     const files = { sets, v4: tables[4], v6: tables[6] }
     for (const [end, text] of Object.entries(files)) await writeFile(join(dir, `${one.name}.${end}`), text)
   }

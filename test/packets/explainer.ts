@@ -36,13 +36,13 @@ async function read(pveDir: string): Promise<Listed> {
   await applyCommand({ io, paths, words: [], values: {}, json: false, colour: false })
   const looked = await lookKnowing(paths)
   const backend = await chooseBackend(looked.settings)
-  const inForce = await realKernel(backend, () => undefined).read()
+  const installed = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const outcome = compile(looked, inForce)
-  world = { ...outcome, inForce, facts, configs }
+  const outcome = compile(looked, installed)
+  world = { ...outcome, installed, facts, configs }
   return {
-    rows: installedRows(outcome, inForce, pveDir),
+    rows: installedRows(outcome, installed, pveDir),
     elsewhere: outcome.translation.diagnostics.flatMap((one) => {
       if (one.code !== 'answers-elsewhere' || !one.place) return []
       const gateway = / to (\S+), past this node/.exec(word(one).message)?.[1] ?? ''

@@ -4,7 +4,7 @@ import type { Family } from '../../src/address.ts'
 import { icmpTypeNames } from '../../src/fw/icmptypes.ts'
 import { MATCHES_PORTS, PROTOCOLS } from '../../src/nat/template.ts'
 import { openTrial } from '../../src/node/preflight.ts'
-import type { Rule } from '../../src/ruleset/model.ts'
+import type { Rule } from '../../src/ruleset/ruleset.ts'
 import { chainText } from '../../src/ruleset/restore-text.ts'
 import { backends } from '../lab/index.ts'
 

@@ -2,15 +2,15 @@
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
-import { NOTHING_IN_FORCE, type InForce } from '../../src/ruleset/inforce.ts'
+import { NOTHING_INSTALLED, type Installed } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { loadCases } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
 
 /** FORWARD drops, so that every chain is wanted. */
-const { chains } = NOTHING_IN_FORCE
-const DROPS: InForce = {
-  ...NOTHING_IN_FORCE,
+const { chains } = NOTHING_INSTALLED
+const DROPS: Installed = {
+  ...NOTHING_INSTALLED,
   chains: { 4: { ...chains[4], drops: true }, 6: { ...chains[6], drops: true } },
 }
 
@@ -20,7 +20,7 @@ const looks = await Promise.all(
 
 test('no rule loads br_netfilter where it is not loaded, and nothing else changes', () => {
   const lines = (look: Look): string[] => {
-    const { tables } = makePlan(compile(look, DROPS).ruleset, NOTHING_IN_FORCE)
+    const { tables } = makePlan(compile(look, DROPS).ruleset, NOTHING_INSTALLED)
     // Without the hashes, which rest on all rules before.
     return `${tables[4]}${tables[6]}`.replace(/ -m comment --comment \S+/g, '').split('\n')
   }
@@ -48,6 +48,6 @@ test('the zone on bridges is wanted with the nftables firewall, while anything i
   expect(compile({ ...look, tree }).ruleset.hasBridgeZone).toBe(false)
   // It stays as long as the rest does.
   const own = new Map([['nat PVENAT-DNAT', []]])
-  const inForce = { ...DROPS, chains: { ...DROPS.chains, 4: { ...DROPS.chains[4], own } } }
-  expect(compile({ ...look, tree }, inForce).ruleset.hasBridgeZone).toBe(true)
+  const installed = { ...DROPS, chains: { ...DROPS.chains, 4: { ...DROPS.chains[4], own } } }
+  expect(compile({ ...look, tree }, installed).ruleset.hasBridgeZone).toBe(true)
 })

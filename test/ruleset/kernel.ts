@@ -3,17 +3,17 @@
  * reference to what is not there, or the removal of what is still in use, is an exception.
  */
 import { formatIp, type Family } from '../../src/address.ts'
-import { parseSave, parseSets, type InForce } from '../../src/ruleset/inforce.ts'
-import type { Routing } from '../../src/ruleset/model.ts'
+import { parseSave, parseSets, type Installed } from '../../src/ruleset/installed.ts'
+import type { Routing } from '../../src/ruleset/ruleset.ts'
 import type { Plan } from '../../src/ruleset/plan.ts'
 
 const TABLES = ['mangle', 'raw', 'filter', 'nat']
 const BUILT_IN = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 
 /** Read again and again while nothing of it changes. */
-const setsRead = new Map<string, InForce['sets']>()
+const setsRead = new Map<string, Installed['sets']>()
 
-function setsIn(text: string): InForce['sets'] {
+function setsIn(text: string): Installed['sets'] {
   const known = setsRead.get(text) ?? parseSets(text)
   setsRead.set(text, known)
   return known
@@ -35,7 +35,7 @@ export class FakeKernel {
         for (const name of BUILT_IN) this.chains.set(`${family} ${table} ${name}`, [])
   }
 
-  read(): InForce {
+  read(): Installed {
     const sets = [...this.sets].flatMap(([name, [header = '', ...entries]]) => [
       `create ${name} ${header}`,
       ...entries.map((entry) => `add ${name} ${entry}`),

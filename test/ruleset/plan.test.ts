@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
 import { isEmpty, makePlan, NOTHING, type Plan } from '../../src/ruleset/plan.ts'
-import type { Ruleset } from '../../src/ruleset/model.ts'
+import type { Ruleset } from '../../src/ruleset/ruleset.ts'
 import { written } from '../../src/ruleset/restore-text.ts'
 import { loadCases } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'

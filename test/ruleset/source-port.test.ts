@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import type { Rule } from '../../src/ruleset/model.ts'
+import type { Rule } from '../../src/ruleset/ruleset.ts'
 import { caseOf } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import type { Chain, Rule } from '../../src/ruleset/model.ts'
+import type { Chain, Rule } from '../../src/ruleset/ruleset.ts'
 import { chainText } from '../../src/ruleset/restore-text.ts'
 import { SEED } from '../seed.ts'
 import { lookAt } from '../tracer/world.ts'

@@ -2,8 +2,8 @@
  * Walks one packet through a rendered ruleset as the kernel would: raw, nat and filter hooks on every pass through the node (the
  * guest's firewall bridge, the routing, the loop), with a conntrack entry per zone and addresses, for nat is asked only once for each.
  */
-import type { Match } from '../../src/nat/model.ts'
-import type { Chain, Rule, Ruleset, Table, Target } from '../../src/ruleset/model.ts'
+import type { Match } from '../../src/nat/nat-rule.ts'
+import type { Chain, Rule, Ruleset, Table, Target } from '../../src/ruleset/ruleset.ts'
 import { addressText, span, within, type Family } from './ip.ts'
 
 export interface Packet {

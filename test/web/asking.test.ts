@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { answerLookers, type Lookers } from '../../src/service/lookers.ts'
 import { makeRunFolder, type RunFolder } from '../../src/service/runfolder.ts'
 import type { Outcome } from '../../src/pipeline.ts'
-import type { InForce } from '../../src/ruleset/inforce.ts'
+import type { Installed } from '../../src/ruleset/installed.ts'
 import { askService, makeLooking, SOCKET, type NodeAnswer } from '../../src/node/asking.ts'
 import { openFolder } from '../../src/node/published.ts'
 import { waitFor } from '../lab/wait.ts'
@@ -17,10 +17,10 @@ let files: RunFolder
 let lookers: Lookers
 let reads = 0
 
-const inForce = {
+const installed = {
   chains: { 4: { own: new Map() }, 6: { own: new Map() } },
   sets: new Map(),
-} as unknown as InForce
+} as unknown as Installed
 /** A node with nothing but one guest, one reserved port and one listener. */
 const outcome = {
   ruleset: { chains: { 4: [], 6: [] } },
@@ -33,9 +33,9 @@ const outcome = {
     listeners: [{ proto: 'udp', port: 53, inode: '1', holder: '' }],
   },
 } as unknown as Outcome
-const read = (): Promise<InForce> => {
+const read = (): Promise<Installed> => {
   reads++
-  return Promise.resolve(inForce)
+  return Promise.resolve(installed)
 }
 
 beforeEach(async () => {
@@ -52,7 +52,7 @@ afterEach(async () => {
 })
 
 test('counts are read while somebody looks, at most three seconds apart, and not after', async () => {
-  lookers.passed({ outcome, readBack: inForce }, read)
+  lookers.passed({ outcome, readBack: installed }, read)
   const folder = openFolder(dir)
   const looking = makeLooking(dir)
   looking(true)
@@ -68,14 +68,14 @@ test('counts are read while somebody looks, at most three seconds apart, and not
 }, 30_000)
 
 test('nobody looks: nothing is read', async () => {
-  lookers.passed({ outcome, readBack: inForce }, read)
+  lookers.passed({ outcome, readBack: installed }, read)
   expect(await askService<NodeAnswer>(dir, 'node')).toMatchObject({ guests: [{ vmid: 105 }] })
   expect(reads).toBe(0)
 })
 
 test('the node is told with its guests and the ports that it keeps', async () => {
   expect(await askService(dir, 'node')).toBeNull()
-  lookers.passed({ outcome, readBack: inForce }, read)
+  lookers.passed({ outcome, readBack: installed }, read)
   expect(await askService(dir, 'node')).toEqual({
     guests: [{ vmid: 105, name: 'web', type: 'lxc', addresses: [], free: null }],
     taken: [
@@ -104,7 +104,7 @@ test('without a service there is no answer, and one that comes later is found', 
   const looking = makeLooking(dir)
   looking(true)
   lookers = answerLookers(dir, files)
-  lookers.passed({ outcome, readBack: inForce }, read)
+  lookers.passed({ outcome, readBack: installed }, read)
   await waitFor(() => {
     looking(true)
     return reads > 0

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
-import { parseSave } from '../../src/ruleset/inforce.ts'
+import { parseSave } from '../../src/ruleset/installed.ts'
 import { inWordsOf, isEmpty, makePlan } from '../../src/ruleset/plan.ts'
 import { lookAt } from '../hostile/node.ts'
 import { hostileTree } from '../hostile/trees.ts'
@@ -42,18 +42,18 @@ test('in the words of its ruleset it is in force as well, with its counters', ()
       const { ruleset } = compile(lookAt(tree))
       const kernel = new FakeKernel()
       kernel.write(makePlan(ruleset, kernel.read()))
-      const inForce = kernel.read()
-      const { own } = inForce.chains[4]
+      const installed = kernel.read()
+      const { own } = installed.chains[4]
       for (const [key, rules] of own)
         own.set(
           key,
           rules.map((rule) => ({ ...rule, packets: 7 })),
         )
-      const worded = inWordsOf(ruleset, inForce)
+      const worded = inWordsOf(ruleset, installed)
       expect(isEmpty(makePlan(ruleset, worded))).toBe(true)
-      expect([...worded.sets.keys()]).toEqual([...inForce.sets.keys()])
+      expect([...worded.sets.keys()]).toEqual([...installed.sets.keys()])
       expect([...worded.chains[4].own.values()].flat().every(({ packets }) => packets === 7)).toBe(true)
-      expect(isEmpty(makePlan(ruleset, { ...worded, chains: inForce.chains }))).toBe(true)
+      expect(isEmpty(makePlan(ruleset, { ...worded, chains: installed.chains }))).toBe(true)
       const again = inWordsOf(ruleset, worded, worded)
       expect(again).toEqual(worded)
       for (const [key, rules] of again.chains[4].own)

@@ -1,7 +1,7 @@
 /** A NAT rule that somebody else wrote. */
 import type { Range, Family } from '../address.ts'
 import type { Backend } from '../facts/backend.ts'
-import type { BootLine } from '../facts/facts.ts'
+import type { BootLine } from '../facts/node-facts.ts'
 import type { PortRange } from '../ports.ts'
 
 export const HOOKS = ['PREROUTING', 'OUTPUT', 'POSTROUTING'] as const

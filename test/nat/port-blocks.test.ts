@@ -1,7 +1,7 @@
 // Blocks of ports: no two guests have one, and every node of a cluster comes to the same.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { blocksOf, ownBlock } from '../../src/nat/blocks.ts'
+import { blocksOf, ownBlock } from '../../src/nat/port-blocks.ts'
 import type { GuestSettings, Settings } from '../../src/settings.ts'
 import { compile } from '../../src/pipeline.ts'
 import { blockRows, renderBlocks } from '../../src/show/blocks.ts'

@@ -17,7 +17,7 @@ import {
   parseNeighbours,
   type LearntTexts,
   type Sighting,
-} from '../../src/guest/learnt.ts'
+} from '../../src/guest/sightings.ts'
 import { readLearnt } from '../../src/node/learnt.ts'
 import { SDN_FILES } from '../../src/node/rounds.ts'
 import type { PveFiles } from '../../src/node/tree.ts'

@@ -1,8 +1,8 @@
 /** Whether what a walk through the wanted rules rests on is what the kernel has: by jump, hash of every rule, and members of sets. */
 import type { Family } from '../address.ts'
-import type { KernelSet } from '../nat/model.ts'
-import type { InForce } from '../ruleset/inforce.ts'
-import type { Hook, Rule } from '../ruleset/model.ts'
+import type { KernelSet } from '../nat/nat-rule.ts'
+import type { Installed } from '../ruleset/installed.ts'
+import type { Hook, Rule } from '../ruleset/ruleset.ts'
 import { chainText, withoutMark } from '../ruleset/restore-text.ts'
 import type { Fix, Trail } from './step.ts'
 import type { Hit, Walked } from './walk.ts'
@@ -29,15 +29,17 @@ export function requireInForce(world: World, family: Family, walked: Walked, tra
  * Whether the very rule that decided stands in the kernel among others than are wanted. Its hash tells of all rules before it, too, so
  * its words are compared; that is good enough for a doubt, and would not be for writing.
  */
-function decides({ inForce }: World, family: Family, hook: Hook, hit: Hit): boolean {
-  const { own, hooks } = inForce.chains[family]
+function decides({ installed }: World, family: Family, hook: Hook, hit: Hit): boolean {
+  const { own, hooks } = installed.chains[family]
   const { name } = hit.chain
   const leads = new RegExp(` -[jg] ${name}$`)
   const isLed =
     name === hook.to || [...own.values()].some((rules) => rules.some(({ line }) => leads.test(line)))
   const wanted = wordsOf(chainText(hit.chain, family)[hit.index]?.line ?? '')
   const isThere = own.get(`${hook.table} ${name}`)?.some(({ line }) => wordsOf(line) === wanted) ?? false
-  return isLed && isThere && setsOf(hit.rule).every((set) => isLoaded(set, inForce)) && hooks.has(keyOf(hook))
+  return (
+    isLed && isThere && setsOf(hit.rule).every((set) => isLoaded(set, installed)) && hooks.has(keyOf(hook))
+  )
 }
 
 function wordsOf(line: string): string {
@@ -47,11 +49,11 @@ function wordsOf(line: string): string {
 
 /** What differs on the way of a walk, in a clause; undefined when nothing does. */
 function differs(
-  { inForce, ruleset }: World,
+  { installed, ruleset }: World,
   family: Family,
   { hook, visited, hit }: Walked,
 ): string | undefined {
-  const { own: saved, hooks } = inForce.chains[family]
+  const { own: saved, hooks } = installed.chains[family]
   const isThere = saved.has(`${hook.table} ${hook.to}`)
   // Nothing wanted, nothing there: nothing happens either way.
   if (!hit && !isThere) return undefined
@@ -66,7 +68,7 @@ function differs(
     const whole = !hit && last === chain.rules.length - 1
     if (whole && own.length > wanted.length) return `chain ${chain.name} has more rules than are wanted`
     const sets = chain.rules.slice(0, last + 1).flatMap(setsOf)
-    const set = sets.find((one) => !isLoaded(one, inForce))
+    const set = sets.find((one) => !isLoaded(one, installed))
     if (set) return `ipset ${set.name} is missing or holds something else`
   }
   if (!isThere && ruleset.chains[family].length > 0) return `chain ${hook.to} is not in the kernel`
@@ -82,7 +84,7 @@ function setsOf({ source, destination, pair }: Rule): KernelSet[] {
   return [source?.set, destination?.set, pair].flatMap((set) => set ?? [])
 }
 
-function isLoaded({ name, entries }: KernelSet, { sets }: InForce): boolean {
+function isLoaded({ name, entries }: KernelSet, { sets }: Installed): boolean {
   const members = sets.get(name)?.entries
   return members?.length === entries.length && members.every((entry, i) => entry === entries[i])
 }

@@ -1,7 +1,7 @@
 /** The own addresses of a guest. */
 import { contains, formatRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import { label, SOURCE_NAMES, type AddressSource, type Guest, type Known, type Nic } from '../guest/model.ts'
+import { label, SOURCE_NAMES, type AddressSource, type Guest, type Known, type Nic } from '../guest/guest.ts'
 import type { View } from './view.ts'
 
 /** What is known of the addresses of a guest, or of the NIC that the rule names: the settings first, then net0 and so on. */

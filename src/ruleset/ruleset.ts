@@ -3,7 +3,7 @@
  * typed cannot be expressed here.
  */
 import type { Family, Range } from '../address.ts'
-import type { KernelSet, Match } from '../nat/model.ts'
+import type { KernelSet, Match } from '../nat/nat-rule.ts'
 import type { PortRange } from '../ports.ts'
 
 /**

@@ -1,6 +1,6 @@
 /** What the node itself says, as values: read once at the edge (node/facts.ts) for `explain` and `doctor`. */
 import { contains, FAMILIES, type Family, type Range } from '../address.ts'
-import type { Guest, Nic } from '../guest/model.ts'
+import type { Guest, Nic } from '../guest/guest.ts'
 import { FORWARDING } from '../sysctls.ts'
 import { BACKENDS, type Backend } from './backend.ts'
 import type { Nftables } from './nftables.ts'

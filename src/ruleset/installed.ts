@@ -1,10 +1,10 @@
 /** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
 import { formatRange, parseCidr, type Family } from '../address.ts'
-import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './model.ts'
+import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './ruleset.ts'
 import { shortHash } from '../hash.ts'
 import { BARE, MARK, nextHash } from './restore-text.ts'
 
-export interface InForce {
+export interface Installed {
   chains: Record<Family, SavedTables>
   /** Own sets by name. */
   sets: Map<string, SavedSet>
@@ -48,7 +48,7 @@ export interface SavedSet {
 }
 
 /** Of a kernel that holds nothing of ours. */
-export const NOTHING_IN_FORCE: InForce = {
+export const NOTHING_INSTALLED: Installed = {
   chains: { 4: parseSave(''), 6: parseSave('') },
   sets: new Map(),
   routing: { 4: NO_ROUTING, 6: NO_ROUTING },

@@ -1,6 +1,6 @@
 /** Guests as their configs describe them, and what is known of their addresses. */
 import type { Family, Range } from '../address.ts'
-import type { FwFile } from '../fw/model.ts'
+import type { FwFile } from '../fw/fw-file.ts'
 
 export interface Nic {
   index: number

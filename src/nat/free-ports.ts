@@ -6,11 +6,11 @@ import { formatPorts, mergePorts, takeOut, touches, type PortRange } from '../po
 import { parseComment } from './comment.ts'
 import { grantedForwards } from './conflicts.ts'
 import { fieldPlace, type Marked } from './marked.ts'
-import type { Dispatch } from './model.ts'
+import type { Dispatch } from './nat-rule.ts'
 import { aroundOf, innerRanges } from './pairing.ts'
 import { allowedPorts, nodesPorts } from './policy.ts'
 import { templates, WITH_PORTS } from './template.ts'
-import { renderComment } from './text.ts'
+import { renderComment } from './free-text.ts'
 import type { View } from './view.ts'
 
 /** Ranges that are told; a person needs one. */

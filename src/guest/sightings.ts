@@ -4,7 +4,7 @@
  */
 import { addressKey, isLinkLocal6, parseIp, type Range } from '../address.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
-import { parseMac, type AddressSource } from './model.ts'
+import { parseMac, type AddressSource } from './guest.ts'
 
 type LearntSource = Exclude<AddressSource, 'settings' | 'config' | 'ipfilter'>
 

@@ -5,7 +5,7 @@
  */
 import type { Family, Range } from '../address.ts'
 import type { Place } from '../diagnostic.ts'
-import type { Guest } from '../guest/model.ts'
+import type { Guest } from '../guest/guest.ts'
 import type { PortRange } from '../ports.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Ask } from './rights.ts'
