@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { iptables, saveProgram } from '../facts/backend.ts'
 import { createWords, ruleLine, type GuiRule } from '../import/guirule.ts'
-import { findRule, switchable, type Imported } from '../import/trial.ts'
+import { findRule, inOrderOfCreation, rulesOf, switchable, type Imported } from '../import/trial.ts'
 import { tokens } from '../import/words.ts'
 import { CommandFailed, must } from '../node/exec.ts'
 import { lookKnowing } from '../node/recall.ts'
@@ -30,9 +30,6 @@ export async function switchOver(context: Context, seconds: number): Promise<num
   }
   const stopped = hearSignals()
   const undo: (() => Promise<unknown>)[] = []
-  const takeBack = async (): Promise<void> => {
-    for (const step of undo.reverse()) await step()
-  }
   try {
     // What was on before stays on.
     const off = rulesOf(chosen.filter(({ tried }) => tried?.there?.isOn !== true))
@@ -46,39 +43,53 @@ export async function switchOver(context: Context, seconds: number): Promise<num
       io.stdout(leftToDo(chosen))
       return 0
     }
-    await takeBack()
-    io.stderr(`${answer}; what was in force before is in force again\n`)
+    io.stderr(await takeBack(context, undo, answer))
     return 1
   } catch (error) {
-    await takeBack()
-    io.stderr('the change failed; what was in force before is in force again\n')
+    io.stderr(await takeBack(context, undo, 'the change failed'))
     throw error
   }
 }
 
-function rulesOf(all: readonly Imported[]): GuiRule[] {
-  return all.flatMap(({ becomes }) => ('rule' in becomes ? [becomes.rule] : []))
+/**
+ * Runs `undo`, the last step first, and gives what is to be said of it. The old rules come back before those of the GUI go off: where
+ * that fails the latter stay on, and packets are translated as before. `why`: an answer.
+ */
+async function takeBack(
+  context: Context,
+  undo: readonly (() => Promise<unknown>)[],
+  why: string,
+): Promise<string> {
+  try {
+    for (const step of [...undo].reverse()) await step()
+    await waitInForce(context, [])
+    return `${why}; what was in force before is in force again\n`
+  } catch (error) {
+    return `${why}; not all of it could be taken back; see pvenat import and pvenat status:\n  ${(error as Error).message}\n`
+  }
 }
 
 async function switchOn(chosen: readonly Imported[]): Promise<void> {
-  const rules = chosen.flatMap(({ becomes, tried }) =>
-    'rule' in becomes ? [{ rule: becomes.rule, there: tried?.there }] : [],
-  )
-  // A new rule moves those below it: first what is there.
-  for (const { rule, there } of rules)
-    if (there && !there.isOn) await must('pvesh', ['set', `${rule.api}/${there.position}`, '--enable', '1'])
-  for (const { rule, there } of rules) if (!there) await must('pvesh', createWords(rule, 1))
+  // A new rule moves those below it: first the rules that are there.
+  for (const { becomes, tried } of chosen)
+    if ('rule' in becomes && tried?.there?.isOn === false)
+      await must('pvesh', ['set', `${becomes.rule.api}/${tried.there.position}`, '--enable', '1'])
+  for (const rule of inOrderOfCreation(chosen)) await must('pvesh', createWords(rule, 1))
 }
 
-async function switchOff({ paths, io }: Context, rules: readonly GuiRule[]): Promise<void> {
+/** Tries each rule; throws when one of them stays on. */
+async function switchOff({ paths }: Context, rules: readonly GuiRule[]): Promise<void> {
   const { view } = compile(await lookKnowing(paths))
-  for (const rule of rules) {
+  const steps = rules.map((rule) => async () => {
     const there = findRule(rule, view)
-    if (there?.isOn)
-      await must('pvesh', ['set', `${rule.api}/${there.position}`, '--enable', '0']).catch(
-        ({ message }: Error) => io.stderr(`pvenat: ${message}\n`),
-      )
-  }
+    if (!there?.isOn) return
+    await must('pvesh', ['set', `${rule.api}/${there.position}`, '--enable', '0']).catch(
+      ({ message }: Error) => {
+        throw new Error(`${ruleLine(rule)} of ${rule.file} is still on: ${message}`)
+      },
+    )
+  })
+  await inTurn(steps)
 }
 
 const WAIT_MS = 15_000
@@ -106,7 +117,7 @@ async function missingOf(context: Context, rules: readonly GuiRule[]): Promise<s
   const outcome = compile(looked, installed)
   const failing = rules.flatMap((rule) => whyNot(rule, outcome))
   const isAll = isEmpty(makePlan(outcome.ruleset, installed))
-  return isAll ? failing : [...failing, 'the rules are not in force']
+  return isAll ? failing : [...failing, 'the kernel does not hold what the files ask for']
 }
 
 function whyNot(rule: GuiRule, { view, translation }: Outcome): string[] {
@@ -118,9 +129,7 @@ function whyNot(rule: GuiRule, { view, translation }: Outcome): string[] {
 /** Deletes the old rules one by one; `undo` gets what puts each back where it was. */
 async function takeOut(chosen: readonly Imported[], undo: (() => Promise<unknown>)[]): Promise<void> {
   const back: (() => Promise<unknown>)[] = []
-  undo.push(async () => {
-    for (const step of back) await step()
-  })
+  undo.push(() => inTurn(back))
   const before = new Map<string, string[]>()
   for (const { written } of chosen) {
     const { loaded, family } = written
@@ -139,6 +148,13 @@ async function takeOut(chosen: readonly Imported[], undo: (() => Promise<unknown
     await must(program, ['-w', '-t', table, '-D', chain, ...rest])
     back.push(() => must(program, ['-w', '-t', table, '-I', chain, `${position + 1}`, ...rest]))
   }
+}
+
+/** Each of them, also when one before it failed; throws what failed. */
+async function inTurn(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const failures: string[] = []
+  for (const step of steps) await step().catch(({ message }: Error) => failures.push(message))
+  if (failures.length > 0) throw new Error(failures.join('\n  '))
 }
 
 /** iptables-save quotes a comment with `"`. */

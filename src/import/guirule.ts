@@ -1,5 +1,5 @@
 /** Rules as the GUI takes them. */
-import { contains, formatRange, sameRange, type Range } from '../address.ts'
+import { contains, formatRange, isPrivate, sameRange, type Range } from '../address.ts'
 import { quoted } from '../facts/fixes.ts'
 import type { Guest } from '../guest/guest.ts'
 import { ownAddresses } from '../nat/guest-addresses.ts'
@@ -22,7 +22,8 @@ export interface GuiRule {
   comment: string
 }
 
-export type Becomes = { rule: GuiRule } | { builtIn: string } | { stays: string }
+/** A dead rule is one that no packet reaches. */
+export type Becomes = { rule: GuiRule } | { builtIn: string } | { stays: string; isDead?: true }
 
 /** `IN ACCEPT -p tcp -dport 22 # NAT 822`: the line of the .fw file. */
 export function ruleLine({ type, source, dest, proto, dport, comment }: GuiRule): string {
@@ -122,5 +123,7 @@ export function ofNode({ node, isClustered }: View): Pick<GuiRule, 'file' | 'api
 export function goingOut(source: Range, view: View): Pick<GuiRule, 'file' | 'api' | 'vmid' | 'source'> {
   const owner = ownerOf(source, view)
   if (!owner) return { ...ofNode(view), source: formatRange(source) }
-  return { ...ofGuest(owner.guest, view), ...(owner.isOnly ? {} : { source: formatRange(source) }) }
+  // A public IPv6 address is translated only where the rule names it.
+  const isMeant = owner.isOnly && (source.family === 4 || isPrivate(source))
+  return { ...ofGuest(owner.guest, view), ...(isMeant ? {} : { source: formatRange(source) }) }
 }

@@ -22,12 +22,10 @@ function chainsOf(text: string, table: string): Chains {
 export function savedRules(text: string, table: 'raw' | 'nat', backend: Backend, family: Family): Written[] {
   const chains = chainsOf(text, table)
   const found: Written[] = []
-  // Before DNAT, ACCEPT ends the table: packets that it takes do not meet the rules behind it, in whatever chain.
-  const accepted: string[] = []
   const visit = (hook: Hook, chain: string, before: readonly string[], path: readonly string[]): void => {
     let returned: string[] = []
     for (const { line, words } of chains.get(chain) ?? []) {
-      const conditions = [...before, ...returned, ...accepted, ...words]
+      const conditions = [...before, ...returned, ...words]
       const at = words.findIndex((word) => word === '-j' || word === '-g')
       const target = words[at + 1] ?? ''
       if (OWN_CHAIN.test(target) || path.includes(target)) continue
@@ -36,11 +34,9 @@ export function savedRules(text: string, table: 'raw' | 'nat', backend: Backend,
         continue
       }
       // What it lets out of the chain does not meet the rules behind it.
-      const isReturn = target === 'RETURN' && (path.length > 0 || hook !== 'POSTROUTING')
-      if (isReturn) returned = [...returned, `${BEHIND}${line}`]
+      if (target === 'RETURN' && path.length > 0) returned = [...returned, `${BEHIND}${line}`]
       if (!TARGETS.has(target)) continue
       const read = interpret(conditions, family)
-      if (target === 'ACCEPT' && hook !== 'POSTROUTING') accepted.push(`${BEHIND}${line}`)
       found.push({
         ...read,
         from: saveProgram(backend, family),
@@ -51,10 +47,7 @@ export function savedRules(text: string, table: 'raw' | 'nat', backend: Backend,
       })
     }
   }
-  for (const hook of HOOKS) {
-    visit(hook, hook, [], [])
-    accepted.length = 0
-  }
+  for (const hook of HOOKS) visit(hook, hook, [], [])
   return found
 }
 

@@ -52,7 +52,7 @@ export function nativeRules({ chains }: Nftables): Written[] {
       }
     }
   }
-  for (const chain of chains) {
+  for (const chain of [...chains].sort((one, other) => one.priority - other.priority)) {
     const hook = HOOK_OF[chain.hook]
     if (hook && chain.type === 'nat') visit(hook, chain, [], [chain])
   }

@@ -69,12 +69,18 @@ export function switchable(all: readonly Imported[]): Imported[] {
     !(tried?.problems.some((one) => one.isError) ?? false)
   const isBuiltIn = ({ written, becomes }: Imported): boolean =>
     'builtIn' in becomes && !('native' in (written.loaded ?? {}))
-  const areAll = installed.every((one) => isReplaced(one) || isBuiltIn(one))
+  const isDead = ({ becomes }: Imported): boolean => 'isDead' in becomes
+  const areAll = installed.every((one) => isReplaced(one) || isBuiltIn(one) || isDead(one))
   return installed.filter((one) => isReplaced(one) || (areAll && isBuiltIn(one)))
 }
 
-function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {
+export function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {
   return all.flatMap(({ becomes }) => ('rule' in becomes ? [becomes.rule] : []))
+}
+
+/** The rules that are not there. A new rule comes to stand on top of its file, so that the last one is created first. */
+export function inOrderOfCreation(all: readonly Imported[]): GuiRule[] {
+  return rulesOf(all.filter(({ tried }) => !tried?.there)).reverse()
 }
 
 /** Judges rules as if they were switched on, and the firewall, too. */

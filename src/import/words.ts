@@ -71,7 +71,7 @@ const SIDES: Readonly<Record<string, keyof Sides>> = {
 }
 /** How the kernel chooses source ports is pvenat's own affair. */
 const NO_VALUE = new Set(['--random', '--random-fully', '--persistent', '-w', '--wait'])
-const MATCHES = new Set(['tcp', 'udp', 'sctp', 'multiport', 'comment', 'addrtype'])
+const MATCHES = new Set(['tcp', 'udp', 'sctp', 'udplite', 'dccp', 'multiport', 'comment', 'addrtype'])
 
 /** Takes one option with its value; false when it is not understood. */
 function takeWord(rule: Read, name: string, value: string, family: Family): boolean {

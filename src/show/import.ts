@@ -1,6 +1,7 @@
 /** What hand-written NAT rules become, for people and for programs. */
 import { createCommand, ruleLine, type Becomes, type GuiRule } from '../import/guirule.ts'
-import type { Imported, Tried } from '../import/trial.ts'
+import type { Written } from '../import/foreign-rule.ts'
+import { inOrderOfCreation, type Imported, type Tried } from '../import/trial.ts'
 import { fileName } from '../diagnostic.ts'
 import { wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
@@ -11,7 +12,9 @@ export function renderImport(all: readonly Imported[], columns: number): string 
   const texts = all.map(({ written, becomes, tried }) =>
     [
       wrap(`${written.from}: ${printable(written.text)}`, columns, '    '),
-      ...saysOf(becomes, tried).map((line) => wrap(`  ${line}`, columns, '      ')),
+      ...[...saysOf(becomes, tried), ...leftBySwitch(written, becomes)].map((line) =>
+        wrap(`  ${line}`, columns, '      '),
+      ),
       ...(written.boot && written.loaded ? [`  at boot: ${written.boot.file}:${written.boot.line}`] : []),
       '',
     ].join('\n'),
@@ -36,12 +39,17 @@ function saysOf(becomes: Becomes, tried: Tried | undefined): string[] {
   ]
 }
 
+/** A rule of nft cannot be put back as it was, so --switch does not take it out. */
+function leftBySwitch({ loaded }: Written, becomes: Becomes): string[] {
+  return loaded && 'native' in loaded && !('stays' in becomes)
+    ? [`--switch leaves it; take it out when its rule is on: nft delete rule ${printable(loaded.native)}`]
+    : []
+}
+
 /** Commands for a shell that create the rules that are not there, switched off. */
 export function renderPvesh(all: readonly Imported[]): string {
-  return all
-    .flatMap(({ becomes, tried }) =>
-      'rule' in becomes && !tried?.there ? [`${createCommand(becomes.rule)}\n`] : [],
-    )
+  return inOrderOfCreation(all)
+    .map((rule) => `${createCommand(rule)}\n`)
     .join('')
 }
 

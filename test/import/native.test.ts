@@ -1,6 +1,8 @@
 // Native rules of nft, as `nft -j list ruleset` prints them.
 import { expect, test } from 'vitest'
 import { parseNftables } from '../../src/facts/nftables.ts'
+import { switchable } from '../../src/import/trial.ts'
+import { renderImport } from '../../src/show/import.ts'
 import { EMPTY, importLines, says } from './saved.ts'
 
 test('rules of nft itself are read as strictly', async () => {
@@ -42,10 +44,16 @@ test('rules of nft itself are read as strictly', async () => {
     ),
   ]
   const read = parseNftables(JSON.stringify({ nftables }), EMPTY)
-  expect(says(await importLines({ nftables: read }))).toEqual([
+  const found = await importLines({ nftables: read })
+  expect(says(found)).toEqual([
     'firewall/105.fw IN ACCEPT -p tcp -dport 22 # NAT 822',
     'firewall/105.fw IN ACCEPT -p tcp -dport 80,443 # NAT',
     'stays: pvenat has nothing for \'{"limit":{"rate":5,"per":"second"}}\'',
     'firewall/cluster.fw OUT ACCEPT -source 10.10.10.0/24 # NAT',
   ])
+  expect(switchable(found.all)).toEqual([])
+  const told = (handle: number) =>
+    `  --switch leaves it; take it out when its rule is on: nft delete rule ip mine in handle ${handle}\n`
+  expect(renderImport(found.all, Infinity)).toContain(told(1))
+  expect(renderImport(found.all, Infinity)).not.toContain(told(3))
 })

@@ -18,8 +18,8 @@ const LINES = [
   // A port that is the node's own, which a guest's rule may not have.
   `-t nat ${IN} -p tcp --dport 85 -j DNAT --to-destination 10.10.10.108:80`,
   `-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`,
-  `-t nat -I POSTROUTING -s 10.10.10.105 ! -d 10.10.10.0/24 -j SNAT --to-source 203.0.113.2`,
-  `-t nat -A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.108 -p tcp --dport 80 -m comment --comment "back \\"home\\"" -j MASQUERADE`,
+  `-t nat -I POSTROUTING -s 10.10.10.105 ! -d 10.10.10.0/24 -j MASQUERADE`,
+  `-t nat -A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.108 -o vmbr1 -p tcp --dport 80 -m comment --comment "back \\"home\\"" -j MASQUERADE`,
   '-t raw -I PREROUTING -i fwbr+ -j CT --zone 1',
 ]
 
@@ -39,6 +39,7 @@ const ASKED = [
   ['inet', '203.0.113.2:82', '108'],
   ['inet', '203.0.113.2:1001', '105'],
   ['inet', '203.0.113.2:85', '108'],
+  ['105', '203.0.113.2:81', '108'],
   ['105', '203.0.113.1:443', 'inet'],
   ['108', '203.0.113.1:443', 'inet'],
 ] as const
@@ -115,6 +116,22 @@ sysctl -qw net.ipv4.ip_forward=1`)
     expect(await foreign()).toBe(before)
     await node.converged()
     expect(await node.text('firewall/105.fw')).toContain('|IN ACCEPT -p tcp -dport 22 # NAT 2222')
+    await expectSame()
+  })
+
+  test('a rule that cannot be switched off again is told, and the old ones are back', async () => {
+    await node.sh(`cp /usr/sbin/pvesh /run/pvesh
+printf '#!/bin/sh\\ncase "$*" in *"--enable 0") exit 5 ;; esac; exec /run/pvesh "$@"\\n' >/usr/sbin/pvesh`)
+    const { exitCode, stderr } = await shell([SWITCH.replace('60', '1')])
+    await node.sh('cat /run/pvesh >/usr/sbin/pvesh')
+    expect(exitCode).toBe(1)
+    expect(stderr).toMatch(/^no answer; not all of it could be taken back/m)
+    expect(stderr).toMatch(/^ {2}IN ACCEPT -p tcp -dport 22 # NAT 2222 of firewall\/105\.fw is still on: /m)
+    expect(stderr).not.toContain('in force again')
+    expect(await foreign()).toBe(before)
+    for (const file of ['cluster', '105', '108'])
+      await node.edit(`firewall/${file}.fw`, (text) => text.replace(/^(?=(IN|OUT) .*# NAT)/gm, '|'))
+    await node.converged()
     await expectSame()
   })
 
