@@ -6,17 +6,26 @@ import { FINDING_IDS } from '../src/doctor/finding.ts'
 import { loadCases, type Case } from './cases/case.ts'
 import { examined, FAULTS } from './doctor/worlds.ts'
 
+const read = (file: string): string => readFileSync(`test/${file}.test.ts`, 'utf8')
+
 describe('findings of doctor', () => {
-  /** The lab breaks it for real, runs the fix, and finds it no more: names of `findingTests`, in which a case may follow the id. */
-  const inLab = ['doctor', 'doctor-guests'].flatMap((name) => {
-    const text = readFileSync(`test/packets/${name}.test.ts`, 'utf8')
-    const table = text.slice(text.indexOf('\nfindingTests('), text.indexOf('\n})'))
-    return [...table.matchAll(/^ {2}'?([a-z0-9-]+)(?:: [^']*)?'?: \{/gm)].map(([, id]) => id)
+  /** Names of `findingTests`, in which a case may follow the id: the thing is broken for real, the fix is run, and it is found no more. */
+  const inLab = ['packets/doctor', 'packets/doctor-guests'].flatMap((file) => {
+    const text = read(file)
+    const start = text.indexOf('\nfindingTests(')
+    const table = text.slice(start, text.indexOf('\n})', start))
+    const alone = [...text.matchAll(/^test\('([a-z0-9-]+): /gm)]
+    return [...table.matchAll(/^ {2}'?([a-z0-9-]+)(?:: [^']*)?'?: \{/gm), ...alone].map(([, id]) => id)
   })
-  const inWorlds = FAULTS.flatMap(([, findings]) => findings.map(({ id }) => id))
+  /** The same on a Debian machine, for services and packages. */
+  const onMachine = [...read('package/life').matchAll(/ mend\(debian, '([a-z-]+)'/g)].map(([, id]) => id)
+  /** The kernel of the machine that tests need not track connections on bridges, so only the judgement is tested. */
+  const inWorlds = FAULTS.flatMap(([, findings]) => findings.map(({ id }) => id)).filter(
+    (id) => id === 'bridge-zone',
+  )
 
   test.each(FINDING_IDS)('%s', (id) => {
-    expect([...inLab, ...inWorlds]).toContain(id)
+    expect([...inLab, ...onMachine, ...inWorlds]).toContain(id)
   })
 
   test('none on a node without a fault', () => expect(examined()).toEqual([]))

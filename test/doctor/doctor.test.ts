@@ -1,4 +1,4 @@
-// Findings that no namespace can bring about: versions, modules, a full table, what systemd says.
+// Findings by the facts that they rest on: versions, modules, a full table, what systemd says.
 import { describe, expect, test } from 'vitest'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { Finding, Patient } from '../../src/doctor/finding.ts'

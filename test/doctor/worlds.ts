@@ -1,4 +1,4 @@
-/** Nodes with the faults that no namespace can bring about: versions, modules, a full table, what systemd says. */
+/** Nodes with a fault each, by facts alone: versions, modules, a full table, what systemd says. */
 import { parseIp, type Range } from '../../src/address.ts'
 import { examine } from '../../src/doctor/doctor.ts'
 import type { Finding, Patient } from '../../src/doctor/finding.ts'

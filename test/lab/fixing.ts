@@ -22,7 +22,7 @@ export async function makeFixer(
     await writeFile(join(bin, name), `#!/bin/sh\n${line}\n`)
     await chmod(join(bin, name), 0o755)
   }
-  for (const name of ['pvesh', 'pct', 'qm', 'systemctl'])
+  for (const name of ['pvesh', 'pct', 'qm', 'systemctl', 'modprobe'])
     await script(name, `exec '${process.execPath}' '${tools}' ${name} "$@"`)
   const [runtime = '', bundle = '', , ...where] = pvenat.argv('')
   await script('pvenat', `exec '${runtime}' '${bundle}' "$@" ${where.map((word) => `'${word}'`).join(' ')}`)

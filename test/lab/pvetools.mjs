@@ -1,4 +1,4 @@
-// Stand-ins for the tools of Proxmox VE that change what lies in a tree, as far as fixes of pvenat use them.
+// Stand-ins for the tools of Proxmox VE that change what lies in a tree, and for modprobe, as far as fixes of pvenat use them.
 //   node pvetools.mjs TOOL ARGUMENTS...     with PVE_TREE set
 import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
@@ -109,7 +109,18 @@ function guest(type, [verb, vmid, key = '', value = '']) {
   write(file, lines.join('\n'))
 }
 
+/** A test hides a module by a mount over its sysctls. Only the name of the right module uncovers them. */
+const MODULES = { nf_conntrack: '/proc/sys/net/netfilter', br_netfilter: '/proc/sys/net/bridge' }
+
+function modprobe([name]) {
+  const { status } = spawnSync('umount', [MODULES[name] ?? die(`Module ${name} not found`)], {
+    stdio: 'inherit',
+  })
+  process.exitCode = status
+}
+
 if (tool === 'pvesh') pvesh(words)
+else if (tool === 'modprobe') modprobe(words)
 else if (tool === 'pct') guest('lxc', words)
 else if (tool === 'qm') guest('qemu-server', words)
 else if (

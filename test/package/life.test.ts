@@ -7,6 +7,7 @@ import { addForeignRules, Prober, saveLikeGui, snapshot, waitFor } from '../lab/
 import { deadMount } from './dead.ts'
 import { buildOldDeb, OLD_VERSION, VERSION } from './debs.ts'
 import { createMachine, type Machine } from './machine.ts'
+import { FORGET_REPOSITORY, HAVE_REPOSITORY, mend } from './mending.ts'
 import { suites } from './root.ts'
 import { runtimes } from './runtimes.ts'
 
@@ -66,6 +67,20 @@ describe.each(suites)('on %s', (suite) => {
     expect(await machine.debian.sh('stat -c "%a %U:%G" /run/pvenat')).toContain('2750 root:www-data')
     expect((await machine.debian.sh('dpkg --verify pvenat')).trim()).toBe('')
     expect(await machine.debian.sh('pvenat --version')).toContain(VERSION)
+  })
+
+  test('doctor finds a service that is off and a program that is missing or old, and its fix mends it', async () => {
+    const { debian } = machine
+    await mend(debian, 'service-disabled', 'systemctl disable pvenat')
+    await mend(debian, 'service-stopped', 'systemctl disable --now pvenat')
+    expect(await debian.sh('systemctl is-active pvenat; systemctl is-enabled pvenat')).toMatch(
+      /^active\nenabled\n/,
+    )
+    await debian.sh(HAVE_REPOSITORY)
+    await mend(debian, 'program-missing', 'dpkg --remove --force-depends conntrack')
+    await mend(debian, 'version-old', 'dpkg --install --force-downgrade /root/old.deb')
+    await debian.sh(FORGET_REPOSITORY)
+    await expectShop()
   })
 
   test('its sandbox lets through what the service needs, and nothing more', async () => {

@@ -12,6 +12,8 @@ const FILES = [
 
 export interface Ailment {
   breaks: (ailing: Ailing) => Promise<unknown>
+  /** What breaks besides, once the files are in force. */
+  thenBreaks?: (ailing: Ailing) => Promise<unknown>
   /** What Proxmox VE does about the fix, which nothing in the lab does. */
   follows?: (ailing: Ailing) => Promise<unknown>
   /** What is left to put back, besides the files. */
@@ -50,13 +52,14 @@ export class Ailing {
   }
 
   /** Breaks it, lets a test look, and puts everything back. */
-  async during({ breaks, after }: Ailment, look: () => Promise<void>): Promise<void> {
+  async during({ breaks, thenBreaks, after }: Ailment, look: () => Promise<void>): Promise<void> {
     try {
       await breaks(this)
       const files = await Promise.all(
         [...this.texts].map(async ([file, text]) => (await this.node.text(file)) !== text),
       )
       if (files.includes(true)) await this.node.pvenat.run('apply')
+      await thenBreaks?.(this)
       await look()
     } finally {
       for (const [file, text] of this.texts) await saveLikeGui(this.node.tree, file, text)

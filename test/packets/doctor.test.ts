@@ -20,6 +20,20 @@ const swept = async () => {
   await service.says(/removed leftovers of the \w+ backend/, 20_000).finally(() => service.stop())
 }
 
+/** Sysctls of a module that is not loaded. */
+const hidden = (name: string): ailments.Ailment => ({
+  breaks: () => ailing.sh(`mount -t tmpfs none /proc/sys/net/${name}`),
+})
+const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack'
+
+/** A provider drops what is not from its network. */
+const fromElsewhere = (verb: '-A' | '-D') =>
+  node.lab.exec('inet', [
+    'sh',
+    '-c',
+    `iptables-nft -t raw ${verb} PREROUTING -i eth0 ! -s 203.0.113.0/24 -j DROP`,
+  ])
+
 const MASQUERADE = '-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE'
 
 /** An exemption for one destination, which a masquerade of others would undo. */
@@ -43,6 +57,30 @@ findingTests(ailing, {
     after: SETTINGS_GONE,
   },
   'forwarding-off-v4': { ...ailments.NO_FORWARDING, severity: 'error', ask: SSH },
+  'forwarding-off-v6': {
+    breaks: () =>
+      ailing.edit(
+        'firewall/cluster.fw',
+        /^OUT/m,
+        'IN ACCEPT -dest fd10::105 -p tcp -dport 22 # NAT 6022\nOUT',
+      ),
+    thenBreaks: () => ailing.sysctl('net.ipv6.conf.all.forwarding', 0),
+    severity: 'error',
+    ask: { ...SSH, to: '[2001:db8:113::2]:6022' },
+  },
+  'conntrack-missing': {
+    ...hidden('netfilter'),
+    severity: 'error',
+  },
+  // Only the first namespace of a machine may set the limit, so a file stands in for it.
+  'conntrack-full': {
+    breaks: () => ailing.sh(`cat ${CONNTRACK}_count >/run/limit; mount --bind /run/limit ${CONNTRACK}_max`),
+    severity: 'error',
+    after: async () => {
+      expect(await node.text('nodes/pve1/host.fw')).not.toContain('nf_conntrack_max')
+      await ailing.sh(`umount ${CONNTRACK}_max`)
+    },
+  },
   'rp-filter-off': {
     breaks: async () => {
       await ailing.sysctl('net.ipv4.conf.all.rp_filter', 0)
@@ -61,6 +99,66 @@ findingTests(ailing, {
     breaks: () => ailing.sysctl('net.bridge.bridge-nf-call-iptables', 0),
     severity: 'warning',
     ask: { from: '105', to: '10.10.10.107:22', broken: { server: '107' } },
+  },
+  'bridge-nf-off: br_netfilter is not loaded': {
+    breaks: async () => {
+      await ailing.sysctl('net.bridge.bridge-nf-call-iptables', 0)
+      await hidden('bridge').breaks(ailing)
+    },
+    severity: 'warning',
+    ask: { from: '105', to: '10.10.10.107:22', broken: { server: '107' } },
+  },
+  uplink: {
+    breaks: async () => {
+      await node.sh('ip rule add fwmark 0x1000000/0x1000000 lookup 77')
+      await fromElsewhere('-A')
+      await node.pvenat.run('apply')
+    },
+    severity: 'warning',
+    ask: {
+      from: 'inet',
+      as: '198.51.100.7',
+      to: '192.0.2.2:1022',
+      broken: 'none',
+      mended: { server: '105' },
+    },
+    hasNoFix: true,
+    types: () => ailing.edit('pvenat.conf', /$/, 'uplink-mark = 0x100000/0xf00000\n'),
+    after: async () => {
+      await node.sh('ip rule del fwmark 0x1000000/0x1000000 lookup 77')
+      await fromElsewhere('-D')
+    },
+  },
+  'no-external': {
+    breaks: async () => {
+      await node.sh(
+        'for via in 203.0.113.1 192.0.2.1 2001:db8:113::1; do ip route del default via $via; done',
+      )
+      // An uplink is given up by the second look that misses its route.
+      for (let looks = 0; looks < 2; looks++) await node.pvenat.run('apply')
+    },
+    severity: 'error',
+    ask: SSH,
+    hasNoFix: true,
+    types: () => node.sh('ip route add default via 203.0.113.1'),
+    after: () =>
+      node.sh(
+        'ip route add default via 192.0.2.1 dev eth1 metric 500; ip route add default via 2001:db8:113::1',
+      ),
+  },
+  'behind-nat': {
+    breaks: async () => {
+      await node.lab.ip('pve', [
+        'link add wan0 type veth peer name wan1',
+        'addr add 192.168.7.2/24 dev wan0',
+        'link set wan0 up',
+      ])
+      await ailing.edit('pvenat.conf', /$/, 'external = +wan0\n')
+    },
+    severity: 'info',
+    ask: { ...SSH, to: '192.168.7.2:1022' },
+    hasNoFix: true,
+    after: () => node.lab.ip('pve', ['link del wan0']),
   },
   'forward-policy-other': { ...ailments.OTHER_BACKEND_DROPS, severity: 'error', ask: SSH },
   'not-in-force': { ...ailments.CHAIN_FLUSHED, severity: 'error', ask: SSH },
@@ -192,6 +290,14 @@ findingTests(ailing, {
     breaks: () => node.unmount(),
     severity: 'error',
   },
+})
+
+test('unread: whoever may not read the rules is told, and not that all is well', async () => {
+  const [runtime = '', ...words] = node.pvenat.argv('doctor', '--json')
+  const asked = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin', runtime, ...words]
+  const { stdout } = await node.lab.exec('pve', asked, { check: false })
+  expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ id: 'unread', severity: 'warning' }))
+  expect((await found(ailing)).map(({ id }) => id)).not.toContain('unread')
 })
 
 test('explain tells of Docker’s policy', async () => {

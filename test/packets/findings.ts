@@ -19,6 +19,8 @@ interface Finding extends Ailment {
   isAdvice?: true
   /** There is none: only a person can choose. */
   hasNoFix?: true
+  /** What a person chooses where there is none. */
+  types?: (ailing: Ailing) => Promise<unknown>
 }
 
 interface Found {
@@ -52,7 +54,7 @@ export function findingTests(ailing: Ailing, findings: Record<string, Finding>):
     Promise.all(OTHERS.map(([from, to]) => ailing.node.call(from, to, { timeoutMs: 1000 })))
   test.each(Object.entries(findings))('%s', async (name, finding) => {
     const [id = ''] = name.split(':')
-    const { severity, ask, isAdvice, hasNoFix } = finding
+    const { severity, ask, isAdvice, hasNoFix, types } = finding
     const before = await others()
     for (const answer of before) expect(answer).toHaveProperty('server')
     const asks = () =>
@@ -65,10 +67,16 @@ export function findingTests(ailing: Ailing, findings: Record<string, Finding>):
       if (ask?.broken === 'none') expect(typeof answer).toBe('string')
       else if (ask?.broken) expect(answer).toMatchObject(ask.broken)
       const fix = mine.flatMap((one) => one.fix)
-      if (hasNoFix) return expect(fix).toEqual([])
+      if (hasNoFix) expect(fix).toEqual([])
+      if (hasNoFix && !types) return
       expect(fix.join('\n')).not.toMatch(/\b(kill|reboot|shutdown)\b|systemctl (stop|disable|mask)/)
-      const { exitCode, stderr } = await ailing.mend(finding, fix)
-      if (!isAdvice) expect(exitCode, `${fix.join('\n')}\n${stderr}`).toBe(0)
+      if (types) {
+        await types(ailing)
+        await ailing.node.pvenat.run('apply')
+      } else {
+        const { exitCode, stderr } = await ailing.mend(finding, fix)
+        if (!isAdvice) expect(exitCode, `${fix.join('\n')}\n${stderr}`).toBe(0)
+      }
       // The service, which does not run, is another matter.
       const left = (await found(ailing)).map((one) => one.id).filter((one) => one !== 'service-stopped')
       expect(left).toEqual([])
