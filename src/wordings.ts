@@ -217,11 +217,11 @@ export const WORDINGS = {
   'helper-shifted': warning<Shifted>(shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
-  'foreign-drops': warning<{ what: string; place: string; command: string }>(
-    ({ what, place, command }, { isTenant }) => [
-      `a rule that is not pvenat's drops ${what}${isTenant ? '' : `: ${place}`}`,
-      isTenant ? undefined : command,
-      isTenant ? [] : [command],
+  'foreign-drops': warning<{ what: string; place: string; commands: string[]; instead: string }>(
+    ({ what, place, commands, instead }, { isTenant }) => [
+      `a rule that is not pvenat's ${what}${isTenant ? '' : `: ${place}`}`,
+      isTenant ? undefined : commands.join('; ') || instead,
+      isTenant ? [] : commands,
     ],
   ),
   'answers-elsewhere': warning<Said>(said),

@@ -7,6 +7,7 @@ import {
   bridgesUnfiltered,
   conntrackFull,
   forwardingOff,
+  interfaceForwardingOff,
   modulesMissing,
   rpFilterOff,
   rpFilterStrict,
@@ -27,6 +28,7 @@ import {
 
 const CHECKS: readonly Check[] = [
   forwardingOff,
+  interfaceForwardingOff,
   modulesMissing,
   conntrackFull,
   rpFilterOff,

@@ -11,6 +11,7 @@ export const FINDING_IDS = [
   'firewall-off',
   'forwarding-off-v4',
   'forwarding-off-v6',
+  'forwarding-off-interface',
   'conntrack-missing',
   'conntrack-full',
   'rp-filter-off',

@@ -1,5 +1,5 @@
 /** What in the kernel keeps NAT from working: forwarding, reverse path filters, bridges, connection tracking. */
-import { rpFilter, rpFilterRead } from '../facts/node-facts.ts'
+import { forwardingOf, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { uplinkTroubles } from '../ruleset/uplinks.ts'
@@ -16,6 +16,23 @@ export const forwardingOff: Check = (patient) =>
       fix: [sysctlCommand(FORWARDING[family], 1)],
       why: 'Packets of guests, and those that are forwarded to them, end at the node.',
     }))
+
+/** Interfaces that somebody excepted from forwarding. */
+export const interfaceForwardingOff: Check = ({ facts, view }) => {
+  if (facts.sysctls.get(FORWARDING[4]) === '0') return undefined
+  const { external, internal } = view.network
+  const names = new Set([...external.map(({ name }) => name), ...internal.map(({ bridge }) => bridge)])
+  return [...names]
+    .filter((name) => facts.sysctls.get(forwardingOf(name)) === '0')
+    .map((name) => ({
+      id: 'forwarding-off-interface',
+      severity: 'error',
+      finding: `IPv4 packets that come by ${name} are not forwarded.`,
+      restsOn: [`${dotted(forwardingOf(name))} = 0`],
+      fix: [sysctlCommand(forwardingOf(name), 1)],
+      why: 'Such packets, and answers that come by it, end at the node.',
+    }))
+}
 
 /** The firewall bridges of guests; none where iptables has no say. */
 function firewallBridges({ facts, view }: Patient): string[] {

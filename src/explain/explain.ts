@@ -8,12 +8,12 @@ import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { deliver, leaveGuest } from './deliver.ts'
-import { forward } from './forward.ts'
+import { forward, requireUp } from './forward.ts'
 import type { Pass } from './pass.ts'
 import { requireInForce } from './in-sync.ts'
 import { toNode } from './node.ts'
 import { endpoint, type Packet } from './packet.ts'
-import { takenByOthers } from './others.ts'
+import { checkArrival, checkTranslated, requireTracked, takenByOthers } from './others.ts'
 import { noteBeaten } from './refusal.ts'
 import { follow, type Explanation, type Trail } from './step.ts'
 import { enterBy, ruleName, walk, type Flow } from './walk.ts'
@@ -123,11 +123,27 @@ function onSegment(world: World, { destination, family }: Packet, segment: strin
   return { in: segment, bridged: segment }
 }
 
+/** The answer needs a route, too: to the client, or back into the network of a guest. */
+function requireWayBack(world: World, { source }: Packet, trail: Trail): void {
+  if (world.facts.policyRouting) return
+  const back = routeTo(world.facts, source)
+  const isAstray = internalAt(world, source) !== undefined && isExternal(world, back?.dev)
+  if (back?.type === 'unicast' && !isAstray) return
+  const where = isAstray ? `leads outside, by ${back?.dev}` : back ? `is ${back.type}` : 'is missing'
+  trail.stop(`The answer does not come back: the route to ${show(source)} ${where}.`, ['ip route show'])
+}
+
 /** Routing, once or, for a guest that calls itself, twice. */
 function route(world: World, packet: Packet, sender: Sender, trail: Trail): void {
+  if (sender.in !== undefined) {
+    requireUp(world.facts, sender.in, trail)
+    requireWayBack(world, packet, trail)
+  }
   let now = enterBy(packet, sender.in)
   for (let passes = 1; passes <= MAX_PASSES; passes++) {
+    now = { ...now, untracked: checkArrival(world, now, trail) }
     const pass: Pass = { packet, sender, flow: translate(world, packet, now, trail), trail }
+    checkTranslated(world, pass.flow, trail)
     if (ownInterface(world, pass.flow.destination) !== undefined) return toNode(world, pass)
     const { out, flow } = forward(world, pass)
     if (out !== LOOP_OUT) return arrive(world, flow, out, trail)
@@ -156,6 +172,7 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
   const { to, port, shiftFrom } = target
   const dport = port === undefined ? flow.dport : port + (shiftFrom ? (flow.dport ?? 0) - shiftFrom[0] : 0)
   const rule = ruleById(world, hit.rule.serves)
+  requireTracked(flow, trail)
   trail.pass(
     `${rule ? `The forward of ${placeOf(rule)} sends it` : 'It is sent'} to ${endpoint(to, dport)}.`,
     ...(rule ? [asTyped(rule)] : []),

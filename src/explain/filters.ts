@@ -1,81 +1,82 @@
 /**
- * What filter chains of others do with a packet: those of nft itself (firewalld, Docker, libvirt, proxmox-firewall) and FORWARD of
- * iptables (facts/saved-forward.ts), walked as the kernel does. A condition that is not read may hold or not, so that a walk may
+ * What chains of others do with a packet: those of nft itself (firewalld, Docker, libvirt, proxmox-firewall) and the filtering ones of
+ * iptables (facts/saved-filters.ts), walked as the kernel does. A condition that is not read may hold or not, so that a walk may
  * have several ends.
  */
-import { contains, type Range } from '../address.ts'
-import { isInterface, NAT_TARGETS } from '../facts/foreign.ts'
-import { GOES_ON } from '../facts/saved-forward.ts'
-import {
-  nftPattern,
-  nftPorts,
-  nftRange,
-  valuesOf,
-  type NftChain,
-  type NftRule,
-  type Nftables,
-} from '../facts/nftables.ts'
+import { NAT_TARGETS } from '../facts/foreign.ts'
+import { GOES_ON, OURS } from '../facts/saved-filters.ts'
+import { valuesOf, type NftChain, type NftRule, type Nftables } from '../facts/nftables.ts'
 import { field, listOf, members, textOf } from '../json.ts'
-import { protocolName } from '../nat/template.ts'
-import { surelyInPorts, type Packet } from './packet.ts'
+import { ABSENT, compares, valueOf, type Met } from './fields.ts'
 
-/** A packet where a hook meets it; undefined: anything. */
-export interface Met extends Pick<Packet, 'family' | 'proto'> {
-  source?: Range | undefined
-  destination?: Range | undefined
-  sport?: number | undefined
-  dport?: number | undefined
-  in?: string | undefined
-  out?: string | undefined
-  /** The destination of its connection was translated. */
-  dnat: boolean
-  /** It answers a packet that was let through. */
-  isAnswer?: true
+/** Base chains: those that see packets, or only frames on a wire; of some hook and type; `from` a priority, `below` another. */
+export interface At {
+  layer?: 'wire'
+  hook: string
+  type: 'filter' | 'nat'
+  from?: number
+  below?: number
 }
 
-type End = 'accept' | 'drop' | 'nat' | 'return' | 'next'
+/** The priority of connection tracking (linux/netfilter_ipv4.h). */
+export const CONNTRACK = -200
+
+type End = 'accept' | 'drop' | 'nat' | 'untracked' | 'return' | 'next'
 /** Each way in which a walk can end, and the rule or policy that ends it so. */
 type Ends = Map<End, string>
 
 export interface Judged {
-  /** `unknown`: it may drop the packet. */
-  verdict: 'drop' | 'unknown' | 'nat' | 'may nat'
+  /** `unknown`: it may drop the packet. `untracked`: it keeps it from connection tracking, so that nothing translates it. */
+  verdict: 'drop' | 'unknown' | 'nat' | 'may nat' | 'untracked' | 'may untrack'
   /** Where the rule or policy stands that does so. */
   place: string
   chain: NftChain
 }
 
 const MAX_DEPTH = 16
-const FAMILIES_OF: Readonly<Record<string, readonly number[]>> = { ip: [4], ip6: [6], inet: [4, 6] }
+const PACKETS: Readonly<Record<string, readonly number[]>> = { ip: [4], ip6: [6], inet: [4, 6] }
+const FRAMES: Readonly<Record<string, readonly number[]>> = { bridge: [4, 6], netdev: [4, 6] }
 
-/** What base chains of a hook and type do to a packet, by priority; those that let it pass as it is are left out. */
-export function judge(
-  { chains, sets }: Nftables,
-  { hook, type }: Pick<NftChain, 'hook' | 'type'>,
-  met: Met,
-): Judged[] {
+/** What base chains do to a packet, by priority; those that let it pass as it is are left out. */
+export function judge({ chains, sets }: Nftables, at: At, met: Met): Judged[] {
+  const { layer, hook, type, from = -Infinity, below = Infinity } = at
+  const families = layer === 'wire' ? FRAMES : PACKETS
   return chains
-    .filter((chain) => chain.hook === hook && chain.type === type)
-    .filter(({ family }) => FAMILIES_OF[family]?.includes(met.family))
-    .sort((a, b) => a.priority - b.priority)
-    .flatMap((chain): Judged[] => {
-      const ends = run({ chains, sets }, chain, met, 0)
-      const rest = ends.get('return')
-      if (rest !== undefined) {
-        ends.delete('return')
-        if (!ends.has(chain.policy))
-          ends.set(chain.policy, `nft list chain ${nameOf(chain)}: policy ${chain.policy}`)
-      }
-      const [drop, nat] = [ends.get('drop'), ends.get('nat')]
-      const isSure = ends.size === 1
-      if (drop !== undefined) return [{ verdict: isSure ? 'drop' : 'unknown', place: drop, chain }]
-      return nat === undefined ? [] : [{ verdict: isSure ? 'nat' : 'may nat', place: nat, chain }]
+    .filter((chain) => chain.hook === hook && (chain.type === 'nat') === (type === 'nat'))
+    .filter(({ family, priority }) => {
+      return families[family]?.includes(met.family) === true && from <= priority && priority < below
     })
+    .sort((a, b) => a.priority - b.priority)
+    .flatMap((chain) => {
+      const isUnseen = chain.priority < CONNTRACK && (hook === 'prerouting' || hook === 'output')
+      return endsOf({ chains, sets }, chain, isUnseen ? { ...met, isUnseen } : met)
+    })
+}
+
+function endsOf(nftables: Nftables, chain: NftChain, met: Met): Judged[] {
+  const ends = run(nftables, chain, met, 0)
+  const rest = ends.get('return')
+  if (rest !== undefined) {
+    ends.delete('return')
+    if (!ends.has(chain.policy)) ends.set(chain.policy, policyPlace(chain))
+  }
+  const [drop, nat, untracked] = [ends.get('drop'), ends.get('nat'), ends.get('untracked')]
+  const isSure = ends.size === 1
+  if (drop !== undefined) return [{ verdict: isSure ? 'drop' : 'unknown', place: drop, chain }]
+  if (nat !== undefined) return [{ verdict: isSure ? 'nat' : 'may nat', place: nat, chain }]
+  if (untracked === undefined || met.isUnseen !== true) return []
+  return [{ verdict: isSure ? 'untracked' : 'may untrack', place: untracked, chain }]
 }
 
 /** `inet firewalld filter_FORWARD`. */
 export function nameOf({ family, table, name }: NftChain): string {
   return `${family} ${table} ${name}`
+}
+
+function policyPlace(chain: NftChain): string {
+  const { program, table, name, policy } = chain
+  if (program === undefined) return `nft list chain ${nameOf(chain)}: policy ${policy}`
+  return `${program}: ${table} :${name} ${policy.toUpperCase()}`
 }
 
 function placeOf(chain: NftChain, { place, handle }: NftRule): string {
@@ -112,7 +113,6 @@ const IDLE = [
   'flow',
   'set',
   'map',
-  'notrack',
   'last',
   'comment',
   'continue',
@@ -170,6 +170,8 @@ function ofVerdict(
       return new Map([['nat', place]])
     case 'return':
       return new Map([['return', place]])
+    case 'notrack':
+      return new Map([['untracked', place]])
     case 'xt':
       return ofExtension(textOf(field(value, 'type')), textOf(field(value, 'name')), place)
     case 'queue':
@@ -178,8 +180,11 @@ function ofVerdict(
     case 'jump':
     case 'goto': {
       const target = textOf(field(value, 'target'))
+      // Chains of ebtables that pve-firewall made are judged by what they are made of.
+      if (chain.family === 'bridge' && OURS.test(target)) return undefined
       const to = nftables.chains.find(
-        (one) => one.family === chain.family && one.table === chain.table && one.name === target,
+        ({ family, table, name: own, program }) =>
+          family === chain.family && table === chain.table && own === target && program === chain.program,
       )
       const ends = to ? run(nftables, to, met, depth + 1) : bothEnds(place)
       const back = ends.get('return')
@@ -236,83 +241,4 @@ function matches(nftables: Nftables, chain: NftChain, match: unknown, met: Met):
   if (op === '==' || op === 'in') return is
   if (op === '!=') return value === ABSENT ? false : is === undefined ? undefined : !is
   return undefined
-}
-
-/** The packet has no such field: a condition about it does not hold. */
-const ABSENT = Symbol('absent')
-/** One value, several that all are there (flags), or several at once (a concatenation). */
-type Value =
-  | Range
-  | { port: number | undefined }
-  | { words: readonly string[] }
-  | { name: string }
-  | { all: (Value | undefined)[] }
-  | typeof ABSENT
-
-/** Undefined: not known. */
-function valueOf(left: unknown, met: Met): Value | undefined {
-  const [kind = '', value] = members(left)[0] ?? []
-  const key = textOf(field(value, 'key'))
-  if (kind === 'payload')
-    return payloadOf(textOf(field(value, 'protocol')), textOf(field(value, 'field')), met)
-  if (kind === 'concat') return { all: listOf(value).map((one) => valueOf(one, met)) }
-  if (kind === 'fib')
-    return textOf(field(value, 'result')) === 'type' && met.out !== undefined
-      ? { words: ['unicast'] }
-      : undefined
-  if (kind === 'ct') {
-    const status = met.dnat ? ['dnat'] : []
-    const state = met.isAnswer ? 'established' : 'new'
-    if (key === 'state') return { words: [state] }
-    if (key === 'status') return { words: status }
-    if (key === 'state or status') return { words: [state, ...status] }
-    return key === 'direction' ? { words: [met.isAnswer ? 'reply' : 'original'] } : undefined
-  }
-  if (kind !== 'meta') return undefined
-  if (key === 'iifname' || key === 'iif') return met.in === undefined ? undefined : { name: met.in }
-  if (key === 'oifname' || key === 'oif') return met.out === undefined ? undefined : { name: met.out }
-  if (key === 'l4proto') return protocolOf(met)
-  if (key === 'nfproto') return { words: [met.family === 4 ? 'ipv4' : 'ipv6'] }
-  return key === 'protocol' ? { words: [met.family === 4 ? 'ip' : 'ip6'] } : undefined
-}
-
-function payloadOf(protocol: string, name: string, met: Met): Value | undefined {
-  if (protocol === 'ip' || protocol === 'ip6') {
-    if ((protocol === 'ip') !== (met.family === 4)) return ABSENT
-    if (name === 'saddr') return met.source
-    if (name === 'daddr') return met.destination
-    return name === 'protocol' || name === 'nexthdr' ? protocolOf(met) : undefined
-  }
-  if (met.proto === 'all') return undefined
-  if (protocol !== 'th' && protocolName(protocol) !== met.proto) return ABSENT
-  if (name === 'sport') return { port: met.sport }
-  const isKnown = met.dport !== undefined || met.isAnswer
-  return name === 'dport' && isKnown ? { port: met.dport } : undefined
-}
-
-function protocolOf({ proto }: Met): Value | undefined {
-  return proto === 'all' ? undefined : { words: [proto] }
-}
-
-function compares(value: Value | undefined, wanted: unknown): boolean | undefined {
-  if (wanted === '*') return true
-  if (value === ABSENT) return false
-  if (value === undefined) return undefined
-  if ('all' in value) {
-    const parts = listOf(field(wanted, 'concat'))
-    const each = value.all.map((one, i) => compares(one, parts[i]))
-    return each.includes(false) ? false : each.includes(undefined) ? undefined : true
-  }
-  if ('name' in value) return isInterface(nftPattern(textOf(wanted)), value.name)
-  if ('port' in value) {
-    const range = nftPorts(wanted)
-    return range && surelyInPorts(range, value.port)
-  }
-  if ('lo' in value) {
-    const range = nftRange(wanted)
-    if (!range) return undefined
-    if (contains(range, value)) return true
-    return range.family === value.family && range.lo <= value.hi && value.lo <= range.hi ? undefined : false
-  }
-  return value.words.includes(protocolName(textOf(wanted)))
 }

@@ -10,8 +10,8 @@ import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
-import { judge, type Met } from './filters.ts'
-import { DAEMON, letPass } from './others.ts'
+import type { Met } from './fields.ts'
+import { letPass, lossOf } from './others.ts'
 import { keptOut, notForwarded } from './pvefirewall.ts'
 
 interface Plugged {
@@ -104,32 +104,44 @@ function forwardDrops(view: View, forward: Forward): Diagnostic | undefined {
   return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
 }
 
-/** The packets of a forward where FORWARD meets them, one for each interface by which they may come. */
-function metByForward({ network }: View, forward: Forward): Met[] {
-  const { family, proto, inner, innerPort, ports, rule, accept, source } = forward
+/** The packets of a forward, as they come and where FORWARD meets them: one for each address and interface by which they may come. */
+function metByForward({ network }: View, forward: Forward): Way[] {
+  const { family, proto, inner, innerPort, ports, rule, accept, source, external } = forward
   // Our accept comes before FORWARD of its backend.
   if (rule.kind === 'exempt' || accept) return []
   const out = network.internal.find((one) => contains(one.network, inner))?.bridge
-  const met = { family, proto, source: only(source), destination: inner, dport: innerPort ?? ports?.[0], out }
-  return network.external.map(({ name }) => ({ ...met, in: name, dnat: true }))
+  const dport = onlyPort(ports)
+  const inside = dport === undefined ? undefined : (innerPort ?? dport)
+  const met = { family, proto, source: only(source) }
+  return external.flatMap((destination) => {
+    const carriers = network.external.filter(({ addresses }) =>
+      addresses.some((one) => sameRange(one, destination)),
+    )
+    return (carriers.length > 0 ? carriers : network.external).map(({ name }) => ({
+      arriving: { ...met, in: name, destination, dport, dnat: false },
+      routed: { ...met, in: name, destination: inner, dport: inside, out, dnat: true },
+    }))
+  })
+}
+
+/** A packet before its destination is translated, where that is done, and behind routing. */
+interface Way {
+  arriving?: Met
+  routed: Met
+}
+
+function onlyPort(ports: PortRange | undefined): number | undefined {
+  return ports && ports[0] === ports[1] ? ports[0] : undefined
 }
 
 /** The packets that a rule lets out, one for each interface by which they leave. */
-function metByEgress({ network }: View, egress: Egress): Met[] {
+function metByEgress({ network }: View, egress: Egress): Way[] {
   const { family, proto = 'all', ports, exempt, rule, out } = egress
   const [source, destination] = [only(egress.source), only(egress.destination)]
   if (exempt || rule.forwards.length > 0 || !source) return []
   const from = network.internal.find((one) => contains(one.network, source))?.bridge
-  return out.map((name) => ({
-    family,
-    proto,
-    source,
-    destination,
-    dport: ports?.[0],
-    in: from,
-    out: name,
-    dnat: false,
-  }))
+  const met = { family, proto, source, destination, dport: onlyPort(ports), in: from, dnat: false }
+  return out.map((name) => ({ routed: { ...met, out: name } }))
 }
 
 function only({ ranges }: Match): Range | undefined {
@@ -141,19 +153,17 @@ function othersDrop(
   filters: Readonly<Record<Family, Nftables>>,
   rule: NatRule,
   verb: string,
-  packets: readonly Met[],
+  ways: readonly Way[],
 ): Diagnostic | undefined {
-  const drops = packets.flatMap((met) => {
-    const judged = judge(filters[met.family], { hook: 'forward', type: 'filter' }, met)
-    return judged.find(({ verdict, chain }) => verdict === 'drop' && chain.table !== DAEMON) ?? []
-  })
-  const [[drop], [met]] = [drops, packets]
-  if (!drop || !met || drops.length < packets.length) return undefined
-  const { source = met.destination, destination = source, out = '', ...rest } = met
-  if (!source || !destination) return undefined
-  const passing = { ...rest, source, destination, out }
-  const command = letPass(drop.chain, passing, false).commands.join('; ')
-  return diagnose('foreign-drops', rule.place, { what: `what this rule ${verb}`, place: drop.place, command })
+  const losses = ways.flatMap(
+    ({ arriving, routed }) => lossOf(filters[routed.family], arriving, routed) ?? [],
+  )
+  const [loss] = losses
+  if (!loss || losses.length < ways.length) return undefined
+  const { commands, instead = '' } = letPass(loss.chain, loss.met)
+  const does = loss.verdict === 'untracked' ? 'keeps from connection tracking' : 'drops'
+  const what = `${does} what this rule ${verb}`
+  return diagnose('foreign-drops', rule.place, { what, place: loss.place, commands, instead })
 }
 
 /** The way by which a guest sends past this node. A router among the guests may well send it here. */

@@ -9,7 +9,7 @@ import {
   type Range,
 } from '../address.ts'
 import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
-import { forwardPolicy, linkOf, routeTo } from '../facts/node-facts.ts'
+import { forwardingOf, forwardPolicy, linkOf, routeTo } from '../facts/node-facts.ts'
 import { acceptLines, insertions, sysctlCommand } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
@@ -17,7 +17,7 @@ import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
-import { checkOthers, isDroppedByPolicy } from './others.ts'
+import { checkLeaving, checkOthers, isDroppedByPolicy, requireTracked } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { uplinkOut } from './uplink.ts'
@@ -36,16 +36,25 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
     checkForwarding(world, flow, trail)
     checkFilter(world, flow, trail)
   }
-  return { out, flow: leave(world, { ...pass, flow }, out) }
+  const left = leave(world, { ...pass, flow }, out)
+  checkLeaving(world, flow, left, trail)
+  return { out, flow: left }
 }
 
-function routeOut({ facts }: World, destination: Range, trail: Trail): string {
+function routeOut(world: World, destination: Range, trail: Trail): string {
+  const { facts } = world
   const route = routeTo(facts, destination)
   if (route?.dev === undefined || route.type !== 'unicast')
     trail.stop(`This node has no route to ${show(destination)}.`, [
       `ip route show: ${route?.type ?? 'nothing fits'}`,
     ])
   const { dev } = route
+  requireUp(facts, dev, trail)
+  const { bridge = '' } = internalAt(world, destination) ?? {}
+  if (bridge !== '' && bridge !== dev && isExternal(world, dev)) {
+    requireUp(facts, bridge, trail)
+    trail.stop(`The route to ${show(destination)} leads by ${dev}, not by ${bridge}.`, ['ip route show'])
+  }
   if (!isLoopTarget(destination)) return dev
   const missing = [LOOP_OUT, LOOP_IN].find((name) => !linkOf(facts, name)?.up)
   if (missing !== undefined)
@@ -61,6 +70,11 @@ function routeOut({ facts }: World, destination: Range, trail: Trail): string {
       APPLY,
     )
   return dev
+}
+
+export function requireUp(facts: World['facts'], dev: string, trail: Trail): void {
+  if (linkOf(facts, dev)?.up !== false) return
+  trail.stop(`The interface ${dev} is down.`, ['ip addr show'], { commands: [`ip link set ${dev} up`] })
 }
 
 function isLoopTarget(address: Range): boolean {
@@ -80,12 +94,22 @@ function lostLoop({ view }: World, { trail }: Pass): never {
   )
 }
 
-function checkForwarding({ facts }: World, { family }: Flow, trail: Trail): void {
+/** The switch for the whole node, and those of the interfaces by which the packet and its answer come. */
+function checkForwarding({ facts }: World, { family, in: from, out }: Flow, trail: Trail): void {
+  const isOff = (path: string): boolean => facts.sysctls.get(path) === '0'
   const path = FORWARDING[family]
-  if (facts.sysctls.get(path) !== '0') return
-  trail.stop(`This node does not forward IPv${family} packets at all.`, [`${dotted(path)} = 0`], {
-    commands: [sysctlCommand(path, 1)],
-  })
+  if (isOff(path))
+    trail.stop(`This node does not forward IPv${family} packets at all.`, [`${dotted(path)} = 0`], {
+      commands: [sysctlCommand(path, 1)],
+    })
+  const closed = [from, out].find((dev = '') => family === 4 && isOff(forwardingOf(dev)))
+  if (closed === undefined) return
+  const what = closed === from ? 'packets' : 'answers'
+  trail.stop(
+    `This node does not forward ${what} that come by ${closed}.`,
+    [`${dotted(forwardingOf(closed))} = 0`],
+    { commands: [sysctlCommand(forwardingOf(closed), 1)] },
+  )
 }
 
 /** FORWARD of the filter table, where the packet is routed or crosses a guest's firewall bridge. Returns our own accept if it decided. */
@@ -174,6 +198,7 @@ function leave(world: World, pass: Pass, out: string): Flow {
     else if (target?.kind !== 'exempt') leadsElsewhere(world, pass, out)
     return flow
   }
+  requireTracked(flow, trail)
   const own = target.kind === 'snat' ? [target.to] : addressesOn(world, out, flow.family)
   // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
   const source = flow.family === 4 ? own[0] : own.at(-1)
@@ -191,7 +216,8 @@ function leave(world: World, pass: Pass, out: string): Flow {
 /** An OUT rule means the packet, but it leaves by an interface that is none of the external ones. */
 function leadsElsewhere(world: World, { flow, trail }: Pass, out: string): void {
   const { family, source, destination } = flow
-  if (internalAt(world, destination)) return
+  const isInside = world.view.network.internal.some(({ bridge }) => bridge === out)
+  if (internalAt(world, destination) || isInside) return
   const rule = world.translation.rules.find(({ kind, egresses }) =>
     egresses.some(
       (one) =>

@@ -2,7 +2,7 @@
 import { formatRange as show } from '../address.ts'
 import { hasChain } from '../facts/node-facts.ts'
 import { serves } from '../nat/sockets.ts'
-import { takenByOthers } from './others.ts'
+import { checkInput, takenByOthers } from './others.ts'
 import type { Pass } from './pass.ts'
 import { endpoint } from './packet.ts'
 import { judgeNode } from './pvefirewall.ts'
@@ -28,7 +28,9 @@ export function toNode(world: World, pass: Pass): void {
   else if (served !== undefined) trail.pass(`${ends}: ${served}.`, '/proc/net')
   else if (proto === 'udp' || proto === 'tcp')
     trail.stop(`${ends}, and nothing listens at ${endpoint(destination, dport)}.`, ['/proc/net'])
-  if (flow.in !== undefined) hostFirewall(world, flow, flow.in, trail)
+  if (flow.in === undefined) return
+  checkInput(world, flow, trail)
+  hostFirewall(world, flow, flow.in, trail)
 }
 
 function hostFirewall({ view, facts }: World, flow: Flow, dev: string, trail: Trail): void {

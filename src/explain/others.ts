@@ -1,33 +1,139 @@
-/** What rules that are not pvenat's do to a packet on its way through the node: filters of nft and iptables, the nftables firewall, NAT. */
+/**
+ * What rules that are not pvenat's do to a packet and its answer, at every hook of the kernel that they pass: filters of nft and
+ * iptables, the nftables firewall, NAT.
+ */
 import { formatRange as show } from '../address.ts'
 import { BACKENDS, type Backend } from '../facts/backend.ts'
-import { forwardPolicy, type NodeFacts } from '../facts/node-facts.ts'
+import { forwardPolicy, linkOf, routeTo, type NodeFacts } from '../facts/node-facts.ts'
 import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { keeperOf } from '../facts/keepers.ts'
 import type { NftChain, Nftables } from '../facts/nftables.ts'
-import { savedForward } from '../facts/saved-forward.ts'
-import { judge, nameOf, type Judged } from './filters.ts'
+import { savedFilters } from '../facts/saved-filters.ts'
+import type { Met } from './fields.ts'
+import { CONNTRACK, judge, nameOf, type At, type Judged } from './filters.ts'
 import { notForwarded } from './pvefirewall.ts'
 import type { Fix, Trail } from './step.ts'
 import type { Flow } from './walk.ts'
 import type { World } from './world.ts'
 
-export const DAEMON = 'proxmox-firewall'
+const DAEMON = 'proxmox-firewall'
 
-/** The filters that a routed packet meets, and its answer: in FORWARD of iptables up to our own accept, if that `isAccepted`. */
+/** Priorities at which the kernel translates the destination and the source (linux/netfilter_ipv4.h). */
+const DSTNAT = -100
+const SRCNAT = 100
+
+/**
+ * Before its destination is translated: the wire, and PREROUTING, or OUTPUT of the node's own. Returns the rule that keeps the packet from
+ * connection tracking, so that nothing translates it.
+ */
+export function checkArrival(world: World, flow: Flow, trail: Trail): string | undefined {
+  const { facts } = world
+  const filters = filtersOf(facts, flow.family, false)
+  const met = { ...flow, returnsBy: routeTo(facts, flow.source)?.dev }
+  if (flow.in !== undefined) checkWire(world, flow.in, ARRIVING, met, trail)
+  const judged = judge(filters, { ...entry(flow), below: DSTNAT }, met)
+  for (const one of judged) refuse(one, met, trail)
+  return judged.find(({ verdict }) => verdict === 'untracked')?.place
+}
+
+/** Behind that translation, before routing. */
+export function checkTranslated({ facts }: World, flow: Flow, trail: Trail): void {
+  const filters = filtersOf(facts, flow.family, false)
+  const met = { ...flow, returnsBy: routeTo(facts, flow.source)?.dev }
+  for (const one of judge(filters, { ...entry(flow), from: DSTNAT }, met)) refuse(one, met, trail)
+}
+
+/** INPUT, where a packet ends at the node itself. */
+export function checkInput({ facts }: World, flow: Flow, trail: Trail): void {
+  const filters = filtersOf(facts, flow.family, false)
+  for (const one of judge(filters, { hook: 'input', type: 'filter' }, flow)) refuse(one, flow, trail)
+}
+
+/** FORWARD for a routed packet and its answer: of the table filter of iptables up to our own accept, if that `isAccepted`. */
 export function checkOthers(world: World, flow: Flow, isAccepted: boolean, trail: Trail): void {
   const { facts } = world
   const filters = filtersOf(facts, flow.family, isAccepted)
-  const judged = judge(filters, FORWARD, flow)
-  checkDaemon(world, flow, judged, trail)
-  for (const one of judged.filter(({ chain }) => chain.table !== DAEMON)) refuse(one, flow, false, trail)
-  for (const one of judge(filters, FORWARD, answerTo(flow))) refuse(one, flow, true, trail)
+  checkDaemon(world, flow, judge(facts.nftables, FORWARD, flow), trail)
+  for (const met of [flow, answerTo(flow)])
+    for (const one of judge(filters, FORWARD, met)) refuse(one, met, trail)
 }
 
-const FORWARD = { hook: 'forward', type: 'filter' }
+/** Behind routing: POSTROUTING with its source as it was `before` and as it is `after` its translation, the wire, and the way of its answer. */
+export function checkLeaving(world: World, before: Flow, after: Flow, trail: Trail): void {
+  const { facts } = world
+  const filters = filtersOf(facts, before.family, false)
+  const leave = { hook: 'postrouting', type: 'filter' } as const
+  const enter = { hook: 'prerouting', type: 'filter' } as const
+  const back = answerTo(after)
+  // Each address is translated back at the priority at which the other one was.
+  const restored = { ...back, destination: before.source }
+  const sent = before.dnat ? { ...restored, source: before.original.destination } : restored
+  const ways: [At, Met][] = [
+    [{ ...leave, below: SRCNAT }, before],
+    [{ ...leave, from: SRCNAT }, after],
+    [{ ...enter, below: DSTNAT }, back],
+    [{ ...enter, from: DSTNAT }, restored],
+    ...(before.in === undefined
+      ? []
+      : ([
+          [{ ...leave, below: SRCNAT }, restored],
+          [{ ...leave, from: SRCNAT }, sent],
+        ] as [At, Met][])),
+  ]
+  for (const [at, met] of ways) for (const one of judge(filters, at, met)) refuse(one, met, trail)
+  if (after.out !== undefined) checkWire(world, after.out, LEAVING, after, trail)
+}
 
-function answerTo(flow: Flow): Parameters<typeof judge>[2] {
+/**
+ * The first rule of others that surely drops a packet, or keeps it from its translation: as it is `arriving`, where it is translated, and
+ * as it is `routed`.
+ */
+export function lossOf(
+  filters: Nftables,
+  arriving: Met | undefined,
+  routed: Met,
+): (Judged & { met: Met }) | undefined {
+  const prerouting: At = { hook: 'prerouting', type: 'filter' }
+  const begins = { ...routed, out: undefined }
+  const ways: [At, Met][] = [
+    [{ ...prerouting, below: DSTNAT }, arriving ?? begins],
+    [{ ...prerouting, from: DSTNAT }, begins],
+    [FORWARD, routed],
+    [{ hook: 'postrouting', type: 'filter', below: SRCNAT }, routed],
+  ]
+  return ways
+    .flatMap(([at, met]) => judge(filters, at, met).map((one) => ({ ...one, met })))
+    .find(({ verdict, chain }) => ['drop', 'untracked'].includes(verdict) && chain.table !== DAEMON)
+}
+
+const FORWARD: At = { hook: 'forward', type: 'filter' }
+
+function entry({ in: from }: Flow): At {
+  return { hook: from === undefined ? 'output' : 'prerouting', type: 'filter' }
+}
+
+const ARRIVING = ['ingress', 'prerouting', 'input']
+const LEAVING = ['output', 'postrouting', 'egress']
+
+/** Rules on the frames of an interface and of what is plugged into it; which of its ports a frame takes is not known. */
+function checkWire({ facts }: World, dev: string, hooks: readonly string[], met: Met, trail: Trail): void {
+  const isOn = (name: string): boolean => name === dev || linkOf(facts, name)?.master === dev
+  const chains = facts.nftables.chains.filter(
+    ({ table, devices }) => table !== 'pvenat' && !table.startsWith(DAEMON) && (devices?.some(isOn) ?? true),
+  )
+  for (const hook of hooks) {
+    const at: At = { layer: 'wire', hook, type: 'filter' }
+    const frame: Met = { ...met, in: undefined, out: undefined, isUnseen: true }
+    for (const one of judge({ ...facts.nftables, chains }, at, frame)) {
+      // Nft before 1.0.7 does not tell whose chain of the family netdev is.
+      const isElsewhere = one.chain.family === 'netdev' && one.chain.devices === undefined
+      refuse(isElsewhere ? { ...one, verdict: 'unknown' } : one, frame, trail)
+    }
+  }
+}
+
+function answerTo(flow: Flow): Met {
   const { source, destination, sport, dport } = flow
   const back = {
     source: destination,
@@ -44,62 +150,66 @@ function answerTo(flow: Flow): Parameters<typeof judge>[2] {
 export function isDroppedByPolicy(facts: NodeFacts, backend: Backend, flow: Flow): boolean {
   const { family } = flow
   if (forwardPolicy(facts, backend, family) !== 'DROP') return false
-  const saved = savedForward(facts.tables[backend][family], family, backend)
-  const chains = saved.map((chain) => ({ ...chain, policy: 'drop' as const }))
+  const saved = savedFilters(facts.tables[backend][family], family, backend)
+  const chains = saved
+    .filter(({ table }) => table === 'filter')
+    .map((chain) => ({ ...chain, policy: 'drop' as const }))
   return [flow, answerTo(flow)].some((one) =>
     judge({ chains, sets: new Map() }, FORWARD, one).some(({ verdict }) => verdict === 'drop'),
   )
 }
 
-/** The rules that are nobody's but the node's: native tables, and FORWARD of both backends. */
+/** The rules that are nobody's but the node's: native tables, and those of both backends. */
 function filtersOf(
   { tables, nftables, backend }: Pick<NodeFacts, 'tables' | 'nftables' | 'backend'>,
   family: Flow['family'],
   isAccepted: boolean,
 ): Nftables {
-  const saved = BACKENDS.filter((one) => !isAccepted || one !== backend).flatMap((one) =>
-    savedForward(tables[one][family], family, one),
+  const saved = BACKENDS.flatMap((one) =>
+    savedFilters(tables[one][family], family, one).filter(
+      ({ table, hook }) => !(isAccepted && one === backend && table === 'filter' && hook === 'forward'),
+    ),
   )
-  return { ...nftables, chains: [...saved, ...nftables.chains] }
+  return { ...nftables, chains: [...saved, ...nftables.chains.filter(({ table }) => table !== DAEMON)] }
 }
 
-function refuse({ verdict, place, chain }: Judged, flow: Flow, isAnswer: boolean, trail: Trail): void {
-  const what = isAnswer ? 'the answer' : 'it'
-  if (verdict !== 'drop')
-    return trail.doubt(`A rule that is not pvenat's may drop ${what}; explain cannot read all of it.`, place)
-  trail.stop(`A rule that is not pvenat's drops ${what}.`, [place], letPass(chain, flow, isAnswer))
+function refuse({ verdict, place, chain }: Judged, met: Met, trail: Trail): void {
+  if (verdict === 'untracked') return
+  const what = met.isAnswer ? 'the answer' : 'it'
+  if (verdict === 'drop')
+    trail.stop(`A rule that is not pvenat's drops ${what}.`, [place], letPass(chain, met))
+  const may = verdict === 'may untrack' ? `keep ${what} from connection tracking` : `drop ${what}`
+  trail.doubt(`A rule that is not pvenat's may ${may}; explain cannot read all of it.`, place)
 }
 
-type Passing = Pick<Flow, 'family' | 'proto' | 'source' | 'destination' | 'dport' | 'out' | 'dnat'>
-
-/** Lets a packet, or answers, pass ahead of all rules of a base chain. */
-export function letPass(
-  chain: NftChain,
-  { family, proto, source, destination, dport, out = '', dnat }: Passing,
-  isAnswer: boolean,
-): Fix {
+/** Lets a packet, or answers, pass ahead of all rules of a base chain, where nothing else is passed by with that. */
+export function letPass(chain: NftChain, met: Met): Fix {
   const keeper = keeperOf(nameOf(chain))
-  const place = chain.rules[0]?.place
-  const ip = family === 4 ? 'ip' : 'ip6'
-  const port = dport === undefined ? '' : ` dport ${dport}`
-  const commands =
-    place === undefined
-      ? `nft insert rule ${[chain.family, chain.table, chain.name].map(quoted).join(' ')} ${
-          isAnswer
-            ? 'ct state related,established'
-            : dnat
-              ? `${ip} daddr ${show(destination)} ${port === '' ? `meta l4proto ${proto}` : `${proto}${port}`}`
-              : `${ip} saddr ${show(source)} oifname ${quoted(out)}`
-        } accept`
-      : `${place.split('-save')[0] ?? ''} -w -I FORWARD ${
-          isAnswer
-            ? '-m conntrack --ctstate RELATED,ESTABLISHED'
-            : dnat
-              ? `-d ${show(destination)} -p ${proto}${port === '' ? '' : ` --dport ${dport}`}`
-              : `-s ${show(source)} -o ${quoted(out)}`
-        } -j ACCEPT`
+  const isOdd = chain.program !== undefined && chain.table !== 'filter'
+  if (isOdd || met.isUnseen || (met.isAnswer && chain.priority < CONNTRACK))
+    return { commands: [], instead: `change that rule${keeper ? ` in ${keeper}, which made it` : ''}` }
+  const { family, table, name, program, hook } = chain
+  const command =
+    program === undefined
+      ? `nft insert rule ${[family, table, name].map(quoted).join(' ')} ${inNft(met)} accept`
+      : `${program.replace(/-save$/, '')} -w -I ${hook.toUpperCase()} ${inIptables(met)} -j ACCEPT`
   const instead = keeper && `${keeper} made these rules and may put them back: allow it there`
-  return { commands: [commands], ...(instead === undefined ? {} : { instead }) }
+  return { commands: [command], ...(instead === undefined ? {} : { instead }) }
+}
+
+function inNft({ family, proto, source, destination, dport, out, dnat, isAnswer }: Met): string {
+  const ip = family === 4 ? 'ip' : 'ip6'
+  if (isAnswer) return 'ct state related,established'
+  if (source && out !== undefined && !dnat) return `${ip} saddr ${show(source)} oifname ${quoted(out)}`
+  const port = dport === undefined ? `meta l4proto ${proto}` : `${proto} dport ${dport}`
+  return destination ? `${ip} daddr ${show(destination)} ${port}` : port
+}
+
+function inIptables({ proto, source, destination, dport, out, dnat, isAnswer }: Met): string {
+  if (isAnswer) return '-m conntrack --ctstate RELATED,ESTABLISHED'
+  if (source && out !== undefined && !dnat) return `-s ${show(source)} -o ${quoted(out)}`
+  const port = `-p ${proto}${dport === undefined ? '' : ` --dport ${dport}`}`
+  return destination ? `-d ${show(destination)} ${port}` : port
 }
 
 /** FORWARD rules and policy_forward of proxmox-firewall. The rules that it has loaded count; its files say how to change them. */
@@ -132,14 +242,11 @@ function checkDaemon({ view, facts }: World, flow: Flow, judged: readonly Judged
   )
 }
 
-/** The priority of nat PREROUTING and OUTPUT of iptables. Of two hooks with the same priority the younger one runs first. */
-const DSTNAT = -100
-
 /** A rule of others that translates the destination of a packet, or may: before `isOurs` was asked, or at all. */
 export function takenByOthers({ facts }: World, flow: Flow, isOurs: boolean): string | undefined {
   const hook = flow.in === undefined ? 'output' : 'prerouting'
   const native = judge(facts.nftables, { hook, type: 'nat' }, flow).find(
-    ({ verdict, chain }) => verdict.endsWith('nat') && (!isOurs || chain.priority <= DSTNAT),
+    ({ verdict, chain }) => verdict.endsWith('nat') && (!isOurs || chain.priority <= DSTNAT), // of two with the same priority the younger one runs first
   )
   if (native) return native.place
   const { family, destination, proto, dport } = flow
@@ -153,4 +260,14 @@ export function takenByOthers({ facts }: World, flow: Flow, isOurs: boolean): st
       mayConcern(rule, { destination: [destination], proto, ports: port }),
   )
   return saved && foreignPlace(saved)
+}
+
+/** Stops a packet that is to be translated and is kept from connection tracking. */
+export function requireTracked({ untracked }: Flow, trail: Trail): void {
+  if (untracked === undefined) return
+  trail.stop(
+    "Nothing translates it: a rule that is not pvenat's keeps it from connection tracking.",
+    [untracked],
+    { commands: [], instead: 'change that rule so that it leaves out what is translated' },
+  )
 }

@@ -20,6 +20,8 @@ export interface Flow extends Packet {
   fwbr?: 'in' | 'out'
   /** Its destination was translated in this pass. */
   dnat: boolean
+  /** The rule of others that keeps it from connection tracking. */
+  untracked?: string | undefined
   /** As the client sent it. */
   original: Pick<Packet, 'destination' | 'dport'>
 }

@@ -6,10 +6,10 @@ import type { Link, Neighbour, OwnAddress, Route } from './node-facts.ts'
 /** `ip -j addr show`. */
 export function parseLinks(text: string): { links: Link[]; addresses: OwnAddress[] } {
   const all = listOf(parseJson(text))
-  const links = all.map((link) => ({
-    name: textOf(field(link, 'ifname')),
-    up: listOf(field(link, 'flags')).includes('UP'),
-  }))
+  const links = all.map((link) => {
+    const [name, master] = [textOf(field(link, 'ifname')), textOf(field(link, 'master'))]
+    return { name, up: listOf(field(link, 'flags')).includes('UP'), ...(master === '' ? {} : { master }) }
+  })
   const addresses = all.flatMap((link) =>
     listOf(field(link, 'addr_info')).flatMap((one) => {
       const ip = parseIp(textOf(field(one, 'local')))

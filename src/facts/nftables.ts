@@ -6,7 +6,7 @@ import { parseCidr, parseRange, type Family, type Range } from '../address.ts'
 import { field, listOf, members, parseJson, textOf } from '../json.ts'
 import type { PortRange } from '../ports.ts'
 
-type NftFamily = 'ip' | 'ip6' | 'inet' | 'bridge'
+type NftFamily = 'ip' | 'ip6' | 'inet' | 'bridge' | 'netdev'
 
 export interface NftRule {
   handle: number
@@ -20,10 +20,14 @@ export interface NftChain {
   family: NftFamily
   table: string
   name: string
-  /** Of a base chain: `filter`, `nat`; '' of a chain that is only jumped to. */
+  /** Of a base chain: `filter`, `nat`, `route`; '' of a chain that is only jumped to. */
   type: string
   /** `forward`, `prerouting`; '' of a chain that is only jumped to. */
   hook: string
+  /** The interfaces of a base chain at `ingress` or `egress`. */
+  devices?: readonly string[]
+  /** The program that printed it, if not nft: `iptables-legacy-save`. */
+  program?: string
   priority: number
   policy: 'accept' | 'drop'
   rules: NftRule[]
@@ -53,7 +57,14 @@ export function parseNftables(text: string, saved: Readonly<Record<Family, strin
       const policy = field(value, 'policy') === 'drop' ? 'drop' : 'accept'
       const priority = Number(textOf(field(value, 'prio')) || 0)
       const chain = { family, table, name: name ?? '', type: type ?? '', hook: hook ?? '', priority, policy }
-      chains.set(`${family} ${table} ${name}`, { ...chain, policy, rules: [] })
+      const dev = field(value, 'dev')
+      const devices = Array.isArray(dev) ? dev.map(textOf) : dev === undefined ? undefined : [textOf(dev)]
+      chains.set(`${family} ${table} ${name}`, {
+        ...chain,
+        policy,
+        rules: [],
+        ...(devices ? { devices } : {}),
+      })
     } else if (kind === 'rule') {
       const statements = listOf(field(value, 'expr'))
       const handle = Number(field(value, 'handle'))
@@ -66,7 +77,7 @@ export function parseNftables(text: string, saved: Readonly<Record<Family, strin
 }
 
 function isFamily(text: string | undefined): text is NftFamily {
-  return text === 'ip' || text === 'ip6' || text === 'inet' || text === 'bridge'
+  return ['ip', 'ip6', 'inet', 'bridge', 'netdev'].includes(text ?? '')
 }
 
 /** Tables that nft itself made under names of iptables: iptables-nft-save names them, and prints chains that are not there. */

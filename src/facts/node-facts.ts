@@ -8,6 +8,8 @@ import type { Nftables } from './nftables.ts'
 export interface Link {
   name: string
   up: boolean
+  /** The bridge that it is a port of. */
+  master?: string
 }
 
 export interface OwnAddress {
@@ -130,6 +132,11 @@ export function rpFilter({ sysctls }: Pick<NodeFacts, 'sysctls'>, dev: string): 
   return Math.max(...['all', dev].map((name) => Number(sysctls.get(`net/ipv4/conf/${name}/rp_filter`) ?? 0)))
 }
 
+/** The switch of one interface: whether IPv4 packets that come by it are forwarded. IPv6 has one for all (ip-sysctl). */
+export function forwardingOf(dev: string): string {
+  return `net/ipv4/conf/${dev}/forwarding`
+}
+
 /** The values that `rpFilter` is made of, as `sysctl` prints them. */
 export function rpFilterRead({ sysctls }: Pick<NodeFacts, 'sysctls'>, dev: string): string[] {
   return ['all', dev].map((name) => {
@@ -146,4 +153,5 @@ export const READ_SYSCTLS: readonly string[] = [
   'net/netfilter/nf_conntrack_count',
   'net/netfilter/nf_conntrack_max',
   'net/ipv4/conf/*/rp_filter',
+  'net/ipv4/conf/*/forwarding',
 ]

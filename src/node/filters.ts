@@ -1,9 +1,9 @@
-/** Filters of others that forwarded packets meet: tables of nft itself, and FORWARD of both backends. */
+/** Filters of others that packets meet: tables of nft itself, and those of iptables of both backends but nat. */
 import { readFileSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { parseNftables, type Nftables } from '../facts/nftables.ts'
-import { savedForward } from '../facts/saved-forward.ts'
+import { FILTER_TABLES, savedFilters } from '../facts/saved-filters.ts'
 import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
 import { NOT_STARTED, run } from './exec.ts'
 
@@ -14,32 +14,26 @@ export function readFilters({ askSeldom }: Answers): Promise<Filters | undefined
   return askSeldom('filters', async () => {
     const [nft, ...saved] = await Promise.all([
       printed('nft', ['-j', 'list', 'ruleset']),
-      ...FAMILIES.flatMap((family) => BACKENDS.map((backend) => saveForward(backend, family))),
+      ...FAMILIES.flatMap((family) => BACKENDS.map((backend) => saveFilters(backend, family))),
     ])
     if (nft === undefined || saved.includes(undefined)) return undefined
     const [legacy4 = '', nft4 = '', legacy6 = '', nft6 = ''] = saved
     const native = parseNftables(nft, { 4: nft4, 6: nft6 })
-    // Of iptables-nft only the table filter was asked for.
-    const own = native.chains.filter(
-      ({ family, table, type, hook }) =>
-        !(family !== 'inet' && OTHER_TABLES.includes(table)) &&
-        (hook === '' || (hook === 'forward' && type === 'filter')),
-    )
+    const own = native.chains.filter(({ type }) => type !== 'nat')
     const of = (family: Family, legacy: string, other: string): Nftables => ({
       sets: native.sets,
-      chains: [...savedForward(legacy, family, 'legacy'), ...savedForward(other, family, 'nft'), ...own],
+      chains: [...savedFilters(legacy, family, 'legacy'), ...savedFilters(other, family, 'nft'), ...own],
     })
     return { 4: of(4, legacy4, nft4), 6: of(6, legacy6, nft6) }
   })
 }
 
-const OTHER_TABLES = ['raw', 'mangle', 'nat', 'security']
-
-/** Asking for a legacy table that is not in use would load it. */
-function saveForward(backend: Backend, family: Family): Promise<string | undefined> {
+/** Without the table nat, which is long. Asking for a legacy table that is not in use would load it. */
+async function saveFilters(backend: Backend, family: Family): Promise<string | undefined> {
   const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
-  const isUsed = backend === 'nft' || tables(names).includes('filter')
-  return isUsed ? printed(saveProgram(backend, family), ['-t', 'filter']) : Promise.resolve('')
+  const used = backend === 'nft' ? FILTER_TABLES : FILTER_TABLES.filter((one) => tables(names).includes(one))
+  const texts = await Promise.all(used.map((one) => printed(saveProgram(backend, family), ['-t', one])))
+  return texts.includes(undefined) ? undefined : texts.join('')
 }
 
 function tables(file: string): string[] {

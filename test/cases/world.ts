@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
 import { NO_NFTABLES } from '../../src/facts/nftables.ts'
-import { savedForward } from '../../src/facts/saved-forward.ts'
+import { savedFilters } from '../../src/facts/saved-filters.ts'
 import type { Socket } from '../../src/nat/sockets.ts'
 import type { Way, Ways } from '../../src/uplinks.ts'
 import { GRACE_SECONDS, listeningPorts, type NodePort } from '../../src/nat/node-ports.ts'
@@ -74,7 +74,7 @@ async function lookAt(
 /** Rules of others in the table filter, of either family. */
 function filtersOf(filter: string): Look['filters'] & object {
   const text = `*filter\n:FORWARD ACCEPT [0:0]\n${filter}COMMIT\n`
-  const of = (family: Family) => ({ ...NO_NFTABLES, chains: savedForward(text, family, 'legacy') })
+  const of = (family: Family) => ({ ...NO_NFTABLES, chains: savedFilters(text, family, 'legacy') })
   return { 4: of(4), 6: NO_NFTABLES }
 }
 

@@ -111,6 +111,12 @@ export const FAULTS: readonly [fault: string, findings: readonly Finding[], id: 
     ['sysctl -w net.ipv6.conf.all.forwarding=1'],
   ],
   [
+    'a bridge that is excepted from forwarding',
+    examined({}, withSysctl('net/ipv4/conf/vmbr1/forwarding', '0')),
+    'error forwarding-off-interface',
+    ['sysctl -w net.ipv4.conf.vmbr1.forwarding=1'],
+  ],
+  [
     'guests that still hang behind a firewall bridge beside the nftables firewall',
     examined({ ruleset: { ...worldAt(FILES).ruleset, hasBridgeZone: true } }),
     'error bridge-zone',

@@ -21,6 +21,10 @@ const FILES = new Map([
 const native = (name: string): Partial<NodeFacts> => ({
   nftables: parseNftables(readFileSync(`fixtures/nftables/${name}.json`, 'utf8'), NOTHING),
 })
+const savedIn = (table: string, ...lines: string[]): Partial<NodeFacts> => {
+  const text = [`*${table}`, ':PREROUTING ACCEPT [0:0]', ':POSTROUTING ACCEPT [0:0]', ...lines, 'COMMIT', '']
+  return { tables: { ...FACTS.tables, legacy: { 4: text.join('\n'), 6: '' } } }
+}
 const saved = (backend: 'legacy' | 'nft', ...lines: string[]): Partial<NodeFacts> => {
   const text = ['*filter', ':INPUT ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ...lines, 'COMMIT', ''].join('\n')
   return { tables: { ...FACTS.tables, [backend]: { 4: text, 6: '' } } }
@@ -107,6 +111,27 @@ test.each<[name: string, facts: Partial<NodeFacts>, packet: string, gets: string
     IN,
     'stopped',
     /drops the answer.*-I FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT/,
+  ],
+  [
+    'raw keeps it from connection tracking',
+    savedIn('raw', '-A PREROUTING -p tcp -m tcp --dport 2222 -j CT --notrack'),
+    IN,
+    'stopped',
+    /Nothing translates it: .*keeps it from connection tracking\. iptables-legacy-save: raw -A PREROUTING.*change that rule/,
+  ],
+  [
+    'mangle sees it before it is translated',
+    savedIn('mangle', '-A PREROUTING -d 203.0.113.2/32 -p tcp --dport 22 -j DROP'),
+    IN,
+    'through',
+    /sends it/,
+  ],
+  [
+    'mangle sees the answer translated back, and its rule has no exception to type',
+    savedIn('mangle', '-A POSTROUTING -s 10.10.10.105/32 -p tcp --sport 22 -j DROP'),
+    IN,
+    'stopped',
+    /drops the answer\. iptables-legacy-save: mangle -A POSTROUTING.* change that rule/,
   ],
   [
     'a rule that only counts, and one for another interface',

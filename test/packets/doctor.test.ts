@@ -81,6 +81,11 @@ findingTests(ailing, {
       await ailing.sh(`umount ${CONNTRACK}_max`)
     },
   },
+  'forwarding-off-interface': {
+    breaks: () => ailing.sysctl('net.ipv4.conf.vmbr1.forwarding', 0),
+    severity: 'error',
+    ask: SSH,
+  },
   'rp-filter-off': {
     breaks: async () => {
       await ailing.sysctl('net.ipv4.conf.all.rp_filter', 0)

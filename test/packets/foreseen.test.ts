@@ -215,6 +215,15 @@ EOF`),
     },
     after: () => node.sh('nft delete table inet router'),
   },
+  'foreign-drops: a raw table that spares a port from connection tracking': {
+    breaks: () => ailing.sh('legacy -t raw -A PREROUTING -p tcp --dport 1022 -j CT --notrack'),
+    ask: ['inet', '203.0.113.2:1022', { server: '105' }],
+    says: /keeps from connection tracking what this rule forwards: iptables-legacy-save: raw -A PREROUTING/,
+    type: (help) => {
+      expect(help).toBe('change that rule')
+      return ailing.sh('legacy -t raw -D PREROUTING -p tcp --dport 1022 -j CT --notrack')
+    },
+  },
   'external-none': {
     breaks: () =>
       ailing

@@ -67,6 +67,79 @@ test.each<[name: string, put: string, take: string, question: Question, gets: st
   })
 })
 
+/** A table of nft with one base chain, put and taken away. */
+const table = (family: string, head: string, rule: string): [put: string, take: string] => [
+  `nft -f - <<'EOF'\ntable ${family} somebody {\n chain one {\n type filter hook ${head}\n ${rule}\n }\n}\nEOF`,
+  `nft delete table ${family} somebody`,
+]
+const iptables = (words: string, backend = 'legacy'): [put: string, take: string] => [
+  `iptables-${backend} ${words}`,
+  `iptables-${backend} ${words.replace('-A', '-D')}`,
+]
+
+// No hook of the kernel is passed by: where nothing can be typed that spares the packet alone, the rule is named.
+test.each<[name: string, rules: [put: string, take: string], gets: string]>([
+  ['the first PREROUTING', table('ip', 'prerouting priority -310', 'ip saddr 203.0.113.1 drop'), 'stopped'],
+  [
+    'PREROUTING behind DNAT',
+    table('inet', 'prerouting priority -50', 'ip daddr 10.10.10.105 drop'),
+    'stopped',
+  ],
+  ['POSTROUTING', table('inet', 'postrouting priority 0', 'tcp dport 22 drop'), 'stopped'],
+  [
+    'answers in PREROUTING',
+    table('ip', 'prerouting priority -150', 'iifname vmbr1 tcp sport 22 drop'),
+    'stopped',
+  ],
+  ['answers in POSTROUTING', table('ip', 'postrouting priority 300', 'ip saddr 203.0.113.2 drop'), 'stopped'],
+  ['no connection tracking', table('ip', 'prerouting priority -300', 'tcp dport 1022 notrack'), 'stopped'],
+  ['a bridge', table('bridge', 'output priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop'), 'stopped'],
+  ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'unknown'],
+  [
+    'ebtables',
+    iptables('-A OUTPUT -p ip --ip-dst 10.10.10.105 -j DROP').map((one) =>
+      one.replace('iptables-legacy', 'ebtables-nft'),
+    ) as [string, string],
+    'unknown',
+  ],
+  ['raw', iptables('-t raw -A PREROUTING -s 203.0.113.0/24 -j DROP'), 'stopped'],
+  [
+    'raw, by a set',
+    iptables('-t raw -A PREROUTING -m set ! --match-set nobody src -j DROP').map((one, i) =>
+      i === 0 ? `ipset create nobody hash:ip; ${one}` : `${one}; ipset destroy nobody`,
+    ) as [string, string],
+    'unknown',
+  ],
+  ['raw without tracking', iptables('-t raw -A PREROUTING -p tcp --dport 1022 -j CT --notrack'), 'stopped'],
+  ['mangle PREROUTING', iptables('-t mangle -A PREROUTING -p tcp --dport 1022 -j DROP', 'nft'), 'stopped'],
+  ['mangle FORWARD', iptables('-t mangle -A FORWARD -p tcp --dport 22 -j DROP'), 'stopped'],
+  ['mangle POSTROUTING', iptables('-t mangle -A POSTROUTING -p tcp --dport 22 -j DROP'), 'stopped'],
+  ['a rule for others', iptables('-t mangle -A POSTROUTING -p tcp --dport 23 -j DROP'), 'through'],
+  [
+    'a route to nowhere',
+    ['ip route add blackhole 203.0.113.1', 'ip route del blackhole 203.0.113.1'],
+    'stopped',
+  ],
+  [
+    'an uplink that does not forward',
+    ['sysctl -qw net.ipv4.conf.vmbr0.forwarding=0', 'sysctl -qw net.ipv4.conf.vmbr0.forwarding=1'],
+    'stopped',
+  ],
+  [
+    'a bridge that does not forward',
+    ['sysctl -qw net.ipv4.conf.vmbr1.forwarding=0', 'sysctl -qw net.ipv4.conf.vmbr1.forwarding=1'],
+    'stopped',
+  ],
+])('%s is not passed by', async (_, [put, take], gets) => {
+  await beside(put, take, async () => {
+    const said = await explain(FORWARD)
+    expect(said.gets, JSON.stringify(said.steps)).toBe(gets)
+    expect(await isAnswered(FORWARD)).toBe(gets === 'through')
+    if (gets === 'stopped') expect(said.steps.at(-1)).toHaveProperty('restsOn')
+  })
+  await waitFor(() => isAnswered(FORWARD), { what: 'an answer' })
+})
+
 /** Conditions and verdicts as nft and iptables have them. */
 const verdict = fc.constantFrom('accept', 'drop', 'return', 'jump other', 'continue')
 const condition = fc.constantFrom(

@@ -1,40 +1,63 @@
-/** FORWARD of the iptables tables as the save programs print it, in the form of nft, so that both are judged alike. */
+/** The iptables tables that filter, as the save programs print them, in the form of nft, so that both are judged alike. */
 import type { Family } from '../address.ts'
 import { saveProgram, type Backend } from './backend.ts'
 import type { NftChain } from './nftables.ts'
 
 /** Chains of pve-firewall and of pvenat, which are judged by what they are made of. */
-const OURS = /^(?:PVEFW|PVENAT|GROUP)-|^(?:tap|veth)\d+i\d+-|^fwbr\d/
+export const OURS = /^(?:PVEFW|PVENAT|GROUP)-|^(?:tap|veth)\d+i\d+-|^fwbr\d/
 
 /** Targets after which the next rule is asked. */
 export const GOES_ON =
   /^(?:LOG|NFLOG|ULOG|MARK|CONNMARK|CLASSIFY|TCPMSS|DSCP|TOS|TTL|HL|SET|TRACE|CT|CHECKSUM|ECN|AUDIT)$/
 
+/** Tables of iptables in which people drop packets, and the priority of their chains (linux/netfilter_ipv4.h). */
+const PRIORITIES: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0 }
+export const FILTER_TABLES = Object.keys(PRIORITIES)
+
+const BUILT_IN = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
+
 /**
- * FORWARD and the chains of others that it leads to. Its policy, which the save programs print beside it, is left to those who ask for
- * it: here the chain ends with `accept`.
+ * The chains of others in all tables but nat. The policy of FORWARD in the table filter is left to those who ask for it: here that chain
+ * ends with `accept`.
  */
-export function savedForward(text: string, family: Family, backend: Backend): NftChain[] {
-  const table = `\n${text}`.split('\n*').find((part) => part.startsWith('filter\n')) ?? ''
-  const about = {
-    family: family === 4 ? 'ip' : 'ip6',
-    table: 'filter',
-    priority: 0,
-    policy: 'accept',
-  } as const
+export function savedFilters(text: string, family: Family, backend: Backend): NftChain[] {
+  return `\n${text}`.split('\n*').flatMap((part) => {
+    const [table = '', ...lines] = part.split('\n')
+    const priority = PRIORITIES[table]
+    return priority === undefined ? [] : savedTable({ table, lines, priority }, family, backend)
+  })
+}
+
+function savedTable(
+  { table, lines, priority }: { table: string; lines: readonly string[]; priority: number },
+  family: Family,
+  backend: Backend,
+): NftChain[] {
+  const program = saveProgram(backend, family)
+  const about = { family: family === 4 ? 'ip' : 'ip6', table, program, priority } as const
   const chains = new Map<string, NftChain>()
-  for (const line of table.split('\n')) {
-    const declared = /^:(\S+) /.exec(line)?.[1]
+  for (const line of lines) {
+    const [, declared, printed] = /^:(\S+) (\S+)/.exec(line) ?? []
     if (declared !== undefined && !OURS.test(declared)) {
-      const base = declared === 'FORWARD' ? { type: 'filter', hook: 'forward' } : { type: '', hook: '' }
-      chains.set(declared, { ...about, ...base, name: declared, rules: [] })
+      const base = BUILT_IN.includes(declared)
+        ? { type: 'filter', hook: declared.toLowerCase() }
+        : { type: '', hook: '' }
+      const isAsked = table === 'filter' && declared === 'FORWARD'
+      const policy = printed === 'DROP' && !isAsked ? 'drop' : 'accept'
+      chains.set(declared, { ...about, ...base, policy, name: declared, rules: [] })
     }
     const [, name = '', words = ''] = /^-A (\S+) ?(.*)$/.exec(line) ?? []
     const chain = chains.get(name)
     const target = /(?:^| )-[jg] (\S+)/.exec(words)?.[1] ?? ''
-    if (!chain || OURS.test(target)) continue
-    const statements = statementsOf(words, family, new Set(chains.keys()))
-    chain.rules.push({ handle: 0, statements, place: `${saveProgram(backend, family)}: ${line}` })
+    if (!chain) continue
+    const place = `${program}: ${table === 'filter' ? '' : `${table} `}${line}`
+    if (!OURS.test(target)) {
+      const statements = statementsOf(words, family, new Set(chains.keys()))
+      chain.rules.push({ handle: 0, statements, place })
+    } else if (chain.hook === 'input' || chain.hook === 'output') {
+      // pve-firewall may accept there what the rules behind it would drop.
+      chain.rules.push({ handle: 0, statements: [UNREAD, { accept: null }], place })
+    }
   }
   return [...chains.values()]
 }
@@ -43,7 +66,7 @@ export function savedForward(text: string, family: Family, backend: Backend): Nf
 const UNREAD = { unread: null }
 
 function statementsOf(text: string, family: Family, chains: ReadonlySet<string>): unknown[] {
-  const words = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
+  const words: readonly string[] = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
   const statements: unknown[] = []
   const ip = family === 4 ? 'ip' : 'ip6'
   const payload = (protocol: string, field: string) => ({ payload: { protocol, field } })
@@ -65,11 +88,12 @@ function statementsOf(text: string, family: Family, chains: ReadonlySet<string>)
     } else if (/^--[sd]ports?$/.test(name)) {
       match(payload(proto, name.startsWith('--s') ? 'sport' : 'dport'), { set: value.split(',').map(ports) })
     } else if (name === '--ctstate' || name === '--state') states(value.split(','), match)
-    else if (name === '--reject-with' || name === '--comment' || name === '-m') {
+    else if (name === '-j' || name === '-g') {
+      // What stands behind it are options of the target.
+      const isUntracked = words.includes('--notrack') || value === 'NOTRACK'
+      return [...statements, isUntracked ? { notrack: null } : targetOf(value, name === '-g', chains)]
+    } else if (name !== '--comment' && name !== '-m') {
       // Of a module only its options say something.
-    } else if (name === '-j' || name === '-g') {
-      statements.push(targetOf(value, name === '-g', chains))
-    } else {
       statements.push(UNREAD)
       continue
     }
