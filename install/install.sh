@@ -87,19 +87,25 @@ else
 $log"
 fi
 
+# Unpacks Debian's Node.js beside the program of the package, for this look alone; false where it cannot be had.
+lend_node() {
+  echo 'there is no Node.js here: it is fetched for this look, about 30 MB, and removed again'
+  mkdir -p "$scratch/archives/partial"
+  apt-get -q -y --no-install-recommends --download-only -o Dir::Cache::archives="$scratch/archives" \
+    -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root install nodejs \
+    </dev/null >"$scratch/log" 2>&1 || return 1
+  for file in "$scratch"/archives/*.deb; do dpkg-deb -x "$file" "$scratch"; done
+  lent=$scratch/usr/bin/node
+  LD_LIBRARY_PATH=$(echo "$scratch"/usr/lib/*-linux-gnu)
+  export LD_LIBRARY_PATH
+}
+
 # What it finds on this node: by the installed program, or by the one inside the package.
-program=pvenat
-if [ -n "$dry_run" ] && [ -z "$quiet" ]; then
-  scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
-  dpkg-deb -x "$package" "$scratch"
-  program=$scratch/usr/sbin/pvenat
-fi
-if [ -z "$quiet" ] && command -v node >/dev/null; then
+show() {
   echo
-  "$program" status --no-color || true
+  ${lent:+"$lent"} "$program" status --no-color || true
   echo
-  "$program" list --no-color || true
+  ${lent:+"$lent"} "$program" list --no-color || true
   cat <<'X'
 
 Next: begin the comment of a firewall rule with NAT (man pvenat-comments), then
@@ -107,6 +113,24 @@ Next: begin the comment of a firewall rule with NAT (man pvenat-comments), then
   pvenat list      what leads where
   pvenat rollback  takes everything out again
 X
+}
+
+lent=
+program=$(command -v pvenat) || true
+if [ -n "$dry_run" ] && [ -z "$quiet" ]; then
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
+  dpkg-deb -x "$package" "$scratch"
+  program=$scratch/usr/sbin/pvenat
+fi
+if [ -n "$quiet" ]; then
+  :
+elif command -v node >/dev/null || lend_node; then
+  show
+else
+  echo 'what would be in force cannot be shown: that takes Node.js, which apt cannot fetch:'
+  tail -n 3 "$scratch/log"
+  echo 'with nodejs installed, --dry-run shows it, and touches nothing either'
 fi
 if [ -n "$dry_run" ]; then say "nothing was touched"; fi
 echo "$outcome"

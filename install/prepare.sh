@@ -68,6 +68,12 @@ want_tests() {
   want git git
 }
 
+# size_of PACKAGE...: what would be installed for them, as "48 packages, 116 MB".
+size_of() {
+  LC_ALL=C apt-get --assume-no --no-install-recommends install "$@" 2>/dev/null </dev/null |
+    sed -n 's/.* \([0-9]*\) newly installed.*/\1 packages/p; s/^After this operation, \(.*\) of add.*/, \1/p' | tr -d '\n'
+}
+
 # Installs what `want` found missing.
 install_missing() {
   if [ -n "$missing" ]; then
@@ -75,8 +81,7 @@ install_missing() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update </dev/null >/dev/null || die 'apt-get update failed'
     # shellcheck disable=SC2086 # a list of words
-    size=$(LC_ALL=C apt-get --assume-no --no-install-recommends install $missing 2>/dev/null </dev/null |
-      sed -n 's/.* \([0-9]*\) newly installed.*/\1 packages/p; s/^After this operation, \(.*\) of add.*/, \1/p' | tr -d '\n')
+    size=$(size_of $missing)
     echo "installing ${missing# } with all that they need: ${size:-of unknown size}"
     # shellcheck disable=SC2086 # a list of words
     apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 install $missing \

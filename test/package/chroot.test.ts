@@ -14,7 +14,11 @@ describe.each(suites)('in a %s root', (suite) => {
   beforeAll(async () => {
     lab = await createLab({ guests: [] })
     tree = await copyTree(node1Tree)
-    debian = await Debian.create(lab, await debianRoot(suite), { '/srv/new': 'dist', '/srv/pve': tree })
+    debian = await Debian.create(lab, await debianRoot(suite), {
+      '/srv/new': 'dist',
+      '/srv/install': 'install',
+      '/srv/pve': tree,
+    })
   })
   afterAll(async () => {
     await lab.stop()
@@ -44,6 +48,27 @@ describe.each(suites)('in a %s root', (suite) => {
     await debian.sh('dpkg --purge pvenat')
     expect((await debian.run('sh', '-c', 'ls -d /etc/pvenat /var/lib/pvenat /run/pvenat')).stdout).toBe('')
     expect(await snapshot(lab)).toBe(before)
+  })
+
+  // A machine with nothing but Debian's base: without the packages that each Debian has.
+  test('the demo needs 52 packages and 130 MB at most, and says so beforehand', async () => {
+    const said = await debian.sh(`cd /srv
+. install/prepare.sh
+has() { false; }
+has_node() { false; }
+want_lab
+base="apt $(awk '/^Package: / { name = $2 } /^Priority: required$/ { print name }' /var/lib/apt/lists/*_Packages)"
+echo 'Dir::State::status "/dev/null";' >/tmp/nothing.conf
+export APT_CONFIG=/tmp/nothing.conf
+size_of $base; echo
+size_of $base netbase $missing`)
+    const [base = [], demo = []] = [...said.matchAll(/^(\d+) packages, (\d+) MB$/gm)].map(([, ...all]) =>
+      all.map(Number),
+    )
+    const [packages = 0, size = 0] = demo.map((count, i) => count - (base[i] ?? 0))
+    expect(packages).toBeGreaterThan(20)
+    expect(packages).toBeLessThanOrEqual(52)
+    expect(size).toBeLessThanOrEqual(130)
   })
 
   // Rules within a tree of chains have no comment and are known by their text, which is iptables' own.
