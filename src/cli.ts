@@ -7,6 +7,7 @@ import { explainFailure } from './node/failure.ts'
 import { commandHelp, generalHelp } from './commands/help.ts'
 import { COMMANDS, COMMON_OPTIONS, type Command } from './commands/table.ts'
 import { withProgress } from './progress.ts'
+import { wrapProse } from './show/columns.ts'
 import { VERSION } from './version.ts'
 
 /** Runs one command to its end. Results go to stdout, everything else to stderr; usage errors exit with 2. */
@@ -27,11 +28,12 @@ async function runWords(argv: readonly string[], io: Io): Promise<number> {
   const { name, words, values } = parse(argv)
   if (values.version) return say(io, `pvenat ${VERSION}\n`)
   const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (values.help) return say(io, command ? commandHelp(name as string, command) : generalHelp())
+  if (values.help) return say(wrapped(io), command ? commandHelp(name as string, command) : generalHelp())
   if (!command) throw new UsageError(name === undefined ? 'no command given' : unknownCommand(name))
   checkUsage(name as string, command, words, values)
-  if (command.isLong?.(values)) return await command.run(contextOf(words, values, io))
-  return await withProgress(io, (told) => command.run(contextOf(words, values, told)))
+  const shown = command.isVerbatim || values.json || values['verbose'] ? io : wrapped(io)
+  if (command.isLong?.(values)) return await command.run(contextOf(words, values, shown))
+  return await withProgress(shown, (told) => command.run(contextOf(words, values, told)))
 }
 
 function unknownCommand(name: string): string {
@@ -86,6 +88,15 @@ function contextOf(words: string[], values: Values, io: Io): Context {
       runDir: text('run-dir'),
     },
   }
+}
+
+/** Text that is wider than the terminal is broken at its blanks. */
+function wrapped(io: Io): Io {
+  const fit =
+    (write: Io['stdout']): Io['stdout'] =>
+    (text) =>
+      write(wrapProse(text, io.size?.()?.columns ?? Infinity))
+  return { ...io, stdout: fit(io.stdout), stderr: fit(io.stderr) }
 }
 
 function say(io: Io, text: string): number {

@@ -15,6 +15,6 @@ export async function importCommand(context: Context): Promise<number> {
   const { all } = await importable(paths)
   if (json) io.stdout(`${JSON.stringify(all.map(importJson), null, 1)}\n`)
   else if (values['pvesh'] === true) io.stdout(renderPvesh(all))
-  else io.stdout(renderImport(all, io.size?.()?.columns ?? Infinity))
+  else io.stdout(renderImport(all))
   return 0
 }

@@ -39,6 +39,8 @@ export interface Command {
   takes?: string
   /** Goes on until it is told to end, or waits for somebody. */
   isLong?: (values: Context['values']) => boolean
+  /** For programs: its lines are never wrapped. */
+  isVerbatim?: true
   /** Its own options, beside those for all. */
   options?: Record<string, Option>
   examples?: readonly Example[]
@@ -49,6 +51,7 @@ const VERBOSE = { verbose: { says: "the kernel's rules and sets, too" } }
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     run: runCommand,
+    isVerbatim: true,
     isLong: () => true,
     says: 'the service: keep the kernel in sync with the rules until stopped',
   },
@@ -72,7 +75,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: VERBOSE,
     examples: [{ line: 'pvenat plan', says: 'what would change' }],
   },
-  compile: { run: compileCommand, says: 'print the whole ruleset as ipset and iptables-restore text' },
+  compile: {
+    run: compileCommand,
+    isVerbatim: true,
+    says: 'print the whole ruleset as ipset and iptables-restore text',
+  },
   check: {
     run: checkCommand,
     says: 'what is wrong with the rules marked NAT, and what to type instead',
@@ -136,7 +143,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       { line: 'pvenat import --switch --confirm 60', says: 'move over, and back unless you confirm' },
     ],
   },
-  parse: { run: parseCommand, says: 'every file as pve-firewall reads it' },
+  parse: { run: parseCommand, isVerbatim: true, says: 'every file as pve-firewall reads it' },
   web: {
     run: webCommand,
     says: 'a page to look at, and /metrics, of what the service says',
@@ -153,6 +160,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   metrics: {
     run: metricsCommand,
+    isVerbatim: true,
     says: 'figures in the form of Prometheus, of what the service says',
     options: {
       output: { value: 'FILE', says: 'write them there in one step' },

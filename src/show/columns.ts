@@ -57,3 +57,28 @@ export function wrap(text: string, columns: number, indent: string): string {
   }
   return lines.join('\n')
 }
+
+/** Lines that are shown as they are: those of files with a caret below, and those to copy, which stand deeper behind a colon. */
+const QUOTED = /^ *\d* \| /
+
+/** Breaks the lines of a text that are wider than `columns` at their blanks; they go on below their text, or two columns further in. */
+export function wrapProse(text: string, columns: number): string {
+  let verbatim = Infinity
+  return text
+    .split('\n')
+    .map((line) => {
+      const indent = line.search(/\S|$/)
+      if (indent <= verbatim) verbatim = line.endsWith(':') ? indent : Infinity
+      const isCopied = indent > verbatim || QUOTED.test(line)
+      return isCopied || columnsOf(line) <= columns
+        ? line
+        : wrap(line, columns, hanging(line, indent, columns))
+    })
+    .join('\n')
+}
+
+/** As far in as the second of two columns, where a line has two. */
+function hanging(line: string, indent: number, columns: number): string {
+  const second = /^ *\S+(?: \S+)*? {2,}(?=\S)/.exec(line)?.[0].length ?? columns
+  return ' '.repeat(second <= columns / 2 ? second : indent + 2)
+}

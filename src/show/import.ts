@@ -3,18 +3,14 @@ import { createCommand, ruleLine, type Becomes, type GuiRule } from '../import/g
 import type { Written } from '../import/foreign-rule.ts'
 import { inOrderOfCreation, type Imported, type Tried } from '../import/trial.ts'
 import { fileName } from '../diagnostic.ts'
-import { wrap } from './columns.ts'
 import { printable } from './diagnostics.ts'
 
-/** As wide as `columns`. */
-export function renderImport(all: readonly Imported[], columns: number): string {
+export function renderImport(all: readonly Imported[]): string {
   if (all.length === 0) return 'there are no NAT rules besides those of pvenat\n'
   const texts = all.map(({ written, becomes, tried }) =>
     [
-      wrap(`${written.from}: ${printable(written.text)}`, columns, '    '),
-      ...[...saysOf(becomes, tried), ...leftBySwitch(written, becomes)].map((line) =>
-        wrap(`  ${line}`, columns, '      '),
-      ),
+      `${written.from}: ${printable(written.text)}`,
+      ...[...saysOf(becomes, tried), ...leftBySwitch(written, becomes)].map((line) => `  ${line}`),
       ...(written.boot && written.loaded ? [`  at boot: ${written.boot.file}:${written.boot.line}`] : []),
       '',
     ].join('\n'),
@@ -42,7 +38,10 @@ function saysOf(becomes: Becomes, tried: Tried | undefined): string[] {
 /** A rule of nft cannot be put back as it was, so --switch does not take it out. */
 function leftBySwitch({ loaded }: Written, becomes: Becomes): string[] {
   return loaded && 'native' in loaded && !('stays' in becomes)
-    ? [`--switch leaves it; take it out when its rule is on: nft delete rule ${printable(loaded.native)}`]
+    ? [
+        '--switch leaves it; when its rule is on, take it out:',
+        `  nft delete rule ${printable(loaded.native)}`,
+      ]
     : []
 }
 

@@ -53,7 +53,7 @@ test('rules of nft itself are read as strictly', async () => {
   ])
   expect(switchable(found.all)).toEqual([])
   const told = (handle: number) =>
-    `  --switch leaves it; take it out when its rule is on: nft delete rule ip mine in handle ${handle}\n`
-  expect(renderImport(found.all, Infinity)).toContain(told(1))
-  expect(renderImport(found.all, Infinity)).not.toContain(told(3))
+    `  --switch leaves it; when its rule is on, take it out:\n    nft delete rule ip mine in handle ${handle}\n`
+  expect(renderImport(found.all)).toContain(told(1))
+  expect(renderImport(found.all)).not.toContain(told(3))
 })

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { diagnose } from '../../src/diagnostic.ts'
-import { columnsOf, cut, head, pad, tail, wrap } from '../../src/show/columns.ts'
+import { columnsOf, cut, head, pad, tail, wrap, wrapProse } from '../../src/show/columns.ts'
 import { plain, renderDiagnostic, renderDiagnostics, type Located } from '../../src/show/diagnostics.ts'
 import { renderMisses, renderTable } from '../../src/show/table.ts'
 import { row } from './row.ts'
@@ -240,4 +240,40 @@ test('near misses are one line below the list, whatever their number', () => {
   expect(renderMisses(many, 80)).toBe(
     'nearly NAT, see pvenat check: 105.fw:4, 105.fw:5, 105.fw:6 and 997 more\n',
   )
+})
+
+describe('wrapping', () => {
+  test('a line goes on below its text; quotes and commands stay whole', () => {
+    const text = [
+      'error[x]: a sentence that is longer than the terminal is wide',
+      '   14 | IN ACCEPT -p tcp -dport 22 # NAT 8006',
+      '      |                                  ^^^^',
+      '   fix:',
+      '     iptables -t nat -D POSTROUTING -s 10.10.10.0/24',
+      '   why:  a reason that is as long as that',
+      '',
+      '  run      the service: keep the kernel in sync',
+    ]
+    expect(wrapProse(text.join('\n'), 30).split('\n')).toEqual([
+      'error[x]: a sentence that is',
+      '  longer than the terminal is',
+      '  wide',
+      ...text.slice(1, 5),
+      '   why:  a reason that is as',
+      '         long as that',
+      '',
+      '  run      the service: keep',
+      '           the kernel in sync',
+    ])
+    expect(wrapProse(text.join('\n'), Infinity)).toBe(text.join('\n'))
+  })
+
+  test('no text is lost', () => {
+    fc.assert(
+      fc.property(fc.array(HOSTILE), fc.integer({ min: 1, max: 40 }), (lines, columns) => {
+        const text = lines.join('\n')
+        expect(wrapProse(text, columns).replace(/\s+/g, '')).toBe(text.replace(/\s+/g, ''))
+      }),
+    )
+  })
 })
