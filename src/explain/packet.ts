@@ -14,14 +14,15 @@ export interface Packet {
   dport?: number | undefined
 }
 
-const KNOWN: ReadonlySet<string> = new Set([...WITH_PORTS, ...ICMP, ...WITHOUT_PORTS])
+export const PACKET_PROTOCOLS: ReadonlySet<string> = new Set([...WITH_PORTS, ...ICMP, ...WITHOUT_PORTS])
 
 /** Reads the three words; a sentence says what is wrong with them. */
 export function parsePacket(words: readonly string[]): Packet | string {
   const [word = '', from = '', to = ''] = words
   if (words.length !== 3) return 'explain takes PROTO SRC[:PORT] DST:PORT'
   const name = protocolName(word.toLowerCase())
-  if (!KNOWN.has(name)) return `'${word}' is no protocol that explain knows: ${[...KNOWN].sort().join(', ')}`
+  if (!PACKET_PROTOCOLS.has(name))
+    return `'${word}' is no protocol that explain knows: ${[...PACKET_PROTOCOLS].sort().join(', ')}`
   const [source, destination] = [parseEnd(from), parseEnd(to)]
   if (!source) return `'${from}' is not ADDRESS or ADDRESS:PORT; IPv6 is [ADDRESS]:PORT`
   if (!destination) return `'${to}' is not ADDRESS:PORT; IPv6 is [ADDRESS]:PORT`
