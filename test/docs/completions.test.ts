@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { bashCompletion } from '../../install/pages/completions.ts'
 import { COMMANDS } from '../../src/commands/table.ts'
+import { PACKET_PROTOCOLS } from '../../src/explain/packet.ts'
 import { ROW_STATES } from '../../src/show/list.ts'
 
 /** The words that are offered when the last one of the line is completed. */
@@ -40,6 +41,7 @@ test('files where files are taken', () => {
 test('states, protocols, and the guests that have rules', () => {
   expect(offered('pvenat list --state ')).toEqual([...ROW_STATES])
   expect(offered('pvenat list --state q')).toEqual(['quarantined'])
+  expect(offered('pvenat explain ')).toEqual(expect.arrayContaining([...PACKET_PROTOCOLS]))
   expect(offered('pvenat explain ud')).toEqual(['udp'])
   expect(offered('pvenat explain udp 198')).toEqual([''])
   const folder = mkdtempSync(join(tmpdir(), 'pvenat-completion-'))
