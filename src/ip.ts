@@ -5,6 +5,8 @@ export interface IpLink {
   ifname: string
   altnames?: string[]
   link?: string
+  /** The bridge that it is a port of. */
+  master?: string
   linkinfo?: { info_kind?: string }
   /** `UP`, `LOWER_UP`, `NOARP`, `POINTOPOINT` and others. */
   flags?: string[]

@@ -41,6 +41,8 @@ export interface Network {
   nextHops?: readonly Range[]
   /** All interfaces by each of their names, altnames too; undefined when they were not asked for. */
   links?: ReadonlyMap<string, string>
+  /** Bridges that no machine but guests of this node is on; undefined when they were not asked for. */
+  enclosed?: ReadonlySet<string>
   /** Policy routing that others made; undefined when it was not asked for. */
   foreign?: Readonly<Record<Family, ForeignRouting>>
 }
@@ -153,6 +155,7 @@ export function toNetwork(
     ),
     inward: FAMILIES.flatMap((family) => inwardRoutes(routing[family].routes, outside)),
     links: names,
+    enclosed: enclosedBridges(links),
     foreign: { 4: foreignRouting(routing[4], ips), 6: foreignRouting(routing[6], ips) },
     tunnels: links
       .filter(({ ifname }) => !FALLBACK_TUNNELS.has(ifname))
@@ -160,6 +163,16 @@ export function toNetwork(
     nextHops: FAMILIES.flatMap((family) => routing[family].routes.flatMap(gateways)),
   }
 }
+
+/** Bridges of the kernel whose ports are all of guests, as Proxmox VE names them (pve-common, Network.pm). */
+function enclosedBridges(links: readonly IpLink[]): Set<string> {
+  const open = new Set(links.filter(({ ifname }) => !GUEST_PORT.test(ifname)).map(({ master }) => master))
+  const isEnclosed = ({ ifname, linkinfo }: IpLink): boolean =>
+    linkinfo?.info_kind === 'bridge' && !open.has(ifname)
+  return new Set(links.filter(isEnclosed).map(({ ifname }) => ifname))
+}
+
+const GUEST_PORT = /^(tap|veth|fwpr|fwln)\d+[ip]\d+$/
 
 type CarriedUplink = Omit<ExternalInterface, 'uplink'> & { uplink: Omit<Uplink, 'index'> }
 

@@ -39,3 +39,16 @@ test('no address of the node is made up for a network that the settings name', (
     ),
   )
 })
+
+test('a bridge is enclosed while all of its ports are of guests', () => {
+  const enclosed = (...ports: string[]): string[] => {
+    const vmbr1 = { ifname: 'vmbr1', linkinfo: { info_kind: 'bridge' } }
+    const links = [vmbr1, ...ports.map((ifname) => ({ ifname, master: 'vmbr1' }))]
+    const found = toNetwork(links, { 4: NOWHERE, 6: NOWHERE }, DEFAULT_SETTINGS, new Set())
+    return [...(found.enclosed ?? [])]
+  }
+  expect(enclosed()).toEqual(['vmbr1'])
+  expect(enclosed('tap107i0', 'veth105i1', 'fwpr108p0')).toEqual(['vmbr1'])
+  for (const port of ['eno1', 'bond0', 'vxlan_web0', 'eno1.5', 'tap0', 'wg0'])
+    expect(enclosed('tap107i0', port)).toEqual([])
+})

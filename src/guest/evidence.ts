@@ -17,7 +17,7 @@ export interface Evidence {
   given: ReadonlyMap<string, number>
   /** By rights: the guest that has NAT with the address. */
   held: ReadonlyMap<string, number>
-  /** By configs: the guests of the cluster that name the address. */
+  /** By configs: the guests of the cluster that name the address, and can have it. */
   configs: ReadonlyMap<string, readonly { vmid: number; node?: string }[]>
   /** By the neighbour table: the MACs that answer at the address. */
   answers: ReadonlyMap<string, readonly string[]>
@@ -45,7 +45,8 @@ export function collectEvidence(sources: Sources): Evidence {
     for (const { addresses, mac } of guest.nics) {
       if (mac !== undefined) add(macs, mac, guest.vmid)
       const who = { vmid: guest.vmid, ...(node === undefined ? {} : { node }) }
-      for (const { ip } of Object.values(addresses)) add(configs, addressKey(ip), who)
+      for (const { ip } of Object.values(addresses))
+        if (node === undefined || !isEnclosed(ip, network)) add(configs, addressKey(ip), who)
     }
   const answers = new Map<string, string[]>()
   for (const { from, ip, mac } of sightings)
@@ -65,6 +66,13 @@ export function collectEvidence(sources: Sources): Evidence {
     hops: new Set((network.nextHops ?? []).map(addressKey)),
     macs,
   }
+}
+
+/** Whether only guests of this node can have an address: those of other nodes have one of another network with the same numbers. */
+function isEnclosed(ip: Range, { internal, external, enclosed }: Network): boolean {
+  const around = internal.filter(({ network }) => contains(network, ip))
+  const isOutside = external.some(({ networks }) => networks.some((one) => contains(one, ip)))
+  return !isOutside && around.length > 0 && around.every(({ bridge }) => enclosed?.has(bridge) === true)
 }
 
 /** Why an address cannot be the guest's, whatever tells it; undefined when nothing speaks against it. */

@@ -3,7 +3,7 @@
  *
  * Settings and config say what somebody wrote down. But whoever may edit one guest's network may write another guest's
  * address: a config counts only for networks on the NIC's own bridge, and of several configs in the cluster with the same address that of
- * the guest that holds it, else of the lowest VMID. All else can be influenced from inside the guest, or by whoever
+ * the guest that holds it, else of a guest on another node, else of the lowest VMID. All else can be influenced from inside the guest, or by whoever
  * edits its firewall and its MAC. So it counts only in an internal network on the NIC's own bridge and never when a
  * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
  * A guest keeps an address that it holds. What speaks against any source is in evidence.ts.
@@ -152,10 +152,12 @@ function objectionToPlace(ip: Range, nic: Nic, ready: Ready): string | undefined
     : undefined
 }
 
-/** Of several configs with one address that of the lowest VMID counts. */
-function ownersInConfigs(ip: Range, guest: Guest, { evidence }: Ready): string | undefined {
-  const lower = evidence.configs.get(addressKey(ip))?.find(({ vmid }) => vmid < guest.vmid)
-  return lower && evidence.given.get(addressKey(ip)) !== guest.vmid ? hasInConfig(lower) : undefined
+/** Of several configs with one address that of a guest on another node counts, since its rights are not known here; else that of the lowest VMID. */
+function ownersInConfigs(ip: Range, { vmid }: Guest, { evidence }: Ready): string | undefined {
+  if (evidence.given.get(addressKey(ip)) === vmid) return undefined
+  const others = (evidence.configs.get(addressKey(ip)) ?? []).filter((one) => one.vmid !== vmid)
+  const other = others.find((one) => one.node !== undefined || one.vmid < vmid)
+  return other && hasInConfig(other)
 }
 
 /** Everything that the sources tell of one NIC. */

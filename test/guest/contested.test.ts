@@ -47,6 +47,29 @@ test('nor when the settings give it to the other one', () => {
   expect(to).toEqual(['108 10.10.10.9'])
 })
 
+const abroad = { conf: { 107: conf(107, '10.10.10.9') }, elsewhere: { 200: conf(108, '10.10.10.9') } }
+
+test.each([
+  ['by its own config', RULES, /guest 200 on node pve2 has it in its config/],
+  ['by the destination of its rule', RULES.replace('# NAT', '-dest 10.10.10.9 # NAT'), /not an address of/],
+])('nor does a lower VMID get the address of a guest on another node, %s', (_, rules, reason) => {
+  const fw = { 107: rules }
+  const { to, says } = outcome({ ...abroad, fw })
+  expect(to).toEqual([])
+  expect(says).toEqual([expect.stringMatching(reason)])
+  expect(outcome({ ...abroad, fw }, held(107)).to).toEqual(['107 10.10.10.9'])
+  expect(outcome({ ...abroad, fw, settings: { 107: '10.10.10.9' } }).to).toEqual(['107 10.10.10.9'])
+})
+
+test('the same address on a bridge of another node that leads nowhere is another one', () => {
+  const fw = { 107: RULES }
+  expect(outcome({ ...abroad, fw, enclosed: ['vmbr1'] }).to).toEqual(['107 10.10.10.9'])
+  expect(outcome({ ...abroad, fw, enclosed: ['web0'] }).to).toEqual([])
+  const lower = { conf: { 107: conf(107, '10.10.10.9') }, elsewhere: { 106: conf(108, '10.10.10.9') } }
+  expect(outcome({ ...lower, fw }).to).toEqual([])
+  expect(outcome({ ...lower, fw, enclosed: ['vmbr1'] }).to).toEqual(['107 10.10.10.9'])
+})
+
 test('an address that a guest typed into its rules and has in force is not for others to write into their config', () => {
   const world = {
     conf: { 107: conf(107, '10.10.10.9'), 108: `net0: virtio=${MAC[108]},bridge=vmbr1` },

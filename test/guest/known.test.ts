@@ -1,6 +1,8 @@
 // Which addresses count as whose: the order of the sources, and what a guest cannot make its own.
 import { describe, expect, test } from 'vitest'
-import { formatRange } from '../../src/address.ts'
+import { formatRange, parseIp, type Range } from '../../src/address.ts'
+import { parseGuestConfig } from '../../src/guest/config.ts'
+import { objectionTo } from '../../src/guest/evidence.ts'
 import { readView } from '../../src/read.ts'
 import { lookAt, MAC, type World } from './world.ts'
 
@@ -183,6 +185,28 @@ describe('does not count', () => {
     expect(known(world)).toEqual([])
     expect(refused(world)).toEqual(reasons)
   })
+})
+
+test.each([
+  ['the first address of the network', '10.10.10.0', 'it is no address of a single machine'],
+  ['the last one', '10.10.10.255', 'it is no address of a single machine'],
+  ['loopback', '127.0.0.7', 'it is no address of a single machine'],
+  ['link-local', '169.254.1.7', 'it is no address of a single machine'],
+  ['multicast', '224.0.0.7', 'it is no address of a single machine'],
+  ['broadcast', '255.255.255.255', 'it is no address of a single machine'],
+  ['a next hop', '10.10.10.2', 'a route of this node leads over it'],
+  ['another machine', '10.10.10.3', 'another machine answers at it (BC:24:11:99:99:99)'],
+])('%s is nobody’s, also in a config', (_, address, reason) => {
+  const conf = { 107: `${NET0}\nipconfig0: ip=${address}/24` }
+  const look = lookAt({ conf, neighbours: ['10.10.10.3 BC:24:11:99:99:99 vmbr1'] })
+  const { known: all, evidence } = readView({
+    ...look,
+    network: { ...look.network, nextHops: [parseIp('10.10.10.2') as Range], links: new Map() },
+  })
+  expect([...(all.get(107)?.nics.values() ?? [])]).toEqual([{}])
+  expect(objectionTo(parseIp(address) as Range, parseGuestConfig(conf[107], 107, 'qemu'), evidence)).toBe(
+    reason,
+  )
 })
 
 describe('what is another guest’s', () => {

@@ -11,6 +11,10 @@ import { NOW } from './fixtures.ts'
 export interface World {
   /** Config of VMID; a line that begins with `net` and holds `hwaddr` makes it a container. */
   conf?: Record<number, string>
+  /** Configs of guests on node pve2, likewise. */
+  elsewhere?: Record<number, string>
+  /** Bridges that only guests of this node are on. */
+  enclosed?: string[]
   /** The guest's .fw below [OPTIONS]. */
   fw?: Record<number, string>
   /** Lines of cluster.fw below [OPTIONS]. */
@@ -39,10 +43,8 @@ export function lookAt(world: World): Look {
   const fw = new Map([['firewall/cluster.fw', `[OPTIONS]\nenable: 1\n${world.cluster ?? ''}`]])
   for (const [vmid, text] of Object.entries(world.fw ?? {}))
     fw.set(`firewall/${vmid}.fw`, `[OPTIONS]\nenable: 1\n${text}`)
-  const guests = Object.entries(confs).map(([vmid, config]) => {
-    const type = config.includes('hwaddr=') ? ('lxc' as const) : ('qemu' as const)
-    return { vmid: Number(vmid), type, config }
-  })
+  const guests = Object.entries(confs).map(toGuest)
+  const elsewhere = Object.entries(world.elsewhere ?? {}).map((one) => ({ ...toGuest(one), node: 'pve2' }))
   const settings = Object.entries(world.settings ?? {}).map(
     ([vmid, address]) => [Number(vmid), { address: ip(address), snat: true }] as const,
   )
@@ -50,13 +52,17 @@ export function lookAt(world: World): Look {
     node: 'pve1',
     now: NOW,
     hasProxmoxFirewall: false,
-    tree: { fw, guests, owners: new Map(guests.map(({ vmid }) => [vmid, 'pve1'])) },
-    network: NETWORK,
+    tree: { fw, guests, elsewhere, owners: new Map(guests.map(({ vmid }) => [vmid, 'pve1'])) },
+    network: world.enclosed ? { ...NETWORK, enclosed: new Set(world.enclosed) } : NETWORK,
     learnt: learntOf(world),
     settings: { ...DEFAULT_SETTINGS, guests: new Map(settings) },
     services: fixture('services'),
     protocols: fixture('protocols'),
   }
+}
+
+function toGuest([vmid, config]: [string, string]): { vmid: number; type: 'lxc' | 'qemu'; config: string } {
+  return { vmid: Number(vmid), type: config.includes('hwaddr=') ? 'lxc' : 'qemu', config }
 }
 
 function learntOf({ ipam, macs, ethers, leases, neighbours }: World): LearntTexts {
