@@ -28,7 +28,8 @@ const [MAX_SILENT, MAX_STARTING] = [5, 20]
 const MAX_ABANDONED = 1
 const [MIN_RESTART_MS, MAX_RESTART_MS] = [100, 30_000]
 
-const ENVIRONMENT = { UV_THREADPOOL_SIZE: '16', MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' }
+/** A file that does not answer keeps a thread; a thread costs some kilobytes. */
+const ENVIRONMENT = { UV_THREADPOOL_SIZE: '64', MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' }
 
 /** `onNews` is called for each look that differs from the last. */
 export function makeLink({ pveDir, node }: Pick<Paths, 'pveDir' | 'node'>, onNews: () => void): Link {
@@ -39,7 +40,6 @@ export function makeLink({ pveDir, node }: Pick<Paths, 'pveDir' | 'node'>, onNew
   let patience = MAX_STARTING
   let abandoned = 0
   let restartMs = MIN_RESTART_MS
-  let mode = 'fast'
   let isClosed = false
   let timer: NodeJS.Timeout | undefined
 
@@ -73,7 +73,7 @@ export function makeLink({ pveDir, node }: Pick<Paths, 'pveDir' | 'node'>, onNew
     const onOutput = splitLines((line) => {
       if (isCurrent()) take(JSON.parse(line) as Frame)
     })
-    const held = await hold(program, [...args, READER_COMMAND, pveDir, node, mode], onOutput, ENVIRONMENT)
+    const held = await hold(program, [...args, READER_COMMAND, pveDir, node], onOutput, ENVIRONMENT)
     if (!isCurrent()) return held?.stop()
     reader = held
     await held?.ended
@@ -89,7 +89,6 @@ export function makeLink({ pveDir, node }: Pick<Paths, 'pveDir' | 'node'>, onNew
     abandoned++
     void reader.ended.then(() => abandoned--)
     reader.stop()
-    mode = 'careful'
     void start()
   }, TICK_MS)
   void start()

@@ -8,7 +8,7 @@ import { basename, join } from 'node:path'
 import { makeDeadlines } from './deadlines.ts'
 import { Rounds, type FileChange, type PveChange } from './rounds.ts'
 
-/** The internal command that starts it: `pvenat read-pve PVE-DIR NODE fast|careful`. */
+/** The internal command that starts it: `pvenat read-pve PVE-DIR NODE`. */
 export const READER_COMMAND = 'read-pve'
 
 /** A line of the reader: some changed files, the end of a round, or nothing but a sign of life. */
@@ -21,8 +21,8 @@ export interface Frame {
 const ALIVE_MS = 1000
 /** Between an event and the round: long enough for the two steps of a save by rename. */
 const SETTLE_MS = 20
-/** Between rounds without events, which find edits through other nodes: 2 ms a file, clamped to 1 s to 5 s. A file costs about 10 us. */
-const PAUSE_MS_PER_FILE = 2
+/** Between rounds without events, which find edits through other nodes: 4 ms a file, clamped to 1 s to 5 s. A file costs about 15 us. */
+const PAUSE_MS_PER_FILE = 4
 const [MIN_PAUSE_MS, MAX_PAUSE_MS] = [1000, 5000]
 /** Files of a frame, so that the service hears of progress. */
 const FILES_PER_FRAME = 100
@@ -30,7 +30,7 @@ const WATCH_LATE_MS = 1000
 /** Interval between checks that the watched folders are still there. */
 const RENEW_MS = 5000
 
-export async function runReader([pveDir = '', node = '', mode]: readonly string[]): Promise<never> {
+export async function runReader([pveDir = '', node = '']: readonly string[]): Promise<never> {
   const write = (frame: Frame): void => void process.stdout.write(`${JSON.stringify(frame)}\n`)
   let isHinted = true
   let wake = (): void => undefined
@@ -41,7 +41,7 @@ export async function runReader([pveDir = '', node = '', mode]: readonly string[
   process.stdout.on('error', () => process.exit())
   process.stdin.on('data', hint).on('end', () => process.exit())
   setInterval(() => write({}), ALIVE_MS)
-  const rounds = new Rounds(pveDir, node, mode === 'careful', hint)
+  const rounds = new Rounds(pveDir, node, hint)
   const renewWatches = watchFolders(pveDir, node, hint)
   let renewedAt = -Infinity
   for (;;) {

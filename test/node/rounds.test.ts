@@ -10,7 +10,7 @@ let dir: string
 let rounds: Rounds
 beforeEach(async () => {
   dir = await copyTree(node1Tree)
-  rounds = new Rounds(dir, 'pve1', false, () => undefined)
+  rounds = new Rounds(dir, 'pve1', () => undefined)
   await rounds.next(true)
 })
 afterEach(() => removeTree(dir))
