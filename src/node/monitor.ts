@@ -1,5 +1,5 @@
 /** Programs that tell when something changed in the kernel. */
-import type { Backend } from '../facts/backend.ts'
+import { otherBackend, type Backend } from '../facts/backend.ts'
 import { hold, type Held } from './exec.ts'
 
 const RESTART_MS = 5000
@@ -7,7 +7,7 @@ const RESTART_MS = 5000
 const LASTED_MS = 2000
 const SOON_MS = 100
 
-export interface Monitor {
+interface Monitor {
   close: () => void
   /** Whether it would tell just now. */
   isAlive: () => boolean
@@ -18,12 +18,42 @@ export function monitorNetwork(hint: () => void): Monitor {
   return monitorProgram('ip', ['monitor', 'address', 'route', 'rule'], hint)
 }
 
+export interface KernelMonitor extends Monitor {
+  backend: Backend
+}
+
+/** Rules of the other backend matter for the ports that they publish. They are written in groups, and to read them takes 40 ms. */
+const OTHERS_SETTLE_MS = 700
+
+/**
+ * `hint` hears of writes into the backend, `hintOthers` of those into the other one. `isAlive` is about the first.
+ */
+export function monitorKernel(backend: Backend, hint: () => void, hintOthers: () => void): KernelMonitor {
+  let timer: NodeJS.Timeout | undefined
+  const hintLater = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      hintOthers()
+    }, OTHERS_SETTLE_MS).unref()
+  }
+  const own = monitorRules(backend, hint)
+  const others = monitorRules(otherBackend(backend), hintLater)
+  return {
+    backend,
+    isAlive: own.isAlive,
+    close() {
+      own.close()
+      others.close()
+    },
+  }
+}
+
 /**
  * Whoever may have written rules of a backend. Legacy has no events, but everybody who writes opens and closes one lock file
  * (inotifywait of inotify-tools); of nft each change is told (xtables-monitor of iptables, a tenth of the memory of `nft monitor`). Where the
  * program is missing nothing is told. It also hints when it begins to watch: what was before it did not see.
  */
-export function monitorRules(backend: Backend, hint: () => void): Monitor {
+function monitorRules(backend: Backend, hint: () => void): Monitor {
   if (backend === 'legacy')
     return monitorProgram('inotifywait', ['-m', '-q', '-e', 'close', '/run/xtables.lock'], hint, hint)
   const onOutput = (text: string): void => {

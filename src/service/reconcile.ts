@@ -9,7 +9,7 @@ import { realKernel } from '../node/kernel.ts'
 import type { Link } from '../node/link.ts'
 import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/look.ts'
 import { makeMembersCheck } from '../node/members.ts'
-import { monitorRules, type Monitor } from '../node/monitor.ts'
+import { monitorKernel, type KernelMonitor } from '../node/monitor.ts'
 import { fingerprint, isNothing, putBack, readSaved, savedOf, writeSaved, type Saved } from '../node/saved.ts'
 import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
@@ -62,7 +62,7 @@ export class Reconciler {
   private before: { ruleset: Ruleset; installed: Installed } | undefined
   private lastTree: Tree | undefined
   private pve: PveLook | undefined
-  private monitor: (Monitor & { backend: Backend }) | undefined
+  private monitor: KernelMonitor | undefined
   private readonly staleFlows: StaleFlows
   private readonly lookers: Lookers
   private nextTurn = 0
@@ -273,7 +273,14 @@ export class Reconciler {
   private monitorKernel(backend: Backend): void {
     if (this.monitor?.backend === backend) return
     this.monitor?.close()
-    this.monitor = { ...monitorRules(backend, () => this.flags.raise('kernel')), backend }
+    this.monitor = monitorKernel(
+      backend,
+      () => this.flags.raise('kernel'),
+      () => {
+        this.answers.forgetRules()
+        this.flags.raise('look')
+      },
+    )
   }
 
   /** Whether the kernel must be read: other programs may have changed it without an event. */
