@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
 import type { Look, Tree } from '../read.ts'
-import { recall } from '../remembered.ts'
+import { recall, type SavedLedger } from '../remembered.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run, TOO_LATE } from './exec.ts'
 import { readFilters } from './filters.ts'
@@ -39,23 +39,33 @@ export interface PveLook {
   tree: Tree
 }
 
+/** What stands in for files that make no sense now. */
+interface Before {
+  /** Texts of settings as an earlier look had them. */
+  settings?: Tree['settings'] | undefined
+  /** Rights that the service has in force. */
+  ledger?: SavedLedger | undefined
+}
+
 /**
- * A look at the rest of the node. `settings` are the texts of an earlier look: they stand for files of settings that cannot be read
- * any more. Throws Unreadable, and CommandFailed when the kernel does not tell its addresses.
+ * A look at the rest of the node. Throws Unreadable, and CommandFailed when the kernel does not tell its addresses.
  */
 export async function look(
   paths: Paths,
   { files: pve, tree }: PveLook,
   answers: Answers = NO_ANSWERS,
-  before?: Tree['settings'],
+  before: Before = {},
 ): Promise<Looked> {
   const { files } = answers
   files.next()
   const clusterConf = join(paths.pveDir, CLUSTER_CONF)
-  const { settings, diagnostics, texts } = await readSettings([clusterConf, paths.config], before, (file) =>
-    file === clusterConf ? configOf(pve.get(CLUSTER_CONF)) : readConfig(file),
+  const { settings, diagnostics, texts } = await readSettings(
+    [clusterConf, paths.config],
+    before.settings,
+    (file) => (file === clusterConf ? configOf(pve.get(CLUSTER_CONF)) : readConfig(file)),
   )
-  const state = await files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir))
+  const stored = await files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir))
+  const state = stored.rights ? stored : { ...stored, ...before.ledger }
   const now = Math.floor(Date.now() / 1000)
   const [learnt, network, listeners, services, protocols] = await Promise.all([
     readLearnt(pve, undefined, answers),

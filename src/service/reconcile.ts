@@ -159,10 +159,11 @@ export class Reconciler {
   }
 
   private async lookAndApply(): Promise<void> {
-    const { paths, answers, lastTree, quarantine } = this
+    const { paths, answers, lastTree, quarantine, saved } = this
     if (this.isKernelDue()) answers.forgetRules()
+    const before = { settings: lastTree?.settings, ledger: saved?.ledger }
     const looked = {
-      ...(await look(paths, this.readPve(), answers, lastTree?.settings)),
+      ...(await look(paths, this.readPve(), answers, before)),
       remembered: this.sightings,
       quarantined: quarantine.rules(),
     }
