@@ -5,16 +5,14 @@
  *
  * Everything here is a function of values; looking and writing are node/.
  */
-import { FAMILIES } from './address.ts'
 import { foresee } from './explain/foresee.ts'
 import { makeFileCache, type FileCache } from './file-cache.ts'
 import { nextLedger } from './nat/ledger.ts'
 import { innerHolders } from './nat/rights.ts'
 import { translate, type Translation } from './nat/translate.ts'
 import type { View } from './nat/view.ts'
-import { keepLook, readView, type Look, type WholeLook } from './read.ts'
+import { completed, readsClock, readView, type Look, type WholeLook } from './read.ts'
 import { buildRuleset } from './ruleset/chains.ts'
-import type { Installed } from './ruleset/installed.ts'
 import type { Ruleset } from './ruleset/ruleset.ts'
 
 export interface Outcome {
@@ -23,27 +21,37 @@ export interface Outcome {
   ruleset: Ruleset
 }
 
-/** The desired ruleset of a node, given the installed one (none, when not told). `cache`: what files came to in looks before. */
-export function compile(look: Look, installed?: Installed, cache: FileCache = makeFileCache()): Outcome {
-  const seen = keepLook(look, cache)
-  const situation = {
-    keep: FAMILIES.filter((family) => (installed?.chains[family].own.size ?? 0) > 0),
-    drops: FAMILIES.filter((family) => installed?.chains[family].drops),
+/** The desired ruleset of a node. */
+export function compile(look: Look): Outcome {
+  return makeCompiler()(look)
+}
+
+/** `compile` for one look after the other. What did not change since the last look is not understood again. */
+export function makeCompiler(): (look: Look) => Outcome {
+  const cache = makeFileCache()
+  return (look) => {
+    const { now, ...kept } = keepLook(look, cache)
+    const clock = cache.make('reads the clock', [kept.tree, kept.learnt], () => readsClock(kept)) && now
+    const outcome = cache.make('outcome', [clock, ...Object.values(kept)], () => {
+      const { view, translation } = settle({ now, ...kept }, cache)
+      const { network, settings, quarantined, firewall, hasBridgeNetfilter, host, kernel } = view
+      const facts = [network, settings, quarantined, firewall, hasBridgeNetfilter, kernel]
+      const inputs = [translation, host.options['nf_conntrack_helpers'], ...facts]
+      const ruleset = cache.make('ruleset', inputs, () => buildRuleset(translation, view))
+      cache.sweep()
+      const diagnostics = [...translation.diagnostics, ...foresee(view, translation, kept.filters)]
+      return { view, translation: { ...translation, diagnostics }, ruleset }
+    })
+    return { ...outcome, view: { ...outcome.view, now } }
   }
-  const { tree, ...others } = seen
-  const vmids = cache.keep('vmids', [...tree.owners.keys()])
-  const asked = [tree.isClustered, situation.keep.join(), situation.drops.join()]
-  const files = [tree.fw, tree.guests, tree.elsewhere, vmids]
-  return cache.make('outcome', [...files, ...Object.values(others), ...asked], () => {
-    const { view, translation } = settle(seen, cache)
-    const { network, settings, quarantined, firewall, hasBridgeNetfilter, host } = view
-    const facts = [network, settings, quarantined, firewall, hasBridgeNetfilter]
-    const inputs = [translation, host.options['nf_conntrack_helpers'], ...facts, ...asked]
-    const ruleset = cache.make('ruleset', inputs, () => buildRuleset(translation, view, situation))
-    cache.sweep()
-    const diagnostics = [...translation.diagnostics, ...foresee(view, translation, seen.filters)]
-    return { view, translation: { ...translation, diagnostics }, ruleset }
-  })
+}
+
+/** The look, with the very values of the look before where they are equal. */
+function keepLook(look: Look, cache: FileCache): WholeLook {
+  const values = Object.entries(completed(look))
+  return Object.fromEntries(
+    values.map(([name, value]) => [name, cache.keep(name, value)]),
+  ) as unknown as WholeLook
 }
 
 /** An inner address that its guest gives up may be another guest's in the same look, which its view then has to know. */

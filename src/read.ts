@@ -33,7 +33,7 @@ import {
 } from './nat/rights.ts'
 import type { Guest } from './guest/guest.ts'
 import { sdnSets } from './guest/sdn.ts'
-import { CLUSTER_FW, guestFw, hostFw, type View } from './nat/view.ts'
+import { CLUSTER_FW, guestFw, hostFw, type KernelFacts, type View } from './nat/view.ts'
 import type { InternalNetwork, Network } from './network.ts'
 import type { Settings } from './settings.ts'
 
@@ -95,55 +95,31 @@ export interface Look {
   filters?: Readonly<Record<Family, Nftables>>
   /** What guests hold; nothing when nothing was in force before. */
   ledger?: Ledger | undefined
+  /** Of a kernel that holds nothing of ours when it was not read. */
+  kernel?: KernelFacts
 }
 
 /** A look that lacks nothing. */
 export type WholeLook = Required<Look> & { ledger: Ledger }
 
-/** The look, with the very values of the one before where they say the same. The time stands still where nothing depends on it. */
-export function keepLook(look: Look, cache: FileCache): WholeLook {
-  const whole = complete(look)
-  const { tree, learnt, now } = whole
-  const readsClock = learnt.lease.length > 0 || cache.make('times', [tree.fw], () => hasTimes(tree))
-  return {
-    ...whole,
-    network: cache.keep('network', whole.network),
-    settings: cache.keep('settings', whole.settings),
-    learnt: cache.keep('texts', learnt),
-    listeners: cache.keep('listeners', whole.listeners),
-    quarantined: cache.keep('quarantined', whole.quarantined),
-    nodePorts: cache.keep('node ports', whole.nodePorts),
-    filters: cache.keep('filters', whole.filters),
-    ledger: cache.keep('ledger', whole.ledger),
-    now: readsClock ? now : 0,
-  }
+const DEFAULTS = {
+  hasBridgeNetfilter: true,
+  learnt: NOTHING_LEARNT,
+  remembered: [],
+  listeners: [],
+  quarantined: new Map<string, string>(),
+  nodePorts: [],
+  filters: { 4: NO_NFTABLES, 6: NO_NFTABLES },
+  kernel: { ownChains: [], forwardDrops: [] },
 }
 
-/** Nothing but a look, whatever else there is in the value. */
-function complete(look: Look): WholeLook {
-  const { node, tree, network, settings, hasProxmoxFirewall, services, protocols, now } = look
-  return {
-    node,
-    tree,
-    network,
-    settings,
-    hasProxmoxFirewall,
-    services,
-    protocols,
-    now,
-    hasBridgeNetfilter: look.hasBridgeNetfilter ?? true,
-    learnt: look.learnt ?? NOTHING_LEARNT,
-    remembered: look.remembered ?? NOTHING_SEEN,
-    listeners: look.listeners ?? NOBODY_LISTENS,
-    quarantined: look.quarantined ?? NONE_REFUSED,
-    nodePorts: look.nodePorts ?? NO_NODE_PORTS,
-    filters: look.filters ?? NO_FILTERS,
-    ledger: look.ledger ?? NO_RIGHTS,
-  }
+export function completed(look: Look): WholeLook {
+  return { ...DEFAULTS, ...look, ledger: look.ledger ?? NO_RIGHTS }
 }
 
-/** Whether a line of cluster.fw is the option that switches the firewall on until some time; no other file has such times. */
-function hasTimes({ fw }: Tree): boolean {
+/** Whether a lease, or the option that switches the firewall on until a time, makes the outcome depend on the time. */
+export function readsClock({ tree: { fw }, learnt }: Pick<WholeLook, 'tree' | 'learnt'>): boolean {
+  if (learnt.lease.length > 0) return true
   for (const { text, from, to } of lines(fw.get(CLUSTER_FW) ?? '')) {
     const option = parseOption(text.slice(from, to), 'cluster')
     if (option?.key === 'enable' && Number(option.value) > 1) return true
@@ -153,9 +129,9 @@ function hasTimes({ fw }: Tree): boolean {
 
 /** `cache` holds what the looks before were found to say. */
 export function readView(look: Look, cache: FileCache = makeFileCache()): View {
-  const { node, settings, now, learnt: texts, ...others } = complete(look)
-  const { hasProxmoxFirewall, hasBridgeNetfilter, remembered, ledger, listeners, nodePorts, quarantined } =
-    others
+  const { node, settings, now, learnt: texts, ...others } = completed(look)
+  const { hasProxmoxFirewall, remembered, ledger, ...passed } = others
+  const { hasBridgeNetfilter, listeners, nodePorts, quarantined, kernel } = passed
   const [ipam] = texts.ipam
   const sets = cache.keep(
     'sdn sets',
@@ -198,6 +174,7 @@ export function readView(look: Look, cache: FileCache = makeFileCache()): View {
     firewall: isNftables ? 'nftables' : 'iptables',
     nodePorts,
     hasBridgeNetfilter,
+    kernel,
     rights,
     identities: ledger.guests,
     unjudged: ledger.unjudged,
@@ -218,12 +195,6 @@ function withPlugged(network: Network, guests: readonly OwnedGuest[]): Network {
     strangers: network.strangers.filter((one) => !isPlugged(one)),
   }
 }
-
-const NOTHING_SEEN: readonly Sighting[] = []
-const NOBODY_LISTENS: readonly Socket[] = []
-const NO_FILTERS = { 4: NO_NFTABLES, 6: NO_NFTABLES }
-const NO_NODE_PORTS: readonly NodePort[] = []
-const NONE_REFUSED: ReadonlyMap<string, string> = new Map()
 
 /** The files as pve-firewall reads them. A guest's depends on the aliases and sets of cluster.fw, and on nothing else of it. */
 function readFiles(

@@ -11,6 +11,7 @@ import type { Looked, Paths } from '../node/look.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { Unreadable } from '../node/tree.ts'
 import { compile } from '../pipeline.ts'
+import { kernelFacts, NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { makePlan } from '../ruleset/plan.ts'
 import { renderFindings } from '../show/doctor.ts'
 import { toldOf, type Context } from './context.ts'
@@ -39,7 +40,7 @@ async function findingsOf(paths: Paths): Promise<Finding[]> {
       unread.add(error.message)
       return undefined
     })
-  const outcome = compile(looked, installed)
+  const outcome = compile({ ...looked, kernel: kernelFacts(installed ?? NOTHING_INSTALLED) })
   return examine({
     ...outcome,
     facts: { ...facts, unread: [...unread] },

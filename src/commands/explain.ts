@@ -7,6 +7,7 @@ import { readFacts } from '../node/facts.ts'
 import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { compile } from '../pipeline.ts'
+import { kernelFacts } from '../ruleset/installed.ts'
 import { renderExplanation } from '../show/explain.ts'
 import type { Context } from './context.ts'
 
@@ -18,7 +19,10 @@ export async function explainCommand({ io, json, paths, words, colour }: Context
   const installed = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, paths.runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const explained = explain({ ...compile(looked, installed), installed, facts, configs }, packet)
+  const explained = explain(
+    { ...compile({ ...looked, kernel: kernelFacts(installed) }), installed, facts, configs },
+    packet,
+  )
   io.stdout(json ? `${JSON.stringify(explained, null, 1)}\n` : renderExplanation(explained, colour))
   return explained.gets === 'through' ? 0 : 1
 }

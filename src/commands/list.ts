@@ -7,6 +7,7 @@ import { Unreadable } from '../node/tree.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 import { compile } from '../pipeline.ts'
+import { kernelFacts } from '../ruleset/installed.ts'
 import { readFolder } from '../node/published.ts'
 import { blockRows, renderBlocks, renderBlocksJson } from '../show/blocks.ts'
 import { installedRows, renderListJson, ROW_STATES, type Row, type RowState } from '../show/list.ts'
@@ -67,7 +68,7 @@ async function readRows(context: Context): Promise<Read> {
     return { rows: counted, diagnostics: [] }
   }
   const installed = await (await kernelOf(looked, context)).read()
-  const outcome = compile(looked, installed)
+  const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
   const { diagnostics } = outcome.translation
   return { rows: installedRows(outcome, installed, paths.pveDir), diagnostics }
 }

@@ -2,6 +2,7 @@
 import { lookKnowing } from '../node/recall.ts'
 import { differingSysctls } from '../node/sysctls.ts'
 import { compile } from '../pipeline.ts'
+import { kernelFacts } from '../ruleset/installed.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { rowsInForce } from '../service/publish.ts'
 import { diffRows, rowChangeJson } from '../show/changes.ts'
@@ -17,7 +18,7 @@ export async function planCommand(context: Context): Promise<number> {
   const looked = await lookKnowing(paths)
   const kernel = await kernelOf(looked, context)
   const installed = await kernel.read()
-  const outcome = compile(looked, installed)
+  const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
   const plan = makePlan(outcome.ruleset, installed)
   const sysctls = [...(await differingSysctls(wantedSysctls(outcome.ruleset, looked.network), kernel)).keys()]
   const told = toldOf(looked, outcome)

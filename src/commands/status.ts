@@ -8,6 +8,7 @@ import { lookKnowing } from '../node/recall.ts'
 import { differingSysctls } from '../node/sysctls.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile, type Outcome } from '../pipeline.ts'
+import { kernelFacts } from '../ruleset/installed.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { readFolder } from '../node/published.ts'
 import { locate } from '../show/diagnostics.ts'
@@ -104,7 +105,7 @@ async function lookNow({ paths }: Context): Promise<Found> {
     found.choice = await choiceOf(looked.settings)
     const kernel = realKernel(found.choice.backend, () => undefined)
     const installed = await kernel.read()
-    const outcome = compile(looked, installed)
+    const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
     found.node = describe(outcome, missingRules(outcome.ruleset, installed))
     const { ruleset } = outcome
     const sysctls = await differingSysctls(wantedSysctls(ruleset, looked.network), kernel)

@@ -9,6 +9,7 @@ import { lookKnowing } from '../node/recall.ts'
 import { unconfirmedPid } from '../node/unconfirmed.ts'
 import { isServiceRunning } from '../node/unit.ts'
 import { compile, type Outcome } from '../pipeline.ts'
+import { kernelFacts } from '../ruleset/installed.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
 import { askWithin, hearSignals } from './ask.ts'
 import { kernelOf, type Context } from './context.ts'
@@ -114,7 +115,7 @@ async function waitInForce(context: Context, rules: readonly GuiRule[]): Promise
 async function missingOf(context: Context, rules: readonly GuiRule[]): Promise<string[]> {
   const looked = await lookKnowing(context.paths)
   const installed = await (await kernelOf(looked, context)).read()
-  const outcome = compile(looked, installed)
+  const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
   const failing = rules.flatMap((rule) => whyNot(rule, outcome))
   const isAll = isEmpty(makePlan(outcome.ruleset, installed))
   return isAll ? failing : [...failing, 'the kernel does not hold what the files ask for']

@@ -1,4 +1,5 @@
 /** Everything that the translation depends on, as values: one node, looked at once. */
+import type { Family } from '../address.ts'
 import type { FwFile, FwSet } from '../fw/fw-file.ts'
 import type { Sighting } from '../guest/sightings.ts'
 import type { Evidence } from '../guest/evidence.ts'
@@ -35,11 +36,12 @@ export interface View {
   settings: Settings
   /** The blocks of external ports, by VMID of every guest of the cluster; empty without the setting guest-block. */
   blocks: ReadonlyMap<number, Block>
-  /** Seconds since 1970, for an `enable` that is a time stamp; 0 where nothing depends on the time. */
+  /** Seconds since 1970, for an `enable` that is a time stamp. */
   now: number
   firewall: FirewallMode
   /** Bridged packets can meet iptables. */
   hasBridgeNetfilter: boolean
+  kernel: KernelFacts
   /** What services of this node listen on. */
   listeners: readonly Socket[]
   /** What the node itself has, or had a moment ago. */
@@ -54,6 +56,17 @@ export interface View {
   quarantined: ReadonlyMap<string, string>
   /** Service name → port, of the node's /etc/services. */
   services: ReadonlyMap<string, number>
+}
+
+/** Facts of the kernel that decide which chains are desired. */
+export interface KernelFacts {
+  /**
+   * Families in which own chains are installed. Their skeleton (hooks, zone, one conntrack rule) stays although no rule wants it: without it
+   * live connections would stall.
+   */
+  ownChains: readonly Family[]
+  /** Families in which the policy of FORWARD is DROP. */
+  forwardDrops: readonly Family[]
 }
 
 export type FirewallMode = 'iptables' | 'nftables'

@@ -1,11 +1,10 @@
 /** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
-import type { FileCache } from '../file-cache.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { remember, type SavedLedger } from '../remembered.ts'
-import { NOTHING_INSTALLED, type Installed } from '../ruleset/installed.ts'
+import { kernelFacts, NOTHING_INSTALLED, type Installed } from '../ruleset/installed.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
 import { EMPTY_PLAN, inWordsOf, isComplete, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
@@ -71,7 +70,7 @@ const ALL_DUE: Due = { flows: 'due', quarantined: true }
 
 /** Results of the pass before that spare work. */
 interface Spared {
-  cache?: FileCache
+  compile?: (look: Look) => Outcome
   /** The last ruleset, and the reading after it was written. */
   before?: { installed: Installed; ruleset: Ruleset } | undefined
   /** No other program can have changed it since. */
@@ -186,14 +185,15 @@ async function pass(
 
 /** The desired ruleset and its plan, without the rules that the kernel refuses. */
 async function settle(
-  look: Look,
+  looked: Look,
   installed: Installed,
   kernel: Kernel,
   due: Due,
-  { cache, before, stands }: Spared,
+  { compile: compileLook = compile, before, stands }: Spared,
 ): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
+  const look = { ...looked, kernel: kernelFacts(installed) }
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
-  const outcome = compile({ ...look, quarantined }, installed, cache)
+  const outcome = compileLook({ ...look, quarantined })
   // The same ruleset, which is known to be in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, installed)
@@ -206,9 +206,9 @@ async function settle(
   const trial = await kernel.openTrial()
   if (!trial) return { outcome, plan, quarantined }
   try {
-    const all = compile({ ...look, quarantined: new Map() }, installed)
+    const all = compile({ ...look, quarantined: new Map() })
     const refused = await findRefused(trial, all.ruleset)
-    const reduced = compile({ ...look, quarantined: refused }, installed)
+    const reduced = compile({ ...look, quarantined: refused })
     const rest = await tryWhole(reduced.ruleset)
     if (rest) throw rest
     return { outcome: reduced, plan: makePlan(reduced.ruleset, installed), quarantined: refused }

@@ -16,17 +16,6 @@ import { written } from './restore-text.ts'
 import { keptIn, routingByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
-/** Facts of the kernel that decide which chains there are. */
-interface Situation {
-  /**
-   * Families whose skeleton (hooks, zone, one conntrack rule) is installed. It stays although no rule wants it: without it live connections
-   * would stall.
-   */
-  keep: readonly Family[]
-  /** Families in which the policy of FORWARD is DROP. */
-  drops: readonly Family[]
-}
-
 /** The chains of one family. */
 function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]; hasLoop: boolean } {
   const parties = loopParties(wanted)
@@ -71,20 +60,15 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
 }
 
 /** The ruleset that a translation asks for. `sizes`: from how many rules on chains are split. */
-export function buildRuleset(
-  { rules, dispatch }: Translation,
-  view: View,
-  { keep, drops }: Situation,
-  sizes: Sizes = SIZES,
-): Ruleset {
+export function buildRuleset({ rules, dispatch }: Translation, view: View, sizes: Sizes = SIZES): Ruleset {
   const active = rules.filter(({ state }) => state === 'active')
   const chains: Record<Family, Chain[]> = { 4: [], 6: [] }
   const loop: Family[] = []
   const egresses: Record<Family, readonly Egress[] | undefined> = { 4: undefined, 6: undefined }
   for (const family of FAMILIES) {
-    if (!isAskedFor(active, family) && !keep.includes(family)) continue
+    if (!isAskedFor(active, family) && !view.kernel.ownChains.includes(family)) continue
     const wanted = wantedOf(active, dispatch[family], family, view, sizes)
-    const built = familyChains(wanted, drops.includes(family))
+    const built = familyChains(wanted, view.kernel.forwardDrops.includes(family))
     chains[family] = view.hasBridgeNetfilter ? built.chains : withoutPhysdev(built.chains)
     egresses[family] = wanted.egresses
     if (built.hasLoop) loop.push(family)

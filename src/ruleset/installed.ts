@@ -1,5 +1,6 @@
 /** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
-import { formatRange, parseCidr, type Family } from '../address.ts'
+import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
+import type { KernelFacts } from '../nat/view.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './ruleset.ts'
 import { shortHash } from '../hash.ts'
 import { BARE, MARK, nextHash } from './restore-text.ts'
@@ -52,6 +53,14 @@ export const NOTHING_INSTALLED: Installed = {
   chains: { 4: parseSave(''), 6: parseSave('') },
   sets: new Map(),
   routing: { 4: NO_ROUTING, 6: NO_ROUTING },
+}
+
+/** The facts that the compiler has to know of an installed ruleset. */
+export function kernelFacts({ chains }: Installed): KernelFacts {
+  return {
+    ownChains: FAMILIES.filter((family) => chains[family].own.size > 0),
+    forwardDrops: FAMILIES.filter((family) => chains[family].drops),
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** One turn of the loop: look at the node, read the kernel, write the diff, read it back, publish it. */
 import type { Backend } from '../facts/backend.ts'
 import type { Sighting } from '../guest/sightings.ts'
-import { makeFileCache } from '../file-cache.ts'
+import { makeCompiler } from '../pipeline.ts'
 import { makeAnswers } from '../node/answers.ts'
 import { apply, NotInForce, type Applied } from '../node/apply.ts'
 import { choiceOf } from '../node/backend.ts'
@@ -54,7 +54,7 @@ export class Reconciler {
   private readonly publisher: Publisher
   private readonly quarantine = makeQuarantine(now)
   private readonly answers = makeAnswers()
-  private readonly cache = makeFileCache()
+  private readonly compile = makeCompiler()
   private readonly areMembersOther = makeMembersCheck()
   /** The ruleset that shall be in force; before the first turn, that of the last run. */
   private saved: Saved | undefined
@@ -216,7 +216,7 @@ export class Reconciler {
   }
 
   private async applyLook(looked: Looked): Promise<void> {
-    const { paths, journal, troubles, quarantine, staleFlows, cache, before } = this
+    const { paths, journal, troubles, quarantine, staleFlows, compile, before } = this
     const { backend, why } = await choiceOf(looked.settings, this.answers)
     const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
     const stands = !isOther && !this.isKernelDue()
@@ -224,7 +224,7 @@ export class Reconciler {
     const kernel = realKernel(backend, troubles.warn)
     const start = now()
     const pass = (): Promise<Applied> =>
-      apply(looked, kernel, paths.stateDir, troubles.warn, due, { cache, before, stands })
+      apply(looked, kernel, paths.stateDir, troubles.warn, due, { compile, before, stands })
     const applied = await (stands ? pass() : this.reading(pass))
     staleFlows.passed(kernel, applied.flows, applied.flowsDue)
     const tookMs = now() - start

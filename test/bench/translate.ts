@@ -58,7 +58,7 @@ function timeStages(look: Look): number[] {
   marks.push(cpuMs())
   const translation = translate(view)
   marks.push(cpuMs())
-  const ruleset = buildRuleset(translation, view, { keep: [], drops: [] })
+  const ruleset = buildRuleset(translation, view)
   marks.push(cpuMs())
   makePlan(ruleset, NOTHING_INSTALLED)
   marks.push(cpuMs())

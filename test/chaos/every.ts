@@ -1,13 +1,13 @@
 /** A failure at every single call of an apply in turn, each followed by a clean apply. */
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect } from 'vitest'
-import { makeFileCache, type FileCache } from '../../src/file-cache.ts'
 import { apply, type Due } from '../../src/node/apply.ts'
 import { endStaleFlows } from '../../src/node/conntrack.ts'
 import { readState } from '../../src/node/state.ts'
-import { compile } from '../../src/pipeline.ts'
+import { makeCompiler } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import { isEmpty, makePlan } from '../../src/ruleset/plan.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
@@ -47,11 +47,11 @@ export async function applyTo(
   one: Look,
   stateDir: string,
   due?: Due,
-  cache: FileCache = makeFileCache(),
+  compile = makeCompiler(),
 ): Promise<boolean> {
   const death = kernel.died.then((error) => Promise.reject(error))
   const pass = async (): Promise<boolean> => {
-    const { flows, flowsDue } = await apply(one, kernel, stateDir, () => undefined, due, { cache })
+    const { flows, flowsDue } = await apply(one, kernel, stateDir, () => undefined, due, { compile })
     const { found, ended } = flows ? await endStaleFlows(kernel, flows) : { found: 0, ended: 0 }
     return flowsDue || ended < found
   }
@@ -92,10 +92,10 @@ export interface End {
 
 export async function everyCall(start: Start): Promise<End> {
   const { look, fatesIn, mode, flows, flowsDue = false } = start
-  const cache = makeFileCache()
+  const compile = makeCompiler()
   const stateDir = stateDirLike(start.stateDir)
   const clean = copyWith(start.kernel)
-  await applyTo(clean, look, stateDir, dueOf(flowsDue), cache)
+  await applyTo(clean, look, stateDir, dueOf(flowsDue), compile)
   const theirs = foreign(start.kernel.fake)
   const may = [...start.fared, fatesIn(clean.fake)]
   const { sysctls } = await remembered(stateDir)
@@ -104,15 +104,15 @@ export async function everyCall(start: Start): Promise<End> {
   for (let at = 0; at < clean.calls.length; at++) {
     const kernel = copyWith(start.kernel, at, mode(at))
     stateDirLike(start.stateDir, dir)
-    const isDue = await failing(kernel, look, dir, dueOf(flowsDue), cache)
+    const isDue = await failing(kernel, look, dir, dueOf(flowsDue), compile)
     const where = `call ${at} that ${mode(at)} (${clean.calls[at]})`
     wrong.push(...strange(start.packets, fatesIn(kernel.fake), may).map((line) => `${where}: ${line}`))
     expect(foreign(kernel.fake), where).toEqual(theirs)
     const again = copyWith(kernel)
     const due = mode(at) === 'dies' ? undefined : dueOf(isDue || flowsDue)
-    await applyTo(again, look, dir, due, cache)
+    await applyTo(again, look, dir, due, compile)
     const installed = again.fake.read()
-    const { ruleset } = compile(look, installed, cache)
+    const { ruleset } = compile({ ...look, kernel: kernelFacts(installed) })
     const then = `${where}, then again`
     expect(again.flowLines, then).toEqual(flows)
     expect(isEmpty(makePlan(ruleset, installed)), then).toBe(true)

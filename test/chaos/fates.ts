@@ -1,4 +1,5 @@
 /** How packets fare by the rules that are in force in a fake kernel. */
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import { HOOKS, type Rule, type Ruleset, type Table } from '../../src/ruleset/ruleset.ts'
@@ -61,7 +62,10 @@ export function onlooker(
 function rulesByText(looks: readonly Look[]): Map<string, Rule> {
   const beside = new FakeKernel()
   for (const family of [4, 6] as const) beside.drops.add(family)
-  const rulesets = looks.flatMap((look) => [compile(look), compile(look, beside.read())])
+  const rulesets = looks.flatMap((look) => [
+    compile(look),
+    compile({ ...look, kernel: kernelFacts(beside.read()) }),
+  ])
   return new Map(
     rulesets.flatMap(({ ruleset: { chains } }) =>
       ([4, 6] as const).flatMap((family) =>

@@ -2,11 +2,10 @@
 // RUNS=5000 SEED=1 npx vitest run --project unit test/nat/rights.test.ts
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { makeFileCache, type FileCache } from '../../src/file-cache.ts'
 import { listeningPorts } from '../../src/nat/node-ports.ts'
 import { parseRights } from '../../src/nat/rights.ts'
 import { parseState, withoutRights } from '../../src/node/state.ts'
-import { compile, type Outcome } from '../../src/pipeline.ts'
+import { makeCompiler, type Outcome } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
 import { recall, remember } from '../../src/remembered.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
@@ -28,7 +27,7 @@ test(
         const node = structuredClone(first)
         const model = new Model()
         const read = new Map<Vmid, string>()
-        let cache: FileCache = makeFileCache()
+        let compile = makeCompiler()
         let now = 1_760_000_000
         let [text, saved] = ['', '']
         const look = (): Outcome => {
@@ -46,7 +45,7 @@ test(
             protocols: fixture('protocols'),
             ...recall(state, { tree, node: 'pve1', now }, ports),
           }
-          const outcome = compile(seenNow, undefined, cache)
+          const outcome = compile(seenNow)
           const next = remember(seenNow, outcome)
           text = JSON.stringify({ version: 2, sysctls: {}, endpoints: [], ...next })
           saved = JSON.stringify({ version: 1, ledger: { rights: next.rights, guests: next.guests } })
@@ -85,7 +84,7 @@ test(
         for (const { change: one, seconds, garbage } of all) {
           now += seconds
           one.make(node)
-          if (one.name === RESTART) cache = makeFileCache()
+          if (one.name === RESTART) compile = makeCompiler()
           if (one.name === GARBAGE) {
             text = garbage
             model.forget()

@@ -2,6 +2,7 @@
  * A program for the node of the lab: it applies a tree, reads what `pvenat explain` and `pvenat list` read, and answers both for many packets.
  * Argument: the socket to answer at. A connection brings one line of JSON and gets one; all that is read is read at a question with a tree.
  */
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -39,7 +40,7 @@ async function read(pveDir: string): Promise<Listed> {
   const installed = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const outcome = compile(looked, installed)
+  const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
   world = { ...outcome, installed, facts, configs }
   return {
     rows: installedRows(outcome, installed, pveDir),

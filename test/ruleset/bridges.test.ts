@@ -1,18 +1,16 @@
 // Firewall bridges where bridged packets meet no iptables, and beside the nftables firewall.
 import { expect, test } from 'vitest'
 import { compile } from '../../src/pipeline.ts'
+import { FAMILIES } from '../../src/address.ts'
+import type { KernelFacts } from '../../src/nat/view.ts'
 import type { Look } from '../../src/read.ts'
-import { NOTHING_INSTALLED, type Installed } from '../../src/ruleset/installed.ts'
+import { NOTHING_INSTALLED } from '../../src/ruleset/installed.ts'
 import { makePlan } from '../../src/ruleset/plan.ts'
 import { loadCases } from '../cases/case.ts'
 import { worldOf } from '../cases/world.ts'
 
 /** FORWARD drops, so that every chain is wanted. */
-const { chains } = NOTHING_INSTALLED
-const DROPS: Installed = {
-  ...NOTHING_INSTALLED,
-  chains: { 4: { ...chains[4], drops: true }, 6: { ...chains[6], drops: true } },
-}
+const DROPS: KernelFacts = { ownChains: [], forwardDrops: FAMILIES }
 
 const looks = await Promise.all(
   loadCases().map(async (one) => [one.name, (await worldOf(one)).look] as const),
@@ -20,7 +18,7 @@ const looks = await Promise.all(
 
 test('no rule loads br_netfilter where it is not loaded, and nothing else changes', () => {
   const lines = (look: Look): string[] => {
-    const { tables } = makePlan(compile(look, DROPS).ruleset, NOTHING_INSTALLED)
+    const { tables } = makePlan(compile({ ...look, kernel: DROPS }).ruleset, NOTHING_INSTALLED)
     // Without the hashes, which rest on all rules before.
     return `${tables[4]}${tables[6]}`.replace(/ -m comment --comment \S+/g, '').split('\n')
   }
@@ -47,7 +45,5 @@ test('the zone on bridges is wanted with the nftables firewall, while anything i
   }
   expect(compile({ ...look, tree }).ruleset.hasBridgeZone).toBe(false)
   // It stays as long as the rest does.
-  const own = new Map([['nat PVENAT-DNAT', []]])
-  const installed = { ...DROPS, chains: { ...DROPS.chains, 4: { ...DROPS.chains[4], own } } }
-  expect(compile({ ...look, tree }, installed).ruleset.hasBridgeZone).toBe(true)
+  expect(compile({ ...look, tree, kernel: { ...DROPS, ownChains: [4] } }).ruleset.hasBridgeZone).toBe(true)
 })

@@ -22,7 +22,7 @@ const PACKETS = 20
 
 function differences(spec: Spec, packets: readonly Packet[], sizes: Sizes): string[] {
   const { translation, view } = compile({ ...lookAt(filesOf(spec, NODE)), ...ledgerBefore(spec) })
-  const ruleset = buildRuleset(translation, view, { keep: [], drops: [] }, sizes)
+  const ruleset = buildRuleset(translation, view, sizes)
   return packets.flatMap((packet) => {
     const reading = read(spec, packet)
     if (!reading) return []
