@@ -162,6 +162,8 @@ export function readView(look: Look, cache: FileCache = makeFileCache()): View {
   return {
     sightings,
     sdnSets: sets,
+    // Aliases stand in sets.
+    setMatches: cache.make('set matches', [cluster.aliases], () => new WeakMap()),
     node,
     ...files,
     known,
@@ -213,8 +215,7 @@ function readFiles(
     readFw(text(CLUSTER_FW), 'cluster', context),
   )
   const aliases = cache.keep('aliases', file.aliases)
-  // What a set comes to is remembered with it (nat/match.ts), and aliases stand in sets.
-  const ipset = cache.make('sets and aliases', [aliases, cache.keep('ipsets', file.ipset)], () => file.ipset)
+  const ipset = cache.keep('ipsets', file.ipset)
   const cluster = { ...file, aliases, ipset, groups: cache.keep('groups', file.groups) }
   const read = (path: string, kind: 'host' | 'vm' | 'ct'): FwFile =>
     cache.make(path, [text(path), kind, cluster.aliases, cluster.ipset, ...base], () =>

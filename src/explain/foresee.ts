@@ -70,7 +70,7 @@ function pluggedGuests({ guests, known }: View): ReadonlyMap<string, Plugged> {
 }
 
 /** What a guest sees of the clients: the node's address with snat=1. */
-function seenClients({ network }: View, { inner, snat, source }: Forward): Forward['source'] {
+function seenClients({ network }: View, { inner, snat, source }: Forward): Match {
   const own = network.internal.find((one) => contains(one.network, inner))?.address
   return snat && own ? { ranges: [own] } : source
 }

@@ -7,7 +7,7 @@ import { fileName, placeName } from '../diagnostic.ts'
 import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import type { Nic, OwnedGuest } from '../guest/guest.ts'
-import { resolveAddresses, type NameScope } from '../nat/match.ts'
+import { namesOf, resolveAddresses, type NameScope } from '../nat/match.ts'
 import type { Match } from '../nat/nat-rule.ts'
 import { holds, sourcesMeet } from '../nat/sources.ts'
 import { templates, type Template } from '../nat/template.ts'
@@ -52,7 +52,7 @@ export function judgeGuest(
 ): Judgement {
   const { guest, fw } = owned
   const file = guestFw(guest.vmid)
-  const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
+  const own = namesOf(view, fw, guest.vmid)
   if (direction === 'in' && isBlacklisted(view, packet)) return blacklisted(packet)
   const filter = `ipfilter-net${nic.index}`
   const api = guestApi(view, guest)
@@ -88,7 +88,7 @@ export function judgeNode(view: View, iface: string, packet: Packet): Judgement 
   const { cluster, host, node } = view
   if (!isOn(cluster.options['enable'], 0, view.now) || !isOn(host.options['enable'], 1, view.now))
     return undefined
-  const names: NameScope = { cluster, sdnSets: view.sdnSets }
+  const names = namesOf(view)
   if (isBlacklisted(view, packet)) return blacklisted(packet)
   const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
   const judged =
@@ -125,8 +125,8 @@ function withRule(
   return { ...judged, fix: { commands: [command], ...more } }
 }
 
-function isBlacklisted({ cluster, sdnSets }: View, { source }: Packet): boolean {
-  return setVerdict('+dc/blacklist', { cluster, sdnSets }, source) === true
+function isBlacklisted(view: View, { source }: Packet): boolean {
+  return setVerdict('+dc/blacklist', namesOf(view), source) === true
 }
 
 function blacklisted({ source }: Packet): Judgement {
@@ -173,7 +173,7 @@ function placed(view: View, fw: FwFile, file: string, names: NameScope): Placed[
     if (!rule.enable || rule.errors) return []
     if (rule.type !== 'group') return [{ rule, file, iface: rule.iface, names }]
     const group = view.cluster.groups.get(rule.action)
-    const shared: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets }
+    const shared = namesOf(view)
     return (group?.rules ?? [])
       .filter((one) => one.enable && !one.errors)
       .map((one) => ({ rule: one, file: CLUSTER_FW, iface: rule.iface, names: shared }))
@@ -257,7 +257,7 @@ interface Refusal {
 export function keptOut(view: View, owned: OwnedGuest, nic: Nic, asked: Asked): Refusal | undefined {
   const { guest, fw } = owned
   if (!nic.firewall || guestFirewallOff(view, owned) !== undefined) return undefined
-  const own: NameScope = { cluster: view.cluster, sdnSets: view.sdnSets, own: fw, vmid: guest.vmid }
+  const own = namesOf(view, fw, guest.vmid)
   const file = guestFw(guest.vmid)
   const rules = placed(view, fw, file, own).filter(
     ({ iface }) => iface === undefined || iface === `net${nic.index}`,
@@ -271,7 +271,7 @@ export function notForwarded(view: View, asked: Asked): Refusal | undefined {
   const { cluster, host, node, firewall } = view
   if (firewall !== 'nftables' || !isOn(cluster.options['enable'], 0, view.now)) return undefined
   if (!isOn(host.options['enable'], 1, view.now)) return undefined
-  const names: NameScope = { cluster, sdnSets: view.sdnSets }
+  const names = namesOf(view)
   const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
   const last = { by: cluster.options['policy_forward'] ?? 'ACCEPT', key: 'policy_forward', file: CLUSTER_FW }
   return refusesAll(view, rules, 'forward', asked, last, '/cluster/firewall')

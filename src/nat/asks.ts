@@ -6,7 +6,6 @@ import { resolveAddresses, resolveHost } from './match.ts'
 import type { NatRule } from './nat-rule.ts'
 import type { Order } from './order.ts'
 import type { Ask } from './rights.ts'
-import { sourceKey } from './sources.ts'
 import { templates } from './template.ts'
 
 /** Of a rule that came to nothing because of the node. */
@@ -31,7 +30,7 @@ function portAsks(order: Order, vmid: number, address: Range | undefined): Ask[]
   return FAMILIES.flatMap((family): Ask[] => {
     const match = source[family]
     if (!match || (address && address.family !== family)) return []
-    const claim = { vmid, source: sourceKey(match), address }
+    const claim = { vmid, source: match.key, address }
     if (comment.full) return [{ ...claim, proto: 'all', ports: undefined, source: 'any' }]
     const usable = templates(marked.rule, family, view.services).filter(isForwardable)
     const paired = pairedPorts(order, usable)

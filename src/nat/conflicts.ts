@@ -8,10 +8,10 @@ import { formatRange, sameRange, type Range } from '../address.ts'
 import { mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
 import { TOLD_WINNERS } from './limits.ts'
 import { ANY } from './match.ts'
-import type { Dispatch, Forward, Match } from './nat-rule.ts'
+import type { Clients, Dispatch, Forward } from './nat-rule.ts'
 import { cover } from './pieces.ts'
 import { ALL_PORTS, type Right } from './rights.ts'
-import { sourceKey, sourcesMeet } from './sources.ts'
+import { sourcesMeet } from './sources.ts'
 
 /** A forward, or a right that its owner does not use now. */
 type Winner = Forward | Right
@@ -90,7 +90,7 @@ export function grantedForwards({ common, addresses }: Dispatch): Forward[] {
 
 function rightOf({ rule: { scope }, proto, ports, source, full }: Forward, at: readonly string[]): Right[] {
   if (scope.kind !== 'guest' || full) return []
-  return [{ vmid: scope.guest.vmid, proto, ports, source: sourceKey(source), at }]
+  return [{ vmid: scope.guest.vmid, proto, ports, source: source.key, at }]
 }
 
 function holdsAt(external: readonly Range[], address: Range): boolean {
@@ -102,7 +102,7 @@ function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
 }
 
 function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
-  return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${sourceKey(source)}`
+  return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${source.key}`
 }
 
 /** In this order: rules of cluster.fw and host.fw, rights in use, rights that are not used now, rights with other clients, new claims. */
@@ -116,7 +116,7 @@ interface Claim {
   winner: Winner
   proto: string
   ports: PortRange
-  source: Match
+  source: Clients
 }
 
 interface Granted {
@@ -193,7 +193,7 @@ function unused(forwards: readonly Forward[], rights: readonly Right[], isExact 
   const used = new Map<string, PortRange[]>()
   for (const { rule, proto, ports = ALL_PORTS, source } of forwards) {
     if (rule.scope.kind !== 'guest') continue
-    const key = `${kindOf(rule.scope.guest.vmid, proto)} ${isExact ? sourceKey(source) : 'any'}`
+    const key = `${kindOf(rule.scope.guest.vmid, proto)} ${isExact ? source.key : 'any'}`
     const list = used.get(key)
     if (list) list.push(ports)
     else used.set(key, [ports])
@@ -214,7 +214,7 @@ function ranked(claim: Claim, held: ReadonlyMap<string, readonly Right[]>): Clai
   if (forward?.rule.scope.kind !== 'guest') return [claim]
   const own = held.get(kindOf(forward.rule.scope.guest.vmid, claim.proto))
   if (!own) return [claim]
-  const key = sourceKey(forward.source)
+  const key = forward.source.key
   const exact = mergePorts(
     own.flatMap(({ source, ports: one }) => (source === 'any' || source === key ? [one ?? ALL_PORTS] : [])),
   )

@@ -8,25 +8,11 @@ import { inwardTo } from '../network.ts'
 import { canBeExternal, notExternal, outInterfaces, resolveExternal } from './external.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Owner } from './match.ts'
-import type { Block, Match } from './nat-rule.ts'
+import type { Block, Traffic } from './nat-rule.ts'
 import type { Order } from './order.ts'
 import { addressUnknown, inExternalNetwork, ownAddresses } from './guest-addresses.ts'
 import { MATCHES_PORTS, PROTOCOLS, templates, type Template } from './template.ts'
 import type { View } from './view.ts'
-
-interface Ends {
-  family: Family
-  source: Match
-  destination: Match
-}
-
-/** Source, destination, protocol and ports of one elementary OUT rule or block. */
-interface Flow extends Ends {
-  proto?: string
-  ports?: PortRange
-  sport?: PortRange
-  icmpType?: string
-}
 
 /** Fills `nat.egresses`; returns what there is to say. */
 export function translateEgress(order: Order): Diagnostic[] {
@@ -87,7 +73,7 @@ export function translateBlock(order: Order): Diagnostic[] {
   return []
 }
 
-function resolveFlows(order: Order): Flow[] | Diagnostic {
+function resolveFlows(order: Order): Traffic[] | Diagnostic {
   const { marked, names, view } = order
   const { rule, place } = marked
   const source =
@@ -152,7 +138,12 @@ function internalSources(source: Matches, view: View): Matches {
 }
 
 /** One for each pair of port ranges. */
-function elements({ proto, dports, sports, icmpType }: Template): Omit<Flow, keyof Ends>[] {
+function elements({
+  proto,
+  dports,
+  sports,
+  icmpType,
+}: Template): Omit<Traffic, 'family' | 'source' | 'destination'>[] {
   const any: (PortRange | undefined)[] = [undefined]
   return (dports.length > 0 ? dports : any).flatMap((dport) =>
     (sports.length > 0 ? sports : any).map((sport) => ({
@@ -207,7 +198,7 @@ function leftOut({ marked: { place } }: Order, left: readonly Range[]): Diagnost
 }
 
 /** A destination, or without one the internet, that is reached by an interface where nothing of ours translates. */
-function leadsInward({ nat, marked, view: { network } }: Order, flows: readonly Flow[]): Diagnostic[] {
+function leadsInward({ nat, marked, view: { network } }: Order, flows: readonly Traffic[]): Diagnostic[] {
   if (nat.kind !== 'egress') return []
   const told = (destination: string, name: string): Diagnostic[] => [
     diagnose('leads-inward', fieldPlace(marked, 'dest'), {

@@ -2,9 +2,8 @@
 import { addressKey, everything, without, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
-import type { Forward, Match } from './nat-rule.ts'
+import type { Clients, Forward } from './nat-rule.ts'
 import { innerPorts, cover } from './pieces.ts'
-import { sourceKey } from './sources.ts'
 
 /** Forwards without what the holes take out of them. */
 export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]): Forward[] {
@@ -15,7 +14,7 @@ export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]
     if (list) list.push(hole)
     else byInner.set(addressKey(hole.inner), [hole])
   }
-  const sources = new Map<string, Match>()
+  const sources = new Map<string, Clients>()
   return forwards.flatMap((forward) => {
     const own = byInner.get(addressKey(forward.inner))
     return own ? punch(forward, own, sources) : [forward]
@@ -24,11 +23,11 @@ export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]
 
 interface Segment {
   ports: PortRange | undefined
-  holes: Match[]
+  holes: Clients[]
 }
 
 /** Cut at the ends of every hole, each segment knows the clients that it is not for. */
-function punch(forward: Forward, holes: readonly Forward[], sources: Map<string, Match>): Forward[] {
+function punch(forward: Forward, holes: readonly Forward[], sources: Map<string, Clients>): Forward[] {
   if (forward.full) return [{ ...forward, except: [...forward.except, ...holes] }]
   let segments: Segment[] = [{ ports: forward.ports, holes: [] }]
   for (const hole of holes) {
@@ -51,7 +50,7 @@ function shifted({ ports, innerPort = 0, single }: Forward, hole: Forward): Port
   return [lo + ports[0] - innerPort, hi + ports[0] - innerPort]
 }
 
-function split({ ports, holes }: Segment, hole: PortRange | undefined, source: Match): Segment[] {
+function split({ ports, holes }: Segment, hole: PortRange | undefined, source: Clients): Segment[] {
   if (!ports || !hole) return [{ ports, holes: [...holes, source] }]
   const [lo, hi] = [Math.max(ports[0], hole[0]), Math.min(ports[1], hole[1])]
   if (lo > hi) return [{ ports, holes }]
@@ -65,11 +64,11 @@ function split({ ports, holes }: Segment, hole: PortRange | undefined, source: M
 /** The clients of a forward without some; the same question comes up for many forwards. */
 function excluding(
   { source, family, rule }: Forward,
-  holes: readonly Match[],
-  known: Map<string, Match>,
-): Match {
+  holes: readonly Clients[],
+  known: Map<string, Clients>,
+): Clients {
   if (holes.length === 0) return source
-  const key = [listOwner(rule.scope), family, sourceKey(source), ...new Set(holes.map(sourceKey))].join(' ')
+  const key = [listOwner(rule.scope), family, source.key, ...new Set(holes.map(({ key }) => key))].join(' ')
   const found = known.get(key)
   if (found) return found
   const before: Range[] = source.ranges === 'any' ? [everything(family)] : source.ranges

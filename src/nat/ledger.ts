@@ -14,7 +14,6 @@ import {
   type Ask,
   type Right,
 } from './rights.ts'
-import { sourceKey } from './sources.ts'
 import type { View } from './view.ts'
 
 /** The rights that did not end: their owners cannot be judged now, or still ask for them. */
@@ -55,7 +54,7 @@ function asksOfAll(rules: readonly NatRule[]): Ask[] {
 
 function askOf({ rule: { scope, asked }, proto, ports, source }: Forward): Ask[] {
   if (scope.kind !== 'guest') return []
-  const clients = proto === 'all' ? 'any' : sourceKey(source)
+  const clients = proto === 'all' ? 'any' : source.key
   return [{ vmid: scope.guest.vmid, proto, ports, source: clients, address: asked?.address }]
 }
 

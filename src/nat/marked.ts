@@ -1,6 +1,6 @@
 /** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import type { FwFile, FwGroup, FwRule, RuleField } from '../fw/fw-file.ts'
+import type { FwFile, FwRule, RuleField } from '../fw/fw-file.ts'
 import { maxRules, tooManyRules } from './limits.ts'
 import type { Scope } from './nat-rule.ts'
 import { nearMiss } from './nearmiss.ts'
@@ -156,9 +156,8 @@ function collectGroup(
     if (source.off === '') report(diagnose('group-missing', place, { group: pull.action }))
     return []
   }
-  const { marked, missed } = rulesOf(group)
-  for (const rule of missed) reportMiss(rule, CLUSTER_FW, view, report)
-  return marked.map((rule) => {
+  for (const rule of group.rules) if (!hasMark(rule)) reportMiss(rule, CLUSTER_FW, view, report)
+  return group.rules.filter(hasMark).map((rule) => {
     const off = rule.enable ? source.off : 'the rule is switched off'
     const isGivenUp = !rule.enable || source.isOwnOff
     const inGroup = { file: CLUSTER_FW, span: rule.span }
@@ -179,24 +178,6 @@ function reportMiss(
   const place = { file, span: rule.spans.comment ?? rule.span }
   const problem = nearMiss(rule.comment, place, aroundOf(rule, network, services))
   if (problem) report(problem)
-}
-
-interface GroupRules {
-  marked: (FwRule & { comment: string })[]
-  /** Rules that are not marked but have a comment. */
-  missed: FwRule[]
-}
-
-const rulesOfGroup = new WeakMap<FwGroup, GroupRules>()
-
-/** A group is pulled in by many; its rules are looked through once. */
-function rulesOf(group: FwGroup): GroupRules {
-  const known = rulesOfGroup.get(group)
-  if (known) return known
-  const marked = group.rules.filter(hasMark)
-  const missed = group.rules.filter((rule) => rule.comment !== undefined && !hasMark(rule))
-  rulesOfGroup.set(group, { marked, missed })
-  return { marked, missed }
 }
 
 function hasMark(rule: FwRule): rule is FwRule & { comment: string } {

@@ -20,21 +20,29 @@ import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
 import { nearestName } from './complaints.ts'
 import { SET_MEMBERS } from './limits.ts'
-import type { KernelSet, Match, Scope } from './nat-rule.ts'
+import type { Clients, KernelSet, Scope } from './nat-rule.ts'
+import type { View } from './view.ts'
 
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
-export interface NameScope {
-  cluster: FwFile
-  sdnSets?: ReadonlyMap<string, FwSet>
+export interface NameScope extends Pick<View, 'cluster' | 'sdnSets' | 'setMatches'> {
   own?: FwFile | undefined
   /** The guest of `own`. */
   vmid?: number | undefined
 }
 
-/** What may match, per family; a family that is missing cannot match at all. */
-export type Matches = Partial<Record<Family, Match>>
+/** The names that the rules of cluster.fw and host.fw see; with `own`, those of a guest's file. */
+export function namesOf(
+  { cluster, sdnSets, setMatches }: Omit<NameScope, 'own' | 'vmid'>,
+  own?: FwFile,
+  vmid?: number,
+): NameScope {
+  return { cluster, sdnSets, setMatches, own, vmid }
+}
 
-export const ANY: Match = { ranges: 'any' }
+/** What may match, per family; a family that is missing cannot match at all. */
+export type Matches = Partial<Record<Family, Clients>>
+
+export const ANY: Clients = { ranges: 'any', key: 'any' }
 export const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
 
 /** Resolves the text of a `source` or `dest` that pve-firewall accepted. Undefined text: any. */
@@ -110,13 +118,17 @@ export function listOwner(scope: Scope): Owner {
 }
 
 /** One network or range needs no set; anything else does. All of a family is any. */
-export function matchOf(ranges: Range[], owner: Owner): Match {
+export function matchOf(ranges: Range[], owner: Owner): Clients {
   const [first] = ranges
-  if (!first) return { ranges: [] }
-  if (ranges.some((range) => contains(range, everything(range.family)))) return ANY
-  if (ranges.length === 1) return { ranges }
+  if (first && ranges.some((range) => contains(range, everything(range.family)))) return ANY
+  const clients = clientsOf([...ranges].sort((a, b) => compare(a.lo, b.lo)))
+  if (!first || ranges.length === 1) return clients
   const entries = ranges.flatMap(toNetworks).map(formatRange)
-  return { ranges, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
+  return { ...clients, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
+}
+
+function clientsOf(ranges: Range[]): Clients {
+  return { ranges, key: shortHash(ranges.map(formatRange).sort().join()) }
 }
 
 function resolveSet(text: string, names: NameScope, place: Place): Matches | Diagnostic {
@@ -125,7 +137,7 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const isOf = (one: Reference['scope']): boolean => scope === undefined || scope === one
   const inGuest = isOf('guest') ? own?.ipset.get(name) : undefined
   const inCluster = isOf('dc') ? cluster.ipset.get(name) : undefined
-  const set = inGuest ?? inCluster ?? (isOf('sdn') ? sdnSets?.get(name) : undefined)
+  const set = inGuest ?? inCluster ?? (isOf('sdn') ? sdnSets.get(name) : undefined)
   if (!set) {
     const meant = nearestName('ipset', name, names)
     return diagnose('set-missing', place, { name, where: where(scope), meant })
@@ -133,37 +145,36 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   if (set.entries.length > SET_MEMBERS)
     return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
   const owner = inGuest ? vmid : inCluster ? 0 : 'sdn'
-  const { matches, unusable } = setMatches(set, name, owner, inGuest ? names : { cluster }, !inGuest)
+  const { matches, unusable } = setMatches(set, name, owner, names, !inGuest)
   if (unusable) return diagnose('set-exception', place, { name, ...unusable })
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
-/** Read anew when it or an alias changes, a set always matches the same (read.ts); many rules may name it. */
-const matchesOf = new WeakMap<FwSet, SetMatches>()
-
-interface SetMatches {
+export interface SetMatches {
   matches: Matches
   /** An exception without which the set would match more than it says. */
   unusable: { entry: string; reason: string } | undefined
 }
 
+/** A set of 65,000 networks may stand in 10,000 rules, so it is understood once. */
 function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): SetMatches {
-  const known = matchesOf.get(set)
+  const known = names.setMatches.get(set)
   if (known) return known
+  const aliases = isShared ? { cluster: names.cluster } : names
   const matches = Object.fromEntries(
     FAMILIES.flatMap((family) => {
-      const match = setMatch(set, name, owner, family, names)
+      const match = setMatch(set, name, owner, family, aliases)
       if (match.set && isShared) match.set.shared = true
       return match.ranges.length > 0 ? [[family, match] as const] : []
     }),
   )
-  const read = { matches, unusable: unusableException(set, names) }
-  matchesOf.set(set, read)
+  const read = { matches, unusable: unusableException(set, aliases) }
+  names.setMatches.set(set, read)
   return read
 }
 
 /** An entry with `!` that pve-firewall rejects or that names no network. The same exception twice does no harm. */
-function unusableException({ entries }: FwSet, names: NameScope): SetMatches['unusable'] {
+function unusableException({ entries }: FwSet, names: Aliases): SetMatches['unusable'] {
   const usable = new Set<string>()
   for (const { cidr, nomatch, errors } of entries) {
     if (nomatch !== 1 || usable.has(cidr)) continue
@@ -175,7 +186,7 @@ function unusableException({ entries }: FwSet, names: NameScope): SetMatches['un
   return undefined
 }
 
-function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names: NameScope): Match {
+function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names: Aliases): Clients {
   const entries = new Map<string, { range: Range; nomatch: boolean }>()
   for (const { cidr, nomatch = 0, errors } of set.entries) {
     const range = errors ? undefined : parseCidr(entryCidr(cidr, names) ?? '')
@@ -185,8 +196,10 @@ function setMatch(set: FwSet, name: string, owner: Owner, family: Family, names:
     entries.set(text, { range, nomatch: nomatch === 1 || entries.get(text)?.nomatch === true })
   }
   const lines = [...entries].map(([text, { nomatch }]) => text + (nomatch ? ' nomatch' : ''))
-  return { ranges: effective([...entries.values()]), set: namedSet(owner, name, family, lines) }
+  return { ...clientsOf(effective([...entries.values()])), set: namedSet(owner, name, family, lines) }
 }
+
+type Aliases = Pick<NameScope, 'cluster' | 'own'>
 
 interface Entry {
   range: Range

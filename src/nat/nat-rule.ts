@@ -56,6 +56,12 @@ export interface Match {
   set?: KernelSet
 }
 
+/** The clients of a forward: ranges by their first address. */
+export interface Clients extends Match {
+  /** Equal for equal addresses, however they are named; the state remembers it. */
+  key: string
+}
+
 /** An own set. */
 export interface KernelSet {
   name: string
@@ -79,7 +85,7 @@ export interface Forward {
   innerPort?: number
   /** All external ports lead to the one inner port. */
   single: boolean
-  source: Match
+  source: Clients
   /** Source port that the macro demands of the client (IPsec, SMB). */
   sport?: PortRange
   hairpin: boolean
@@ -94,15 +100,19 @@ export interface Forward {
   rule: NatRule
 }
 
-export interface Egress {
+/** Packets of an OUT rule or of a block. */
+export interface Traffic {
   family: Family
-  exempt: boolean
   source: Match
   destination: Match
   proto?: string
   ports?: PortRange
   sport?: PortRange
   icmpType?: string
+}
+
+export interface Egress extends Traffic {
+  exempt: boolean
   /** External interfaces by which it leaves. */
   out: string[]
   /** SNAT to this address; masquerade when undefined. */
@@ -112,19 +122,12 @@ export interface Egress {
   rule: NatRule
 }
 
-export interface Block {
-  family: Family
+export interface Block extends Traffic {
   /** Which way: connections that lead into the destination, or that begin in the source. */
   direction: 'in' | 'out'
   /** External interfaces by which they come or go; undefined for any way. */
   interfaces?: string[]
   action: 'DROP' | 'REJECT'
-  source: Match
-  destination: Match
-  proto?: string
-  ports?: PortRange
-  sport?: PortRange
-  icmpType?: string
   rule: NatRule
 }
 

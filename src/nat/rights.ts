@@ -13,7 +13,7 @@ export interface Right {
   proto: string
   /** Undefined for a protocol without ports, and for addresses. */
   ports: PortRange | undefined
-  /** `sourceKey` of the clients. */
+  /** The key of the clients. */
   source: string
   /** Addresses as `formatRange` has them, of one family; `*4` and `*6`: all of the family, as older versions remembered it. */
   at: readonly string[]

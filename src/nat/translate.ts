@@ -1,4 +1,5 @@
 /** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
+import { namesOf } from './match.ts'
 import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
@@ -248,7 +249,7 @@ function fill({ nat, marked, comment, view }: Omit<Order, 'names'>, given: Given
   const problems = ruleProblems(rule, place, comment, { cluster: view.cluster, own })
   if (problems.some(isError)) return [...problems]
   const vmid = scope.kind === 'guest' ? scope.guest.vmid : undefined
-  const names = { cluster: view.cluster, sdnSets: view.sdnSets, own, vmid }
+  const names = namesOf(view, own, vmid)
   if (given && 'code' in given)
     return [...problems, { ...given, facts: { ...(given.facts as object), wish: nat.id } }]
   const order = { nat, marked, comment, names, view, given }

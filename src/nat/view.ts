@@ -7,6 +7,7 @@ import type { AddressSource, GuestElsewhere, KnownAddresses, OwnedGuest } from '
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import type { Block } from './port-blocks.ts'
+import type { SetMatches } from './match.ts'
 import type { Socket } from './sockets.ts'
 import type { NodePort } from './node-ports.ts'
 import type { Right } from './rights.ts'
@@ -17,6 +18,8 @@ export interface View {
   cluster: FwFile
   /** Sets of the scope `sdn/`, by name. */
   sdnSets: ReadonlyMap<string, FwSet>
+  /** What the sets came to that rules name; filled as they are met. */
+  setMatches: WeakMap<FwSet, SetMatches>
   host: FwFile
   /** By VMID. */
   guests: OwnedGuest[]

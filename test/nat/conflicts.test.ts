@@ -1,18 +1,19 @@
 // Overlaps, checked port by port against a model that knows nothing but order: whoever comes first has it.
+import { ANY, matchOf } from '../../src/nat/match.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { grantAll, grantedRights } from '../../src/nat/conflicts.ts'
-import type { Dispatch, Forward, Match, NatRule } from '../../src/nat/nat-rule.ts'
+import type { Dispatch, Forward, Clients, NatRule } from '../../src/nat/nat-rule.ts'
 import type { Right } from '../../src/nat/rights.ts'
 import type { PortRange } from '../../src/ports.ts'
 
 const external = ['203.0.113.2', '203.0.113.7', '203.0.113.9'].map((text) => parseIp(text) as Range)
-const sources: Match[] = [
-  { ranges: 'any' },
-  ...['198.51.100.0/24', '198.51.100.7', '192.0.2.0/24'].map((text) => ({
-    ranges: [parseRange(text) as Range],
-  })),
+const sources: Clients[] = [
+  ANY,
+  ...['198.51.100.0/24', '198.51.100.7', '192.0.2.0/24'].map((text) =>
+    matchOf([parseRange(text) as Range], 'list'),
+  ),
 ]
 
 /** What one rule asks for: all of it for one source, at the same external addresses. */
@@ -43,7 +44,7 @@ function ruleOf(id: number, { ports, at, source }: Wish): NatRule {
   }
   const inner = parseIp(`10.10.10.${100 + id}`) as Range
   const flags = { except: [], hairpin: true, snat: false, full: false, accept: false }
-  const match = sources[source] as Match
+  const match = sources[source] as Clients
   const addresses = at.map((i) => external[i] as Range)
   rule.forwards = ports.map(({ proto, range, single }): Forward => {
     const lead = { proto, ports: range, innerPort: 1000 + range[0], single }
@@ -90,7 +91,7 @@ function resolve(
   return { ...dispatch, losses }
 }
 
-function meet(a: Match, b: Match): boolean {
+function meet(a: Clients, b: Clients): boolean {
   const [x, y] = [a.ranges, b.ranges]
   if (x === 'any' || y === 'any') return true
   return x.some((one) => y.some((other) => overlap(one, other)))

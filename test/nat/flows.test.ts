@@ -1,4 +1,5 @@
 // Which flows are stale, and the fewest deletions that end those and no other.
+import { ANY, matchOf } from '../../src/nat/match.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { contains, formatIp, overlap, parseCidr, parseIp, type Range } from '../../src/address.ts'
@@ -25,7 +26,7 @@ const forward = (part: Partial<Forward>): Forward =>
     external: [ip(SELF)],
     inner: ip('10.10.10.105'),
     single: false,
-    source: { ranges: 'any' },
+    source: ANY,
     hairpin: true,
     full: false,
     except: [],
@@ -79,7 +80,7 @@ test.each([
 })
 
 test('a port that full=1 leaves to the node is rightly untranslated', () => {
-  const except: Forward['except'] = [{ proto: 'udp', ports: [80, 80], source: { ranges: 'any' } }]
+  const except: Forward['except'] = [{ proto: 'udp', ports: [80, 80], source: ANY }]
   const [own, taken] = [line('192.0.2.9', 80, SELF, 80), line('192.0.2.9', 80, '10.10.10.107', 80)]
   expect(staleOf([own, taken], ways([{ ...full, except }]))).toEqual([taken])
 })
@@ -93,7 +94,7 @@ test('a forward without hairpin is not reached from inside: such a flow is right
 })
 
 test('clients and source ports that a forward is not for are not translated by it', () => {
-  const some = forward({ ports: [53, 53], innerPort: 53, source: { ranges: [net('192.0.2.0/25')] } })
+  const some = forward({ ports: [53, 53], innerPort: 53, source: matchOf([net('192.0.2.0/25')], 'list') })
   const [theirs, others] = [line('192.0.2.9', 53, '10.10.10.105', 53), line('192.0.2.200', 53, SELF, 53)]
   expect(staleOf([theirs, others], ways([some]))).toEqual([])
   expect(staleOf([line('192.0.2.200', 53, '10.10.10.105', 53)], ways([some]))).toHaveLength(1)
