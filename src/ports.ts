@@ -3,6 +3,8 @@
 /** First and last port, both included. */
 export type PortRange = readonly [lo: number, hi: number]
 
+export const ALL_PORTS: PortRange = [0, 65_535]
+
 export function formatPorts(list: readonly PortRange[]): string {
   return list.map(([lo, hi]) => (lo === hi ? `${lo}` : `${lo}-${hi}`)).join(',')
 }
@@ -16,6 +18,20 @@ export function mergePorts(ranges: readonly PortRange[]): PortRange[] {
     else merged.push([lo, hi])
   }
   return merged
+}
+
+export function meets(a: PortRange, b: PortRange): boolean {
+  return a[0] <= b[1] && b[0] <= a[1]
+}
+
+/** The ports of both; undefined when there are none. */
+export function meet(a: PortRange, b: PortRange): PortRange | undefined {
+  return meets(a, b) ? [Math.max(a[0], b[0]), Math.min(a[1], b[1])] : undefined
+}
+
+/** The parts of a list that lie in a range. */
+export function within(list: readonly PortRange[], range: PortRange): PortRange[] {
+  return list.map((one) => meet(one, range)).filter((both) => both !== undefined)
 }
 
 /** Takes ports out of a sorted list of ranges that lie apart, in place. */

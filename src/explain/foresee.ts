@@ -9,7 +9,7 @@ import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
-import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { formatPorts, meets, mergePorts, takeOut, type PortRange } from '../ports.ts'
 import type { Met } from './fields.ts'
 import { letPass, lossOf } from './others.ts'
 import { keptOut, notForwarded } from './pvefirewall.ts'
@@ -235,12 +235,8 @@ function hidden({ listeners, settings, isClustered }: View, rule: NatRule): Diag
       (one) =>
         one.proto === proto && SOMETIMES.includes(one.holder) && (isClustered || one.holder !== 'corosync'),
     )
-    for (const {
-      ports: [lo, hi],
-      holder,
-    } of [...listening, ...sometimes])
-      if (lo <= ports[1] && ports[0] <= hi)
-        services.set(`${formatPorts([[lo, hi]])}/${proto}`, { ports: [lo, hi], holder })
+    for (const one of [...listening, ...sometimes])
+      if (meets(one.ports, ports)) services.set(`${formatPorts([one.ports])}/${proto}`, one)
   }
   if (services.size === 0) return []
   const left = mergePorts(taken)

@@ -1,6 +1,6 @@
 /** NAT rules that are not pvenat's, as the save programs and nft print them. */
 import { FAMILIES, intersects, parseIp, parseRange, type Family, type Range } from '../address.ts'
-import type { PortRange } from '../ports.ts'
+import { meets, type PortRange } from '../ports.ts'
 import { OWN_CHAIN } from '../ruleset/ruleset.ts'
 import { BACKENDS, saveProgram, type Backend } from './backend.ts'
 import type { NodeFacts } from './node-facts.ts'
@@ -113,10 +113,6 @@ export function mayConcern(rule: Conditions, packet: Conditions): boolean {
     apart(rule.proto, packet.proto, (a, b) => a === b) ||
     apart(rule.ports, packet.ports, (a, b) => a.some((one) => b.some((other) => meets(one, other))))
   )
-}
-
-function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
-  return lo <= to && from <= hi
 }
 
 /** Whether an interface is one of those that `-i` and `-o` name; `+` at the end stands for anything. */

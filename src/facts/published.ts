@@ -1,6 +1,6 @@
 /** Ports of the node that rules of others lead away: Docker without its proxy, hand-written lines, tables of nft itself. */
 import { contains, type Range } from '../address.ts'
-import { ALL_PORTS } from '../nat/rights.ts'
+import { ALL_PORTS } from '../ports.ts'
 import { WITH_PORTS, WITHOUT_PORTS, protocolName } from '../nat/template.ts'
 import type { NodePort } from '../nat/node-ports.ts'
 import type { Network } from '../network.ts'

@@ -2,6 +2,7 @@
  * Whose an address is, by all that the cluster shows: the settings, rights that guests hold, configs of guests on every node, routes,
  * the neighbour table. The first address that a guest names is easily another machine's.
  */
+import { append } from '../lists.ts'
 import { addressKey, contains, overlap, parseCidr, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
@@ -43,14 +44,14 @@ export function collectEvidence(sources: Sources): Evidence {
   const macs = new Map<string, number[]>()
   for (const { guest, node } of all)
     for (const { addresses, mac } of guest.nics) {
-      if (mac !== undefined) add(macs, mac, guest.vmid)
+      if (mac !== undefined) append(macs, mac, guest.vmid)
       const who = { vmid: guest.vmid, ...(node === undefined ? {} : { node }) }
       for (const { ip } of Object.values(addresses))
-        if (node === undefined || !isEnclosed(ip, network)) add(configs, addressKey(ip), who)
+        if (node === undefined || !isEnclosed(ip, network)) append(configs, addressKey(ip), who)
     }
   const answers = new Map<string, string[]>()
   for (const { from, ip, mac } of sightings)
-    if (from === 'neighbour' && mac !== undefined) add(answers, addressKey(ip), mac)
+    if (from === 'neighbour' && mac !== undefined) append(answers, addressKey(ip), mac)
   return {
     network,
     nodes: [
@@ -129,10 +130,4 @@ function isNobodys(ip: Range, { internal, external }: Network): boolean {
   return networks.some(
     ({ family, lo, hi }) => family === 4 && ip.family === 4 && hi - lo > 1n && (ip.lo === lo || ip.lo === hi),
   )
-}
-
-function add<V>(map: Map<string, V[]>, key: string, value: V): void {
-  const list = map.get(key)
-  if (list) list.push(value)
-  else map.set(key, [value])
 }

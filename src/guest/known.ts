@@ -8,6 +8,7 @@
  * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
  * A guest keeps an address that it holds. What speaks against any source is in evidence.ts.
  */
+import { append } from '../lists.ts'
 import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/fw-file.ts'
 import type { Network } from '../network.ts'
@@ -74,8 +75,8 @@ export function resolveKnown(sources: Sources): Map<number, KnownAddresses> {
     plugged: new Set(nics.flatMap(({ bridge }) => bridge ?? [])),
   }
   for (const sighting of sources.learnt.sightings) {
-    if (sighting.mac !== undefined) add(ready.byMac, sighting.mac, sighting)
-    else if (sighting.vmid !== undefined) add(ready.byVmid, sighting.vmid, sighting)
+    if (sighting.mac !== undefined) append(ready.byMac, sighting.mac, sighting)
+    else if (sighting.vmid !== undefined) append(ready.byVmid, sighting.vmid, sighting)
   }
   const known = new Map(sources.guests.map((owned) => [owned.guest.vmid, ofGuest(owned, ready)]))
   refuseShared(known)
@@ -186,7 +187,7 @@ function collectClaims({ guest, fw }: OwnedGuest, nic: Nic, ready: Ready): Claim
 function collectOwners({ guests, cluster, learnt, evidence }: Sources): Map<string, Owner[]> {
   const owners = new Map<string, Owner[]>()
   const own = (key: string, vmid: number, rank: Rank, why: string): void =>
-    add(owners, key, { vmid, rank, why })
+    append(owners, key, { vmid, rank, why })
   for (const [key, all] of evidence.configs) for (const one of all) own(key, one.vmid, 0, hasInConfig(one))
   for (const { guest, fw } of guests)
     for (const ip of filterHosts(fw, cluster))
@@ -204,7 +205,7 @@ function refuseShared(known: ReadonlyMap<number, KnownAddresses>): void {
     for (const [nic, addresses] of nics)
       for (const family of FAMILIES) {
         const one = addresses[family]
-        if (one && one.from !== 'config') add(holders, addressKey(one.ip), { vmid, nic, family, one })
+        if (one && one.from !== 'config') append(holders, addressKey(one.ip), { vmid, nic, family, one })
       }
   for (const all of holders.values())
     for (const { vmid, nic, family, one } of all) {
@@ -230,10 +231,4 @@ function layerOf(name: string, { bridge, tag }: Nic): 'own' | 'vlan' | undefined
     return [`${bridge}.${tag}`, `${bridge}v${tag}`, `vlan${tag}`].includes(name) ? 'own' : undefined
   if (name === bridge) return 'own'
   return name.startsWith(`${bridge}.`) ? 'vlan' : undefined
-}
-
-function add<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key)
-  if (list) list.push(value)
-  else map.set(key, [value])
 }

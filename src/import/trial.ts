@@ -1,5 +1,6 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
-import { isError, word, type Diagnostic } from '../diagnostic.ts'
+import { groupBy } from '../lists.ts'
+import { isError, word } from '../diagnostic.ts'
 import { keeperOf } from '../facts/keepers.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import { guestFw, hostFw, type View } from '../nat/view.ts'
@@ -95,11 +96,7 @@ export function tryRules(look: Look, view: View, rules: readonly GuiRule[]): Map
   }
   const settings = { ...look.settings, requireFirewall: false }
   const { translation } = compile({ ...look, settings, tree: { ...look.tree, fw } })
-  const told = new Map<string, Diagnostic[]>()
-  for (const one of translation.diagnostics) {
-    const key = `${one.place.file}:${one.place.span.line}`
-    told.set(key, [...(told.get(key) ?? []), one])
-  }
+  const told = groupBy(translation.diagnostics, ({ place }) => `${place.file}:${place.span.line}`)
   return new Map(
     rules.map((rule) => {
       const there = findRule(rule, view)

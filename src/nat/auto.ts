@@ -5,7 +5,7 @@
  */
 import { FAMILIES } from '../address.ts'
 import { diagnose, isError, placeName, type Diagnostic } from '../diagnostic.ts'
-import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { formatPorts, meet, meets, mergePorts, takeOut, type PortRange } from '../ports.ts'
 import { ownBlock } from './port-blocks.ts'
 import type { NatComment } from './comment.ts'
 import { isForwardable, pairedPorts } from './forward.ts'
@@ -95,9 +95,10 @@ function takeNumbers(
   if ('code' in paired) return undefined
   for (const { proto, external } of paired.pairs) {
     const other = pools.given.find((one) => one.proto === proto && meets(one.ports, external))
-    if (other)
+    const both = other && meet(other.ports, external)
+    if (both)
       return diagnose('auto-has', comment.places.ports ?? comment.places.all, {
-        ports: formatPorts([meet(other.ports, external)]),
+        ports: formatPorts([both]),
         proto,
         line: placeName(other.rule.place),
       })
@@ -136,14 +137,6 @@ function nextFree(
 
 function widthOf(ranges: readonly PortRange[]): number {
   return ranges.reduce((sum, [lo, hi]) => sum + hi - lo + 1, 0)
-}
-
-function meets(a: PortRange, b: PortRange): boolean {
-  return a[0] <= b[1] && b[0] <= a[1]
-}
-
-function meet(a: PortRange, b: PortRange): PortRange {
-  return [Math.max(a[0], b[0]), Math.min(a[1], b[1])]
 }
 
 /** Rules that stay and whose given ports an edit would change. */

@@ -5,12 +5,13 @@
  * rendered rules means nothing.
  */
 import { formatRange, sameRange, type Range } from '../address.ts'
-import { mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
+import { append, groupBy } from '../lists.ts'
+import { ALL_PORTS, meet, meets, mergePorts, takeOut, touches, within, type PortRange } from '../ports.ts'
 import { TOLD_WINNERS } from './limits.ts'
 import { ANY } from './match.ts'
 import type { Clients, Dispatch, Forward } from './nat-rule.ts'
 import { cover } from './pieces.ts'
-import { ALL_PORTS, type Right } from './rights.ts'
+import type { Right } from './rights.ts'
 import { sourcesMeet } from './sources.ts'
 
 /** A forward, or a right that its owner does not use now. */
@@ -126,7 +127,7 @@ interface Granted {
 
 /** Grants at one address; `rights` are those that are held there. */
 function grant(forwards: readonly Forward[], rights: readonly Right[]): Granted {
-  const held = byKind(rights)
+  const held = groupBy(rights, ({ vmid, proto }) => kindOf(vmid, proto))
   const losses: Loss[] = []
   const won = new Map<Forward, Forward[]>()
   const give = (forward: Forward, pieces: readonly Forward[]): void => {
@@ -177,26 +178,12 @@ function kindOf(vmid: number, proto: string): string {
   return `${vmid} ${proto}`
 }
 
-function byKind(rights: readonly Right[]): Map<string, Right[]> {
-  const kinds = new Map<string, Right[]>()
-  for (const right of rights) {
-    const key = kindOf(right.vmid, right.proto)
-    const list = kinds.get(key)
-    if (list) list.push(right)
-    else kinds.set(key, [right])
-  }
-  return kinds
-}
-
 /** The parts of rights that no forward of their owner claims now; with `isExact`: none for the clients of the right. */
 function unused(forwards: readonly Forward[], rights: readonly Right[], isExact = false): Right[] {
   const used = new Map<string, PortRange[]>()
   for (const { rule, proto, ports = ALL_PORTS, source } of forwards) {
     if (rule.scope.kind !== 'guest') continue
-    const key = `${kindOf(rule.scope.guest.vmid, proto)} ${isExact ? source.key : 'any'}`
-    const list = used.get(key)
-    if (list) list.push(ports)
-    else used.set(key, [ports])
+    append(used, `${kindOf(rule.scope.guest.vmid, proto)} ${isExact ? source.key : 'any'}`, ports)
   }
   return rights.flatMap((right) => {
     if (right.proto === 'inner' || right.proto === 'snat') return []
@@ -223,10 +210,7 @@ function ranked(claim: Claim, held: ReadonlyMap<string, readonly Right[]>): Clai
   const rest: PortRange[] = [ports]
   for (const one of [...exact, ...any]) takeOut(rest, one)
   const part = (list: readonly PortRange[], rank: number): Claim[] =>
-    list.flatMap(([lo, hi]) => {
-      const both: PortRange = [Math.max(lo, ports[0]), Math.min(hi, ports[1])]
-      return both[0] <= both[1] ? [{ ...claim, rank, ports: both }] : []
-    })
+    within(list, ports).map((both) => ({ ...claim, rank, ports: both }))
   return [...part(exact, RANK.held), ...part(any, RANK.heldForOthers), ...part(rest, RANK.new)]
 }
 
@@ -308,8 +292,7 @@ function settle(cluster: Claim[], fulls: readonly Claim[], losses: Loss[], give:
     if (full) lose(full.winner, ALL_PORTS)
     for (const winner of winners) {
       if (rest.length === 0) break
-      const [lo, hi] = winner.ports
-      if (lo > ports[1] || hi < ports[0] || !touches(rest, winner.ports)) continue
+      if (!meets(winner.ports, ports) || !touches(rest, winner.ports)) continue
       if (sourcesMeet(winner.source, source)) lose(winner.winner, winner.ports)
     }
     for (const one of rest) winners.push({ ...claim, ports: one })
@@ -320,10 +303,6 @@ function settle(cluster: Claim[], fulls: readonly Claim[], losses: Loss[], give:
 
 function forwardIf(rest: readonly PortRange[], forward: Forward): Forward[] {
   return rest.length > 0 ? [forward] : []
-}
-
-function meet(a: PortRange, b: PortRange): PortRange {
-  return [Math.max(a[0], b[0]), Math.min(a[1], b[1])]
 }
 
 /** Parts of one forward that lie side by side are one again. */

@@ -3,7 +3,8 @@
  * untranslated or towards a former target. Such entries must go, right ones must stay. TCP ends by itself.
  */
 import { FAMILIES, formatRange, overlap, parseIp, toNetworks, type Family, type Range } from '../address.ts'
-import type { PortRange } from '../ports.ts'
+import { append } from '../lists.ts'
+import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
 
 /** One line of `conntrack -L`: the client's first packet, and the source of the answers. */
@@ -42,7 +43,6 @@ export function parseFlows(lines: readonly string[], addresses: ReadonlySet<stri
   })
 }
 
-const ALL_PORTS: PortRange = [0, 65_535]
 /** Protocols of which stale flows can be told by their ports. */
 const FULL_PROTOCOLS = ['udp', 'tcp']
 
@@ -70,19 +70,9 @@ export function readEndpoints(lines: Iterable<string>): Endpoints {
   for (const line of lines) {
     const [family, proto, address, ports = ''] = line.split(' ')
     const [lo = 0, hi = 0] = ports.split('-').map(Number)
-    const key = `${family} ${proto} ${address}`
-    found.set(key, [...(found.get(key) ?? []), [lo, hi]])
+    append(found, `${family} ${proto} ${address}`, [lo, hi])
   }
-  for (const [key, ranges] of found) {
-    const merged: [number, number][] = []
-    for (const [lo, hi] of ranges.sort(([a], [b]) => a - b)) {
-      const before = merged.at(-1)
-      if (before && lo <= before[1] + 1) before[1] = Math.max(before[1], hi)
-      else merged.push([lo, hi])
-    }
-    found.set(key, merged)
-  }
-  return found
+  return new Map([...found].map(([key, ranges]) => [key, mergePorts(ranges)]))
 }
 
 function holds(ranges: readonly PortRange[], port: number): boolean {

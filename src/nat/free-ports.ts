@@ -2,7 +2,8 @@
 import { FAMILIES, formatRange, type Family } from '../address.ts'
 import type { Wish } from '../advice.ts'
 import type { Diagnostic } from '../diagnostic.ts'
-import { formatPorts, mergePorts, takeOut, touches, type PortRange } from '../ports.ts'
+import { append } from '../lists.ts'
+import { formatPorts, mergePorts, takeOut, within, type PortRange } from '../ports.ts'
 import { parseComment } from './comment.ts'
 import { grantedForwards } from './conflicts.ts'
 import { fieldPlace, type Marked } from './marked.ts'
@@ -36,12 +37,7 @@ export function fillWishes(
 function collectGranted(granted: Map<string, PortRange[]>, dispatch: Record<Family, Dispatch>): void {
   const all = FAMILIES.flatMap((family) => grantedForwards(dispatch[family]))
   granted.set('', [])
-  for (const { proto, ports } of all) {
-    if (!ports) continue
-    const list = granted.get(proto)
-    if (list) list.push(ports)
-    else granted.set(proto, [ports])
-  }
+  for (const { proto, ports } of all) if (ports) append(granted, proto, ports)
   for (const [proto, list] of granted) granted.set(proto, mergePorts(list))
 }
 
@@ -96,19 +92,13 @@ function nearestFree(
   const left = [...free]
   const found: PortRange[] = []
   for (const range of wanted) {
-    const parts = isLoose && range[0] < range[1] ? meet(left, range) : []
+    const parts = isLoose && range[0] < range[1] ? within(left, range) : []
     const run = parts.length > 0 ? parts : nearestRun(left, range)
     if (!run) return undefined
     for (const one of run) takeOut(left, one)
     found.push(...run)
   }
   return found.length > 0 ? found : undefined
-}
-
-function meet(list: readonly PortRange[], [lo, hi]: PortRange): PortRange[] {
-  return list
-    .filter((one) => touches([one], [lo, hi]))
-    .map((one): PortRange => [Math.max(lo, one[0]), Math.min(hi, one[1])])
 }
 
 /** The run as wide as the range that begins least far from it, upwards first. */

@@ -1,6 +1,7 @@
 /** `NAT none`: what the same guest keeps out of its wider forwards, for all clients or for those of the exemption's source. */
 import { addressKey, everything, without, type Range } from '../address.ts'
-import type { PortRange } from '../ports.ts'
+import { groupBy } from '../lists.ts'
+import { meet, type PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
 import type { Clients, Forward } from './nat-rule.ts'
 import { innerPorts, cover } from './pieces.ts'
@@ -8,12 +9,7 @@ import { innerPorts, cover } from './pieces.ts'
 /** Forwards without what the holes take out of them. */
 export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]): Forward[] {
   if (holes.length === 0) return [...forwards]
-  const byInner = new Map<string, Forward[]>()
-  for (const hole of holes) {
-    const list = byInner.get(addressKey(hole.inner))
-    if (list) list.push(hole)
-    else byInner.set(addressKey(hole.inner), [hole])
-  }
+  const byInner = groupBy(holes, ({ inner }) => addressKey(inner))
   const sources = new Map<string, Clients>()
   return forwards.flatMap((forward) => {
     const own = byInner.get(addressKey(forward.inner))
@@ -52,11 +48,12 @@ function shifted({ ports, innerPort = 0, single }: Forward, hole: Forward): Port
 
 function split({ ports, holes }: Segment, hole: PortRange | undefined, source: Clients): Segment[] {
   if (!ports || !hole) return [{ ports, holes: [...holes, source] }]
-  const [lo, hi] = [Math.max(ports[0], hole[0]), Math.min(ports[1], hole[1])]
-  if (lo > hi) return [{ ports, holes }]
+  const both = meet(ports, hole)
+  if (!both) return [{ ports, holes }]
+  const [lo, hi] = both
   return [
     ...(ports[0] < lo ? [{ ports: [ports[0], lo - 1] as const, holes }] : []),
-    { ports: [lo, hi], holes: [...holes, source] },
+    { ports: both, holes: [...holes, source] },
     ...(hi < ports[1] ? [{ ports: [hi + 1, ports[1]] as const, holes }] : []),
   ]
 }

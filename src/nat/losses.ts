@@ -1,6 +1,7 @@
 /** Lost conflicts, told at the lines of the losers. */
 import { diagnose, placeName, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
+import { groupBy } from '../lists.ts'
 import { formatPorts } from '../ports.ts'
 import { grantedForwards, type Loss } from './conflicts.ts'
 import type { Dispatch, Forward, NatRule } from './nat-rule.ts'
@@ -12,10 +13,7 @@ export function reportLosses(
   dispatches: readonly Dispatch[],
 ): { loser: NatRule; diagnostic: Diagnostic }[] {
   const groups = new Map<string, { loss: Loss; ports: Set<string> }>()
-  const served = new Map<NatRule, Forward[]>()
-  if (losses.some(isToFull))
-    for (const one of dispatches.flatMap(grantedForwards))
-      served.set(one.rule, [...(served.get(one.rule) ?? []), one])
+  const served = groupBy(losses.some(isToFull) ? dispatches.flatMap(grantedForwards) : [], ({ rule }) => rule)
   for (const loss of losses) {
     if (isToFull(loss) && isServed(loss, served.get(loss.loser.rule) ?? [])) continue
     const { loser, winner } = loss

@@ -1,5 +1,5 @@
 /** Forwards cut at ports. */
-import type { PortRange } from '../ports.ts'
+import { meet, type PortRange } from '../ports.ts'
 import type { Forward } from './nat-rule.ts'
 
 /** The inner ports of a forward; undefined when it has none. */
@@ -12,8 +12,8 @@ export function innerPorts({ ports, innerPort, single }: Forward): PortRange | u
 export function cover(forward: Forward, within: PortRange | undefined): Forward[] {
   const { ports, innerPort = 0, single } = forward
   if (!ports || !within) return [forward]
-  const [lo, hi] = [Math.max(ports[0], within[0]), Math.min(ports[1], within[1])]
-  if (lo > hi) return []
-  if (lo === ports[0] && hi === ports[1]) return [forward]
-  return [{ ...forward, ports: [lo, hi], innerPort: single ? innerPort : innerPort + lo - ports[0] }]
+  const both = meet(ports, within)
+  if (!both) return []
+  if (both[0] === ports[0] && both[1] === ports[1]) return [forward]
+  return [{ ...forward, ports: both, innerPort: single ? innerPort : innerPort + both[0] - ports[0] }]
 }

@@ -3,7 +3,7 @@ import { addressKey, contains, formatRange, overlap, sameRange, type Range } fro
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { objectionToTyped } from '../guest/evidence.ts'
 import { label, type AddressSource, type Guest, type KnownAddresses } from '../guest/guest.ts'
-import { formatPorts, mergePorts, type PortRange } from '../ports.ts'
+import { formatPorts, meets, mergePorts, type PortRange } from '../ports.ts'
 import type { GuestSettings, ReservedPort } from '../settings.ts'
 import { countBlocks, freeBlock, ownBlock } from './port-blocks.ts'
 import { inExternalNetwork, knownAddresses, ownAddresses } from './guest-addresses.ts'
@@ -290,8 +290,4 @@ export function nodePorts(
 
 function isSamePort({ proto, ports }: NodePort, never: ReservedPort): boolean {
   return proto === never.proto && ports?.[0] === never.ports[0] && ports[1] === never.ports[0]
-}
-
-function meets([lo, hi]: PortRange, [from, to]: PortRange): boolean {
-  return lo <= to && from <= hi
 }

@@ -2,7 +2,7 @@
  * Blocks of external ports (setting guest-block): each guest has one, by its VMID, so that every node of a cluster comes to the same
  * without a list of who has what.
  */
-import type { PortRange } from '../ports.ts'
+import { meets, type PortRange } from '../ports.ts'
 import type { GuestBlocks, Settings } from '../settings.ts'
 import type { Right } from './rights.ts'
 
@@ -57,10 +57,9 @@ function incumbents(
   indexOf: (vmid: number) => number,
 ): (vmid: number) => boolean {
   const holding = new Set(
-    rights.flatMap(({ vmid, ports }) => {
-      const [lo, hi] = portsOfBlock(blocks, indexOf(vmid))
-      return ports && ports[0] <= hi && lo <= ports[1] ? [vmid] : []
-    }),
+    rights.flatMap(({ vmid, ports }) =>
+      ports && meets(ports, portsOfBlock(blocks, indexOf(vmid))) ? [vmid] : [],
+    ),
   )
   return (vmid) => holding.has(vmid)
 }

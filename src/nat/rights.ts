@@ -5,7 +5,8 @@
  */
 import { addressKey, parseIp, sameRange, type Family, type Range } from '../address.ts'
 import type { Guest } from '../guest/guest.ts'
-import { mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { append, groupBy } from '../lists.ts'
+import { ALL_PORTS, mergePorts, takeOut, within, type PortRange } from '../ports.ts'
 
 export interface Right {
   vmid: number
@@ -36,8 +37,6 @@ export const NO_RIGHTS: Ledger = { rights: [], guests: {}, unjudged: new Set(), 
 /** How long a guest, or its file, must be missing until it counts as gone: both vanish for a moment when they are moved or saved. */
 export const CONFIRM_SECONDS = 3
 
-export const ALL_PORTS: PortRange = [0, 65_535]
-
 /** The rights of lines; a line that makes no sense is none. Many lines share one list of addresses. */
 export function parseRights(lines: readonly string[]): Right[] {
   const lists = new Map<string, string[]>()
@@ -65,13 +64,7 @@ export interface Ask extends Pick<Right, 'vmid' | 'proto' | 'ports' | 'source'> 
 
 /** The parts of rights that the asks still cover. */
 export function covered(rights: readonly Right[], asks: readonly Ask[]): Right[] {
-  const byKind = new Map<string, Ask[]>()
-  for (const ask of asks) {
-    const key = `${ask.vmid} ${ask.proto}`
-    const list = byKind.get(key)
-    if (list) list.push(ask)
-    else byKind.set(key, [ask])
-  }
+  const byKind = groupBy(asks, ({ vmid, proto }) => `${vmid} ${proto}`)
   return rights.flatMap((right) => {
     const fitting = (byKind.get(`${right.vmid} ${right.proto}`) ?? []).filter(
       ({ source }) => source === 'any' || source === right.source,
@@ -87,12 +80,12 @@ export function covered(rights: readonly Right[], asks: readonly Ask[]): Right[]
 }
 
 function coveredPorts(right: Right, asks: readonly Ask[]): Right[] {
-  const [lo, hi] = right.ports ?? ALL_PORTS
-  const parts: PortRange[] = []
-  for (const { ports = ALL_PORTS } of asks) {
-    if (ports[0] <= lo && hi <= ports[1]) return [right]
-    if (ports[0] <= hi && lo <= ports[1]) parts.push([Math.max(lo, ports[0]), Math.min(hi, ports[1])])
-  }
+  const own = right.ports ?? ALL_PORTS
+  if (asks.some(({ ports = ALL_PORTS }) => ports[0] <= own[0] && own[1] <= ports[1])) return [right]
+  const parts = within(
+    asks.map(({ ports = ALL_PORTS }) => ports),
+    own,
+  )
   return mergePorts(parts).map((ports) => ({ ...right, ports }))
 }
 
@@ -105,10 +98,7 @@ export function withoutGranted(rights: readonly Right[], granted: readonly Right
   const owners = new Set(left.map(({ vmid }) => vmid))
   for (const right of granted) {
     if (!owners.has(right.vmid)) continue
-    for (const address of right.at) {
-      const key = placeKey(right, address)
-      byPlace.set(key, [...(byPlace.get(key) ?? []), right.ports ?? ALL_PORTS])
-    }
+    for (const address of right.at) append(byPlace, placeKey(right, address), right.ports ?? ALL_PORTS)
   }
   return left.flatMap((right) => {
     if (!right.at.some((address) => byPlace.has(placeKey(right, address)))) return [right]

@@ -9,6 +9,7 @@
  * All in all that takes K + (MAX_SINGLE + 2) x S + 6 goes for K refused kinds and S refused scopes (a scope counts for its sets
  * and for each family), however many rules are refused.
  */
+import { groupBy } from '../lists.ts'
 import { FAMILIES, type Family } from '../address.ts'
 import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
@@ -100,8 +101,8 @@ function usersOf(rules: readonly Placed[], names: ReadonlySet<string>): string[]
 
 /** One of each protocol, with and without ports, and one set of each type. */
 function kinds({ sets }: Ruleset, rules: readonly Placed[]): Suspect[] {
-  const byType = groupBy(sets, ({ type, family }) => `${type} ${family}`)
-  const byProto = groupBy(rules, ({ family, rule: { proto, ports, sport } }) =>
+  const byType = listsBy(sets, ({ type, family }) => `${type} ${family}`)
+  const byProto = listsBy(rules, ({ family, rule: { proto, ports, sport } }) =>
     proto === undefined ? undefined : `${family} ${proto} ${ports || sport ? 'ports' : ''}`,
   )
   return [
@@ -128,7 +129,7 @@ function kinds({ sets }: Ruleset, rules: readonly Placed[]): Suspect[] {
 
 /** The sets of each owner, as their names tell (nat/match.ts). */
 function setsByOwner({ sets }: Ruleset, rules: readonly Placed[]): Suspect[][] {
-  return groupBy(sets, ({ name }) => name.split('-')[1]).map((own) =>
+  return listsBy(sets, ({ name }) => name.split('-')[1]).map((own) =>
     own.map((set) => ({ part: 'ipset', text: setText([set]), ids: usersOf(rules, new Set([set.name])) })),
   )
 }
@@ -136,12 +137,12 @@ function setsByOwner({ sets }: Ruleset, rules: readonly Placed[]): Suspect[][] {
 /** The rules that each scope's NAT rules came to, a NAT rule and a table at a time. */
 function rulesByScope(rules: readonly Placed[]): Suspect[][] {
   const served = rules.filter(({ rule }) => rule.serves !== undefined)
-  const scopes = groupBy(
+  const scopes = listsBy(
     served,
     ({ family, rule: { serves = '' } }) => `${family} ${serves.split('-', 1)[0]}`,
   )
   return scopes.map((own) =>
-    groupBy(own, ({ table, rule }) => `${table} ${rule.serves}`).map((same) => ({
+    listsBy(own, ({ table, rule }) => `${table} ${rule.serves}`).map((same) => ({
       part: (same[0] as Placed).family,
       text: ruleText(same),
       ids: idsOf(same),
@@ -176,15 +177,9 @@ function ruleText(rules: readonly Placed[]): string {
   return [`*${first.table}`, ':PVENAT-TRY - [0:0]', ...lines.map(({ line }) => line), 'COMMIT\n'].join('\n')
 }
 
-function groupBy<T>(all: readonly T[], keyOf: (one: T) => string | undefined): T[][] {
-  const groups = new Map<string, T[]>()
-  for (const one of all) {
-    const key = keyOf(one)
-    if (key === undefined) continue
-    const group = groups.get(key)
-    if (group) group.push(one)
-    else groups.set(key, [one])
-  }
+function listsBy<T>(all: readonly T[], keyOf: (one: T) => string | undefined): T[][] {
+  const groups = groupBy(all, keyOf)
+  groups.delete(undefined)
   return [...groups.values()]
 }
 

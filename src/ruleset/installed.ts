@@ -1,4 +1,5 @@
 /** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
+import { append } from '../lists.ts'
 import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
 import type { KernelFacts } from '../nat/view.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './ruleset.ts'
@@ -115,8 +116,7 @@ function addRule(saved: SavedTables, table: Table, line: string, before?: SavedT
     (one) => one.table === table && one.from === chain && text === `-A ${chain} -j ${one.to}`,
   )
   if (!hook) return addStray(saved, table, chain, text)
-  const name = `${key} ${hook.to}`
-  saved.hooks.set(name, [...(saved.hooks.get(name) ?? []), at])
+  append(saved.hooks, `${key} ${hook.to}`, at)
 }
 
 /** The next rule of a chain, if it stood there before behind the same rules. */
@@ -141,8 +141,7 @@ function hashOf(line: string, chain: string, own: readonly SavedRule[]): string 
 
 function addStray(saved: SavedTables, table: Table, from: string, line: string): void {
   const to = / -[jg] (\S+)$/.exec(line)?.[1]
-  if (to !== undefined && OWN_CHAIN.test(to))
-    saved.strays.set(table, [...(saved.strays.get(table) ?? []), { from, to, line }])
+  if (to !== undefined && OWN_CHAIN.test(to)) append(saved.strays, table, { from, to, line })
 }
 
 function hashIn(text: string): string | undefined {

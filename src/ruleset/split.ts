@@ -9,6 +9,7 @@
  * Eighths lie at fixed places, so the names of chains and the numbers that lead to them do not depend on the rules, and an edit of one rule
  * rewrites one chain. The way from chain to chain is a goto: a packet that matches nothing leaves all of them at once, as by a RETURN.
  */
+import { append } from '../lists.ts'
 import { everything, formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import { joined, type Chain, type Part, type Rule, type Table } from './ruleset.ts'
@@ -223,11 +224,7 @@ function eighthsOf(node: Node, placed: readonly Placed[]): [Node, Placed[]][] {
       const last = (hi < node.hi ? hi : node.hi) >> shift
       for (let place = (lo > node.lo ? lo : node.lo) >> shift; place <= last; place++) places.add(place)
     }
-    for (const place of places) {
-      const list = found.get(place)
-      if (list) list.push(one)
-      else found.set(place, [one])
-    }
+    for (const place of places) append(found, place, one)
   }
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([place, some]) => [eighthAt(node, place), some])
 }

@@ -3,7 +3,7 @@ import { clip } from '../diagnostic.ts'
 import { FAMILIES } from '../address.ts'
 import { grantedForwards } from '../nat/conflicts.ts'
 import type { Outcome } from '../pipeline.ts'
-import { formatPorts, mergePorts, takeOut, type PortRange } from '../ports.ts'
+import { formatPorts, within, mergePorts, type PortRange, takeOut } from '../ports.ts'
 import { columnsOf, pad } from './columns.ts'
 import { printable } from './diagnostics.ts'
 
@@ -35,10 +35,7 @@ export function blockRows({ view, translation }: Pick<Outcome, 'view' | 'transla
     const row = { vmid, name: clip(name), node, index, ports: ports ?? null, holder }
     if (!here.has(vmid)) return { ...row, used: null, free: null }
     if (!ports) return { ...row, used: [], free: [] }
-    const own = (used.get(vmid) ?? []).flatMap(([lo, hi]): PortRange[] => {
-      const both: PortRange = [Math.max(lo, ports[0]), Math.min(hi, ports[1])]
-      return both[0] <= both[1] ? [both] : []
-    })
+    const own = within(used.get(vmid) ?? [], ports)
     const free = [ports]
     for (const one of own) takeOut(free, one)
     return { ...row, used: own, free: holder === vmid ? free : [] }

@@ -1,4 +1,5 @@
 /** Diagnostics as a person or a program reads them. Line and column are computed here and nowhere else. */
+import { groupBy } from '../lists.ts'
 import { isAbsolute, join } from 'node:path'
 import { columnsOf, head, tail } from './columns.ts'
 import { SEVERITIES, word, type Diagnostic, type Severity } from '../diagnostic.ts'
@@ -85,12 +86,7 @@ export function renderDiagnostics(
   all: string,
 ): string {
   if (located.length === 0) return ''
-  const files = new Map<string, Located[]>()
-  for (const one of located) {
-    const list = files.get(one.file)
-    if (list) list.push(one)
-    else files.set(one.file, [one])
-  }
+  const files = groupBy(located, ({ file }) => file)
   let room = MAX_SHOWN
   let text = ''
   let hidden = 0
