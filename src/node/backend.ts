@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, realpath } from 'node:fs/promises'
 import { release } from 'node:os'
-import { FAMILIES } from '../address.ts'
+import { FAMILIES, type Family } from '../address.ts'
 import { otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { incompatibleTables } from '../facts/nftables.ts'
 import type { Settings } from '../settings.ts'
@@ -13,6 +13,12 @@ import { run } from './exec.ts'
 export async function currentBackend(): Promise<Backend> {
   const target = await realpath('/usr/sbin/iptables').catch(() => '')
   return target.includes('legacy') ? 'legacy' : 'nft'
+}
+
+/** Whether a backend may be asked for rules: to ask for legacy tables loads their modules, and where none is in use there is nothing in them. */
+export function hasTables(backend: Backend, family: Family): boolean {
+  const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
+  return backend === 'nft' || existsSync(names)
 }
 
 interface Choice {
@@ -48,7 +54,7 @@ export async function choiceOf({ backend }: Settings, answers: Answers = NO_ANSW
  * has them.
  */
 async function noLegacy(): Promise<string> {
-  if (existsSync('/proc/net/ip_tables_names')) return ''
+  if (hasTables('legacy', 4)) return ''
   const texts = await Promise.all(
     ['modules.dep', 'modules.builtin'].map((name) =>
       readFile(`/lib/modules/${release()}/${name}`, 'utf8').catch(() => undefined),

@@ -1,5 +1,4 @@
 /** Reads the facts for `explain` and `doctor`. It changes nothing; unreadable facts are reported, not guessed. */
-import { existsSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { release } from 'node:os'
 import { FAMILIES, type Family } from '../address.ts'
@@ -9,6 +8,7 @@ import { hasPolicyRouting, parseLinks, parseNeighbours, parseRoutes } from '../f
 import { parseNftables } from '../facts/nftables.ts'
 import type { Socket } from '../nat/sockets.ts'
 import { saveProgram, type Backend } from '../facts/backend.ts'
+import { hasTables } from './backend.ts'
 import { run } from './exec.ts'
 import { serviceState } from './unit.ts'
 
@@ -64,15 +64,9 @@ async function readBootLines(): Promise<BootLine[]> {
 
 type ReadText = (file: string, ...args: string[]) => Promise<string>
 
-/** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
 async function saves(backend: Backend, text: ReadText): Promise<Record<Family, string>> {
   const [v4 = '', v6 = ''] = await Promise.all(
-    FAMILIES.map((family) => {
-      const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
-      return backend === 'legacy' && !existsSync(names)
-        ? Promise.resolve('')
-        : text(saveProgram(backend, family))
-    }),
+    FAMILIES.map(async (family) => (hasTables(backend, family) ? text(saveProgram(backend, family)) : '')),
   )
   return { 4: v4, 6: v6 }
 }

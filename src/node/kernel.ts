@@ -1,11 +1,12 @@
 /** The port to the kernel: reads the installed rules and writes plans, through one of the two iptables backends. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type Installed } from '../ruleset/installed.ts'
 import { OWN_SET } from '../ruleset/ruleset.ts'
 import type { Plan } from '../ruleset/plan.ts'
 import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
+import { hasTables } from './backend.ts'
 import { hasBridgeZone, setBridgeZone } from './bridge-zone.ts'
 import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
@@ -97,11 +98,8 @@ async function saveSets(): Promise<string> {
   return names.length === 0 ? '' : must('ipset', ['restore'], names.map((name) => `save ${name}\n`).join(''))
 }
 
-/** Asking for legacy tables would load their modules; where none is in use there is nothing of ours. */
 async function save(backend: Backend, family: Family, ...args: string[]): Promise<string> {
-  const tables = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
-  if (backend === 'legacy' && !existsSync(tables)) return ''
-  return must(saveProgram(backend, family), args)
+  return hasTables(backend, family) ? must(saveProgram(backend, family), args) : ''
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {

@@ -1,5 +1,4 @@
 /** Ports and protocols of the node itself: services that listen, ports that other programs publish, protocols of tunnels. */
-import { existsSync } from 'node:fs'
 import { FAMILIES, type Family } from '../address.ts'
 import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
 import { foreignNat, type ForeignNat } from '../facts/foreign.ts'
@@ -9,6 +8,7 @@ import { field, listOf, parseJson, textOf } from '../json.ts'
 import type { Socket } from '../nat/sockets.ts'
 import { listeningPorts, type NodePort } from '../nat/node-ports.ts'
 import type { Network } from '../network.ts'
+import { hasTables } from './backend.ts'
 import { NOT_STARTED, run } from './exec.ts'
 import { readProc } from './listeners.ts'
 import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
@@ -59,16 +59,13 @@ async function readForeign(answers: Answers): Promise<ForeignNat[]> {
 
 const NONE = { 4: '', 6: '' }
 
-/** Asking for legacy tables would load their modules; where none is in use there is nothing in them. */
 async function saveNat(backend: Backend, answers: Answers): Promise<Record<Family, string>> {
-  const texts = await Promise.all(
-    FAMILIES.map(async (family) => {
-      const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
-      if (backend === 'legacy' && !existsSync(names)) return ''
-      return ask(answers, saveProgram(backend, family), ['-t', 'nat'])
-    }),
+  const [v4 = '', v6 = ''] = await Promise.all(
+    FAMILIES.map(async (family) =>
+      hasTables(backend, family) ? ask(answers, saveProgram(backend, family), ['-t', 'nat']) : '',
+    ),
   )
-  return { 4: texts[0] ?? '', 6: texts[1] ?? '' }
+  return { 4: v4, 6: v6 }
 }
 
 /** The output of a program, or its last output. */
