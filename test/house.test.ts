@@ -33,6 +33,7 @@ const PURE_FILES = [
   'hash',
   'ip',
   'json',
+  'lists',
   'nearest',
   'network',
   'pipeline',

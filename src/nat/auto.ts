@@ -1,7 +1,7 @@
 /**
- * `NAT auto`: external ports from the guest's block. They follow from the guest's own rules alone, so nothing has to remember them: the
- * rules are served from the last line to the first, because the GUI puts new rules on top; each one begins at `block + inner port mod size`
- * and takes the next free ports, side by side and in the order of its inner ports.
+ * `NAT auto`: external ports from the guest's block. They depend on the guest's own rules alone, so no state is needed. Rules get their ports
+ * from the last line to the first, because the GUI puts new rules on top. A rule gets the first free ports from `block + inner port mod size`
+ * on, side by side and in the order of its inner ports.
  */
 import { FAMILIES } from '../address.ts'
 import { diagnose, isError, placeName, type Diagnostic } from '../diagnostic.ts'
@@ -17,7 +17,7 @@ import { templates, WITH_PORTS, type Template } from './template.ts'
 import { renderComment } from './free-text.ts'
 import type { View } from './view.ts'
 
-/** The external ports by the inner ones (`80,80`), or why the rule gets none. */
+/** The external ports by the inner ports (`80,80`), or the reason why the rule gets none. */
 export type Given = ReadonlyMap<string, PortRange> | Diagnostic
 
 /** A marked rule and its comment. */
@@ -26,7 +26,7 @@ export interface Read {
   comment: NatComment
 }
 
-/** What each rule of one file is given, in the order of the rules; undefined for a rule that needs nothing and is in nobody's way. */
+/** The given ports of each rule of one file, in the order of the rules; undefined for a rule that needs none and conflicts with none. */
 export function giveAll(rules: readonly Read[], view: View): (Given | undefined)[] {
   const needs = ({ comment: { endpoint } }: Read): boolean =>
     endpoint?.kind === 'auto' || endpoint?.kind === 'ask'
@@ -35,7 +35,7 @@ export function giveAll(rules: readonly Read[], view: View): (Given | undefined)
   return rules.map((_, i) => give(rules[rules.length - 1 - i] as Read, pools, view)).reverse()
 }
 
-/** What is left of a block, as far as rules were served. */
+/** The ports of a block while rules get theirs. */
 interface Pools {
   /** By protocol, sorted. */
   free: Map<string, PortRange[]>
@@ -62,7 +62,7 @@ function give(read: Read, pools: Pools, view: View): Given | undefined {
     return takeNumbers(read, usable, pools, block, view)
   const ranges = innerRanges(usable)
   const [first] = ranges
-  // Such an error says more of the rule than that there is no port for it.
+  // Another diagnostic explains such a rule better.
   if (!first || rule.sport !== undefined) return new Map()
   const protos = [...new Set(usable.flatMap(({ proto }) => (WITH_PORTS.has(proto) ? [proto] : [])))]
   const start = nextFree(pools, protos, block, block[0] + (first[0] % guestBlock.size), widthOf(ranges))
@@ -83,7 +83,7 @@ function give(read: Read, pools: Pools, view: View): Given | undefined {
   return given
 }
 
-/** A rule that names its ports takes them, unless NAT auto gave them to a line below: that line keeps them. */
+/** A rule that names its ports takes them. Ports that NAT auto gave to a line below stay with that line. */
 function takeNumbers(
   { marked, comment }: Read,
   usable: readonly Template[],

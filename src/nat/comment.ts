@@ -1,7 +1,7 @@
 /**
  * The comment language: NAT[:] [ENDPOINT] [option=value ...] [-] [free text].
- * It never guesses: a first word that looks like an endpoint and is none is an error, and so is text in place of an endpoint that looks
- * like grammar (free-text.ts).
+ * It never guesses. A first word that looks like an endpoint but is not valid is an error; so is text in place of an endpoint that looks like
+ * grammar (free-text.ts).
  */
 import { formatRange, parseIp, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
@@ -39,7 +39,7 @@ export interface NatComment {
   problems: Diagnostic[]
 }
 
-/** The rule that a comment stands in, as far as its meaning depends on it. */
+/** Facts of the rule on which the meaning of its comment depends. */
 export interface Around {
   direction: Direction
   /** The rule's inner ports as text, '' when it has none. Asked only when there is something to say. */
@@ -53,7 +53,7 @@ const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}$/
 interface Option {
   directions: Direction[]
   expected: string
-  /** Whether the value is one. */
+  /** Sets the value; returns whether it is valid. */
   set: (comment: NatComment, value: string) => boolean
 }
 
@@ -100,7 +100,7 @@ interface Reading {
   around: Around
   result: NatComment
   at: (word: Word, from?: number, to?: number) => Place
-  /** Whether to say what may be meant: not while it is found out whether that would do. */
+  /** Whether to propose another comment; false while a proposal itself is tested. */
   advises: boolean
 }
 
@@ -169,7 +169,7 @@ function takeEndpoint(reading: Reading, words: Word[]): Word[] {
   return words.slice(1)
 }
 
-/** Returns whether it is an option. */
+/** Returns whether the name is known. */
 function takeOption(reading: Reading, name: string, value: string, word: Word): boolean {
   const { comment, result, around, at } = reading
   const place = at(word)
@@ -200,7 +200,7 @@ function takeOption(reading: Reading, name: string, value: string, word: Word): 
   return true
 }
 
-/** What was understood so far, as it was typed. */
+/** The parts that were understood so far, as typed. */
 function knownParts({ result: { endpoint, options } }: Reading): Parts {
   const { address, ports, kind } = endpoint ?? {}
   return {
@@ -215,7 +215,7 @@ function headOf(reading: Reading): string {
   return renderComment(knownParts(reading))
 }
 
-/** The comment that these signs would make, where it would be a good one. */
+/** The comment that these signs would make; undefined when it would have problems. */
 function checked(reading: Reading, signs: readonly Found[]): string | undefined {
   const { around, advises, result } = reading
   if (!advises) return undefined
@@ -224,7 +224,7 @@ function checked(reading: Reading, signs: readonly Found[]): string | undefined 
   return parse(meant, result.places.all, around, false).problems.length === 0 ? meant : undefined
 }
 
-/** What was meant by these words, and how to say that they are text. */
+/** The comment that was perhaps meant, and the comment that marks these words as text. */
 function adviseOn(
   reading: Reading,
   words: readonly Word[],
@@ -235,8 +235,8 @@ function adviseOn(
 }
 
 /**
- * Tells text that looks like grammar. Without ports in the comment every word of it counts, and the rule is an error; else the
- * next word alone, which is an error where it turns round what the endpoint says.
+ * Reports free text that looks like grammar. In a comment without ports every word counts and is an error. In a complete comment only the next
+ * word counts; it is an error when it contradicts the endpoint.
  */
 function checkText(reading: Reading, unknown: readonly Word[], rest: readonly Word[]): void {
   const { around, result, at } = reading
@@ -286,7 +286,7 @@ function nextWords(text: readonly Word[]): Word[] {
   return text.slice(0, isLink ? 2 : 1)
 }
 
-/** A place (an address, an interface) or `none` says another thing than the endpoint, and so does another inner port. */
+/** Whether the text contradicts the endpoint: an address, an interface, `none`, or another inner port. */
 function turnsRound(signs: readonly Found[], around: Around): boolean {
   return signs.some(
     (sign, i) =>
@@ -295,7 +295,7 @@ function turnsRound(signs: readonly Found[], around: Around): boolean {
   )
 }
 
-/** Options that are too late to be options. */
+/** Reports options that stand in the free text. */
 function checkOptionsInText(reading: Reading, text: readonly Word[]): void {
   const { result, at } = reading
   if (text[0]?.text === '-' || result.problems.some(({ code }) => code === 'text-grammar')) return

@@ -1,8 +1,7 @@
 /**
- * Conflicts: who gets a port at an external address. Every claim has a priority: rules of the administrator, rights that guests hold,
- * new claims. At each address the claims are sorted by port and cut into clusters that overlap; in a cluster each claim, in order of
- * priority, gets the ports that no winner with an overlapping source has. Granted claims never overlap, so the order of the
- * rendered rules means nothing.
+ * Conflicts: which claim gets a port at an external address. Priorities: rules of the administrator, rights of guests, new claims. At each
+ * address claims are sorted by port and divided into clusters of overlapping claims. In a cluster each claim, by priority, gets the ports
+ * that no winner with an overlapping source has. Granted claims never overlap, so the order of rules in the kernel does not matter.
  */
 import { formatRange, sameRange, type Range } from '../address.ts'
 import { append, groupBy } from '../lists.ts'
@@ -106,7 +105,7 @@ function pieceKey({ rule, proto, ports, innerPort, source }: Forward): string {
   return `${rule.id} ${proto} ${ports?.join('-')} ${innerPort} ${source.key}`
 }
 
-/** In this order: rules of cluster.fw and host.fw, rights in use, rights that are not used now, rights with other clients, new claims. */
+/** Priorities: rules of cluster.fw and host.fw, rights in use, rights that are not used now, rights with other clients, new claims. */
 const RANK = { admin: 0, held: 1, unused: 2, heldForOthers: 3, new: 4 } as const
 
 interface Claim {
@@ -168,7 +167,7 @@ function claimOf(forward: Forward, order: number): Claim {
   return { rank, order, forward, winner: forward, proto, ports, source }
 }
 
-/** For any client: only a key of their addresses is remembered. */
+/** A right claims its port for every client, because only a key of its clients is remembered. */
 function rightClaim(right: Right, order: number): Claim {
   const { proto, ports = ALL_PORTS } = right
   return { rank: RANK.unused, order, forward: undefined, winner: right, proto, ports, source: ANY }
@@ -195,7 +194,7 @@ function unused(forwards: readonly Forward[], rights: readonly Right[], isExact 
   })
 }
 
-/** A claim of a guest as its parts: what it holds for its clients, what it holds for others, and what is new. */
+/** The parts of a guest's claim: ports held for these clients, ports held for other clients, new ports. */
 function ranked(claim: Claim, held: ReadonlyMap<string, readonly Right[]>): Claim[] {
   const { forward, ports } = claim
   if (forward?.rule.scope.kind !== 'guest') return [claim]
@@ -236,7 +235,7 @@ function clusters(claims: readonly Claim[]): Claim[][] {
 
 type Give = (forward: Forward, pieces: readonly Forward[]) => void
 
-/** full=1 takes all that others left; only another full=1 leaves nothing. Returns the winners, the first one first. */
+/** full=1 takes all ports that other forwards leave, so it conflicts only with another full=1. Returns the winners by priority. */
 function settleFulls(claims: readonly Claim[], losses: Loss[], give: Give): Claim[] {
   const winners: Claim[] = []
   for (const claim of [...claims].sort(byPriority)) {
@@ -260,8 +259,8 @@ function without(full: Forward, idle: readonly Right[]): Forward {
 }
 
 /**
- * full=1 has the ports that no other forward takes. But the administrator's, and one that its guest holds as a right, keep other guests
- * from taking more of its address.
+ * Whether a full=1 forward excludes a new claim of another guest at its address. A full=1 of the administrator does, and one that its guest
+ * holds as a right.
  */
 function keepsOut(full: Claim, { rank, forward }: Claim): boolean {
   if (!forward || full.rank > RANK.unused || rank <= RANK.unused) return false

@@ -7,14 +7,14 @@ import type { PortRange } from '../ports.ts'
 import { inwardTo } from '../network.ts'
 import { canBeExternal, notExternal, outInterfaces, resolveExternal } from './external.ts'
 import { fieldPlace, type Marked } from './marked.ts'
-import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Matches, type Owner } from './match.ts'
-import type { Block, Traffic } from './nat-rule.ts'
+import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Owner } from './match.ts'
+import type { Block, Matches, Traffic } from './nat-rule.ts'
 import type { Order } from './order.ts'
 import { addressUnknown, inExternalNetwork, ownAddresses } from './guest-addresses.ts'
 import { MATCHES_PORTS, PROTOCOLS, templates, type Template } from './template.ts'
 import type { View } from './view.ts'
 
-/** Fills `nat.egresses`; returns what there is to say. */
+/** Fills `nat.egresses`; returns the diagnostics. */
 export function translateEgress(order: Order): Diagnostic[] {
   const { nat, marked, comment } = order
   const external = resolveExternal(order)
@@ -126,7 +126,7 @@ function unknownToIptables(
   return undefined
 }
 
-/** Guests with public addresses of their own are bridged past this node; a source of "anybody" must not mean them. */
+/** Guests with public addresses of their own are bridged past this node; a source of `any` does not include them. */
 function internalSources(source: Matches, view: View): Matches {
   const internal = internalNetworks(view)
   return Object.fromEntries(
@@ -155,7 +155,7 @@ function elements({
   )
 }
 
-/** A rule without source means the guest's addresses; of the cluster or host all internal networks; an IN block anybody. */
+/** The source of a rule that names none: the addresses of the guest; for cluster and host all internal networks; for an IN block any. */
 function ownSource(order: Order): Matches | Diagnostic {
   const { scope, rule, place, iface } = order.marked
   const { view } = order
@@ -169,7 +169,7 @@ function ownSource(order: Order): Matches | Diagnostic {
   return byFamily(own, listOwner(scope))
 }
 
-/** What may leave by a rule without source. */
+/** The sources of a rule that names none. */
 function ownRanges({ marked: { scope, iface }, view }: Order): Range[] {
   if (scope.kind !== 'guest') return view.network.internal.map(({ network }) => network)
   const own = ownAddresses(scope.guest, iface, view)
@@ -177,8 +177,8 @@ function ownRanges({ marked: { scope, iface }, view }: Order): Range[] {
 }
 
 /**
- * Public IPv6 sources that an OUT rule leaves as they are: neither the rule nor the settings name them, and they need no
- * translation. An exemption and a block mean them, too, and so does a rule that names an address to leave as.
+ * Public IPv6 sources that an OUT rule does not translate, because neither the rule nor the settings name them. Exemptions, blocks and rules
+ * with an SNAT address include them.
  */
 function publicSources(order: Order): Range[] {
   const { nat, marked, comment, view } = order
@@ -197,7 +197,7 @@ function leftOut({ marked: { place } }: Order, left: readonly Range[]): Diagnost
   return [diagnose('source-public', place, { networks: left.map(formatRange).join(',') })]
 }
 
-/** A destination, or without one the internet, that is reached by an interface where nothing of ours translates. */
+/** Warns when the route to the destination (without one: to the internet) leads by an interface that is not external. */
 function leadsInward({ nat, marked, view: { network } }: Order, flows: readonly Traffic[]): Diagnostic[] {
   if (nat.kind !== 'egress') return []
   const told = (destination: string, name: string): Diagnostic[] => [

@@ -1,6 +1,6 @@
 /**
- * Stale flows: entries of conntrack that still go a former way. A client that goes on sending UDP keeps its entry for ever,
- * untranslated or towards a former target. Such entries must go, right ones must stay. TCP ends by itself.
+ * Stale flows: entries of conntrack that lead to a former target, or are untranslated. A client that keeps sending UDP keeps its entry for
+ * ever. Stale entries must go, right entries must stay. TCP connections end by themselves.
  */
 import { FAMILIES, formatRange, overlap, parseIp, toNetworks, type Family, type Range } from '../address.ts'
 import { append } from '../lists.ts'
@@ -87,7 +87,7 @@ function holds(ranges: readonly PortRange[], port: number): boolean {
   return false
 }
 
-/** What is in force, as far as it decides over flows. */
+/** The parts of the ruleset that decide whether a flow is stale. */
 export interface Ways {
   dispatch: Record<Family, Dispatch>
   /** Networks from which forwards without hairpin are not reached. */
@@ -98,7 +98,7 @@ export interface Ways {
   loop: readonly Range[]
 }
 
-/** Tells whether a flow is stale: it leads to an endpoint that is or was ours, and its answers come from elsewhere than they should. */
+/** Whether a flow is stale: its destination is or was an endpoint of ours, and its answers come from another address than they should. */
 export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boolean {
   const { dispatch, loop, inside, noHairpin } = ways
   const tables = new Map<string, readonly (readonly Forward[])[]>()
@@ -145,12 +145,12 @@ function isIn(ports: PortRange | undefined, port: number): boolean {
   return !ports || (ports[0] <= port && port <= ports[1])
 }
 
-/** What full=1 leaves to the node. */
+/** Whether full=1 leaves the flow to the node. */
 function isKept({ except }: Forward, flow: Flow): boolean {
   return except.some((one) => (one.proto === flow.proto || one.proto === 'all') && isFor(one, flow))
 }
 
-/** What `conntrack -D` is told: every flow of zone 0 of which all this is true goes. */
+/** Arguments of `conntrack -D`: it deletes every flow of zone 0 that matches all of them. */
 export interface FlowFilter {
   proto: string
   destination: Range
@@ -162,8 +162,8 @@ export interface FlowFilter {
 }
 
 /**
- * The fewest deletions that end all stale flows and no right one: conntrack goes through its whole table for each. By
- * address and answering address where all such flows are stale, else by ports, else by networks of clients, else one by one.
+ * The fewest deletions that end all stale flows and no right flow, because conntrack reads its whole table for each deletion. Flows are deleted
+ * by address and answering address when all such flows are stale, else by ports, by networks of clients, or one by one.
  */
 export function deletions(stale: readonly Flow[], right: readonly Flow[]): FlowFilter[] {
   return split(stale, right, byAnswer).flatMap(([wide, all, kept]) =>

@@ -6,8 +6,8 @@ import { resolveExternal, type External } from './external.ts'
 import { translateFull, type Common } from './full.ts'
 import { innerAddresses, parts, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
-import { resolveAddresses, type Matches } from './match.ts'
-import type { Forward } from './nat-rule.ts'
+import { resolveAddresses } from './match.ts'
+import type { Forward, Matches } from './nat-rule.ts'
 import type { Order } from './order.ts'
 import { describeInner, innerRanges, pairPorts, type PortPair } from './pairing.ts'
 import { grantedOf } from './policy.ts'
@@ -15,8 +15,8 @@ import { renderComment } from './free-text.ts'
 import { ICMP, ports, templates, WITH_PORTS, WITHOUT_PORTS, type Template } from './template.ts'
 
 /**
- * Fills `nat.forwards` (and for full=1 `nat.egresses`) and returns what there is to say. What cannot be translated as
- * written leaves the rule without forwards.
+ * Fills `nat.forwards` (and for full=1 `nat.egresses`) and returns the diagnostics. A rule that cannot be translated as written has no
+ * forwards.
  */
 export function translateForward(order: Order): Diagnostic[] {
   const { nat, marked, comment, names, view } = order
@@ -89,7 +89,7 @@ function missing(source: Matches, inner: PerFamily<Range>): string {
   return `${families.map((family) => `IPv${family}`).join(' or ')} address`
 }
 
-/** Returns what there is to say, which may explain why there are no forwards. */
+/** Returns the diagnostics, among them the reason when there are no forwards. */
 function addForwards(order: Order, common: Common, all: readonly Template[]): Diagnostic[] {
   const { nat, marked, comment, view } = order
   const { rule } = marked
@@ -161,10 +161,10 @@ function outerAndInner({ comment }: Pairing, inner: readonly Template[]): Diagno
   return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
 }
 
-/** A server needs some for its clients; ten are enough for a few. */
+/** Passive ports to propose; ten are enough for a few clients. */
 const PASSIVE_PORTS = 10
 
-/** FTP and TFTP speak of ports of their own, and are known by their port. */
+/** The helpers for FTP and TFTP, which open further ports, work at the standard port only. */
 function shiftedHelper({ nat, view }: Order, forwards: readonly Forward[]): Diagnostic[] {
   for (const { proto, ports, innerPort, single } of forwards) {
     const [helper, port] = proto === 'tcp' ? (['ftp', 21] as const) : (['tftp', 69] as const)

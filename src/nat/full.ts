@@ -1,4 +1,4 @@
-/** full=1, 1:1 NAT: what arrives at an external address goes to the guest, and what the guest sends leaves as that address. */
+/** full=1, 1:1 NAT: packets to an external address go to the guest, and packets of the guest leave with this address. */
 import { formatRange, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
@@ -13,7 +13,7 @@ import type { View } from './view.ts'
 /** What is common to all forwards of a rule in one family. */
 export type Common = Omit<Forward, 'proto' | 'single' | 'ports' | 'innerPort' | 'sport'>
 
-/** Fills `nat.forwards` and `nat.egresses`; returns what there is to say. */
+/** Fills `nat.forwards` and `nat.egresses`; returns the diagnostics. */
 export function translateFull(order: Order, commons: readonly Common[], external: External): Diagnostic[] {
   const { nat, view } = order
   const problem = checkOptions(order)
@@ -47,7 +47,7 @@ function fullShared(nat: NatRule, address: Range, kept: Forward['except']): Diag
   return diagnose('full-shared', nat.where, { ports: named(kept), address: formatRange(address), setting })
 }
 
-/** What of the node goes with its own address when the settings hand it over whole. */
+/** The ports that the node loses when the settings hand over its main address whole. */
 function fullWhole(nat: NatRule, address: Range, { settings, nodePorts: own }: View): Diagnostic {
   const lost = [...settings.reserved, ...own.filter((one) => serves(one, address))]
   const ports = [...new Set(lost.map((one) => `${named([one])} (${one.holder})`))].join(', ')

@@ -1,4 +1,4 @@
-/** `NAT none`: what the same guest keeps out of its wider forwards, for all clients or for those of the exemption's source. */
+/** `NAT none` in IN rules: cuts ports out of wider forwards of the same guest, for all clients or for the source of the exemption. */
 import { addressKey, everything, without, type Range } from '../address.ts'
 import { groupBy } from '../lists.ts'
 import { meet, type PortRange } from '../ports.ts'
@@ -6,7 +6,7 @@ import { listOwner, matchOf } from './match.ts'
 import type { Clients, Forward } from './nat-rule.ts'
 import { innerPorts, cover } from './pieces.ts'
 
-/** Forwards without what the holes take out of them. */
+/** Forwards without the ports of the exemptions (`holes`). */
 export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]): Forward[] {
   if (holes.length === 0) return [...forwards]
   const byInner = groupBy(holes, ({ inner }) => addressKey(inner))
@@ -22,7 +22,7 @@ interface Segment {
   holes: Clients[]
 }
 
-/** Cut at the ends of every hole, each segment knows the clients that it is not for. */
+/** Divides a forward at the ends of every hole; each segment keeps the clients that it does not serve. */
 function punch(forward: Forward, holes: readonly Forward[], sources: Map<string, Clients>): Forward[] {
   if (forward.full) return [{ ...forward, except: [...forward.except, ...holes] }]
   let segments: Segment[] = [{ ports: forward.ports, holes: [] }]

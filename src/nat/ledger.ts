@@ -1,4 +1,4 @@
-/** The ledger of rights from look to look: which ones last, who gets addresses, and what is held from now on. */
+/** The ledger of rights from look to look: which rights last, which guest gets an address, and the rights afterwards. */
 import { addressKey, FAMILIES, formatRange, parseIp, type Family, type Range } from '../address.ts'
 import { diagnose, word, type Diagnostic } from '../diagnostic.ts'
 import { addressAsks } from './asks.ts'
@@ -16,7 +16,7 @@ import {
 } from './rights.ts'
 import type { View } from './view.ts'
 
-/** The rights that did not end: their owners cannot be judged now, or still ask for them. */
+/** The rights that did not end: the owner still asks for them, or cannot be judged now. */
 export function lastingRights(view: View, rules: readonly NatRule[]): Right[] {
   const { rights, unjudged, network } = view
   if (rights.length === 0) return []
@@ -59,8 +59,8 @@ function askOf({ rule: { scope, asked }, proto, ports, source }: Forward): Ask[]
 }
 
 /**
- * An inner address is its guest's while one of its rules names it, or a source still tells it; also while no source tells any of the
- * family. The settings may give it to another guest.
+ * A guest keeps its inner address while one of its rules names it, a source still shows it, or no source shows any address of this family. The
+ * settings may give it to another guest.
  */
 function lastingInner(rights: readonly Right[], asks: readonly Ask[], view: View): Right[] {
   const named = new Set(
@@ -82,8 +82,8 @@ function lastingInner(rights: readonly Right[], asks: readonly Ask[], view: View
 }
 
 /**
- * The rules without those of guests that need an address which another guest holds: an inner address, an external one for what
- * leaves as it (SNAT) while another guest has all of it (full=1), and the other way round. Who held nothing before comes in the order of rules.
+ * Puts rules in conflict that need an address which another guest holds: an inner address; an external address for SNAT while another guest
+ * has it whole (full=1), and the other way round. Guests without a right are served in the order of rules.
  */
 export function withoutHeldAddresses(
   rules: readonly NatRule[],
@@ -117,7 +117,7 @@ export function withoutHeldAddresses(
   return { rules: kept, diagnostics }
 }
 
-/** Which rights of others keep out a claim of an address. */
+/** The kinds of rights that conflict with a claim of an address. */
 const RIVALS: Readonly<Record<string, readonly string[]>> = {
   inner: ['inner'],
   all: ['all', 'snat'],
@@ -139,7 +139,7 @@ function claimedAddresses(rule: NatRule): { vmid: number; proto: string; address
   ]
 }
 
-/** What is held from now on: what is granted, and what lasts without being granted now. */
+/** The rights afterwards: granted rights, and lasting rights that are not granted now. */
 export function nextRights(
   held: readonly Right[],
   rules: readonly NatRule[],
@@ -157,7 +157,7 @@ export function nextRights(
   return [...granted, ...withoutGranted(held, granted)]
 }
 
-/** What the state is to remember: lines, and the identity of each owner. One that shows none now keeps the one that it had. */
+/** The rights as lines for the state, and the identity of each owner. An owner that shows no identity now keeps its last one. */
 export function nextLedger(
   view: View,
   rights: readonly Right[],

@@ -1,7 +1,6 @@
 /**
- * The most that is done for one guest, and the one place where these numbers stand. Whoever may edit a single guest's firewall may
- * write a megabyte of rules; what goes beyond a limit is told at its line, and neither that rule nor any later one of
- * the guest is in force. Other guests never notice.
+ * Limits of one guest. The owner of a single guest may write a megabyte of rules into its firewall. The first rule beyond a limit gets a
+ * diagnostic; this rule and all later rules of the guest are not in force. Other guests are not affected.
  */
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label, type Guest } from '../guest/guest.ts'
@@ -22,16 +21,16 @@ export const GUEST_LIMITS = {
   ports: 4096,
 } as const
 
-/** Marked rules of cluster.fw and of host.fw; an administrator needs no more either. */
+/** Marked rules of cluster.fw and of host.fw. */
 const ADMIN_RULES = 10_000
 
-/** Networks of one set, whoever owns it: more than ipset takes by default are a mistake. */
+/** Networks of one set, of any owner. This is the default maximum of ipset; a larger set is a mistake. */
 export const SET_MEMBERS = 65_536
 
-/** Diagnostics that are told of one file. */
+/** Diagnostics that are shown of one file. */
 const TOLD = { guest: 100, admin: 200 }
 
-/** Winners that are told of one forward that lost ports. */
+/** Winners that are named for one forward that lost ports. */
 export const TOLD_WINNERS = 20
 
 /** Wider ranges are matched by a rule (ruleset/self-hairpin.ts). */
@@ -52,7 +51,7 @@ interface Account {
 }
 
 export interface Accounts {
-  /** Whether the rules of a scope have had all that they get. */
+  /** Whether a rule of this scope went beyond a limit. */
   isOver: (scope: Scope) => boolean
   /** Counts a translated rule; a diagnostic when it is the first that goes beyond a limit. */
   charge: (rule: NatRule) => Diagnostic | undefined
@@ -66,7 +65,7 @@ const WHAT: Record<Counted, string> = {
   ports: 'external ports',
 }
 
-/** Counts from nought, for one pass over all rules. Only guests have limits here. */
+/** New accounts for one pass over all rules. Only guests have limits here. */
 export function openAccounts(): Accounts {
   const accounts = new Map<number, Account>()
   return {
@@ -127,7 +126,7 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0)
 }
 
-/** The first errors and the first other diagnostics of each file, and one that says that there are more. */
+/** The first errors and the first other diagnostics of each file, then one diagnostic that there are more. */
 export function tellSome(diagnostics: readonly Diagnostic[]): Diagnostic[] {
   const told = new Map<string, number>()
   return diagnostics.flatMap((one): Diagnostic[] => {

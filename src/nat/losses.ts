@@ -1,4 +1,4 @@
-/** Lost conflicts, told at the lines of the losers. */
+/** Diagnostics for lost conflicts, at the lines of the losers. */
 import { diagnose, placeName, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
 import { groupBy } from '../lists.ts'
@@ -43,7 +43,7 @@ export function reportLosses(
   })
 }
 
-/** Another port in a group's rule is the same port for all that pull it in. */
+/** Another port in a rule of a group would again be the same port for all guests of the group. */
 const ONE_EACH = 'instead of the group, give each guest a rule of its own, with a port of its own'
 
 const OTHER_ADDRESS = 'pick another address, or switch one of the two rules off'
@@ -62,7 +62,7 @@ function isToFull({ loser, winner }: Loss): boolean {
   return !loser.full && winner.proto === 'all'
 }
 
-/** Whether the lost ports work at another address: that full=1 takes one of several addresses is no fault of the others. */
+/** Whether the lost ports work at another address. A full=1 at one of several addresses is then no conflict. */
 function isServed({ loser, ports }: Loss, pieces: readonly Forward[]): boolean {
   return pieces.some(
     (piece) =>
@@ -71,12 +71,12 @@ function isServed({ loser, ports }: Loss, pieces: readonly Forward[]): boolean {
   )
 }
 
-/** The guest of a rule that stands in a group: its line says nothing of the guest. */
+/** The guest of a rule that stands in a group, whose line does not name the guest. */
 function groupGuest({ place, scope }: NatRule): string | undefined {
   return scope.kind === 'guest' && place.file === CLUSTER_FW ? label(scope.guest) : undefined
 }
 
-/** The winner as the owner of the losing guest may see it. */
+/** The winner, without the name of another guest: for the owner of the losing guest. */
 function describeFor({ scope: own }: NatRule, { place, scope }: NatRule): string {
   if (scope.kind !== 'guest') return scope.kind === 'host' ? 'a rule of the node' : 'a rule of the datacenter'
   return own.kind === 'guest' && own.guest.vmid === scope.guest.vmid ? placeName(place) : 'another guest'

@@ -1,4 +1,4 @@
-/** Which rules count: every rule whose comment begins with NAT, with whose power it speaks and whether it is switched on. */
+/** Marked rules: every rule whose comment begins with NAT, with its scope and whether it is switched on. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import type { FwFile, FwRule, RuleField } from '../fw/fw-file.ts'
 import { maxRules, tooManyRules } from './limits.ts'
@@ -16,9 +16,9 @@ export interface Marked {
   own?: FwFile
   /** NIC of the guest, or external interface of the node, that the rule names. */
   iface?: string
-  /** Why it is not in force although nothing is wrong with it; '' when it is. */
+  /** Why a correct rule is not in force; '' when it is in force. */
   off: string
-  /** Its owner switched it off, or the firewall of its guest. */
+  /** Its owner switched off the rule, or the firewall of its guest. */
   isGivenUp: boolean
 }
 
@@ -27,22 +27,22 @@ export function fieldPlace({ rule, place }: Marked, field: RuleField | 'comment'
   return { file: place.file, span: rule.spans[field] ?? place.span }
 }
 
-/** A file with rules, and with whose power it speaks. */
+/** A file with rules, and its scope. */
 export interface Source {
   scope: Scope
   fw: FwFile
   file: string
   off: string
-  /** What to switch on when it is off. */
+  /** The switch to set when the file is off. */
   help: string
-  /** Its own firewall is off, whatever else is. */
+  /** The firewall of this guest itself is off. */
   isOwnOff: boolean
 }
 
-/** What one file asks for, in the order of its lines. */
+/** The marked rules of one file, in the order of its lines. */
 export interface Collected {
   marked: Marked[]
-  /** What is wrong with its rules, but for what is wrong with what they ask for. */
+  /** Diagnostics about groups, near misses and limits. */
   diagnostics: Diagnostic[]
   /** The first rule that is not in force because the firewall is off. */
   stopped: Diagnostic | undefined
@@ -105,7 +105,7 @@ export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: 
   return number > 1 ? now - number <= 60 : number === 1
 }
 
-/** As many as the limit allows; the line that goes beyond it is told. */
+/** The marked rules up to the limit; the line beyond it gets a diagnostic. */
 function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
   const { scope, fw, file } = source
   const found: Marked[] = []
@@ -167,7 +167,7 @@ function collectGroup(
   })
 }
 
-/** Also while the firewall is off: a rule is written first, and then switched on with all others. */
+/** Near misses are reported also while the firewall is off: people write a rule first and switch the firewall on later. */
 function reportMiss(
   rule: FwRule,
   file: string,

@@ -20,7 +20,7 @@ import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
 import { nearestName } from './complaints.ts'
 import { SET_MEMBERS } from './limits.ts'
-import type { Clients, KernelSet, Scope } from './nat-rule.ts'
+import type { Clients, KernelSet, Matches, Scope, SetMatches } from './nat-rule.ts'
 import type { View } from './view.ts'
 
 /** The files whose aliases and sets a rule sees. `own`: a guest's file, for the rules that stand in it. */
@@ -38,9 +38,6 @@ export function namesOf(
 ): NameScope {
   return { cluster, sdnSets, setMatches, own, vmid }
 }
-
-/** What may match, per family; a family that is missing cannot match at all. */
-export type Matches = Partial<Record<Family, Clients>>
 
 export const ANY: Clients = { ranges: 'any', key: 'any' }
 export const ANY_FAMILY: Matches = { 4: ANY, 6: ANY }
@@ -73,7 +70,7 @@ export function resolveAddresses(
     return diagnose('address-unsupported', place, { text: bad, meant })
   }
   const family = (ranges[0] as Range).family
-  // A group's rule is the administrator's, whoever pulls it in.
+  // A rule of a group belongs to the administrator.
   const owner = names.own ? (names.vmid ?? 'list') : 'list'
   return { [family]: matchOf(ranges as Range[], owner) }
 }
@@ -92,7 +89,7 @@ export function resolveHost(text: string, names: NameScope, place: Place): Range
 /** More would be a list to read, not a choice. */
 const MAX_HOSTS = 4
 
-/** The addresses that a destination names, when they are few; else none. What a set holds is not for each owner of a guest. */
+/** The addresses that a destination names; none when they are many. Members of sets are not shown to owners of guests. */
 function fewHosts(text: string, names: NameScope, place: Place): string[] {
   const matches = text.startsWith('+') ? {} : resolveAddresses(text, names, place)
   if ('code' in matches) return []
@@ -109,7 +106,7 @@ function isNetwork(range: Range): boolean {
   return range.lo < range.hi && prefixLength(range) !== undefined
 }
 
-/** Whose set it is: a guest's (by VMID), of cluster.fw (0), of SDN, or a list of the administrator's. */
+/** The owner of a set: a guest (VMID), cluster.fw (0), SDN, or a list of the administrator. */
 export type Owner = number | 'sdn' | 'list'
 
 /** The owner of the lists in a rule of that scope. */
@@ -117,7 +114,7 @@ export function listOwner(scope: Scope): Owner {
   return scope.kind === 'guest' ? scope.guest.vmid : 'list'
 }
 
-/** One network or range needs no set; anything else does. All of a family is any. */
+/** One network or range needs no set. A range of all addresses is `any`. */
 export function matchOf(ranges: Range[], owner: Owner): Clients {
   const [first] = ranges
   if (first && ranges.some((range) => contains(range, everything(range.family)))) return ANY
@@ -148,12 +145,6 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
   const { matches, unusable } = setMatches(set, name, owner, names, !inGuest)
   if (unusable) return diagnose('set-exception', place, { name, ...unusable })
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
-}
-
-export interface SetMatches {
-  matches: Matches
-  /** An exception without which the set would match more than it says. */
-  unusable: { entry: string; reason: string } | undefined
 }
 
 /** A set of 65,000 networks may stand in 10,000 rules, so it is understood once. */
@@ -207,8 +198,8 @@ interface Entry {
 }
 
 /**
- * What a hash:net set matches: of the networks around an address the longest decides. Networks lie in each other or apart,
- * so one pass over their beginnings will do; `open` are those around the point that it has come to.
+ * The addresses that a hash:net set matches: the longest network around an address decides. Networks are nested or apart, so one pass over
+ * them in order is enough; `open` holds the networks around the current address.
  */
 function effective(entries: readonly Entry[]): Range[] {
   const sorted = [...entries].sort(
@@ -248,8 +239,8 @@ function compare(a: bigint, b: bigint): number {
 }
 
 /**
- * `pvenat-OWNER-HASH-vF`: nothing that a user typed goes to the kernel, not even a name. Hashes can be made to collide; a guest that
- * does so meets only its own sets.
+ * `pvenat-OWNER-HASH-vF`: no text of a user goes to the kernel, not even a name. A guest can make hashes collide, but only with its own
+ * sets.
  */
 function namedSet(owner: Owner, name: string, family: Family, entries: string[]): KernelSet {
   return {

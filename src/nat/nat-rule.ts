@@ -62,6 +62,16 @@ export interface Clients extends Match {
   key: string
 }
 
+/** The addresses that a rule names, by family; a family that is missing cannot match at all. */
+export type Matches = Partial<Record<Family, Clients>>
+
+/** An ipset of the .fw files. */
+export interface SetMatches {
+  matches: Matches
+  /** An exception without which the set would match more than it says. */
+  unusable: { entry: string; reason: string } | undefined
+}
+
 /** An own set. */
 export interface KernelSet {
   name: string

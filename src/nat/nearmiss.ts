@@ -1,4 +1,4 @@
-/** Comments that are no NAT, but look as if their author took them for it. */
+/** Comments that do not begin with NAT but look as if they were meant to. */
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { parseComment, type Around } from './comment.ts'
 import { plain } from './free-text.ts'
@@ -7,7 +7,7 @@ import { isMarked, placeOf, splitWords, type Word } from './words.ts'
 /** `nat`, `NAT-T`, `NAT2223`, `DNAT`: the letters, and no letter behind them. Words such as `native` are none. */
 const ALMOST = /^[ds]?nat(?![\p{L}\p{M}])/iu
 
-/** What there is to say of a comment that is not marked; `place` is where it stands. */
+/** The diagnostic for a comment that is not marked; `place` is where it stands. */
 export function nearMiss(comment: string | undefined, place: Place, around: Around): Diagnostic | undefined {
   // Most comments hold nothing of it, full-width letters included.
   if (comment === undefined || !/nat|\uff2e|\uff4e/i.test(comment) || isMarked(comment)) return undefined

@@ -1,7 +1,7 @@
 /**
- * Ports and protocols of the node itself, which come before all rights of guests: services that listen, ports that others publish by
- * DNAT, protocols without ports of tunnels. They stay the node's for a while after they went, so that a service that restarts or starts late
- * finds its port.
+ * Ports and protocols of the node itself, which take precedence over all rights of guests: listening services, ports that other programs
+ * publish by DNAT, protocols of tunnels. A port stays with the node for a while after its service ended, so that a service that restarts or
+ * starts late finds its port.
  */
 import { formatRange, parseIp, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
@@ -18,18 +18,18 @@ export interface NodePort {
   to?: Range
   /** Who has it, for messages. */
   holder: string
-  /** Seen once, so perhaps the socket of a question: it has no grace. */
+  /** Seen once, so perhaps the socket of a single query: it has no grace period. */
   isFleeting?: true
-  /** Seconds since 1970: it is not in use any more and stays the node's until then. */
+  /** Seconds since 1970: not in use any more, kept for the node until then. */
   until?: number
 }
 
-/** How long a port stays the node's after its service went, and after a boot. */
+/** Grace period of a port after its service ended, and after a boot. */
 export const GRACE_SECONDS = 600
 
 /**
- * What the node has now: what is seen, and what was there before and is in its grace. `before` is what the state remembers; what was
- * in use then and is not seen now went away at `now` at the latest.
+ * The ports of the node: those in use (`seen`), and those in their grace period. `before`: the ports that the state remembers. The grace period
+ * of a port that was in use then begins at `now`.
  */
 export function nodePortsNow(
   seen: readonly NodePort[],
@@ -71,7 +71,7 @@ export function storePorts(ports: readonly NodePort[]): StoredPort[] {
   )
 }
 
-/** What makes no sense is left out. */
+/** Invalid entries are left out. */
 export function restorePorts(stored: readonly StoredPort[]): NodePort[] {
   return stored.flatMap(({ address: text, to: target, ...port }) => {
     const [address, to] = [text, target].map((one) => (one === undefined ? undefined : parseIp(one)))

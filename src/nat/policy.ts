@@ -1,4 +1,4 @@
-/** Who may do what: a guest's rules stay with the guest, and nobody takes the node's own ports (spec: whoever may edit one guest's firewall must not gain power over the node or other guests). */
+/** Permissions: rules of a guest concern this guest alone, and no rule takes the node's own ports. The owner of one guest must not gain power over the node or over other guests. */
 import { addressKey, contains, formatRange, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { objectionToTyped } from '../guest/evidence.ts'
@@ -13,7 +13,7 @@ import { serves } from './sockets.ts'
 import { clockTime, type NodePort } from './node-ports.ts'
 import type { View } from './view.ts'
 
-/** What forbids a translated rule, if anything. */
+/** The first reason why a translated rule is forbidden. */
 export function forbidden(nat: NatRule, view: View): Diagnostic | undefined {
   const guest = nat.scope.kind === 'guest' ? nat.scope.guest : undefined
   for (const forward of nat.forwards) {
@@ -29,7 +29,7 @@ export function forbidden(nat: NatRule, view: View): Diagnostic | undefined {
   return guest && guestEgress(nat, guest, view)
 }
 
-/** What the settings say of the guest that a rule speaks for. */
+/** The settings of the guest whose rule it is. */
 export function grantedOf(scope: Scope, view: View): GuestSettings | undefined {
   return scope.kind === 'guest' ? view.settings.guests.get(scope.guest.vmid) : undefined
 }
@@ -51,7 +51,7 @@ function guestForward(nat: NatRule, forward: Forward, guest: Guest, view: View):
   return addressForbidden(nat, forward.external, guest, grantedOf(nat.scope, view)?.addresses)
 }
 
-/** The setting without which snat=1 in a rule of this scope is refused. Undefined where it needs none. */
+/** The setting that snat=1 in a rule of this scope needs; undefined when it needs none. */
 export function snatNeeds(scope: Scope, view: View): string | undefined {
   if (scope.kind !== 'guest' || grantedOf(scope, view)?.snat === true) return undefined
   return `[guest ${scope.guest.vmid}] snat = yes`
@@ -136,12 +136,12 @@ function listed(addresses: readonly Range[]): string {
   return addresses.map(formatRange).join(', ')
 }
 
-/** Who wrote an address of these down for a guest gave it no others; leases and neighbours come and go. */
+/** Sources that name all addresses of a guest. Leases and neighbours come and go. */
 const WRITTEN: readonly AddressSource[] = ['settings', 'config', 'ipfilter', 'ipam']
 
 /**
- * The first address that is not the guest's. Of a guest about which nothing is written down (static address set inside)
- * a typed address is believed as long as it is nobody else's; what leases and neighbours show may be only part of it.
+ * The first address that is not the guest's. No source names the addresses of a guest with a static address that was set inside the guest;
+ * for such a guest a typed address counts while it belongs to no other guest.
  */
 function foreignAddress(ranges: readonly Range[], guest: Guest, view: View): Range | undefined {
   const own = knownAddresses(guest, undefined, view)
@@ -166,7 +166,7 @@ function believable(range: Range, guest: Guest, view: View): boolean {
   )
 }
 
-/** Cluster and host rules may take any port but these two. */
+/** Ports that rules of the cluster and the node may not take either. */
 const NEVER: readonly ReservedPort[] = [
   { proto: 'tcp', ports: [22, 22], holder: 'ssh' },
   { proto: 'tcp', ports: [8006, 8006], holder: 'pveproxy' },
@@ -238,7 +238,7 @@ export function blockMissing(place: Place, guest: Guest, { settings, blocks }: V
   return diagnose('block-taken', place, { ...facts, ports: formatPorts([ports]), holder })
 }
 
-/** The ports of a protocol that are the node's, for who looks for a free one. */
+/** The ports of a protocol that belong to the node. */
 export function nodesPorts(proto: string, { settings, nodePorts }: View): PortRange[] {
   return [
     ...settings.reserved.filter((one) => one.proto === proto).map(({ ports }) => ports),
@@ -254,9 +254,9 @@ interface Facts {
 }
 
 /**
- * The ports of an external address that full=1 leaves to the node: those that are the node's (of a cluster or host rule, only
- * ssh and the GUI). The address by which the node is known is not for guests, unless the settings say so (`full = yes`), and there the node
- * keeps the reserved ports and ICMP, too. Settings that name the address for the guest hand it over whole.
+ * The ports of an external address that full=1 leaves to the node: all ports of the node; for a rule of cluster.fw or host.fw only ssh and
+ * the GUI. A guest may have the node's main address only with the setting `full = yes`; the node then also keeps the reserved ports and
+ * ICMP. Settings that name the address for the guest hand it over whole.
  */
 export function nodePorts(
   rule: NatRule,

@@ -1,7 +1,6 @@
 /**
- * Rights of guests: a port at an external address, a whole external address (full=1), an inner address. A right begins when a claim is
- * granted and ends only by an act of its owner, seen in a file that could be read while its guest is here. The state of the node
- * or of the datacenter ends none.
+ * Rights of guests: a port at an external address, a whole external address (full=1), an inner address. A right begins when a claim is granted.
+ * Only its owner ends it, by an edit in a readable file while the guest is on this node. No state of the node or datacenter ends a right.
  */
 import { addressKey, parseIp, sameRange, type Family, type Range } from '../address.ts'
 import type { Guest } from '../guest/guest.ts'
@@ -62,7 +61,7 @@ export interface Ask extends Pick<Right, 'vmid' | 'proto' | 'ports' | 'source'> 
   address?: Range | undefined
 }
 
-/** The parts of rights that the asks still cover. */
+/** The parts of rights that are still asked for. */
 export function covered(rights: readonly Right[], asks: readonly Ask[]): Right[] {
   const byKind = groupBy(asks, ({ vmid, proto }) => `${vmid} ${proto}`)
   return rights.flatMap((right) => {
@@ -132,7 +131,7 @@ export function innerHolders(rights: readonly Right[]): Map<string, number> {
   )
 }
 
-/** What tells a guest from another one that has its VMID later: when it was made, and its MACs. */
+/** The identity of a guest, which differs for a later guest with the same VMID: the time of creation and the MACs. */
 export function identityOf({ created = '', nics }: Guest): string {
   const macs = nics.flatMap(({ mac }) => mac ?? []).sort()
   return `${created} ${macs.join(',')}`

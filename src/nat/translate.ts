@@ -1,4 +1,4 @@
-/** Marked rules → NAT rules, what may be in force of them, and everything there is to say about the rest. */
+/** Marked rules → NAT rules, their granted forwards, and diagnostics. */
 import { namesOf } from './match.ts'
 import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic } from '../diagnostic.ts'
@@ -51,7 +51,7 @@ export function translate(view: View, cache: FileCache = makeFileCache()): Trans
   )
 }
 
-/** What the files come to together. */
+/** The rules of all files together: rights, conflicts, diagnostics. */
 function resolve(files: readonly TranslatedFile[], addresses: readonly Range[], view: View): Translation {
   const all = files.flatMap((file) => file.rules)
   const held = lastingRights(view, all)
@@ -108,7 +108,7 @@ function lyingElsewhere(rules: readonly NatRule[], addresses: readonly Range[], 
   return [...new Map(others.map((one) => [addressKey(one), one])).values()]
 }
 
-/** What the rules of one file come to, before they meet those of others. */
+/** The NAT rules of one file, before conflicts with other files. */
 interface TranslatedFile {
   source: Source
   collected: Collected
@@ -116,7 +116,7 @@ interface TranslatedFile {
   diagnostics: Diagnostic[]
 }
 
-/** It depends on what stands in `inputs` and on nothing else of the view. */
+/** The result depends on the inputs of the cache and on nothing else of the view. */
 function translateFile(source: Source, view: View, cache: FileCache): TranslatedFile {
   const { fw, scope, off, help, file } = source
   const { cluster, network, settings, sdnSets, known, evidence, consulted, firewall, isClustered } = view
@@ -156,7 +156,7 @@ function translateFile(source: Source, view: View, cache: FileCache): Translated
   })
 }
 
-/** That a firewall is off is told once, at the first rule that it stops. */
+/** A firewall that is off gets one diagnostic, at the first rule that it stops. */
 function collectDiagnostics(files: readonly TranslatedFile[]): Diagnostic[] {
   const said = new Set<string>()
   return files.flatMap(({ source: { off }, collected: { diagnostics, stopped, skipped } }) => {
@@ -224,7 +224,7 @@ function translateRule(
   return { ...nat, state, reason: word(stopper).message, isMeant: stopper.code !== 'elsewhere' }
 }
 
-/** The settings give the guest less than it asks for. */
+/** The settings forbid what the rule asks for. */
 const FORBIDDEN: readonly Code[] = [
   'port-forbidden',
   'block-none',
@@ -234,7 +234,7 @@ const FORBIDDEN: readonly Code[] = [
   'snat-forbidden',
 ]
 
-/** Nothing is wrong with such a rule, but it has nothing to do here and now. */
+/** Such a rule is correct but has no effect on this node now. */
 const IDLE: readonly Code[] = ['asked', 'external-none', 'elsewhere', 'set-empty']
 
 function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
@@ -243,7 +243,7 @@ function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
   return rule.type === 'out' ? 'egress' : 'forward'
 }
 
-/** Adds to `nat` what the rule comes to; returns what there is to say. */
+/** Adds forwards, egresses and blocks to `nat`; returns the diagnostics. */
 function fill({ nat, marked, comment, view }: Omit<Order, 'names'>, given: Given | undefined): Diagnostic[] {
   const { rule, place, scope, own } = marked
   const problems = ruleProblems(rule, place, comment, { cluster: view.cluster, own })
@@ -295,7 +295,7 @@ function markLosers(
   })
 }
 
-/** A group's rule speaks once for all guests that pull it in; that a network is public is told at the first rule alone. */
+/** A rule of a group gets one diagnostic for all guests that pull it in; a public network gets one at its first rule. */
 function unique(diagnostics: readonly Diagnostic[]): Diagnostic[] {
   const seen = new Map<string, Diagnostic>()
   for (const one of diagnostics) {
