@@ -1,4 +1,5 @@
 /** The table of rules: ten thousand of them, of which as many are in the document as are seen. Cards where it is narrow. */
+import { computed } from '@preact/signals'
 import { observeWindowOffset, observeWindowRect, Virtualizer, windowScroll } from '@tanstack/virtual-core'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useLayoutEffect, useReducer, useRef } from 'preact/hooks'
@@ -20,7 +21,7 @@ function useRows(count: number, scrollMargin: number): Virtualizer<Window, Eleme
     count,
     estimateSize: sizePx,
     scrollMargin,
-    overscan: 8,
+    overscan: 4,
     scrollPaddingStart: 40,
     getScrollElement: (): Window => window,
     scrollToFn: windowScroll,
@@ -41,28 +42,33 @@ function useRows(count: number, scrollMargin: number): Virtualizer<Window, Eleme
   return rows
 }
 
-/** Classes of a column, and its cell. `most`: connections of the busiest rule. */
-const CELLS: Readonly<Record<Column, [string, (item: Item, most: number) => ComponentChildren]>> = {
+/** Connections of the busiest rule. */
+const most = computed(() =>
+  Object.values(counters.value.rules).reduce((max, [, count]) => Math.max(max, count), 1),
+)
+
+/** Classes of a column, and its cell. */
+const CELLS: Readonly<Record<Column, [string, (item: Item) => ComponentChildren]>> = {
   state: ['w-28 max-md:[grid-area:state]', ({ state, group }) => badge(group, state)],
   external: [
-    'font-medium w-[21%] group-[.beside]:w-[24%] max-md:[grid-area:external]',
+    'truncate font-medium w-[21%] group-[.beside]:w-[24%] max-md:[grid-area:external]',
     ({ external }) => <button class="max-w-full truncate">{external}</button>,
   ],
-  target: ['max-md:col-span-2', ({ target }) => target],
-  guest: ['max-md:hidden', ({ guest }) => guest],
-  source: ['text-dim max-lg:hidden group-[.beside]:hidden', ({ source }) => source],
-  comment: ['text-dim max-md:col-span-2', ({ comment }) => <span title={comment}>{comment}</span>],
-  hour: ['w-36 max-md:hidden', ({ id }, most) => busy(hour(id), most)],
-  rule: ['w-28 text-dim max-lg:hidden group-[.beside]:hidden', ({ rule }) => rule],
+  target: ['truncate max-md:col-span-2', ({ target }) => target],
+  guest: ['truncate max-md:hidden', ({ guest }) => guest],
+  source: ['truncate text-dim max-lg:hidden group-[.beside]:hidden', ({ source }) => source],
+  comment: ['truncate text-dim max-md:col-span-2', ({ comment }) => <span title={comment}>{comment}</span>],
+  hour: ['w-36 max-md:hidden', ({ id }) => busy(hour(id))],
+  rule: ['truncate w-28 text-dim max-lg:hidden group-[.beside]:hidden', ({ rule }) => rule],
 }
 const KEYS = Object.keys(COLUMNS) as Column[]
 
-const busy = (count: number, most: number): ComponentChildren => [
-  <span class="mr-2 inline-block h-1.5 w-16 overflow-hidden rounded-full bg-line align-middle">
-    <i class="block h-full bg-brand" style={{ width: `${(100 * count) / most}%` }} />
-  </span>,
-  amount(count, 1000),
-]
+/** A number behind a bar of 64 px. It is one element, as each costs time while the table scrolls. */
+const busy = (count: number): JSX.Element => (
+  <span class="bar" style={{ backgroundSize: `${(64 * count) / most.value}px 6px, 64px 6px` }}>
+    {amount(count, 1000)}
+  </span>
+)
 
 function head(of: Column): JSX.Element {
   const isBy = of === (chosen.value.by || 'state')
@@ -89,7 +95,6 @@ export function Rules(): JSX.Element {
   }, [rule])
   const seen = PAPER.matches ? list.map((_, index) => ({ index })) : rows.getVirtualItems()
   const [first, last] = [seen[0]?.index ?? 0, seen.at(-1)?.index ?? -1]
-  const most = Object.values(counters.value.rules).reduce((max, [, count]) => Math.max(max, count), 1)
   return (
     <table class="rules" aria-label="NAT rules" aria-rowcount={list.length + 1}>
       {list.length === 0 && items.value.length > 0 && <caption>No rule matches.</caption>}
@@ -107,7 +112,7 @@ export function Rules(): JSX.Element {
             onClick={() => choose({ rule: item.id })}
           >
             {KEYS.map((key) => (
-              <td class={CELLS[key][0]}>{CELLS[key][1](item, most)}</td>
+              <td class={CELLS[key][0]}>{CELLS[key][1](item)}</td>
             ))}
           </tr>
         ))}
