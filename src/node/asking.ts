@@ -10,6 +10,8 @@ export const SOCKET = 'ask.sock'
 /** Who is connected by a rule now. */
 export interface RuleAnswer {
   guestType: 'qemu' | 'lxc' | null
+  /** As `blockText` (show/blocks.ts) has the block of its guest; null where the settings give it none. */
+  block: string | null
   /** The first ones, of `total`. For a way out, `client` is inside and `port` is where it leads. */
   connections: { client: string; port: string; state: string }[]
   total: number

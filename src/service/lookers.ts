@@ -7,19 +7,20 @@ import { chmod } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { formatRange } from '../address.ts'
+import type { NatRule } from '../nat/nat-rule.ts'
 import { ownAddresses } from '../nat/guest-addresses.ts'
 import type { Applied } from '../node/apply.ts'
 import { clientsOf, type Client } from '../node/clients.ts'
 import type { Outcome } from '../pipeline.ts'
 import type { Installed } from '../ruleset/installed.ts'
-import { blockRows } from '../show/blocks.ts'
+import { blockRows, blockText } from '../show/blocks.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { FILES } from '../node/published.ts'
 import type { RunFolder } from './runfolder.ts'
 
 /** Interval between the starts of two counts while a page is open, which is then at most 3 s behind. */
-const LOOKED_AT_MS = 2000
+const LOOKED_AT_MS = 1500
 /** Interval between counts while no page is open; they use readings that were made for another reason. */
 const COUNT_MS = 10_000
 const MAX_SOCKETS = 32
@@ -65,8 +66,9 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
   const answer = async (line: string): Promise<unknown> => {
     if (!now) return null
     if (line === 'node') return nodeAnswer(now.outcome)
-    const rule = now.outcome.translation.rules.find(({ id }) => `rule ${id}` === line)
-    return rule ? ruleAnswer(rule.scope, await clientsOf(rule)) : null
+    const { outcome } = now
+    const rule = outcome.translation.rules.find(({ id }) => `rule ${id}` === line)
+    return rule ? ruleAnswer(outcome, rule, await clientsOf(rule)) : null
   }
   const server = createServer((socket) => {
     let text = ''
@@ -107,11 +109,14 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
   }
 }
 
-function ruleAnswer(scope: Outcome['translation']['rules'][number]['scope'], clients: Client[]): RuleAnswer {
+function ruleAnswer(outcome: Outcome, { scope }: NatRule, clients: Client[]): RuleAnswer {
   const place = (address: string, port: number): string =>
     port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
+  const guest = scope.kind === 'guest' ? scope.guest : undefined
+  const block = blockRows(outcome).find(({ vmid }) => vmid === guest?.vmid)
   return {
-    guestType: scope.kind === 'guest' ? scope.guest.type : null,
+    guestType: guest?.type ?? null,
+    block: block ? blockText(block) : null,
     connections: clients.slice(0, MAX_CLIENTS).map(({ source, sport, destination, dport, state }) => ({
       client: place(formatRange(source), sport),
       port: place(formatRange(destination), dport),

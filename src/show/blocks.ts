@@ -87,6 +87,11 @@ export function renderBlocks(rows: readonly BlockRow[]): string {
   return [TITLES, ...cells].map(line).join('') + (notes.length > 0 ? `\n${notes.join('')}` : '')
 }
 
+/** `20100-20119; used: 20107; free: 20100-20106,20108-20119`. */
+export function blockText({ ports, used, free }: BlockRow): string {
+  return `${ports ? formatPorts([ports]) : '-'}; used: ${portsCell(used)}; free: ${portsCell(free)}`
+}
+
 /** `?`: another node knows. */
 function portsCell(ports: readonly PortRange[] | null): string {
   return ports ? formatPorts(ports) || '-' : '?'

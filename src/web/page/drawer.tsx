@@ -65,6 +65,7 @@ function details(item: Item, { minutes, now }: PageRule): JSX.Element {
         <small>{`${hour} in the last hour, ${amount(ever, 1000)} since the rule came`}</small>
       </section>
       {clients(now)}
+      {now?.block && <p>{`Block of ports of the guest: ${now.block}`}</p>}
       <div class="grid justify-items-start gap-1" role="group" aria-label="To copy">
         {textsOf(item).map((text) => (
           <Copy key={text} text={text} />
@@ -82,6 +83,7 @@ function stations({ row, source, external, target }: Item): [name: string, place
   const place = isIn ? target : row.source
   const list: [string, string | null][] = [
     ['internet', isIn ? source : ''],
+    ['uplink', row.uplinks.join(', ') || null],
     [row.external.interface ?? 'external', isIn ? external : target],
     ['node', status.value?.node ?? ''],
     ['bridge', row.via],
