@@ -1,11 +1,14 @@
 // The page as people see it: pictures of it at each size, and what axe says.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SOCKET, type RuleAnswer } from '../../src/node/asking.ts'
+import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
-import { ended, told, type Told } from '../web/published.ts'
+import { ended, told, type RunFolder, type Told } from '../web/published.ts'
 import { drawer, findings, openBrowser, openPage, servingFolder } from './browser.ts'
 
 const SHOTS = 'dist/screenshots'
@@ -46,26 +49,53 @@ const LOOKS: [name: string, options: BrowserContextOptions][] = [
   ['zoom', { viewport: { width: 640, height: 360 }, forcedColors: 'active' }],
 ]
 
+/** Who is connected, as the service would say it. */
+const CLIENTS: RuleAnswer = {
+  guestType: 'lxc',
+  block: '20000-20019; used: 20003; free: 20000-20002,20004-20019',
+  connections: [
+    { client: '198.51.100.7:50122', port: '203.0.113.2:2001', state: 'ESTABLISHED' },
+    { client: '192.0.2.9:41876', port: '203.0.113.2:2001', state: 'TIME_WAIT' },
+  ],
+  total: 2,
+}
+
+/** A socket beside the files that answers questions about rules. */
+async function answering(dir: string): Promise<Server> {
+  const server = createServer((socket) =>
+    socket
+      .on('error', () => undefined)
+      .on('data', (line) => line.toString().startsWith('rule ') && socket.end(JSON.stringify(CLIENTS))),
+  )
+  await new Promise<void>((resolve) => server.listen(join(dir, SOCKET), resolve))
+  await chmod(join(dir, SOCKET), 0o666)
+  return server
+}
+
+/** Connections of the last hour, counted every five minutes. */
+async function grow(url: string, folder: RunFolder, { rules }: Told['counters']): Promise<void> {
+  for (let step = 0; step <= 12; step++) {
+    const at = new Date(Date.now() - (12 - step) * 290_000).toISOString()
+    const grown = Object.entries(rules).map(([id, [packets, bytes]], i): [string, [number, number]] => [
+      id,
+      [packets + step * (i % 3) + Math.floor((step * step * ((i * 7) % 23)) / 60), bytes],
+    ])
+    await folder.say({ counters: { at, rules: Object.fromEntries(grown) } })
+    await waitFor(async () => {
+      const answer = await node.lab.exec('pve', ['curl', '-s', `${url}api/counters`])
+      return answer.stdout.includes(at)
+    })
+  }
+}
+
 test.each(Object.entries(SCENES))(
   '%s: axe finds nothing and nothing is cut at any size, in light, dark and high contrast',
-  async (scene, what) => {
+  async (scene, { counters, ...what }) => {
     const rule = what.rows?.[1]?.id
     const views = { rules: '', map: '#tab=map', problems: '#tab=problems', rule: `#rule=${rule}` }
     await servingFolder(node.lab, what, async (url, folder) => {
-      // What comes after the first count is a connection of this minute.
-      const first = await openPage(browser, url, { viewport: { width: 1440, height: 900 } })
-      await first.page.getByText('Connections were counted').waitFor()
-      await first.page.close()
-      const grown = Object.entries(what.counters?.rules ?? {}).map(([id, [packets, bytes]], i) => [
-        id,
-        [packets + ((i * 7) % 23), bytes],
-      ])
-      await folder.say({
-        counters: {
-          at: new Date().toISOString(),
-          rules: Object.fromEntries(grown) as Told['counters']['rules'],
-        },
-      })
+      const service = scene === 'down' ? undefined : await answering(folder.dir)
+      if (counters) await grow(url, folder, counters)
       for (const [name, options] of LOOKS) {
         const { page, errors } = await openPage(browser, url, options)
         for (const [view, hash] of Object.entries(views).filter(([one]) => rule ?? one === 'rules')) {
@@ -84,6 +114,7 @@ test.each(Object.entries(SCENES))(
         expect(errors).toEqual([])
         await page.close()
       }
+      service?.close()
     })
   },
   240_000,

@@ -2,17 +2,18 @@
 import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Verdict } from '../../src/show/verdict.ts'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
-import { drawer, openBrowser, openPage, rowOf, Served } from './browser.ts'
+import { at, drawer, openBrowser, openPage, rowOf, Served } from './browser.ts'
 
 let scratch: string
 let served: Served
 let browser: Browser
 
+const HOST = 'nodes/pve1/host.fw'
 const GOOD = ['IN SSH(ACCEPT) # NAT 1022', 'IN HTTP(ACCEPT) # NAT 1080 <img src=x onerror=alert(1)>']
 const node = testNode('legacy', {
   rules: { 'firewall/105.fw': GOOD },
@@ -178,9 +179,83 @@ test('where guests have blocks, the helper proposes NAT auto', async () => {
   expect(await helper.innerText()).toContain("--comment 'NAT auto'")
   await helper.getByLabel('Outside port').fill('20107')
   await helper.getByText('20107/tcp is free').waitFor()
+  await page.keyboard.press('Escape')
+  await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT auto')
+  await rowOf(page, ':20102').click()
+  await drawer(page).getByText('20100-20119; used: 20102; free: 20100-20101,20103-20119').waitFor()
   await page.close()
+  await node.save('firewall/105.fw', ...GOOD)
   await node.pvenat.configure()
 })
+
+test('a node without a rule: the firewall first, then its own addresses and bridges, and NAT auto where there are blocks', async () => {
+  const files = ['cluster', '105', '107', '108'].map((name) => `firewall/${name}.fw`)
+  const before = await Promise.all(files.map((file) => node.text(file)))
+  for (const file of files)
+    await node.edit(file, (text) => text.replaceAll('# NAT', '# no').replace('enable: 1', 'enable: 0'))
+  await node.pvenat.configure('guest-block = 20000-29999/20')
+  const { page } = await openPage(browser, served.url)
+  const first = page.getByRole('region', { name: 'No rule is marked NAT yet' })
+  await first.getByText('Each guest has a block of ports. NAT auto').waitFor({ timeout: 20_000 })
+  const steps = await first.getByRole('listitem').allInnerTexts()
+  expect(steps[0]).toMatch(/^The firewall of the datacenter is off, so no rule counts\..*ssh and port 8006/)
+  expect(steps[1]).toMatch(/^Let people in\..*ssh -p 2222 root@203\.0\.113\.2/s)
+  expect(steps[2]).toMatch(/^Each guest has a block of ports/)
+  expect(steps[3]).toMatch(/^Let guests out\..*10\.10\.10\.0\/24/s)
+  expect(await first.locator('small').innerText()).toMatch(
+    /External: .*203\.0\.113\.2.*\(vmbr0\).*Internal: 10\.10\.10\.0\/24 \(vmbr1\)/,
+  )
+  await page.close()
+  for (const [i, file] of files.entries()) await node.edit(file, () => before[i] ?? '')
+  await node.pvenat.configure()
+})
+
+test('with ten thousand rules counts are at most three seconds old while somebody looks', async () => {
+  const host = await node.text(HOST)
+  // A guest may have 256 forwards in its own file, the node as many as it likes.
+  const rule = (_: unknown, i: number): string =>
+    `IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT ${20_000 + i}`
+  await node.save(HOST, ...Array.from({ length: 10_000 }, rule))
+  const { page } = await openPage(browser, `${served.url}#q=25000`)
+  const row = rowOf(page, ':25000')
+  await row.getByText('working').waitFor({ timeout: 40_000 })
+  await waitFor(async () => countedMsAgo(page).then((ms) => ms < 3000), { timeoutMs: 40_000 })
+  const [start, before] = [performance.now(), await cpuSeconds(node.pvenat.service?.pid)]
+  const ages: number[] = []
+  await waitFor(async () => ages.push(await countedMsAgo(page)) >= 60, { timeoutMs: 60_000, intervalMs: 200 })
+  const lookedSeconds = (performance.now() - start) / 1000
+  const share = ((await cpuSeconds(node.pvenat.service?.pid)) - before) / lookedSeconds
+  const called = performance.now()
+  const stream = await node.lab.stream('inet', '203.0.113.2:25000')
+  await waitFor(async () => (await row.locator('td').nth(6).innerText()).trim() === '1', {
+    timeoutMs: 10_000,
+  })
+  const shownMs = Math.round(performance.now() - called)
+  await stream.close()
+  await node.edit(HOST, () => host)
+  await row.waitFor({ state: 'detached', timeout: 40_000 })
+  await page.close()
+  console.log(
+    `10,000 rules: counts ${at(ages, 0.5)} ms old in the median, ${at(ages, 1)} ms at worst; connection to count ` +
+      `${shownMs} ms; ${Math.round(100 * share)} % of a core in the service and its programs`,
+  )
+  expect(at(ages, 1)).toBeLessThan(3000)
+  expect(shownMs).toBeLessThan(4000)
+}, 200_000)
+
+/** Age of the counts that the server of the page gives now. */
+async function countedMsAgo(page: Page): Promise<number> {
+  return page.evaluate(async () => {
+    const { at } = (await (await fetch('api/counters')).json()) as { at: string }
+    return Date.now() - Date.parse(at)
+  })
+}
+
+/** Seconds of the processor that a process and its ended children have had. */
+async function cpuSeconds(pid = 0): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ')
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) / 100, 0)
+}
 
 test('the header has the level of pvenat status: in sync, with a rule that does not work, without the service', async () => {
   const { page } = await openPage(browser, served.url)

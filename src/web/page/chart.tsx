@@ -18,17 +18,19 @@ export function Chart({ minutes }: { minutes: readonly (number | null)[] }): JSX
     const axis = { stroke: caretColor, grid: { stroke: outlineColor, width: 1 }, ticks: { show: false } }
     const paths = Plot.paths.bars?.({ size: [0.8] }) as Plot.Series.PathBuilder
     const show = ({ cursor: { idx }, data: [times, counts] }: Plot): void => {
-      const time = clock(times[idx ?? 0])
-      under.value = idx == null ? '' : `${time}: ${counts?.[idx] ?? 'not counted'}`
+      under.value = idx == null ? '' : `${clock(times[idx])}: ${counts?.[idx] ?? 'not counted'}`
     }
     const options: Plot.Options = {
       width: element.clientWidth,
       height: 110,
-      padding: [8, 8, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       hooks: { setCursor: [show] },
       cursor: { y: false, drag: { x: false, y: false } },
-      scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
+      scales: {
+        x: { range: (_, a, b) => [a - 30, b + 30] },
+        y: { range: (_, __, n) => [0, Math.max(4, n)] },
+      },
       series: [{}, { paths, fill: color, points: { show: false } }],
       axes: [
         { ...axis, size: 28, values: (_, times) => times.map((time) => clock(time)) },

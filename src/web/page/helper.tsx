@@ -12,7 +12,7 @@ const node = signal<NodeAnswer | null>(null)
 const askNode = async (): Promise<void> => void (node.value = (await ask<NodeAnswer | null>('node')) ?? null)
 
 export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Element {
-  useEffect(() => void askNode(), [])
+  useEffect(() => void askNode(), [status.value])
   const { firewall, external = [], internal = [] } = status.value ?? {}
   const [address = 'ADDRESS'] = external.flatMap(({ addresses }) => addresses)
   const outside = external.map((one) => `${one.addresses.join(', ')} (${one.interface})`).join('; ')
@@ -31,7 +31,7 @@ export function FirstRun({ openHelper }: { openHelper: () => void }): JSX.Elemen
         )}
         <li>
           <b>Let people in.</b> Choose the guest → Firewall → Options → Firewall: Yes. Then Firewall → Add:
-          Direction in, Action ACCEPT, Macro SSH, Enable ✓, Comment <Copy text="NAT 2222" />. The guest then
+          Direction in, Action ACCEPT, Macro SSH, Enable ✓, Comment <Copy text="NAT 2222" /> and the guest
           answers: <Copy text={`ssh -p 2222 root@${address}`} />
         </li>
         {node.value?.guests.some(({ free }) => free) && (
@@ -139,13 +139,9 @@ function written({ guest, service, inner, outer }: Form): JSX.Element {
   const taken = node.value?.taken.find((one) => one.proto === proto && holds([one.ports], outer))
   const holder = rival?.rule ?? taken?.holder
   const isOutside = free && !holds(free, outer)
-  const why = isOutside
-    ? `is no free port of the guest’s block, ${formatPorts(free) || 'which is full'}`
-    : holder
-      ? `belongs to ${holder}`
-      : node.value
-        ? 'is free'
-        : 'is in no NAT rule; the service does not say what else uses it'
+  const outside = `is no free port of the guest’s block, ${formatPorts(free ?? []) || 'which is full'}`
+  const unused = node.value ? 'is free' : 'is in no NAT rule; the service does not say what else uses it'
+  const why = isOutside ? outside : holder ? `belongs to ${holder}` : unused
   const isFree = !isWrong && !isOutside && holder === undefined
   const comment = isOutside ? 'NAT auto' : outer === inner ? 'NAT' : `NAT ${outer}`
   const path = `/nodes/${status.value?.node ?? 'NODE'}/${type}/${vmid}/firewall/rules`

@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { groupBy } from './model.ts'
 import { makeLines, type Line } from './scene.ts'
-import { choose, chosen, counters, hour, pointed, status, visible } from './store.ts'
+import { choose, chosen, hour, hourNow, pointed, status, visible } from './store.ts'
 import { TONES } from './ui.tsx'
 
 type Station = { key: string; title: string; note: string }
@@ -53,7 +53,7 @@ export function NodeMap(): JSX.Element {
     if (root.current) observer.observe(root.current)
     return () => observer.disconnect()
   }, [])
-  const lines = makeLines(visible.value, (id) => counters.peek().rules[id]?.[1] ?? 0)
+  const lines = makeLines(visible.value, hourNow)
   const isBundled = lines.some(({ items }) => items.length > 1)
   return (
     <div ref={root} class="card" onMouseLeave={() => (pointed.value = undefined)}>
@@ -101,8 +101,8 @@ function way(line: Line, curves: readonly Curve[], isHot: boolean): JSX.Element 
     onKeyDown: ({ key }) => key === 'Enter' && pick(line),
   }
   const width = Math.min(14, 4 + 2 * Math.log2(items.length))
-  const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - 5 }
-  const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - 5 }
+  const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - width / 2 - 3 }
+  const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - width / 2 - 3 }
   return (
     <g key={id}>
       <g {...attributes}>

@@ -5,9 +5,7 @@ import { span, type Group } from './model.ts'
 import { clock, counters, link, status } from './store.ts'
 import { guiUrl, TONES } from './ui.tsx'
 
-type Judged = [word: string, why: string]
-
-function judge(): Judged {
+function judge(): [word: string, why: string] {
   const { value: known } = status
   const ago = (iso: string): string => span(clock.value - Date.parse(iso))
   const old = counters.value.at ? `; shown is the state of ${ago(counters.value.at)} ago` : ''

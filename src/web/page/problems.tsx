@@ -45,7 +45,8 @@ export function card(problem: Problem): JSX.Element {
   return (
     <article class={`problem ${TONES[TONE_OF[severity]]}`}>
       <p>
-        {message} <small>{`${file}:${line}`}</small>{' '}
+        <span class="block">{message}</span>
+        <small>{`${file}:${line}`}</small>{' '}
         {rule && !isOpen && button('Show the rule', () => choose({ rule: rule.id }))}
         {isOpen && button('All of this kind', () => choose({ tab: 'problems', q: code }))}
       </p>

@@ -30,7 +30,7 @@ export function makeLines(items: readonly Item[], hour: (id: string) => number):
     const [, bridge] = line.stations
     return { ...line, stations: ['other addresses', bridge, `${guests} more of ${bridge}`] }
   })
-  return sorted([...byWeight.slice(0, MAX_LINES), ...others])
+  return [...sorted(byWeight.slice(0, MAX_LINES)), ...others]
 }
 
 const bundle = (items: readonly Item[], keyOf: (item: Item) => string): Line[] =>

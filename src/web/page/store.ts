@@ -40,15 +40,11 @@ export const pointed = signal<string | undefined>(undefined)
 
 export const items = computed(() => list.value.map(toItem))
 export const hour = (id: string): number => counters.value.rules[id]?.[1] ?? 0
+export const hourNow = (id: string): number => counters.peek().rules[id]?.[1] ?? 0
 const found = computed(() => filterItems(items.value, chosen.value.q, chosen.value.show))
 /** The order by connections would jump under the eye: it is that of the moment when it was asked for. */
 export const visible = computed(() =>
-  sortItems(
-    found.value,
-    chosen.value.by,
-    chosen.value.down !== '',
-    (id) => counters.peek().rules[id]?.[1] ?? 0,
-  ),
+  sortItems(found.value, chosen.value.by, chosen.value.down !== '', hourNow),
 )
 export const current = computed(() => items.value.find(({ id }) => id === chosen.value.rule))
 
