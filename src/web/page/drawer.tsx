@@ -101,7 +101,7 @@ function clients(now: PageRule['now']): JSX.Element {
       <h3>Connected now {count(now ? total : '?')}</h3>
       {connections.map(({ client, port, state }) => (
         <p class="flex gap-2 border-b border-line py-1">
-          {`${client} → ${port}`} <span class="ml-auto text-dim">{state.toLowerCase()}</span>
+          {`${client} → ${port}`} <span class="ml-auto shrink-0 text-dim">{state.toLowerCase()}</span>
         </p>
       ))}
       {!now && <small>Not known: the service does not answer.</small>}

@@ -101,8 +101,8 @@ function way(line: Line, curves: readonly Curve[], isHot: boolean): JSX.Element 
     onKeyDown: ({ key }) => key === 'Enter' && pick(line),
   }
   const width = Math.min(14, 4 + 2 * Math.log2(items.length))
-  const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - width / 2 - 3 }
-  const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - width / 2 - 3 }
+  const from = { x: ((first?.source as Box).x1 ?? 0) + 8, y: (first?.y0 ?? 0) - width / 2 - 5 }
+  const to = { x: ((last?.target as Box).x0 ?? 0) - 8, y: (last?.y1 ?? 0) - width / 2 - 5 }
   return (
     <g key={id}>
       <g {...attributes}>
