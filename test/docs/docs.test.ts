@@ -62,3 +62,21 @@ test('every man page can be made, and has no table or list that fell apart', () 
     expect.soft(roff, `${path}: a cell that may be hyphenated`).not.toMatch(/T\{\n(?!\.nh\n)/)
   }
 })
+
+test('the drawing of the README has the comments of its five rules, in their order', () => {
+  const rules = [...textOf('README.md').matchAll(/^\| `.*# (NAT.*?)` \|/gm)].map(([, comment]) => comment)
+  const arrows = [...textOf('docs/pictures/node.svg').matchAll(/class="word".*?>(.*?)</g)].map(
+    ([, word]) => word,
+  )
+  expect(rules).toHaveLength(5)
+  expect(arrows).toEqual(rules)
+})
+
+test('the README names the versions that the package is tested with', () => {
+  const [, table = ''] = textOf('README.md').split('## Tested with')
+  const [, versions = ''] =
+    /for \(const version of \[(.*?)\]\)/.exec(textOf('test/package/runtimes.ts')) ?? []
+  expect(table).toContain(`| Node.js | ${versions.replaceAll("'", '')} |`)
+  expect(textOf('test/package/root.ts')).toContain("['bookworm', 'trixie']")
+  expect(table).toContain('| 12 and 13 |')
+})

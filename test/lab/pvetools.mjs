@@ -79,6 +79,13 @@ function changeOptions(path, set) {
   write(file, text)
 }
 
+function changeAlias(name, set) {
+  const line = new RegExp(`^(${name}) \\S+`, 'm')
+  const text = read('firewall/cluster.fw')
+  if (!line.test(text)) die(`no such alias ${name}`)
+  write('firewall/cluster.fw', text.replace(line, `$1 ${set.get('cidr')}`))
+}
+
 /** SDN writes its lines into the interfaces file; applying takes them away. */
 function sdn(path, set) {
   const config = JSON.parse(read('sdn/.running-config'))
@@ -94,6 +101,8 @@ function sdn(path, set) {
 function pvesh([verb, path, ...rest]) {
   const set = options(rest)
   if (path.startsWith('/cluster/sdn')) return sdn(path, set)
+  const [, alias] = /^\/cluster\/firewall\/aliases\/(\w+)$/.exec(path) ?? []
+  if (alias) return changeAlias(alias, set)
   if (path.endsWith('/options')) return changeOptions(path, set)
   return verb === 'create' ? createRule(path, set) : changeRule(path, set)
 }
