@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { Verdict } from '../../src/show/verdict.ts'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
@@ -212,6 +212,7 @@ test('a node without a rule: the firewall first, then its own addresses and brid
 
 test('with ten thousand rules counts are at most three seconds old while somebody looks', async () => {
   const host = await node.text(HOST)
+  onTestFinished(() => node.edit(HOST, () => host))
   // A guest may have 256 forwards in its own file, the node as many as it likes.
   const rule = (_: unknown, i: number): string =>
     `IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT ${20_000 + i}`
@@ -227,9 +228,7 @@ test('with ten thousand rules counts are at most three seconds old while somebod
   const share = ((await cpuSeconds(node.pvenat.service?.pid)) - before) / lookedSeconds
   const called = performance.now()
   const stream = await node.lab.stream('inet', '203.0.113.2:25000')
-  await waitFor(async () => (await row.locator('td').nth(6).innerText()).trim() === '1', {
-    timeoutMs: 10_000,
-  })
+  await waitFor(async () => Number(await row.locator('td').nth(6).innerText()) > 0, { timeoutMs: 20_000 })
   const shownMs = Math.round(performance.now() - called)
   await stream.close()
   await node.edit(HOST, () => host)
