@@ -240,6 +240,7 @@ test('with ten thousand rules counts are at most three seconds old while somebod
   )
   expect(at(ages, 1)).toBeLessThan(3000)
   expect(shownMs).toBeLessThan(4000)
+  expect(share).toBeLessThan(0.5)
 }, 200_000)
 
 /** Age of the counts that the server of the page gives now. */
