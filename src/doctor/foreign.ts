@@ -7,6 +7,7 @@ import { foreignNat, foreignPlace, isInterface, mayConcern, type ForeignNat } fr
 import type { BootLine } from '../facts/node-facts.ts'
 import { bootLineOf } from '../facts/interfaces.ts'
 import { keeperOf } from '../facts/keepers.ts'
+import { placedForwards, type PlacedForward } from '../nat/conflicts.ts'
 import type { Forward } from '../nat/nat-rule.ts'
 import { holds } from '../nat/sources.ts'
 import { KERNEL_CHAINS } from '../ruleset/ruleset.ts'
@@ -20,11 +21,12 @@ export const foreignForward: Check = (patient) => {
     .filter(({ kind }) => kind === 'destination')
     .flatMap((rule): Finding[] => {
       const ours = forwards.find(
-        ({ one, at }) => one.family === rule.family && at.some((address) => meets(rule, one, address)),
+        ({ forward, at }) =>
+          forward.family === rule.family && at.some((address) => meets(rule, forward, address)),
       )
       if (!ours) return []
       const isOther = rule.backend !== facts.backend
-      const { place, scope, state, reason } = ours.one.rule
+      const { place, scope, state, reason } = ours.forward.rule
       const isLost = state === 'error'
       const stays =
         keptBy(rule) ?? (isReplaced(rule, forwards) ? undefined : 'It forwards more than pvenat does.')
@@ -56,25 +58,14 @@ export const foreignForward: Check = (patient) => {
 const HAND_OVER = '{ pvenat apply --hand-over; pvenat plan; }'
 
 /** Forwards of guests' rules that are in error; a port that others publish is one reason. */
-function lostForwards({ translation }: Patient): Granted[] {
+function lostForwards({ translation }: Patient): PlacedForward[] {
   return translation.rules.flatMap(({ state, forwards }) =>
-    state === 'error' ? forwards.map((one) => ({ one, at: one.external })) : [],
+    state === 'error' ? forwards.map((forward) => ({ forward, at: forward.external })) : [],
   )
 }
 
-interface Granted {
-  one: Forward
-  at: Range[]
-}
-
-function grantedForwards({ translation }: Patient): Granted[] {
-  return FAMILIES.flatMap((family) => {
-    const { common, addresses } = translation.dispatch[family]
-    return [
-      ...common.map((one) => ({ one, at: addresses.filter((a) => a.common).map(({ address }) => address) })),
-      ...addresses.flatMap(({ address, special }) => special.map((one) => ({ one, at: [address] }))),
-    ]
-  })
+function grantedForwards({ translation: { dispatch } }: Patient): PlacedForward[] {
+  return FAMILIES.flatMap((family) => placedForwards(dispatch[family]))
 }
 
 function meets(rule: ForeignNat, { proto, ports }: Forward, destination: Range): boolean {
@@ -88,12 +79,12 @@ function meets(rule: ForeignNat, { proto, ports }: Forward, destination: Range):
 /** Whether every port of a rule is forwarded by ours to every client. */
 function isReplaced(
   { family, proto, ports, destination }: ForeignNat,
-  forwards: readonly Granted[],
+  forwards: readonly PlacedForward[],
 ): boolean {
   if (proto === undefined || ports === undefined || destination?.length !== 1) return false
   return ports.every(([lo, hi]) =>
     forwards.some(
-      ({ one, at }) =>
+      ({ forward: one, at }) =>
         one.family === family &&
         one.proto === proto &&
         one.source.ranges === 'any' &&

@@ -6,7 +6,7 @@ import { configEdit, gatewayCommand, quoted, ruleApi, withOption } from '../fact
 import { gatewayOf, type Guest, type Nic, label } from '../guest/guest.ts'
 import type { NatRule } from '../nat/nat-rule.ts'
 import { snatNeeds } from '../nat/policy.ts'
-import { holds } from '../nat/sources.ts'
+import { holds, isLetOut } from '../nat/sources.ts'
 import type { Check, Finding, Patient } from './finding.ts'
 
 interface Plugged {
@@ -47,10 +47,7 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
   const inner = view.network.internal.find(({ network }) => contains(network, own))?.address
   const rule = natOf(patient, own)
   if (!inner || !rule) return undefined
-  const isLetOut = patient.translation.rules.some(
-    ({ state, egresses }) =>
-      state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, own)),
-  )
+  const goesOut = isLetOut(patient.translation.rules, own)
   const needs = shownClients(patient, own)
     .map(({ scope }) => snatNeeds(scope, view))
     .find((one) => one !== undefined)
@@ -66,10 +63,10 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
     ],
     // Without an OUT rule the other gateway is its only way out; a second one on another NIC would compete with it.
     fix:
-      isLetOut && !isOther
+      goesOut && !isOther
         ? [gatewayCommand(guest, nic, family, configs.get(guest.vmid) ?? '', inner)]
         : hideClients(patient, own),
-    why: isLetOut
+    why: goesOut
       ? `Its answers are not translated back, and its own packets not at all; for forwards alone snat=1 in their comment helps, too${granted}.`
       : `Its answers are not translated back. With snat=1 it answers this node${granted}; or make this node its gateway, with an OUT rule that is marked NAT.`,
   }

@@ -3,7 +3,7 @@ import { contains, formatRange as show, network, sameRange, type Range } from '.
 import { gatewayOf } from '../guest/guest.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
-import { holds } from '../nat/sources.ts'
+import { isLetOut } from '../nat/sources.ts'
 import { dotted } from '../sysctls.ts'
 import type { Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
@@ -94,12 +94,9 @@ function gatewayFix(
   const isAlone = (gatewayOf(owned.guest, nic, family)?.nic ?? nic) === nic
   // Without an OUT rule the other gateway is its only way out.
   const own = isSending ? source : destination
-  const isLetOut = world.translation.rules.some(
-    ({ state, egresses }) =>
-      state === 'active' && egresses.some((one) => !one.exempt && holds(one.source, own)),
-  )
+  const goesOut = isLetOut(world.translation.rules, own)
   const line = inner && isAlone ? gatewayCommand(owned.guest, nic, family, config, inner) : undefined
-  const set = line !== undefined && isLetOut ? [line] : []
+  const set = line !== undefined && goesOut ? [line] : []
   const forward = world.translation.rules.find(
     ({ state, forwards }) =>
       !isSending &&
@@ -108,7 +105,7 @@ function gatewayFix(
   )
   const api = forward && apiOf(world, forward)
   if (!forward || api === undefined) {
-    const first = isLetOut ? '' : 'give the guest a rule OUT ACCEPT # NAT, then '
+    const first = goesOut ? '' : 'give the guest a rule OUT ACCEPT # NAT, then '
     return { commands: set, instead: `${first}make this node the gateway of the guest` }
   }
   const needs = snatNeeds(forward.scope, world.view)

@@ -84,6 +84,20 @@ export function grantedRights({ common, addresses }: Dispatch): Right[] {
   ]
 }
 
+/** A granted forward, and the external addresses at which it holds. */
+export interface PlacedForward {
+  forward: Forward
+  at: Range[]
+}
+
+export function placedForwards({ common, addresses }: Dispatch): PlacedForward[] {
+  const everywhere = addresses.filter((one) => one.common).map(({ address }) => address)
+  return [
+    ...common.map((forward) => ({ forward, at: everywhere })),
+    ...addresses.flatMap(({ address, special }) => special.map((forward) => ({ forward, at: [address] }))),
+  ]
+}
+
 export function grantedForwards({ common, addresses }: Dispatch): Forward[] {
   return [...common, ...addresses.flatMap(({ special }) => special)]
 }

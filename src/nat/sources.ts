@@ -1,10 +1,18 @@
 /** Addresses compared: whether one is among them, and whether two have any in common. */
 import { contains, type Range } from '../address.ts'
-import type { Match } from './nat-rule.ts'
+import type { Match, NatRule } from './nat-rule.ts'
 
 /** Whether an address is one of them. */
 export function holds({ ranges }: Match, address: Range): boolean {
   return ranges === 'any' || ranges.some((range) => contains(range, address))
+}
+
+/** Whether an active rule lets an address out, translated. */
+export function isLetOut(rules: readonly NatRule[], address: Range): boolean {
+  return rules.some(
+    ({ state, egresses }) =>
+      state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, address)),
+  )
 }
 
 /** Whether any client is in both. */

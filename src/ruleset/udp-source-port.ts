@@ -4,6 +4,7 @@
  */
 import { contains, formatRange, sameRange, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
+import { placedForwards, type PlacedForward } from '../nat/conflicts.ts'
 import { ANY } from '../nat/match.ts'
 import type { Egress, Forward, Match } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
@@ -12,12 +13,6 @@ import { matches, packets } from './conditions.ts'
 import { chainOf, type Part, type Rule, type Target } from './ruleset.ts'
 import { splitByPort, type Sizes } from './split.ts'
 import type { Wanted } from './wanted.ts'
-
-/** A forward, and the external addresses at which it was granted. */
-interface Granted {
-  forward: Forward
-  at: Range[]
-}
 
 /** Rules that stand before the translations that they make more precise, in the same order. */
 export function externalSourcePorts(wanted: Wanted): Part {
@@ -40,13 +35,8 @@ export function externalSourcePorts(wanted: Wanted): Part {
   return { rules: parts.flatMap((one) => one.rules), chains: parts.flatMap((one) => one.chains) }
 }
 
-function grantedUdp({ dispatch: { common, addresses } }: Wanted): Granted[] {
-  const everywhere = addresses.filter((one) => one.common).map(({ address }) => address)
-  const all = [
-    ...common.map((forward) => ({ forward, at: everywhere })),
-    ...addresses.flatMap(({ address, special }) => special.map((forward) => ({ forward, at: [address] }))),
-  ]
-  return all.filter(({ forward: { proto, ports, innerPort, single, sport } }) => {
+function grantedUdp({ dispatch }: Wanted): PlacedForward[] {
+  return placedForwards(dispatch).filter(({ forward: { proto, ports, innerPort, single, sport } }) => {
     const isOne = ports && innerPort !== undefined && (!single || ports[0] === ports[1])
     return proto === 'udp' && isOne === true && !sport
   })
