@@ -95,17 +95,24 @@ lend_node() {
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root install nodejs \
     </dev/null >"$scratch/log" 2>&1 || return 1
   for file in "$scratch"/archives/*.deb; do dpkg-deb -x "$file" "$scratch"; done
-  lent=$scratch/usr/bin/node
-  LD_LIBRARY_PATH=$(echo "$scratch"/usr/lib/*-linux-gnu)
-  export LD_LIBRARY_PATH
+  lent=yes
+  run --version >>"$scratch/log" 2>&1
+}
+
+# Runs pvenat; by the lent Node.js in a mount namespace, since Debian's reads files of /usr/share/nodejs.
+run() {
+  [ -n "$lent" ] || { "$program" "$@"; return; }
+  # shellcheck disable=SC2016 # for the inner shell
+  LD_LIBRARY_PATH=$(echo "$scratch"/usr/lib/*-linux-gnu) unshare --mount sh -c \
+    'mount --bind "$0/usr/share" /usr/share && exec "$0/usr/bin/node" "$0/usr/sbin/pvenat" "$@"' "$scratch" "$@"
 }
 
 # What it finds on this node: by the installed program, or by the one inside the package.
 show() {
   echo
-  ${lent:+"$lent"} "$program" status --no-color || true
+  run status --no-color || true
   echo
-  ${lent:+"$lent"} "$program" list --no-color || true
+  run list --no-color || true
   cat <<'X'
 
 Next: begin the comment of a firewall rule with NAT (man pvenat-comments), then
@@ -128,7 +135,7 @@ if [ -n "$quiet" ]; then
 elif command -v node >/dev/null || lend_node; then
   show
 else
-  echo 'what would be in force cannot be shown: that takes Node.js, which apt cannot fetch:'
+  echo 'what would be in force cannot be shown: that takes Node.js, which cannot be had for a look:'
   tail -n 3 "$scratch/log"
   echo 'with nodejs installed, --dry-run shows it, and touches nothing either'
 fi
