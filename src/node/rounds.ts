@@ -72,7 +72,7 @@ export class Rounds {
   private listed: { list?: string; guests: { vmid: number; config: string; isHere: boolean }[] } = {
     guests: [],
   }
-  /** How many files the last round asked for. */
+  /** How many files a round without a hint asks for; the pause between two rounds depends on it. */
   asked = 0
   private configsAt = -Infinity
 
@@ -169,7 +169,7 @@ export class Rounds {
 
   private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<void> {
     const left = wanted.entries()
-    this.asked = wanted.size
+    this.asked = [...wanted.values()].filter((files) => files === this.files).length
     let failure: unknown
     const lane = async (): Promise<void> => {
       for (const [path, files] of left) {

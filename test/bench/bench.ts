@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { answering } from './answers.ts'
 import { changing } from './change.ts'
 import { editing } from './edits.ts'
+import { elsewhere } from './elsewhere.ts'
 import { flows } from './flows.ts'
 import { growing } from './growth.ts'
 import { idling } from './idle.ts'
@@ -21,6 +22,7 @@ const SECTIONS: readonly Section[] = [
   flows,
   idling,
   editing,
+  elsewhere,
   answering,
   growing,
 ]

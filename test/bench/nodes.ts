@@ -1,6 +1,7 @@
 /** Nodes to measure on: bare ones, each with a TUN device that packets come by, and one with an internet and guests. */
 import {
   createLab,
+  HangingFolder,
   Pvenat,
   removeTree,
   type Backend,
@@ -82,9 +83,21 @@ export interface Installed {
   remove: () => Promise<void>
 }
 
-export async function install(lab: Lab, node: string, backend: Backend, count: number): Promise<Installed> {
+/** `isShared`: the node sees the tree as a file system of its own, as /etc/pve is; of what is saved in the tree itself no event tells. */
+export async function install(
+  lab: Lab,
+  node: string,
+  backend: Backend,
+  count: number,
+  isShared = false,
+): Promise<Installed> {
   const tree = await writeTree(treeFiles(forwardsOf(count)))
-  const pvenat = new Pvenat(lab, backend, tree, node, NODE)
-  await pvenat.configure()
-  return { pvenat, tree, remove: () => removeTree(tree) }
+  await new Pvenat(lab, backend, tree, node, NODE).configure()
+  const shared = isShared ? await HangingFolder.mount(lab, node, tree) : undefined
+  const pvenat = new Pvenat(lab, backend, shared?.dir ?? tree, node, NODE)
+  const remove = async (): Promise<void> => {
+    await shared?.unmount()
+    await removeTree(tree)
+  }
+  return { pvenat, tree, remove }
 }

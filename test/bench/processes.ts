@@ -21,6 +21,15 @@ export async function usageOf(pid: number): Promise<Usage> {
   }
 }
 
+/** The process of a family whose command line has that word; throws where there is none. */
+export async function memberOf(pid: number, word: string): Promise<number> {
+  for (const one of await family(pid)) {
+    const words = (await readFile(`/proc/${one.pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+    if (words.includes(word)) return one.pid
+  }
+  throw new Error(`no process of ${pid} runs ${word}`)
+}
+
 interface Process {
   pid: number
   parent: number

@@ -25,10 +25,11 @@ export class Served {
     readonly forwards: readonly BenchForward[],
   ) {}
 
-  static async start(backend: Backend, count: number): Promise<Served> {
+  /** `isShared`: edits come from another node of the cluster. */
+  static async start(backend: Backend, count: number, isShared = false): Promise<Served> {
     const forwards = forwardsOf(count)
     const lab = await liveNode(forwards)
-    const installed = await install(lab, 'pve', backend, count)
+    const installed = await install(lab, 'pve', backend, count, isShared)
     const [first] = forwards
     if (first) await lab.serve(String(first.vmid), 'tcp', first.port)
     return new Served(lab, installed, await installed.pvenat.start({}, START_MS), forwards)
@@ -65,7 +66,7 @@ export class Served {
 
   async stop(): Promise<void> {
     await this.service.stop()
-    await this.lab.stop()
     await this.installed.remove()
+    await this.lab.stop()
   }
 }
