@@ -188,6 +188,12 @@ test.each(['[guest 107] ; the shop', '[guest 107]# the shop', '  [guest 107]  ']
   },
 )
 
+test('a key with brackets is no key, and changes nothing', async () => {
+  const { settings, says } = await read('[nat]\nexternal[] = eth1\n')
+  expect(says).toEqual([expect.stringMatching(/^0\.conf:2: warning\[setting-unknown\] .*'external\[\]'/)])
+  expect(settings.external).toEqual(DEFAULT_SETTINGS.external)
+})
+
 test('a key without a value is an error, not "yes"', async () => {
   const { settings, says } = await read('[nat]\nallow-reserved\n')
   expect(says).toEqual([
