@@ -1,8 +1,9 @@
 // Nothing is told that has no test: each finding of doctor, and each warning of check, has a case in which it is so and one in which it is not.
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { CODES, word, type Code } from '../src/diagnostic.ts'
+import { CODES, type Code } from '../src/diagnostic.ts'
 import { FINDING_IDS } from '../src/doctor/finding.ts'
+import { WORDINGS } from '../src/wordings.ts'
 import { loadCases, type Case } from './cases/case.ts'
 import { examined, FAULTS } from './doctor/worlds.ts'
 
@@ -32,10 +33,7 @@ describe('findings of doctor', () => {
 })
 
 describe('warnings of check', () => {
-  const place = { file: '', span: { line: 1, from: 0, to: 0 } }
-  /** Whatever facts a wording asks for. */
-  const facts = new Proxy({}, { get: () => '' })
-  const isWarning = (code: Code): boolean => word({ code, place, facts }).severity === 'warning'
+  const isWarning = (code: Code): boolean => WORDINGS[code].severity === 'warning'
   const cases = loadCases()
   const says = (code: Code, { diagnostics }: Case): boolean => diagnostics.includes(`warning[${code}]:`)
   /** Of the few that a case would be long for. */
