@@ -1,4 +1,4 @@
-/** Tells whoever sits at a terminal that a command which takes long is at work. */
+/** Shows at a terminal that a long command is at work. */
 import type { Io } from './io.ts'
 
 const TICK_MS = 1000

@@ -67,7 +67,7 @@ export interface StaleFile {
   reason: string
 }
 
-/** One look at a node, nothing of it understood yet. */
+/** One look at a node, not parsed yet. */
 export interface Look {
   node: string
   tree: Tree
@@ -127,7 +127,7 @@ export function readsClock({ tree: { fw }, learnt }: Pick<WholeLook, 'tree' | 'l
   return false
 }
 
-/** `cache` holds what the looks before were found to say. */
+/** `cache`: the results of earlier looks. */
 export function readView(look: Look, cache: FileCache = makeFileCache()): View {
   const { node, settings, now, learnt: texts, ...others } = completed(look)
   const { hasProxmoxFirewall, remembered, ledger, ...passed } = others
@@ -186,7 +186,7 @@ export function readView(look: Look, cache: FileCache = makeFileCache()): View {
   }
 }
 
-/** A bridge that a guest's config names is for guests, whoever made it. */
+/** A bridge that the config of a guest names counts as internal, even if another program made it. */
 function withPlugged(network: Network, guests: readonly OwnedGuest[]): Network {
   const bridges = new Set(guests.flatMap(({ guest }) => guest.nics.map(({ bridge }) => bridge)))
   const isPlugged = ({ bridge }: InternalNetwork): boolean => bridges.has(bridge)

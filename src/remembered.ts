@@ -1,4 +1,4 @@
-/** From look to look: what the look before left is part of the next one, in the service, over restarts and in commands alike. */
+/** Facts that pass from one look to the next: in the service, over restarts, and in commands. */
 import { nextLedger } from './nat/ledger.ts'
 import { nodePortsNow, restorePorts, storePorts, type NodePort, type StoredPort } from './nat/node-ports.ts'
 import { CONFIRM_SECONDS, type Ledger } from './nat/rights.ts'
@@ -20,7 +20,7 @@ export interface Remembered extends SavedLedger {
   uplinks: StoredUplink[]
 }
 
-/** What guests hold, of which of them nothing can be said now, and what the node has; `seen`: its ports of now. */
+/** The rights of guests, the guests that cannot be judged now, and the ports of the node; `seen`: its ports in use now. */
 export function recall(
   { rights, guests, missing, nodePorts }: Omit<Remembered, 'uplinks'>,
   { tree, node, now }: Pick<Look, 'tree' | 'node' | 'now'>,
@@ -43,7 +43,7 @@ export function recall(
   return { nodePorts: ports, ledger: { rights, guests, unjudged, missing: still } }
 }
 
-/** What is remembered of a look and what came of it. */
+/** The facts to remember of a look and its outcome. */
 export function remember(
   { ledger, nodePorts = [], network }: Pick<Look, 'ledger' | 'nodePorts' | 'network'>,
   { view, translation }: Pick<Outcome, 'view' | 'translation'>,

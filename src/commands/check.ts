@@ -1,4 +1,4 @@
-/** `check`: everything there is to say about the rules of this node, or about files as if they were in place. */
+/** `check`: all diagnostics of the rules of this node, or of files as if they were in place. */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { isError, type Diagnostic } from '../diagnostic.ts'

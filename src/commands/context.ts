@@ -1,4 +1,4 @@
-/** What a command gets. */
+/** The input of a command. */
 import { hostname } from 'node:os'
 import { isError, type Diagnostic } from '../diagnostic.ts'
 import type { Io } from '../io.ts'
@@ -39,7 +39,7 @@ export interface Told {
   sources: Sources
 }
 
-/** What there is to say about a look, and about what was made of it. */
+/** The diagnostics of a look and of its outcome. */
 export function toldOf(looked: Looked, { translation }: Pick<Outcome, 'translation'>): Told {
   return {
     diagnostics: [...looked.settingsDiagnostics, ...translation.diagnostics],

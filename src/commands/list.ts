@@ -45,7 +45,7 @@ export async function listCommand(context: Context): Promise<number> {
   }
 }
 
-/** The rules, and what there is to say about the files as far as they can be read. */
+/** The rules, and the diagnostics of files that can be read. */
 interface Read {
   rows: Row[]
   diagnostics: readonly Diagnostic[]

@@ -1,7 +1,7 @@
 /** Where the page is served, and so who may see it. */
 import { UsageError } from '../io.ts'
 
-/** `local`: the loopback or a unix socket, where whoever reaches it is on the node already. */
+/** `local`: the loopback or a unix socket, whose clients are on the node already. */
 export type Listen =
   { kind: 'unix'; path: string; local: true } | { kind: 'tcp'; host: string; port: number; local: boolean }
 

@@ -53,7 +53,7 @@ export async function webCommand({ io, paths, values }: Context): Promise<number
 const shown = ({ family, address, port }: { family: string; address: string; port: number }): string =>
   family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`
 
-/** Whoever gets to the loopback or the socket is on the node, or was let in by who put a proxy there. */
+/** Clients at the loopback or the socket are on the node, or come through a proxy that its administrator set up. */
 function localDoor(names: readonly string[]): Door {
   const given = names.map((name) => name.trim().toLowerCase()).filter((name) => name !== '')
   return { hosts: new Set([...LOOPBACK_NAMES, ...given]), login: undefined, tls: undefined }

@@ -183,7 +183,7 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
   return { ...flow, destination: to, dport, dnat: true }
 }
 
-/** Behind the node: a guest, or whoever is outside. */
+/** Behind the node: a guest, or a host outside. */
 function arrive(world: World, flow: Flow, out: string, trail: Trail): void {
   const { destination, dport } = flow
   if (internalAt(world, destination) ?? guestAt(world, destination))

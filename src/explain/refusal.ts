@@ -65,7 +65,7 @@ function refusalOf(world: World, rule: NatRule, packet: Packet, sender: Sender):
   const open = forwards.filter((one) =>
     one.external.some((address) => sameRange(address, packet.destination)),
   )
-  // Whoever has one whole address asks for nothing at the others.
+  // A full=1 at one address asks for no port at the others.
   if (open.length === 0 && forwards.every(({ full }) => full)) return undefined
   if (open.length === 0) {
     const have = [...new Set(forwards.flatMap((one) => one.external.map(show)))].join(', ')

@@ -1,12 +1,12 @@
 /**
- * Which addresses count as a guest's, from every source there is, worked out once for the whole node.
+ * The addresses that count as a guest's, from all sources, computed once for the whole node.
  *
- * Settings and config say what somebody wrote down. But whoever may edit one guest's network may write another guest's
- * address: a config counts only for networks on the NIC's own bridge, and of several configs in the cluster with the same address that of
- * the guest that holds it, else of a guest on another node, else of the lowest VMID. All else can be influenced from inside the guest, or by whoever
- * edits its firewall and its MAC. So it counts only in an internal network on the NIC's own bridge and never when a
- * stronger source gives it to another guest; when two guests come to the same address that way, it is neither's.
- * A guest keeps an address that it holds. What speaks against any source is in evidence.ts.
+ * Settings and config are written by people. But the owner of a guest may write the address of another guest into its config. So a config
+ * counts only for networks on the NIC's own bridge. Of several configs in the cluster with the same address, the guest that holds the address
+ * wins, then a guest on another node, then the lowest VMID. All other sources can be influenced from inside the guest, or by an edit of its
+ * firewall or MAC. They count only in an internal network on the NIC's own bridge, and never when a stronger source gives the address to
+ * another guest. When two guests get the same address in this way, neither has it.
+ * A guest keeps an address that it holds. Objections against sources are in evidence.ts.
  */
 import { append } from '../lists.ts'
 import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'

@@ -1,4 +1,4 @@
-/** Puts a ruleset into force: tried first, only what differs, read back afterwards. */
+/** Installs a ruleset: tries it, writes the diff, reads it back. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
 import { compile, type Outcome } from '../pipeline.ts'
@@ -201,7 +201,7 @@ async function settle(
   if (!refusal) return { outcome, plan, quarantined }
   const tryWhole = (one: Ruleset): Promise<CommandFailed | undefined> =>
     tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_INSTALLED))
-  // If the ruleset of before is refused, too, no rule is at fault: a program or a module is missing, and the installed rules stay.
+  // If the previous ruleset is refused, too, a program or a module is missing. No rule is at fault, and the installed rules stay.
   if (before && !isMissing(refusal) && (await tryWhole(before.ruleset))) throw refusal
   const trial = await kernel.openTrial()
   if (!trial) return { outcome, plan, quarantined }
@@ -242,8 +242,8 @@ async function write(
 }
 
 /**
- * First of all: connections that proxmox-firewall sees before they have the zone get no NAT. All else is put into force also where the
- * kernel cannot do that; doctor tells it.
+ * Done first, because connections that proxmox-firewall sees before they have the zone get no NAT. If the kernel cannot do it, the other rules
+ * are written all the same, and doctor reports it.
  */
 export async function zoneOnBridges(
   { hasBridgeZone: isWanted }: Pick<Ruleset, 'hasBridgeZone'>,

@@ -27,7 +27,7 @@ interface Choice {
   why: string
 }
 
-/** The backend to use: of the settings, or what plain `iptables` means where that can be used. */
+/** The backend to use: by the settings, else the one that plain `iptables` means, if it can be used. */
 export async function chooseBackend(settings: Settings, answers?: Answers): Promise<Backend> {
   return (await choiceOf(settings, answers)).backend
 }
@@ -36,7 +36,7 @@ export async function chooseBackend(settings: Settings, answers?: Answers): Prom
 export async function choiceOf({ backend }: Settings, answers: Answers = NO_ANSWERS): Promise<Choice> {
   if (backend !== 'auto') return { backend, why: 'the settings say so' }
   const plain = await currentBackend()
-  // Nothing keeps it from being used: ''.
+  // '' when it can be used.
   const unusable = async (one: Backend): Promise<string> =>
     (await answers.askSeldom(`backend ${one}`, () =>
       one === 'legacy' ? noLegacy() : foreignToIptables(),
@@ -50,7 +50,7 @@ export async function choiceOf({ backend }: Settings, answers: Answers = NO_ANSW
 }
 
 /**
- * Why legacy tables cannot be used. The service may not load modules, which pve-firewall does, so what counts is whether the kernel
+ * Why legacy tables cannot be used; '' when they can. The service may not load modules, but pve-firewall does, so it is enough that the kernel
  * has them.
  */
 async function noLegacy(): Promise<string> {

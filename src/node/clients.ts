@@ -56,7 +56,7 @@ function parseClient(line: string): Client[] {
   return [{ proto, source, destination, replySource, sport, dport, state }]
 }
 
-/** `way`: -r for who answers, -s for who asks; `kind`: -g or -n, translated flows alone. */
+/** `way`: -r for the address that answers, -s for the client; `kind`: -g or -n for translated flows only. */
 function question(
   family: Family,
   proto: string | undefined,

@@ -2,12 +2,12 @@
  * Finds the NAT rules that the kernel refuses, so that the others can be in force.
  *
  * A restore program stops at the first line that is refused, names it, and keeps every table that it has committed before. So
- * suspects are tried in one go, a table each; the line leads to the suspect, and what follows it is tried in the next go. That takes
- * as many goes as suspects are refused, and one. Suspects are
- * 1. kinds: a protocol, a type of set. A missing module costs all rules of its kind and no other, in a few goes;
- * 2. the sets, then the rules, of each scope. What is refused of a scope costs single rules up to MAX_SINGLE, else the scope.
- * All in all that takes K + (MAX_SINGLE + 2) x S + 6 goes for K refused kinds and S refused scopes (a scope counts for its sets
- * and for each family), however many rules are refused.
+ * suspects are tried in one run, each as a table; the line leads to the suspect, and the suspects behind it are tried in the next run. For N
+ * refused suspects this takes N + 1 runs. Suspects are
+ * 1. kinds: a protocol, a type of set. A missing module excludes all rules of its kind and no other, in a few runs;
+ * 2. the sets, then the rules, of each scope. Up to MAX_SINGLE refused rules of a scope are excluded singly, more of them exclude the scope.
+ * In total it takes K + (MAX_SINGLE + 2) x S + 6 runs for K refused kinds and S refused scopes (a scope counts for its sets
+ * and for each family), for any number of refused rules.
  */
 import { groupBy } from '../lists.ts'
 import { FAMILIES, type Family } from '../address.ts'

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { systemReason } from './system-error.ts'
 
 /**
- * `told` hears each path that is removed (or would be). Goes on when one cannot be removed, and throws at the end. A mount point
- * is emptied; it and a folder with files of others stay, which `warn` hears.
+ * `told` gets each path that is removed (or would be). When a path cannot be removed, it continues and throws at the end. A mount point is
+ * emptied but stays, and so does a folder with files of other programs; `warn` gets a message for each.
  */
 export async function removeFolder(
   folder: string,

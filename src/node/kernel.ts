@@ -41,7 +41,7 @@ export interface Kernel extends Conntrack {
   setLoop: (families: readonly Family[]) => Promise<void>
 }
 
-/** The same, for who goes on looking. */
+/** A kernel that is compared again and again. */
 export interface WatchedKernel extends Kernel {
   /** The rules of each family without counters, as text: to see cheaply whether anything changed. */
   glance: () => Promise<Record<Family, string>>

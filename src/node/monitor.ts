@@ -49,9 +49,9 @@ export function monitorKernel(backend: Backend, hint: () => void, hintOthers: ()
 }
 
 /**
- * Whoever may have written rules of a backend. Legacy has no events, but everybody who writes opens and closes one lock file
- * (inotifywait of inotify-tools); of nft each change is told (xtables-monitor of iptables, a tenth of the memory of `nft monitor`). Where the
- * program is missing nothing is told. It also hints when it begins to watch: what was before it did not see.
+ * Watches writes to the rules of a backend. Legacy has no events, but each writer opens and closes one lock file (inotifywait of
+ * inotify-tools). nft reports each change (xtables-monitor of iptables, a tenth of the memory of `nft monitor`). Without the program there are
+ * no hints. It also hints when it begins to watch, because it saw no earlier change.
  */
 function monitorRules(backend: Backend, hint: () => void): Monitor {
   if (backend === 'legacy')

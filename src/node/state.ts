@@ -1,4 +1,4 @@
-/** State that must survive a restart: the values of sysctls before pvenat switched them, the rights of guests, and the ports of the node. Written by rename, readable by root alone. */
+/** State that survives a restart: old values of sysctls, rights of guests, ports of the node. Written by rename, readable by root alone. */
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, listOf, parseJson } from '../json.ts'
@@ -27,8 +27,8 @@ const EMPTY: State = {
 }
 
 /**
- * The state. Where there is none, or it cannot be understood (which is said to `warn`), rights are those that were saved with what is put
- * back at boot, and the old values of sysctls are lost. Throws Unreadable where it cannot be read for the moment.
+ * The state. When it is missing or invalid (then `warn` is called), rights come from the ruleset saved for the next boot, and the old values of
+ * sysctls are lost. Throws Unreadable when it cannot be read at the moment.
  */
 export async function readState(
   dir: string,
@@ -48,7 +48,7 @@ export async function readState(
 
 export const SAVED_FILE = 'inforce.json'
 
-/** A state that tells no rights, with those of the text of inforce.json. */
+/** A state without rights, with the rights of inforce.json (`saved`). */
 export function withoutRights(state: State | undefined, saved: string): State {
   const ledger = field(parseJson(saved), 'ledger')
   const [rights, guests] = [field(ledger, 'rights'), field(ledger, 'guests')]

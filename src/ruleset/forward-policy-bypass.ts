@@ -1,7 +1,7 @@
 /**
- * PVENAT-PASS, at the end of FORWARD: our forwards, our egress and their answers pass although somebody else (Docker) set the policy of
- * FORWARD to DROP. No other packet passes. The chain is the last one, so a packet that another rule refuses stays refused, and it exists only
- * while the policy is DROP.
+ * PVENAT-PASS, at the end of FORWARD: our forwards, our egress and their answers pass although another program (Docker) set the policy of
+ * FORWARD to DROP. No other packet passes. The chain stands last, so packets that another rule refuses stay refused. It exists only while the
+ * policy is DROP.
  */
 import { ANY } from '../nat/match.ts'
 import type { Egress, Forward, KernelSet } from '../nat/nat-rule.ts'

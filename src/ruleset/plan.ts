@@ -38,12 +38,12 @@ export const EMPTY_PLAN: Plan = {
   changes: [],
 }
 
-/** Whether everything is in force as it should be. */
+/** Whether desired and installed ruleset are in sync. */
 export function isEmpty(plan: Plan): boolean {
   return isComplete(plan) && plan.staleSets.length === 0
 }
 
-/** Whether nothing that works is missing or too much; sets that nobody uses may be left. */
+/** Whether they are in sync but for unused sets. */
 export function isComplete({ sets, tables, routing }: Plan): boolean {
   const isRouted = FAMILIES.every(
     (family) => routing[family].before.length + routing[family].after.length === 0,
@@ -78,8 +78,8 @@ export function toText({ chains, sets, routing }: Ruleset): TextRuleset {
 }
 
 /**
- * What is in force as a ruleset asks for, in the strings of the ruleset: one that was cut out of what a program said would keep all of
- * that. What stood there `before` has them already.
+ * The installed rules with the strings of the ruleset. A string that was cut out of a program's output would keep all of the output in memory.
+ * Rules that were there `before` have such strings already.
  */
 export function inWordsOf(
   ruleset: Ruleset,

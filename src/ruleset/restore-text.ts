@@ -49,9 +49,9 @@ export function nextHash(before: string, text: string): string {
 }
 
 /**
- * In a tree of chains the simplest rules have no comment: on nftables a comment costs a connection more than all else of a way from
- * chain to chain, and it doubles the memory of a rule, which big tables are short of. They are known by their text, where
- * both iptables-save print it as it is sent: a protocol and ports, or an IPv4 network.
+ * In a tree of chains the simplest rules have no comment. On nftables a comment costs more time than the rest of a jump from chain to chain, and
+ * it doubles the memory of a rule. Such rules are known by their text: both iptables-save programs print a protocol and ports, or an IPv4
+ * network, as they were sent.
  */
 export const BARE =
   /^(-p \w+ -m \w+ --dport \d+(:\d+)?|-[sd] [\d.]+\/\d+) (-g \S+|-j DNAT --to-destination (\d|\[[\da-f]+:)\S+)$/

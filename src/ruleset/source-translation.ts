@@ -48,8 +48,8 @@ export function innerSource({ dispatch, family, sizes }: Wanted): Part {
 }
 
 /**
- * Exemptions come before translations, whatever the order of the files. Every rule has a source; when they are split by it, each chain keeps
- * this order. The rules behind the last one of a single address, wide ones of cluster and host, stand in one chain for all.
+ * Exemptions come before translations, in any order of files. Every rule has a source; when rules are split by it, each chain keeps this order.
+ * The rules behind the last rule of a single address (wide rules of cluster and host) stand in one chain for all.
  */
 export function exemptOrTranslate(wanted: Wanted): Part {
   const { egresses, family, sizes } = wanted

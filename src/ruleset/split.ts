@@ -78,8 +78,8 @@ const LETTERS: Readonly<Record<string, string>> = { tcp: 'T', udp: 'U', sctp: 'S
 const MAX_BASE = 14
 
 /**
- * Splits the rules of the chain `base` by port, each protocol by itself. No two of them match the same packet, unless they go by the source
- * port (`sport`): those keep their order.
+ * Splits the rules of the chain `base` by port, separately for each protocol. No two rules match the same packet, except rules by source port
+ * (`sport`), which keep their order.
  */
 export function splitByPort(
   table: Table,

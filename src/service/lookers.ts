@@ -1,6 +1,6 @@
 /**
- * Answers `pvenat web` over a socket in the run folder, and publishes the counters of the rules, more often while somebody looks at its
- * page. A question is one short line; only the id of a rule in it decides over the answer.
+ * Answers `pvenat web` over a socket in the run folder, and publishes the counters of the rules, more often while the page is open. A question is
+ * one short line; the answer depends on the rule id in it alone.
  */
 import { rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'

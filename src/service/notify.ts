@@ -5,7 +5,7 @@
 import { run } from '../node/exec.ts'
 import { printable } from '../show/diagnostics.ts'
 
-/** What the unit's WatchdogSec of 180 s asks for, when systemd does not tell. */
+/** Interval for the unit's WatchdogSec of 180 s, when systemd does not name one. */
 const ALIVE_MS = 60_000
 /** The longest turn of the loop: every program that it starts has a time limit. */
 const MAX_TURN_MS = 600_000

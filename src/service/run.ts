@@ -1,6 +1,6 @@
 /**
- * `run`: the service. Events and the clock raise flags; each turn of the loop compares the whole of what is desired with the
- * kernel and writes what differs. It never touches /etc/pve: a process of its own does (node/reader.ts).
+ * `run`: the service. Events and the clock raise flags; each turn of the loop compares the desired with the installed ruleset and writes the
+ * diff. It never touches /etc/pve; a reader process does (node/reader.ts).
  */
 import type { Io } from '../io.ts'
 import { makeLink } from '../node/link.ts'
@@ -29,7 +29,7 @@ export async function runCommand({ io, paths }: { io: Io; paths: Paths }): Promi
     .on('SIGTERM', stop)
     .on('SIGINT', stop)
     .on('SIGHUP', () => reload())
-  // After the handlers: whoever reads it may send signals.
+  // After the handlers, because a program that reads the pid may send signals.
   await writePid(paths.runDir).catch(({ message }: Error) =>
     journal.warning(`cannot write into ${paths.runDir}: ${message}`),
   )

@@ -104,7 +104,7 @@ export function renderListJson(rows: readonly Row[]): string {
   return `${JSON.stringify(rows, null, 1)}\n`
 }
 
-/** Rows as JSON, for who remembers thousands of them and asks which differ: most stay from one pass to the next. */
+/** Rows as JSON texts, to keep thousands of them and find those that differ: most stay the same from pass to pass. */
 export interface Listed {
   /** Without counters, by NAT rule. */
   texts: ReadonlyMap<NatRule, string>

@@ -1,4 +1,4 @@
-/** Figures in the text form of Prometheus. Names and labels are a promise to whoever draws graphs of them. */
+/** Figures in the text form of Prometheus. Names and labels are stable, because dashboards use them. */
 import { formatPorts } from '../ports.ts'
 import { VERSION } from '../version.ts'
 import type { Row } from './list.ts'
