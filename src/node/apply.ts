@@ -128,7 +128,9 @@ async function pass(
   const noUplinks = quarantined.get(UPLINKS)
   if (noUplinks !== undefined) warn(`answers leave by the default route alone: ${noUplinks}`)
   const isWaiting = due.flows === 'waiting'
-  if (plan === EMPTY_PLAN && isWaiting)
+  if (plan === EMPTY_PLAN && isWaiting) {
+    // `nft flush ruleset` takes it away, and no monitor of iptables tells.
+    if (outcome.ruleset.hasBridgeZone) await zoneOnBridges(outcome.ruleset, kernel)
     return {
       ...NOTHING_DONE,
       outcome,
@@ -138,6 +140,7 @@ async function pass(
       readBack: installed,
       ledger: remember(look, outcome),
     }
+  }
   const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // The saved state still holds, too.
