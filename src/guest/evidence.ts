@@ -2,8 +2,8 @@
  * Whose an address is, by all that the cluster shows: the settings, rights that guests hold, configs of guests on every node, routes,
  * the neighbour table. The first address that a guest names is easily another machine's.
  */
-import { append } from '../lists.ts'
 import { addressKey, contains, overlap, parseCidr, type Range } from '../address.ts'
+import { append } from '../lists.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import type { Sighting } from './sightings.ts'

@@ -8,9 +8,9 @@
  * another guest. When two guests get the same address in this way, neither has it.
  * A guest keeps an address that it holds. Objections against sources are in evidence.ts.
  */
-import { append } from '../lists.ts'
 import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/fw-file.ts'
+import { append } from '../lists.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { hasInConfig, objectionTo, type Evidence } from './evidence.ts'

@@ -1,8 +1,8 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
-import { groupBy } from '../lists.ts'
 import { isError, word } from '../diagnostic.ts'
 import { keeperOf } from '../facts/keepers.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
+import { groupBy } from '../lists.ts'
 import { guestFw, hostFw, type View } from '../nat/view.ts'
 import { compile } from '../pipeline.ts'
 import type { Look } from '../read.ts'

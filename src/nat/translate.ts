@@ -1,11 +1,11 @@
 /** Marked rules → NAT rules, their granted forwards, and diagnostics. */
-import { namesOf } from './match.ts'
 import { addressKey, FAMILIES, type Family, type Range } from '../address.ts'
 import { diagnose, isError, word, type Code, type Diagnostic } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
 import { makeFileCache, type FileCache } from '../file-cache.ts'
 import { answer } from './ask.ts'
 import { giveAll, type Given, type Read } from './auto.ts'
+import { namesOf } from './match.ts'
 import { ownBlock } from './port-blocks.ts'
 import { grantAll, grantedForwards } from './conflicts.ts'
 import { parseComment, type NatComment } from './comment.ts'

@@ -9,8 +9,8 @@
  * In total it takes K + (MAX_SINGLE + 2) x S + 6 runs for K refused kinds and S refused scopes (a scope counts for its sets
  * and for each family), for any number of refused rules.
  */
-import { groupBy } from '../lists.ts'
 import { FAMILIES, type Family } from '../address.ts'
+import { groupBy } from '../lists.ts'
 import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
 import type { Rule, Ruleset, Table } from '../ruleset/ruleset.ts'

@@ -1,6 +1,6 @@
 /** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
-import { append } from '../lists.ts'
 import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
+import { append } from '../lists.ts'
 import type { KernelFacts } from '../nat/view.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './ruleset.ts'
 import { shortHash } from '../hash.ts'

@@ -9,9 +9,9 @@
  * Eighths lie at fixed places, so the names of chains and the numbers that lead to them do not depend on the rules, and an edit of one rule
  * rewrites one chain. The way from chain to chain is a goto: a packet that matches nothing leaves all of them at once, as by a RETURN.
  */
-import { append } from '../lists.ts'
 import { everything, formatRange, type Family, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
+import { append } from '../lists.ts'
 import { joined, type Chain, type Part, type Rule, type Table } from './ruleset.ts'
 
 /** Numbers of rules: a chain with fewer than `plain` is not split at all, one with at most `leaf` not further. */

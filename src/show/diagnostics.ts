@@ -1,6 +1,6 @@
 /** Diagnostics as a person or a program reads them. Line and column are computed here and nowhere else. */
-import { groupBy } from '../lists.ts'
 import { isAbsolute, join } from 'node:path'
+import { groupBy } from '../lists.ts'
 import { columnsOf, head, tail } from './columns.ts'
 import { SEVERITIES, word, type Diagnostic, type Severity } from '../diagnostic.ts'
 

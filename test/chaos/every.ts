@@ -1,5 +1,4 @@
 /** A failure at every single call of an apply in turn, each followed by a clean apply. */
-import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +8,7 @@ import { endStaleFlows } from '../../src/node/conntrack.ts'
 import { readState } from '../../src/node/state.ts'
 import { makeCompiler } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { isEmpty, makePlan } from '../../src/ruleset/plan.ts'
 import { FakeKernel } from '../ruleset/kernel.ts'
 import type { Fate, Packet } from '../tracer/tracer.ts'

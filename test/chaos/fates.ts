@@ -1,7 +1,7 @@
 /** How packets fare by the rules that are in force in a fake kernel. */
-import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { compile } from '../../src/pipeline.ts'
 import type { Look } from '../../src/read.ts'
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { HOOKS, type Rule, type Ruleset, type Table } from '../../src/ruleset/ruleset.ts'
 import { NOTHING } from '../../src/ruleset/plan.ts'
 import { chainText } from '../../src/ruleset/restore-text.ts'

@@ -1,9 +1,9 @@
 // Overlaps, checked port by port against a model that knows nothing but order: whoever comes first has it.
-import { ANY, matchOf } from '../../src/nat/match.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { overlap, parseIp, parseRange, sameRange, type Range } from '../../src/address.ts'
 import { grantAll, grantedRights } from '../../src/nat/conflicts.ts'
+import { ANY, matchOf } from '../../src/nat/match.ts'
 import type { Dispatch, Forward, Clients, NatRule } from '../../src/nat/nat-rule.ts'
 import type { Right } from '../../src/nat/rights.ts'
 import type { PortRange } from '../../src/ports.ts'

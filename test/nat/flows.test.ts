@@ -1,5 +1,4 @@
 // Which flows are stale, and the fewest deletions that end those and no other.
-import { ANY, matchOf } from '../../src/nat/match.ts'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { contains, formatIp, overlap, parseCidr, parseIp, type Range } from '../../src/address.ts'
@@ -13,6 +12,7 @@ import {
   type FlowFilter,
   type Ways,
 } from '../../src/nat/flows.ts'
+import { ANY, matchOf } from '../../src/nat/match.ts'
 import type { Dispatch, Forward } from '../../src/nat/nat-rule.ts'
 
 const ip = (text: string): Range => parseIp(text) as Range

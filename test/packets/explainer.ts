@@ -2,7 +2,6 @@
  * A program for the node of the lab: it applies a tree, reads what `pvenat explain` and `pvenat list` read, and answers both for many packets.
  * Argument: the socket to answer at. A connection brings one line of JSON and gets one; all that is read is read at a question with a tree.
  */
-import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -17,6 +16,7 @@ import { readFacts } from '../../src/node/facts.ts'
 import { realKernel } from '../../src/node/kernel.ts'
 import { lookKnowing } from '../../src/node/recall.ts'
 import { compile } from '../../src/pipeline.ts'
+import { kernelFacts } from '../../src/ruleset/installed.ts'
 import { installedRows, type Row } from '../../src/show/list.ts'
 
 export type Question = { tree: string } | { packets: readonly string[] }
