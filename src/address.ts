@@ -113,6 +113,10 @@ export function sameRange(a: Range, b: Range): boolean {
   return a.family === b.family && a.lo === b.lo && a.hi === b.hi
 }
 
+export function sameSize(a: Range, b: Range): boolean {
+  return a.hi - a.lo === b.hi - b.lo
+}
+
 /** Whether any address lies in both lists. */
 export function intersects(a: readonly Range[], b: readonly Range[]): boolean {
   return a.some((x) => b.some((y) => overlap(x, y)))
@@ -141,6 +145,12 @@ export function toNetworks(range: Range): Range[] {
     lo += size
   }
   return networks
+}
+
+/** The address of `network` that stands at the same place as `address` in a network of its size. */
+export function mappedInto({ lo, hi }: Range, address: Range): Range {
+  const offset = address.lo & (hi - lo)
+  return { family: address.family, lo: lo + offset, hi: lo + offset }
 }
 
 /** An address that the internet does not route: private, shared by providers, link-local, unique local. */

@@ -156,6 +156,18 @@ export function fullShared({
   ]
 }
 
+/** An external network that lies in the network of an interface: nobody answers when the router asks for its addresses. */
+export function networkUnanswered({ network, family }: { network: string; family: 4 | 6 }): Words {
+  const command = `ip route add local ${network} dev lo`
+  return [
+    `${network} lies in the network of an external interface, and nobody there answers for its addresses`,
+    family === 4
+      ? `have this node answer for all of them: ${command}`
+      : 'have the provider route it to this node, or run ndppd for it',
+    family === 4 ? [command] : [],
+  ]
+}
+
 /** full=1 takes the node's own address whole. */
 export function fullWhole({ ports, address }: Record<'ports' | 'address', string>): Words {
   return [

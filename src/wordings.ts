@@ -2,24 +2,14 @@
  * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
  * What can be typed is apart from the help, as a list of proposals.
  */
-import {
-  advise,
-  clip,
-  error,
-  info,
-  portOrProtocol,
-  propose,
-  warning,
-  type Advice,
-  type Wish,
-  type Words,
-} from './advice.ts'
+import { advise, clip, error, info, portOrProtocol, propose, warning } from './advice.ts'
+import type { Advice, Wish, Words } from './advice.ts'
 import { addExternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
-import { uplinkBarred } from './advice.ts'
+import { networkUnanswered, uplinkBarred } from './advice.ts'
 
-/** Sentences of explain/foresee.ts and nat/forward.ts. */
+/** Sentences of explain/foresee.ts, nat/forward.ts and nat/networks.ts. */
 type Said = Record<'what' | 'help', string>
 const said = ({ what, help }: Said): Words => [what, help]
 
@@ -121,6 +111,11 @@ export const WORDINGS = {
   'option-direction': error<{ option: string; direction: string }>(({ option, direction }) => [
     `option '${option}' has no meaning in ${direction} rules`,
   ]),
+  'network-form': error<Said>(said),
+  'network-refused': error<Said>(said),
+  'network-held': error<Said>(said),
+  'network-left': info<{ what: string }>(({ what }) => [what]),
+  'network-unanswered': warning(networkUnanswered),
   'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
   // Ports.
   'ports-missing': error<{ typed: string }>(({ typed }) => [
@@ -291,7 +286,7 @@ export const WORDINGS = {
   ]),
   unsupported: error<{ what: string; help?: string }>(({ what, help }) => [`not translated: ${what}`, help]),
   limit: error<{ what: string; limit: number }>(({ what, limit }) => [
-    `too many ${what}: only the first ${limit} are used; neither this line nor those after it are in force`,
+    `too many ${what}: only the last ${limit} are used; neither this line nor those above it are in force`,
   ]),
   'told-some': warning<{ limit: number }>(({ limit }) => [
     `there is more to say about this file than these ${limit} lines`,

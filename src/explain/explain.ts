@@ -3,7 +3,7 @@
  * comes back. The rules are those that are wanted, walked as the kernel would (walk.ts); each verdict of theirs
  * counts only while the very same rules are in force.
  */
-import { contains, formatRange as show } from '../address.ts'
+import { contains, formatRange as show, mappedInto } from '../address.ts'
 import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
@@ -76,7 +76,7 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   const { source, destination, family } = packet
   const own = ownInterface(world, destination)
   const back = routeTo(world.facts, source)
-  const segment = own === undefined ? segmentOf(world, packet) : undefined
+  const segment = own === undefined && !isMapped(world, packet) ? segmentOf(world, packet) : undefined
   const dev = (isExternal(world, own) ? own : segment) ?? back?.dev
   if (dev === undefined)
     trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
@@ -92,6 +92,11 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
       { commands: [sysctlCommand(`net/ipv4/conf/${dev}/rp_filter`, 2)] },
     )
   return { in: dev }
+}
+
+/** Whether the destination is in a network that is mapped as a whole. */
+function isMapped({ translation }: World, { family, destination }: Packet): boolean {
+  return translation.dispatch[family].addresses.some(({ address }) => contains(address, destination))
 }
 
 /** The external interface in whose network the destination is. */
@@ -162,14 +167,16 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
   const walked = walk(world.ruleset, root, flow)
   const { hit } = walked
   const target = hit?.rule.target
-  const others = target?.kind === 'dnat' ? takenByOthers(world, flow, true) : undefined
+  const isOurs = target?.kind === 'dnat' || target?.kind === 'netmap'
+  const others = isOurs ? takenByOthers(world, flow, true) : undefined
   if (others !== undefined)
     trail.doubt("A rule that is not pvenat's translates it, too, and may come first.", others)
-  if (!hit || target?.kind !== 'dnat') {
+  if (!hit || !isOurs) {
     requireInForce(world, flow.family, walked, trail)
     return flow
   }
-  const { to, port, shiftFrom } = target
+  const { port, shiftFrom } = target.kind === 'dnat' ? target : {}
+  const to = mappedInto(target.to, flow.destination)
   const dport = port === undefined ? flow.dport : port + (shiftFrom ? (flow.dport ?? 0) - shiftFrom[0] : 0)
   const rule = ruleById(world, hit.rule.serves)
   requireTracked(flow, trail)

@@ -172,7 +172,7 @@ function wayAround(
   guests: ReadonlyMap<string, Plugged>,
   address: Range,
 ): { plugged: Plugged; what: string; isBridged: boolean } | undefined {
-  const plugged = guests.get(addressKey(address))
+  const plugged = address.lo === address.hi ? guests.get(addressKey(address)) : undefined
   const way = plugged && gatewayOf(plugged.owned.guest, plugged.nic, address.family)
   if (!plugged || !way || network.own.length === 0) return undefined
   if (network.own.some(({ ip }) => sameRange(ip, way.gateway)) || guests.has(addressKey(way.gateway)))

@@ -3,6 +3,7 @@ import {
   contains,
   formatRange as show,
   isPrivate,
+  mappedInto,
   parseCidr,
   sameRange,
   type Family,
@@ -190,7 +191,7 @@ function leave(world: World, pass: Pass, out: string): Flow {
   const rule = ruleById(world, at?.rule.serves)
   const restsOn = [...(rule ? [placeOf(rule)] : []), ...(at ? [ruleName(at)] : [])]
   const target = hit?.rule.target
-  if (target?.kind !== 'masquerade' && target?.kind !== 'snat') {
+  if (target?.kind !== 'masquerade' && target?.kind !== 'snat' && target?.kind !== 'netmap') {
     requireInForce(world, flow.family, walked, trail)
     if (flow.in === undefined) return flow
     if (isExternal(world, out))
@@ -199,7 +200,7 @@ function leave(world: World, pass: Pass, out: string): Flow {
     return flow
   }
   requireTracked(flow, trail)
-  const own = target.kind === 'snat' ? [target.to] : addressesOn(world, out, flow.family)
+  const own = 'to' in target ? [mappedInto(target.to, flow.source)] : addressesOn(world, out, flow.family)
   // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
   const source = flow.family === 4 ? own[0] : own.at(-1)
   if (!source) trail.stop(`${out} has no address to masquerade behind.`, [...restsOn, 'ip addr show'])

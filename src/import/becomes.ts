@@ -5,6 +5,7 @@ import { asNodeRule, isInternal, ruleLine, stays, type Becomes } from './guirule
 import { takesAllOf, takesSomeOf } from './earlier.ts'
 import { forward } from './incoming.ts'
 import type { Written } from './foreign-rule.ts'
+import { mappedNetwork } from './networks.ts'
 import { outgoing } from './outgoing.ts'
 
 interface Become {
@@ -64,15 +65,14 @@ function becomesOf(written: Written, all: readonly Written[], view: View): Becom
   if (target === 'CT') return zoneLine(written)
   if (target === 'REDIRECT')
     return stays('it leads to a service of the node itself, which is no NAT for a guest')
-  if (target === 'NETMAP')
-    return stays('pvenat translates single addresses: write a rule with full=1 for each')
+  if (target === 'NETMAP') return mappedNetwork(written, all, view)
   if (hook === 'POSTROUTING') return outgoing(written, all, view)
   if (target !== 'DNAT') return stays('packets that it accepts are not translated by the rules behind it')
   if (hook === 'OUTPUT')
     return written.to?.address && isInternal(written.to.address, view)
       ? { builtIn: "forwards hold for the node's own connections, too" }
       : stays('it translates connections of the node itself')
-  return forward(written, view)
+  return forward(written, all, view)
 }
 
 function zoneLine({ in: name = '', zone }: Written): Becomes {

@@ -35,7 +35,7 @@ export interface Written extends Conditions {
   /** `DNAT`, `MASQUERADE`, `CT`; `forwarding` of a command that switches it on. */
   target: string
   /** Of DNAT and SNAT. Ports that are `shifted` keep their distance, others are chosen by the kernel. */
-  to?: { address?: Range; ports?: PortRange; isShifted?: boolean }
+  to?: { address?: Range; network?: Range; ports?: PortRange; isShifted?: boolean }
   zone?: string
   /** Words that were not understood. */
   unread: string[]

@@ -8,14 +8,14 @@ import { formatPorts, type PortRange } from '../ports.ts'
 import { fieldOf, isCarried, leadingTo, stays, type Becomes } from './guirule.ts'
 import type { Written } from './foreign-rule.ts'
 
-export function forward(written: Written, view: View): Becomes {
+export function forward(written: Written, all: readonly Written[], view: View): Becomes {
   const { to, family, source, not, proto } = written
   const inner = to?.address
   if (!inner) return stays('it names no single address to lead to')
   if (view.network.own.some(({ ip }) => sameRange(ip, inner)))
     return stays('it leads to an address of the node itself')
   if (written.sports || written.out !== undefined) return stays('a forward cannot ask for that')
-  const place = externalOf(written, view)
+  const place = externalOf(written, all, view)
   if (typeof place === 'string') return stays(place)
   const options = [...place.options]
   if (not.source !== undefined) {
@@ -47,21 +47,33 @@ interface Place {
 }
 
 /** Where packets of a DNAT rule arrive; a text where pvenat forwards nothing. */
-function externalOf({ destination, in: name, not, family }: Written, { network }: View): Place | string {
+function externalOf(
+  { destination, in: name, not, family }: Written,
+  others: readonly Written[],
+  { network }: View,
+): Place | string {
   const all = network.external.flatMap(({ addresses }) => addresses.filter((one) => one.family === family))
   if (not.destination) return `no address can be excepted: '! -d ${formatRange(not.destination)}'`
   if (not.in !== undefined && network.external.some((one) => isInterface(not.in, one.name)))
     return `no external interface can be excepted: '! -i ${not.in}'`
-  const at = network.external.filter((one) => name === undefined || isInterface(name, one.name))
-  if (at.length === 0) return `${name} is no external interface of this node`
-  const options =
-    at.length === network.external.length ? [] : at.length === 1 ? [`if=${at[0]?.name}`] : undefined
-  if (!options) return `${name} stands for some of the external interfaces`
+  const options = arrivingBy(name, network)
+  if (typeof options === 'string') return options
   if (!destination) return { options }
   const isExternal = all.some((one) => sameRange(one, destination))
-  if (!isExternal && !isCarried(destination, network))
+  const isMapped = others.some(
+    ({ target, destination: one }) => target === 'NETMAP' && one && contains(one, destination),
+  )
+  if (!isExternal && !isMapped && !isCarried(destination, network))
     return `${formatRange(destination)} is no address of this node`
   return isExternal && all.length === 1 ? { options } : { address: destination, options: [] }
+}
+
+/** `if=` where a rule names one of several external interfaces; a text where pvenat forwards nothing. */
+export function arrivingBy(name: string | undefined, { external }: View['network']): string[] | string {
+  const at = external.filter((one) => name === undefined || isInterface(name, one.name))
+  if (at.length === 0) return `${name} is no external interface of this node`
+  if (at.length === external.length) return []
+  return at.length === 1 ? [`if=${at[0]?.name}`] : `${name} stands for some of the external interfaces`
 }
 
 interface Fields {

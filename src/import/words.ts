@@ -1,5 +1,5 @@
 /** The words of one iptables rule. */
-import { parseIp, parseRange, sameRange, type Family, type Range } from '../address.ts'
+import { parseCidr, parseIp, parseRange, sameRange, type Family, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import type { Sides, Written } from './foreign-rule.ts'
 
@@ -111,7 +111,9 @@ function takeWord(rule: Read, name: string, value: string, family: Family): bool
       // Of REDIRECT, which leads to the node itself.
       return true
     case '--to-destination':
-      Object.assign(rule, { to: parseTo(value, family) })
+      Object.assign(rule, {
+        to: rule.target === 'NETMAP' ? toNetwork(value, family) : parseTo(value, family),
+      })
       return rule.to !== undefined
     default:
       return false
@@ -121,6 +123,12 @@ function takeWord(rule: Read, name: string, value: string, family: Family): bool
 function parsePorts(text: string): PortRange | undefined {
   const [, lo, hi = lo] = /^(\d+)(?::(\d+))?$/.exec(text) ?? []
   return lo === undefined ? undefined : [Number(lo), Number(hi)]
+}
+
+/** Of NETMAP. */
+function toNetwork(text: string, family: Family): Written['to'] {
+  const network = parseCidr(text)
+  return network?.family === family ? { network } : undefined
 }
 
 /** `10.10.10.107:22`, `[2001:db8::7]:80-90`, `10.10.10.107:2000-2010/1000`, `:8080`. */

@@ -3,11 +3,11 @@
  * It never guesses. A first word that looks like an endpoint but is not valid is an error; so is text in place of an endpoint that looks like
  * grammar (free-text.ts).
  */
-import { formatRange, parseIp, type Range } from '../address.ts'
+import { formatRange, parseIp, prefixLength, sameSize, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { nearest } from '../nearest.ts'
 import { formatPorts } from '../ports.ts'
-import { parseEndpoint, spelledPlainly, type Endpoint } from './endpoint.ts'
+import { parseEndpoint, spelledPlainly, wholeNetwork, type Endpoint } from './endpoint.ts'
 import {
   findSigns,
   isTelling,
@@ -27,6 +27,7 @@ export interface NatComment {
   endpoint?: Endpoint
   if?: string
   via?: string[]
+  /** One address; a network where the endpoint is one. */
   to?: Range
   full: boolean
   snat: boolean
@@ -70,11 +71,12 @@ const OPTIONS: Record<OptionName, Option> = {
   },
   to: {
     directions: ['in'],
-    expected: 'one address',
+    expected: 'one address or a network',
     set(comment, value) {
-      const address = parseIp(value.replace(/^\[(.*)\]$/, '$1'))
-      if (address) comment.to = address
-      return address !== undefined
+      const network = value.includes('/') ? wholeNetwork(value) : undefined
+      const to = typeof network === 'object' ? network.network : parseIp(value.replace(/^\[(.*)\]$/, '$1'))
+      if (to) comment.to = to
+      return to !== undefined
     },
   },
   full: flag('full'),
@@ -131,7 +133,31 @@ function parse(comment: string, place: Place, around: Around, advises: boolean):
   }
   if (result.problems.every(({ code }) => code === 'option-unknown')) checkText(reading, unknown, rest)
   checkOptionsInText(reading, rest)
+  const odd = result.problems.length === 0 ? checkNetworks(reading) : undefined
+  if (odd) report(reading, odd)
   return result
+}
+
+/** A network stands on both sides, of one size, with full=1 in an IN rule. */
+function checkNetworks({ result, around }: Reading): Diagnostic | undefined {
+  const { endpoint: { network } = {}, to, full, places } = result
+  const inner = to && to.lo < to.hi ? to : undefined
+  if (!network && !inner) return undefined
+  const place = (network ? places.address : places.to) ?? places.all
+  const wrong = (why: string): Diagnostic => {
+    const [at, length] = network ? [formatRange(network), prefixLength(network)] : ['NETWORK', 'LENGTH']
+    return diagnose('network-form', place, {
+      what: why,
+      help: `write NAT ${at} full=1 to=INNER_NETWORK/${length}`,
+    })
+  }
+  if (around.direction === 'out') return wrong('an OUT rule takes no network')
+  if (!network) return wrong(`to= names a network, ${formatRange(inner as Range)}, and the endpoint is none`)
+  if (!full) return wrong('ports are forwarded at single addresses; a network is mapped as a whole')
+  if (!inner) return wrong('to= names the inner network')
+  if (network.family !== inner.family || !sameSize(network, inner))
+    return wrong(`${formatRange(network)} and ${formatRange(inner)} are not of one family and size`)
+  return undefined
 }
 
 function report({ result }: Reading, problem: Diagnostic): void {
@@ -149,7 +175,7 @@ function takeEndpoint(reading: Reading, words: Word[]): Word[] {
     return []
   }
   if (!endpoint) return words
-  const { address, ports } = endpoint
+  const { address, ports, network } = endpoint
   if (around.direction === 'out' && (ports ?? endpoint.kind === 'auto')) {
     const meant = renderComment({ address: address && formatRange(address), options: [] })
     report(reading, diagnose('endpoint-direction', at(first), { word: first.text, meant }))
@@ -165,7 +191,7 @@ function takeEndpoint(reading: Reading, words: Word[]): Word[] {
   const colon = first.text.startsWith('[') ? first.text.indexOf(']') + 1 : first.text.indexOf(':')
   const split = address && ports ? colon : undefined
   if (ports) result.places.ports = at(first, split === undefined ? 0 : split + 1)
-  if (address) result.places.address = at(first, 0, split)
+  if (address ?? network) result.places.address = at(first, 0, split)
   return words.slice(1)
 }
 
@@ -202,7 +228,8 @@ function takeOption(reading: Reading, name: string, value: string, word: Word): 
 
 /** The parts that were understood so far, as typed. */
 function knownParts({ result: { endpoint, options } }: Reading): Parts {
-  const { address, ports, kind } = endpoint ?? {}
+  const { ports, kind } = endpoint ?? {}
+  const address = endpoint?.address ?? endpoint?.network
   return {
     address: address && formatRange(address),
     ports: ports && formatPorts(ports),

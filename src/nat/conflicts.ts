@@ -3,13 +3,13 @@
  * address claims are sorted by port and divided into clusters of overlapping claims. In a cluster each claim, by priority, gets the ports
  * that no winner with an overlapping source has. Granted claims never overlap, so the order of rules in the kernel does not matter.
  */
-import { formatRange, sameRange, type Range } from '../address.ts'
+import { formatRange, intersects, sameRange, type Range } from '../address.ts'
 import { append, groupBy } from '../lists.ts'
 import { ALL_PORTS, meet, meets, mergePorts, takeOut, touches, within, type PortRange } from '../ports.ts'
 import { TOLD_WINNERS } from './limits.ts'
 import { ANY } from './match.ts'
 import type { Clients, Dispatch, Forward } from './nat-rule.ts'
-import { cover } from './pieces.ts'
+import { cover, mapsNetwork } from './pieces.ts'
 import type { Right } from './rights.ts'
 import { sourcesMeet } from './sources.ts'
 
@@ -66,10 +66,24 @@ export function grantAll(
     return { address, special, common: shares }
   })
   const isShared = dispatched.some(({ common: shared }) => shared)
+  const networks = settleNetworks(forwards, losses)
   return {
-    dispatch: { common: isShared ? common.pieces : [], addresses: dispatched },
+    dispatch: { common: isShared ? common.pieces : [], addresses: [...dispatched, ...networks] },
     losses: isShared ? [...common.losses, ...losses] : losses,
   }
+}
+
+/** Of networks that overlap and are mapped as a whole the first one counts. */
+function settleNetworks(forwards: readonly Forward[], losses: Loss[]): Dispatch['addresses'] {
+  const winners: Forward[] = []
+  for (const loser of forwards.filter(mapsNetwork)) {
+    const winner = winners.find(({ external }) => intersects(external, loser.external))
+    if (winner) losses.push({ loser, winner, ports: undefined })
+    else winners.push(loser)
+  }
+  return winners.flatMap((special) =>
+    special.external.map((address) => ({ address, special: [special], common: false })),
+  )
 }
 
 /** The ports that guests hold by a dispatch: each claim of a guest that was granted, at the addresses where it was. */

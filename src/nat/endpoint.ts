@@ -1,5 +1,5 @@
 /** Endpoints: ports, addresses and the words that stand in their place. */
-import { parseIp, type Range } from '../address.ts'
+import { formatRange, parseCidr, parseIp, type Range } from '../address.ts'
 import type { PortRange } from '../ports.ts'
 import { plain } from './free-text.ts'
 import type { Word } from './words.ts'
@@ -8,6 +8,8 @@ export interface Endpoint {
   /** `none`: exempt. `auto`: ports from the guest's block. `ask`: `?`, nothing is forwarded, and the answer says what could be. */
   kind: 'value' | 'none' | 'auto' | 'ask'
   address?: Range
+  /** Of full=1: all addresses of a network, of more than one address. */
+  network?: Range
   ports?: PortRange[]
   /** Those of `ports` that were written with a colon, as docker writes something else. */
   colons?: PortRange[]
@@ -27,6 +29,7 @@ export function parseEndpoint(text: string): Endpoint | undefined | string {
   if (PORTS.test(text)) return withPorts(text, {})
   const address = parseIp(text)
   if (address) return { kind: 'value', address }
+  if (/^[\da-f.:]+\/\d+$/i.test(text)) return wholeNetwork(text)
   const pair = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::(.*))?$/.exec(text)
   if (pair) {
     const ip = parseIp(pair[1] ?? pair[2] ?? '')
@@ -38,6 +41,16 @@ export function parseEndpoint(text: string): Endpoint | undefined | string {
   if (/^[\d[:]/.test(text)) return 'it is neither ports, nor an address, nor ADDRESS:PORTS'
   if (/^[\p{Nd}[:]/u.test(plain(text))) return 'digits, colons and brackets are those of ASCII'
   return undefined
+}
+
+/** `203.0.113.16/28`, written as the network that it is. */
+export function wholeNetwork(text: string): Endpoint | string {
+  const network = parseCidr(text)
+  if (!network) return `'${text}' is not a network`
+  if (network.lo === network.hi) return `a network of one address is written as ${formatRange(network)}`
+  const [head = ''] = text.split('/')
+  if (parseIp(head)?.lo !== network.lo) return `the network around ${head} is ${formatRange(network)}`
+  return { kind: 'value', network }
 }
 
 function withPorts(text: string, rest: { address?: Range }): Endpoint | string {

@@ -2,7 +2,18 @@
  * Stale flows: entries of conntrack that lead to a former target, or are untranslated. A client that keeps sending UDP keeps its entry for
  * ever. Stale entries must go, right entries must stay. TCP connections end by themselves.
  */
-import { FAMILIES, formatRange, overlap, parseIp, toNetworks, type Family, type Range } from '../address.ts'
+import {
+  contains,
+  FAMILIES,
+  formatRange,
+  mappedInto,
+  overlap,
+  parseCidr,
+  parseIp,
+  toNetworks,
+  type Family,
+  type Range,
+} from '../address.ts'
 import { append } from '../lists.ts'
 import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
@@ -19,10 +30,10 @@ export interface Flow {
 }
 
 /**
- * The flows to `addresses` among lines of `conntrack -L`. Only those of zone 0: translation happens there alone. The firewall
+ * The flows to addresses of `isOurs` among lines of `conntrack -L`. Only those of zone 0: translation happens there alone. The firewall
  * bridges have a zone of their own (ruleset/chains.ts), in which the same packet has a second entry, rightly untranslated.
  */
-export function parseFlows(lines: readonly string[], addresses: ReadonlySet<string>): Flow[] {
+export function parseFlows(lines: readonly string[], isOurs: (address: Range) => boolean): Flow[] {
   return lines.flatMap((line) => {
     const [proto = '', ...words] = line.split(' ')
     const first = new Map<string, string>()
@@ -37,7 +48,7 @@ export function parseFlows(lines: readonly string[], addresses: ReadonlySet<stri
     const [source, destination, replySource] = [first.get('src'), first.get('dst'), last.get('src')].map(
       (text) => parseIp(text ?? ''),
     )
-    if (!source || !destination || !replySource || !addresses.has(formatRange(destination))) return []
+    if (!source || !destination || !replySource || !isOurs(destination)) return []
     const [sport, dport, replySport] = [first.get('sport'), first.get('dport'), last.get('sport')].map(Number)
     return [{ proto, source, destination, replySource, sport, dport, replySport } as Flow]
   })
@@ -87,6 +98,21 @@ function holds(ranges: readonly PortRange[], port: number): boolean {
   return false
 }
 
+/** Tells the addresses of the endpoints of a family and protocol; undefined when there are none. */
+export function endpointAddresses(
+  endpoints: Endpoints,
+  family: Family,
+  proto: string,
+): ((address: Range) => boolean) | undefined {
+  const prefix = `${family} ${proto} `
+  const keys = [...endpoints.keys()].filter((key) => key.startsWith(prefix))
+  const texts = new Set(keys.map((key) => key.slice(prefix.length)))
+  if (texts.size === 0) return undefined
+  const networks = [...texts].filter((text) => text.includes('/')).flatMap((text) => parseCidr(text) ?? [])
+  return (address) =>
+    texts.has(formatRange(address)) || networks.some((network) => contains(network, address))
+}
+
 /** The parts of the ruleset that decide whether a flow is stale. */
 export interface Ways {
   dispatch: Record<Family, Dispatch>
@@ -102,6 +128,11 @@ export interface Ways {
 export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boolean {
   const { dispatch, loop, inside, noHairpin } = ways
   const tables = new Map<string, readonly (readonly Forward[])[]>()
+  const networks = [...endpoints.keys()].flatMap((key) => {
+    const [, proto, text = ''] = key.split(' ')
+    const network = text.includes('/') ? parseCidr(text) : undefined
+    return network ? [{ proto, network }] : []
+  })
   /** The forwards at an address: for each 256 ports those that may match, of full=1 the last. */
   const tableOf = ({ proto, destination }: Flow, at: string): readonly (readonly Forward[])[] => {
     const known = tables.get(at)
@@ -119,20 +150,32 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     tables.set(at, table)
     return table
   }
+  /** At an address of a network that is mapped as a whole. There may be flows to very many of them. */
+  const mapsOf = ({ destination }: Flow): Forward[] =>
+    dispatch[destination.family].addresses
+      .filter(({ address }) => contains(address, destination))
+      .flatMap(({ special }) => special)
+      .filter(({ left = [] }) => !left.some((one) => contains(one, destination)))
   return (flow) => {
     const { proto, source, destination, dport, replySource, replySport } = flow
     const at = `${destination.family} ${proto} ${formatRange(destination)}`
-    if (!holds(endpoints.get(at) ?? [], dport)) return false
+    const isMapped = networks.some((one) => one.proto === proto && contains(one.network, destination))
+    if (!isMapped && !holds(endpoints.get(at) ?? [], dport)) return false
     if (loop.some((range) => overlap(range, replySource))) return false
     const answers = (address: Range, port: number): boolean =>
       replySource.lo === address.lo && replySport === port
-    const forward = tableOf(flow, at)[dport >> 8]?.find((one) => isFor(one, flow))
+    const forward = (isMapped ? mapsOf(flow) : (tableOf(flow, at)[dport >> 8] ?? [])).find((one) =>
+      isFor(one, flow),
+    )
     const isUntranslated = answers(destination, dport)
     if (!forward || isKept(forward, flow)) return !isUntranslated
     const isInside = [...inside, destination].some((range) => overlap(range, source))
     if ((noHairpin || !forward.hairpin) && isInside && isUntranslated) return false
     const { inner, ports, innerPort = dport, single } = forward
-    return !answers(inner, single || !ports ? innerPort : innerPort + dport - ports[0])
+    return !answers(
+      mappedInto(inner, destination),
+      single || !ports ? innerPort : innerPort + dport - ports[0],
+    )
   }
 }
 

@@ -8,6 +8,7 @@ import { innerAddresses, parts, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { resolveAddresses } from './match.ts'
 import type { Forward, Matches } from './nat-rule.ts'
+import { translateNetwork } from './networks.ts'
 import type { Order } from './order.ts'
 import { describeInner, innerRanges, pairPorts, type PortPair } from './pairing.ts'
 import { grantedOf } from './policy.ts'
@@ -25,6 +26,13 @@ export function translateForward(order: Order): Diagnostic[] {
   if ('code' in source) return [source]
   const external = resolveExternal(order)
   if ('code' in external) return [external]
+  const network = comment.endpoint?.network
+  if (network && comment.to) {
+    const clients = source[network.family]
+    if (clients) return translateNetwork(order, network, comment.to, clients, external)
+    const facts = { a: marked.rule.source ?? '', b: formatRange(network) }
+    return [diagnose('family-mixed', fieldPlace(marked, 'source'), facts)]
+  }
   const inner = innerAddresses(order)
   if ('code' in inner) return [inner]
   const asked: Record<Family, Template[]> = {

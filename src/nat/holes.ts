@@ -4,7 +4,7 @@ import { groupBy } from '../lists.ts'
 import { meet, type PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
 import type { Clients, Forward } from './nat-rule.ts'
-import { innerPorts, cover } from './pieces.ts'
+import { innerPorts, cover, mapsNetwork } from './pieces.ts'
 
 /** Forwards without the ports of the exemptions (`holes`). */
 export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]): Forward[] {
@@ -12,7 +12,7 @@ export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]
   const byInner = groupBy(holes, ({ inner }) => addressKey(inner))
   const sources = new Map<string, Clients>()
   return forwards.flatMap((forward) => {
-    const own = byInner.get(addressKey(forward.inner))
+    const own = mapsNetwork(forward) ? undefined : byInner.get(addressKey(forward.inner))
     return own ? punch(forward, own, sources) : [forward]
   })
 }

@@ -47,7 +47,8 @@ function withInner(comment: NatComment): string {
 }
 
 export function parts({ endpoint, options }: NatComment): Parts {
-  const { address, ports, kind } = endpoint ?? {}
+  const { ports, kind } = endpoint ?? {}
+  const address = endpoint?.address ?? endpoint?.network
   const word = kind === 'auto' ? kind : undefined
   return { address: address && formatRange(address), ports: ports && formatPorts(ports), word, options }
 }

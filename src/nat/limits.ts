@@ -1,6 +1,7 @@
 /**
- * Limits of one guest. The owner of a single guest may write a megabyte of rules into its firewall. The first rule beyond a limit gets a
- * diagnostic; this rule and all later rules of the guest are not in force. Other guests are not affected.
+ * Limits of one guest. The owner of a single guest may write a megabyte of rules into its firewall. Rules are counted from the last line up:
+ * a new rule at the top takes nothing from older rules. The first rule beyond a limit gets a diagnostic; this rule and all rules above it are
+ * not in force. Other guests are not affected.
  */
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label, type Guest } from '../guest/guest.ts'

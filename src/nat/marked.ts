@@ -105,20 +105,24 @@ export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: 
   return number > 1 ? now - number <= 60 : number === 1
 }
 
-/** The marked rules up to the limit; the line beyond it gets a diagnostic. */
+/** The marked rules up to the limit, counted from the last line up; the line beyond it gets a diagnostic. */
 function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
   const { scope, fw, file } = source
-  const found: Marked[] = []
-  for (const rule of fw.rules) {
+  const found: { marked: Marked[]; said: Diagnostic[] }[] = []
+  let room = maxRules(scope)
+  for (const rule of [...fw.rules].reverse()) {
+    const said: Diagnostic[] = []
     const place = { file, span: rule.span }
-    const more = collectRule(view, source, rule, place, report)
-    const room = maxRules(scope) - found.length
-    found.push(...more.slice(0, room))
-    if (more.length <= room) continue
-    report(tooManyRules(scope, place))
-    break
+    const more = collectRule(view, source, rule, place, (one) => said.push(one))
+    const isBeyond = more.length > room
+    if (isBeyond) said.push(tooManyRules(scope, place))
+    found.push({ marked: more.slice(Math.max(0, more.length - room)), said })
+    if (isBeyond) break
+    room -= more.length
   }
-  return found
+  found.reverse()
+  for (const one of found.flatMap(({ said }) => said)) report(one)
+  return found.flatMap(({ marked }) => marked)
 }
 
 function collectRule(

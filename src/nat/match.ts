@@ -10,6 +10,7 @@ import {
   parseRange,
   prefixLength,
   toNetworks,
+  without,
   type Family,
   type Range,
 } from '../address.ts'
@@ -126,6 +127,14 @@ export function matchOf(ranges: Range[], owner: Owner): Clients {
 
 function clientsOf(ranges: Range[]): Clients {
   return { ranges, key: shortHash(ranges.map(formatRange).sort().join()) }
+}
+
+/** A network without some of its addresses. */
+export function matchWithout(network: Range, holes: readonly Range[]): Clients {
+  const clients = clientsOf(holes.reduce(without, [network]))
+  if (holes.length === 0 || clients.ranges.length === 0) return clients
+  const entries = [formatRange(network), ...holes.map((hole) => `${formatRange(hole)} nomatch`)]
+  return { ...clients, set: namedSet('list', `without ${entries.join()}`, network.family, entries) }
 }
 
 function resolveSet(text: string, names: NameScope, place: Place): Matches | Diagnostic {

@@ -87,7 +87,7 @@ export interface Forward {
   family: Family
   /** tcp, udp, sctp, or a protocol without ports (`ports` and `innerPort` are then undefined). `all`: full=1. */
   proto: string
-  /** External addresses: all of the node's, of one interface, or one. Resolved, so an address is in the list or not. */
+  /** External addresses: all of the node's, of one interface, or one; or one network. Resolved, so an address is in the list or not. */
   external: Range[]
   ports?: PortRange
   inner: Range
@@ -103,6 +103,8 @@ export interface Forward {
   full: boolean
   /** Of full=1: what is left to the node all the same (protocol, ports and source count). */
   except: Pick<Forward, 'proto' | 'ports' | 'source'>[]
+  /** Of full=1 for a network (`external` is the one network, `inner` another of its size): external addresses that are left out. */
+  left?: Range[]
   /** Of full=1 at the node's own address: what a socket of the node waits for stays with the node. */
   sockets?: true
   /** The rule was written with -sport: pve-firewall alone would drop what is forwarded. */
@@ -125,7 +127,7 @@ export interface Egress extends Traffic {
   exempt: boolean
   /** External interfaces by which it leaves. */
   out: string[]
-  /** SNAT to this address; masquerade when undefined. */
+  /** SNAT to this address, or to the same place in this network; masquerade when undefined. */
   to?: Range
   /** Uplinks of which the first that is up is the only way; without it and without an address of an uplink, the default route. */
   via?: string[]

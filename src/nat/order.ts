@@ -3,6 +3,7 @@ import type { NatComment } from './comment.ts'
 import type { Marked } from './marked.ts'
 import type { NameScope } from './match.ts'
 import type { NatRule } from './nat-rule.ts'
+import type { Named } from './named.ts'
 import type { PortRange } from '../ports.ts'
 import type { View } from './view.ts'
 
@@ -13,6 +14,7 @@ export interface Order {
   comment: NatComment
   names: NameScope
   view: View
+  named: Named
   /** The ports that NAT auto comes to. */
   given?: ReadonlyMap<string, PortRange> | undefined
 }

@@ -8,6 +8,11 @@ export function innerPorts({ ports, innerPort, single }: Forward): PortRange | u
   return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
 }
 
+/** Whether it leads each address of a network to one of another network (full=1). */
+export function mapsNetwork({ inner }: Forward): boolean {
+  return inner.lo < inner.hi
+}
+
 /** The part of a forward at some of its ports; all of it when no ports are named. */
 export function cover(forward: Forward, within: PortRange | undefined): Forward[] {
   const { ports, innerPort = 0, single } = forward

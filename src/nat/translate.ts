@@ -21,6 +21,7 @@ import { reportLosses } from './losses.ts'
 import { uniqueId } from './id.ts'
 import type { Dispatch, NatRule } from './nat-rule.ts'
 import type { Order } from './order.ts'
+import { namedIn, type Named } from './named.ts'
 import { chooseNics } from './guest-addresses.ts'
 import { aroundOf } from './pairing.ts'
 import { forbidden } from './policy.ts'
@@ -40,7 +41,14 @@ export interface Translation {
 }
 
 export function translate(view: View, cache: FileCache = makeFileCache()): Translation {
-  const files = sources(view).map((source) => translateFile(source, view, cache))
+  const all = sources(view)
+  const admins = all.filter(({ scope }) => scope.kind !== 'guest')
+  const texts = [view.cluster.groups, ...admins.flatMap(({ fw, off }) => [fw.rules, off])]
+  const named = cache.keep(
+    'named',
+    cache.make('named by files', texts, () => namedIn(admins, view)),
+  )
+  const files = all.map((source) => translateFile(source, view, named, cache))
   const addresses = cache.keep(
     'addresses',
     view.network.external.flatMap((one) => one.addresses),
@@ -117,7 +125,7 @@ interface TranslatedFile {
 }
 
 /** The result depends on the inputs of the cache and on nothing else of the view. */
-function translateFile(source: Source, view: View, cache: FileCache): TranslatedFile {
+function translateFile(source: Source, view: View, named: Named, cache: FileCache): TranslatedFile {
   const { fw, scope, off, help, file } = source
   const { cluster, network, settings, sdnSets, known, evidence, consulted, firewall, isClustered } = view
   const own = [file, fw.rules, fw.skipped, fw.aliases, fw.ipset, off, help]
@@ -132,6 +140,7 @@ function translateFile(source: Source, view: View, cache: FileCache): Translated
     known,
     evidence,
     consulted,
+    named,
   ]
   const node = [
     firewall,
@@ -146,13 +155,17 @@ function translateFile(source: Source, view: View, cache: FileCache): Translated
     const collected = collectMarked(source, view)
     const ids = new Map<string, number>()
     const accounts = openAccounts()
-    const diagnostics: Diagnostic[] = []
     const read = collected.marked.map((marked) => ({ marked, comment: readComment(marked, view) }))
     const given = giveAll(read, view)
-    const rules = read.map((one, i) =>
-      translateRule(one, given[i], uniqueId(one.marked, ids), view, accounts, diagnostics),
-    )
-    return { source, collected, rules, diagnostics }
+    const all = read.map((one, i) => ({ one, id: uniqueId(one.marked, ids), given: given[i] }))
+    // The last line first: a rule on top takes nothing from older ones.
+    const done = all.reverse().map(({ one, id, given: ports }) => {
+      const said: Diagnostic[] = []
+      return { rule: translateRule(one, ports, id, view, named, accounts, said), said }
+    })
+    done.reverse()
+    const rules = done.map(({ rule }) => rule)
+    return { source, collected, rules, diagnostics: done.flatMap(({ said }) => said) }
   })
 }
 
@@ -176,6 +189,7 @@ function translateRule(
   given: Given | undefined,
   id: string,
   view: View,
+  named: Named,
   accounts: Accounts,
   diagnostics: Diagnostic[],
 ): NatRule {
@@ -205,7 +219,7 @@ function translateRule(
   }
   if (accounts.isOver(scope))
     return { ...nat, state: 'error', reason: 'beyond the limits of one guest', isGivenUp: true }
-  const own = fill({ nat, marked, comment, view }, given)
+  const own = fill({ nat, marked, comment, view, named }, given)
   if (off !== '') return { ...nat, state: 'inactive', reason: off }
   if (own.some(({ code }) => FORBIDDEN.includes(code))) nat.isGivenUp = true
   const limit = own.some(isError) ? undefined : accounts.charge(nat)
@@ -244,7 +258,10 @@ function kindOf({ rule }: Marked, comment: NatComment): NatRule['kind'] {
 }
 
 /** Adds forwards, egresses and blocks to `nat`; returns the diagnostics. */
-function fill({ nat, marked, comment, view }: Omit<Order, 'names'>, given: Given | undefined): Diagnostic[] {
+function fill(
+  { nat, marked, comment, view, named }: Omit<Order, 'names'>,
+  given: Given | undefined,
+): Diagnostic[] {
   const { rule, place, scope, own } = marked
   const problems = ruleProblems(rule, place, comment, { cluster: view.cluster, own })
   if (problems.some(isError)) return [...problems]
@@ -252,7 +269,7 @@ function fill({ nat, marked, comment, view }: Omit<Order, 'names'>, given: Given
   const names = namesOf(view, own, vmid)
   if (given && 'code' in given)
     return [...problems, { ...given, facts: { ...(given.facts as object), wish: nat.id } }]
-  const order = { nat, marked, comment, names, view, given }
+  const order = { nat, marked, comment, names, view, named, given }
   if (nat.kind === 'block') return [...problems, ...block(order)]
   if (comment.endpoint?.kind === 'ask') return [...problems, answer(order)]
   const nic = missingNic(order)

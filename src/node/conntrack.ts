@@ -1,7 +1,7 @@
 /** Ends stale flows, many at a time and within a budget; which flows are stale is nat/flows.ts. */
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, formatRange, parseCidr } from '../address.ts'
-import { deletions, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
+import { deletions, endpointAddresses, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
 import type { Flow, FlowFilter, Ways } from '../nat/flows.ts'
 import { LOOP_NETWORKS } from '../ruleset/self-hairpin.ts'
 import { must, run } from './exec.ts'
@@ -61,14 +61,12 @@ export async function endStaleFlows(
   let [found, ended] = [0, 0]
   for (const family of FAMILIES) {
     for (const proto of alsoTcp ? ['udp', 'tcp'] : ['udp']) {
-      const prefix = `${family} ${proto} `
-      const keys = [...index.keys()].filter((key) => key.startsWith(prefix))
-      if (keys.length === 0) continue
-      const addresses = new Set(keys.map((key) => key.slice(prefix.length)))
+      const isOurs = endpointAddresses(index, family, proto)
+      if (!isOurs) continue
       const [stale, right]: [Flow[], Flow[]] = [[], []]
       const lines = (await flows(family, proto)).split('\n')
       for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
-        for (const flow of parseFlows(lines.slice(at, at + LINES_AT_ONCE), addresses))
+        for (const flow of parseFlows(lines.slice(at, at + LINES_AT_ONCE), isOurs))
           (isStale(flow) ? stale : right).push(flow)
         await turn()
       }

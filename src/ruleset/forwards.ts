@@ -1,9 +1,9 @@
 /** PVENAT-DNAT and PVENAT-ADDRESS: the chains that translate packets to guests, and the jumps to them. */
-import { formatIp, type Range } from '../address.ts'
+import { formatRange, type Range } from '../address.ts'
 import { shortHash } from '../hash.ts'
 import { ANY } from '../nat/match.ts'
 import type { Forward, Match } from '../nat/nat-rule.ts'
-import { innerPorts } from '../nat/pieces.ts'
+import { innerPorts, mapsNetwork } from '../nat/pieces.ts'
 import type { PortRange } from '../ports.ts'
 import { matches, packets } from './conditions.ts'
 import { chainOf, joined, type Chain, type Part, type Rule, type Target } from './ruleset.ts'
@@ -70,14 +70,19 @@ export function forwardChains(
 
 /** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (self-hairpin.ts). */
 function fullRules(name: string, full: Forward, self: Range | undefined): Part {
-  const { source, inner, rule, except, sockets } = full
+  const { source, inner, rule, except, sockets, left: holes = [] } = full
   const rules: Rule[] = [
     ...(sockets ? [{ socket: true, target: { kind: 'return' }, serves: rule.id } as const] : []),
     ...except.map((one) => left({ ...one, rule })),
+    ...holes.map((hole): Rule => ({
+      destination: { ranges: [hole] },
+      target: { kind: 'return' },
+      serves: rule.id,
+    })),
     ...(self ? [{ ...matches({ ranges: [inner] }, ANY), target: { kind: 'dnat', to: self } } as const] : []),
     dnat(full),
   ]
-  if (source.ranges === 'any' || except.length === 0) return { rules, chains: [] }
+  if (source.ranges === 'any' || except.length + holes.length === 0) return { rules, chains: [] }
   // Its exceptions do not hold for other clients' full=1.
   const chain = `PVENAT-${shortHash(`${name} ${rule.id}`)}`
   return {
@@ -162,9 +167,10 @@ export function jumpsToForwards(
   }
 }
 
-/** `PVENAT-203.0.113.7`; an IPv6 address is too long for a chain's name and hashed. */
-function addressChain({ family, lo }: Range): string {
-  return family === 4 ? `PVENAT-${formatIp(4, lo)}` : `PVENAT-${shortHash(formatIp(6, lo))}`
+/** `PVENAT-203.0.113.7`; an IPv6 address and a network are too long for a chain's name and hashed. */
+function addressChain(address: Range): string {
+  const text = formatRange(address)
+  return /^[\d.]+$/.test(text) ? `PVENAT-${text}` : `PVENAT-${shortHash(text)}`
 }
 
 function dnat(forward: Forward): Rule {
@@ -174,6 +180,8 @@ function dnat(forward: Forward): Rule {
 /** The rule of a forward, for these clients. */
 export function dnatFor(forward: Forward, source: Match): Rule {
   const { inner, ports, innerPort, single, rule } = forward
+  if (mapsNetwork(forward))
+    return { target: { kind: 'netmap', to: inner }, serves: rule.id, ...matches(source, ANY) }
   const isMoved = ports && innerPort !== undefined && (single || innerPort !== ports[0])
   const target: Target = isMoved ? { kind: 'dnat', to: inner, port: innerPort } : { kind: 'dnat', to: inner }
   if (isMoved && !single && ports[0] !== ports[1]) target.shiftFrom = ports

@@ -137,6 +137,8 @@ function target(target: Target, family: Family): string[] {
       return ['-j', 'CT', '--helper', target.helper]
     case 'exempt':
       return ['-j', 'NETMAP', '--to', family === 4 ? '0.0.0.0/0' : '::/0']
+    case 'netmap':
+      return ['-j', 'NETMAP', '--to', formatRange(target.to)]
     case 'reject':
       return [
         '-j',

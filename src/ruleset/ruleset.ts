@@ -54,6 +54,8 @@ export type Target =
   | { kind: 'return' | 'accept' | 'drop' | 'reject' | 'masquerade' }
   /** Keeps its source; no later rule of either backend translates it. */
   | { kind: 'exempt' }
+  /** The same place in a network: of the destination, in POSTROUTING of the source. */
+  | { kind: 'netmap'; to: Range }
   | { kind: 'helper'; helper: string }
   /** The bits of a packet's mark that stand in the mask. */
   | { kind: 'mark'; mark: number; mask: number }

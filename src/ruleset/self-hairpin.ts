@@ -115,7 +115,9 @@ interface Party {
  * only is a party by itself: no call of another guest may end at it.
  */
 export function loopParties({ dispatch, family, view }: Wanted): Party[] {
-  const { common, addresses } = dispatch
+  const { common } = dispatch
+  // A guest whose address stands in a network that is mapped as a whole does not reach itself by it.
+  const addresses = dispatch.addresses.filter(({ address }) => address.lo === address.hi)
   if (view.settings.hairpin !== 'yes' || view.quarantined.has(SELF_HAIRPIN)) return []
   const plain = addresses.filter(({ special }) => special.length === 0).map(({ address }) => address)
   const groups = [

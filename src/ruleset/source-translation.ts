@@ -73,6 +73,12 @@ export function exemptOrTranslate(wanted: Wanted): Part {
   return { rules: own, chains: [...chains, ...chainOf('nat', 'PVENAT-EG-REST', wide), ...ports.chains] }
 }
 
+function sourceTarget({ exempt, to }: Egress): Target {
+  if (exempt) return { kind: 'exempt' }
+  if (!to) return { kind: 'masquerade' }
+  return { kind: to.lo === to.hi ? 'snat' : 'netmap', to }
+}
+
 /** Exemptions before translations; the first that holds for a packet counts. */
 export function inOrder(egresses: readonly Egress[]): Egress[] {
   return [...egresses.filter(({ exempt }) => exempt), ...egresses.filter(({ exempt }) => !exempt)]
@@ -80,8 +86,8 @@ export function inOrder(egresses: readonly Egress[]): Egress[] {
 
 function translations(egresses: readonly Egress[]): Rule[] {
   return egresses.flatMap((egress) => {
-    const { source, destination, out, to, exempt, rule } = egress
-    const target: Target = exempt ? { kind: 'exempt' } : to ? { kind: 'snat', to } : { kind: 'masquerade' }
+    const { source, destination, out, exempt, rule } = egress
+    const target = sourceTarget(egress)
     const anywhere = { ...packets(egress), ...matches(source, destination), target, serves: rule.id }
     // An exemption holds at every interface: rules of others are not confined to external ones.
     if (exempt && rule.askedInterface === undefined) return [anywhere]

@@ -199,7 +199,8 @@ function uplinksOf({ forwards, egresses }: NatRule, external: readonly ExternalI
 
 /** `any`: whichever address the node has, also when it has none just now. */
 function addressesOf({ forwards, egresses, asked }: NatRule, external: readonly Range[]): string[] | 'any' {
-  if (asked?.address) return [formatRange(asked.address)]
+  const one = asked?.address ?? asked?.network
+  if (one) return [formatRange(one)]
   const named = distinct(
     [...forwards.flatMap((forward) => forward.external), ...egresses.flatMap(({ to }) => to ?? [])].map(
       formatRange,

@@ -41,6 +41,7 @@ test('every word of the grammar is shown', () => {
     'hairpin=0',
     '[2001:',
     '203.0.113.7:',
+    '/28 full=1 to=',
   ]
   expect(words.filter((word) => !text.includes(word))).toEqual([])
 })

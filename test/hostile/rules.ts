@@ -12,7 +12,7 @@ const option = fc.oneof(
   noise,
 )
 const endpoint = fc.oneof(
-  fc.constantFrom('', 'none', '203.0.113.7'),
+  fc.constantFrom('', 'none', '203.0.113.7', '198.51.100.96/28', '2001:db8:77::/64'),
   ports,
   address,
   fc.tuple(address, ports).map(([ip, list]) => (ip.includes(':') ? `[${ip}]:${list}` : `${ip}:${list}`)),
@@ -103,6 +103,7 @@ const good = fc
       'OUT ACCEPT # NAT',
       'IN ACCEPT -p tcp -dport 80 -sport 9300 # NAT',
       'IN ACCEPT # NAT 203.0.113.7 full=1',
+      'IN ACCEPT # NAT 198.51.100.96/28 full=1 to=10.10.10.96/28',
       'IN ACCEPT -p udp # NAT 9400 snat=1',
       'IN ACCEPT -source 1.2.3.4,5.6.7.8 -p tcp # NAT 9500',
       `IN HTTP(ACCEPT) -source +${MARKER.toLowerCase()} # NAT 9600`,

@@ -92,6 +92,26 @@ test.each([
     'stays: wg0 is no external interface of this node',
   ],
   [
+    'a network',
+    '-A PREROUTING -i vmbr0 -d 198.51.100.96/28 -j NETMAP --to 10.10.10.96/28',
+    'firewall/cluster.fw IN ACCEPT # NAT 198.51.100.96/28 full=1 to=10.10.10.96/28',
+  ],
+  [
+    'a network of another size',
+    '-A PREROUTING -d 198.51.100.96/28 -j NETMAP --to 10.10.10.0/24',
+    'stays: the two networks are not of one size',
+  ],
+  [
+    'the ports of a network',
+    '-A PREROUTING -d 198.51.100.96/28 -p tcp -m tcp --dport 80 -j NETMAP --to 10.10.10.96/28',
+    'stays: full=1 maps a network with all its ports',
+  ],
+  [
+    'a network on its way out alone',
+    '-A POSTROUTING -s 10.10.10.96/28 -o vmbr0 -j NETMAP --to 198.51.100.96/28',
+    'stays: it maps the way out alone, and full=1 maps both',
+  ],
+  [
     'a service of the node',
     `${IN} --dport 80 -j REDIRECT --to-ports 8080`,
     'stays: it leads to a service of the node itself, which is no NAT for a guest',

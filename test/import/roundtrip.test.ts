@@ -15,6 +15,7 @@ import { createCommand, ruleLine, type GuiRule } from '../../src/import/guirule.
 import { importAll, rulesOf, type Imported } from '../../src/import/trial.ts'
 import { readWritten } from '../../src/import/written.ts'
 import type { Egress, Forward } from '../../src/nat/nat-rule.ts'
+import { mapsNetwork } from '../../src/nat/pieces.ts'
 import type { View } from '../../src/nat/view.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
 import { formatPorts, mergePorts, type PortRange } from '../../src/ports.ts'
@@ -129,16 +130,18 @@ function forwardLines({ one, at }: { one: Forward; at: Range }): string[] {
       source ? `-s ${formatRange(source)}` : '',
       `-d ${formatRange(at)}`,
       protoWords(one.full ? undefined : one.proto, one.ports),
-      `-j DNAT --to-destination ${to}`,
+      mapsNetwork(one) ? `-j NETMAP --to ${ip}` : `-j DNAT --to-destination ${to}`,
     ]),
   )
 }
 
 function egressLines(egress: Egress, view: View): string[] {
-  const { exempt, to, out, source, destination, proto, ports } = egress
-  const target = exempt ? 'ACCEPT' : to ? `SNAT --to-source ${formatRange(to)}` : 'MASQUERADE'
+  const { exempt, to, out, source, destination, proto, ports, rule } = egress
+  const network = rule.forwards.find(mapsNetwork)?.inner
+  const translated = network ? 'NETMAP --to' : 'SNAT --to-source'
+  const target = exempt ? 'ACCEPT' : to ? `${translated} ${formatRange(to)}` : 'MASQUERADE'
   const isEverywhere = exempt || out.length === view.network.external.length
-  return rangesOf(source.ranges).flatMap((from) =>
+  return rangesOf(network ? [network] : source.ranges).flatMap((from) =>
     rangesOf(destination.ranges).flatMap((dest) =>
       (isEverywhere ? [undefined] : out).map((name) =>
         line('POSTROUTING', [
@@ -204,7 +207,9 @@ function forwardsOf(outcome: Outcome): string[] {
 /** In the order in which packets meet them; without those with a condition that pvenat imports from nobody. */
 function egressesOf({ rules }: Outcome['translation'], family: Family): Egress[] {
   const all = rules.filter(({ state }) => state === 'active').flatMap(({ egresses }) => egresses)
-  return inOrder(all).filter(
+  // Of a network that is mapped with snat=1 no line leads in, and full=1 maps both ways.
+  const isHalf = ({ rule }: Egress): boolean => rule.forwards.some((one) => mapsNetwork(one) && one.snat)
+  return inOrder(all.filter((one) => !isHalf(one))).filter(
     (one) =>
       one.family === family && one.sport === undefined && one.icmpType === undefined && one.via === undefined,
   )

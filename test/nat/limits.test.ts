@@ -1,7 +1,8 @@
-// What one guest may ask for: the line that goes beyond a limit is told, neither it nor what follows is in force, and others never notice.
+// What one guest may ask for: the line that goes beyond a limit is told, neither it nor those above it are in force, and others never notice.
 import { expect, test } from 'vitest'
 import { word } from '../../src/diagnostic.ts'
 import { GUEST_LIMITS } from '../../src/nat/limits.ts'
+import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { plainGuest, run, type HostileTree } from '../hostile/node.ts'
 
 const on = (lines: readonly string[]) => `[OPTIONS]\nenable: 1\n[RULES]\n${lines.join('\n')}`
@@ -22,8 +23,15 @@ function outcome(lines: readonly string[], before = ''): { active: number; says:
   const first = 4 + (before.match(/\n/g)?.length ?? 0)
   const says = diagnostics
     .filter(({ code }) => code !== 'set-empty')
-    .map((one) => `${one.place.span.line - first}: ${word(one).message.replace(/: only the first.*/, '')}`)
+    .map((one) => `${one.place.span.line - first}: ${word(one).message.replace(/: only the last.*/, '')}`)
   return { active: of(105).length, says }
+}
+
+/** The rules of guest 105, which has a block of 400 ports. */
+function translated(lines: readonly string[]) {
+  const settings = { ...DEFAULT_SETTINGS, guestBlock: { ports: [20_000, 59_999] as const, size: 400 } }
+  const tree = { cluster: '[OPTIONS]\nenable: 1\n', host: '', guests: [plainGuest(105, on(lines))], settings }
+  return run(tree).outcome.translation.rules
 }
 
 const v4 = (ports: string, i: number) => `IN ACCEPT -source ${host(i)} -p tcp # NAT ${ports}`
@@ -34,17 +42,35 @@ test('rules', () => {
   expect(outcome(lines.slice(0, rules))).toEqual({ active: rules, says: [] })
   expect(outcome(lines)).toEqual({
     active: rules,
-    says: [`${rules}: too many rules marked NAT of guest 105 (guest105)`],
+    says: ['4: too many rules marked NAT of guest 105 (guest105)'],
   })
 })
 
 test('rules that are switched off count', () => {
   const { rules } = GUEST_LIMITS
   const off = times(rules, (i) => `|${v4('9200', i)}`)
-  expect(outcome([...off, v4('9200', 1)])).toMatchObject({
+  expect(outcome([v4('9200', 1), ...off])).toMatchObject({
     active: 0,
-    says: [expect.stringMatching(/^250: /)],
+    says: [expect.stringMatching(/^0: /)],
   })
+})
+
+test('a rule on top of a full file moves no port that NAT auto gave, and takes none from older rules', () => {
+  const { rules } = GUEST_LIMITS
+  // All begin at one port of the block, so each of them rests on the rules below it.
+  const lines = times(
+    rules,
+    (i) => `IN ACCEPT -source ${host(i)} -p tcp -dport ${22 + 300 * (i % 200)} # NAT auto`,
+  )
+  const portsOf = (own: readonly string[]) =>
+    translated(own).flatMap(({ source, forwards, state }) =>
+      state === 'active' ? [`${source} ${forwards[0]?.ports?.[0]}`] : [],
+    )
+  const before = portsOf(lines)
+  expect(before).toHaveLength(rules)
+  expect(
+    portsOf(['IN ACCEPT -p tcp -dport 22 # NAT auto', 'IN ACCEPT -p tcp -dport 23 # NAT auto', ...lines]),
+  ).toEqual(before)
 })
 
 test('forwards: each range of ports and protocol is one', () => {
@@ -54,16 +80,16 @@ test('forwards: each range of ports and protocol is one', () => {
   expect(outcome(lines.slice(0, fit))).toEqual({ active: fit, says: [] })
   expect(outcome(lines)).toEqual({
     active: fit,
-    says: [`${fit}: too many forwards (a protocol and a range of ports each) of guest 105 (guest105)`],
+    says: [`2: too many forwards (a protocol and a range of ports each) of guest 105 (guest105)`],
   })
 })
 
 test('exemptions times forwards', () => {
   const forwards = times(99, (i) => v4('9200-59000', i))
   const holes = times(60, (i) => `IN ACCEPT -source ${host(i)} -p tcp -dport ${9300 + i} # NAT none`)
-  const { says, active } = outcome([...forwards, ...holes])
+  const { says, active } = outcome([...holes, ...forwards])
   const fit = Math.floor(GUEST_LIMITS.pieces / 99) - 1
-  expect(says).toEqual([`${99 + fit}: too many forwards cut by exemptions of guest 105 (guest105)`])
+  expect(says).toEqual([`${59 - fit}: too many forwards cut by exemptions of guest 105 (guest105)`])
   expect(active).toBe(99 + fit)
 })
 
@@ -72,7 +98,7 @@ test('OUT rules', () => {
   const fit = Math.floor(GUEST_LIMITS.egresses / 15)
   const lines = times(fit + 2, (i) => `OUT ACCEPT -dest ${host(i)} -p tcp -dport ${ports} # NAT`)
   expect(outcome(lines).says).toEqual([
-    `${fit}: too many OUT rules (a protocol and a range of ports each) of guest 105 (guest105)`,
+    `1: too many OUT rules (a protocol and a range of ports each) of guest 105 (guest105)`,
   ])
 })
 
@@ -82,7 +108,7 @@ test('networks in sources; a set that many rules name counts once', () => {
   expect(outcome(times(200, rule('fits')), set('fits', GUEST_LIMITS.members)).says).toEqual([])
   expect(outcome(times(3, rule('big')), set('big', GUEST_LIMITS.members + 1))).toEqual({
     active: 0,
-    says: ['0: too many networks in sources and destinations of guest 105 (guest105)'],
+    says: ['2: too many networks in sources and destinations of guest 105 (guest105)'],
   })
 })
 
@@ -91,7 +117,7 @@ test('ports in narrow ranges', () => {
   const lines = times(fit + 1, (i) => `IN ACCEPT -source ${host(i)} -p tcp # NAT 9344-9599`)
   expect(outcome(lines)).toEqual({
     active: fit,
-    says: [`${fit}: too many external ports of guest 105 (guest105)`],
+    says: [`0: too many external ports of guest 105 (guest105)`],
   })
 })
 

@@ -1,6 +1,6 @@
 // One address and a router VM: the router gets all that arrives there, but for what belongs to the node.
 import { describe, expect, test } from 'vitest'
-import { backends } from '../lab/index.ts'
+import { backends, waitFor } from '../lab/index.ts'
 import { blocksOf } from '../docs/commands.ts'
 import { testNode } from './node.ts'
 
@@ -39,7 +39,14 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
         'IN ACCEPT -dest fd10::107 # NAT 2001:db8:113::2 full=1',
         'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 80 # NAT 8080',
       ],
-      'nodes/pve1/host.fw': [],
+      'nodes/pve1/host.fw': [
+        // 104 and 105 in the uplink's own network; 108 to 111.
+        'IN ACCEPT # NAT 203.0.113.104/31 full=1 to=10.10.10.104/31',
+        'IN ACCEPT # NAT 198.18.7.108/30 full=1 to=10.10.10.108/30',
+        'IN ACCEPT # NAT 2001:db8:77::104/127 full=1 to=fd10::104/127',
+        'IN ACCEPT # NAT 2001:db8:77::108/126 full=1 to=fd10::108/126',
+        'IN ACCEPT -dest 10.10.10.105 -p tcp -dport 80 # NAT 198.18.7.109:8080',
+      ],
       ...Object.fromEntries(['105', '107', '108'].map((vmid) => [`firewall/${vmid}.fw`, []])),
     },
     serve: [
@@ -50,7 +57,17 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
       'pve:5405/udp',
       'inet:443/tcp',
       'inet:53,123/udp',
+      '108:7000/tcp',
+      '108:7000/udp',
     ],
+    prepare: async ({ lab }) => {
+      await lab.ip('inet', [
+        'route add 198.18.7.104/29 via 203.0.113.2',
+        'route add 2001:db8:77::/64 via 2001:db8:113::2',
+      ])
+      // As check proposes for a network that nobody answers for.
+      await lab.ip('pve', ['route add local 203.0.113.104/31 dev lo'])
+    },
     pvenat: 'run',
   })
   const serverOf = async (from: string, to: string, proto: 'tcp' | 'udp', fromPort?: number) => {
@@ -113,6 +130,30 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
     await node.lab.unserve('pve', 'udp', 51820)
   })
 
+  test.each(FAMILIES)('$family: sockets of the kernel and of programs for tunnels stay', async (one) => {
+    const { flag, node: own, client } = one
+    // As WireGuard's, the socket of a VXLAN is the kernel's and no process has it.
+    const [port, end] = flag === 'ipv4' ? [51822, `local ${own}`] : [51823, `remote ${client}`]
+    await node.lab.ip('pve', [`link add tunnel type vxlan id 7 dstport ${port} ${end}`, 'link set tunnel up'])
+    const peer = await node.lab.flow('inet', one.at(port), { from: client, fromPort: 51820 })
+    await peer.ask(200)
+    expect(await answeredBy(flag, `-p udp --orig-src ${client} --orig-port-dst ${port}`)).toEqual([own])
+    await peer.close()
+    await node.lab.ip('pve', ['link del tunnel'])
+    // A daemon for IPsec has a socket for ESP.
+    const socket = `socket(S, ${flag === 'ipv4' ? 'AF_INET' : 'AF_INET6'}, SOCK_RAW, 50) or die`
+    const script = `$| = 1; ${socket}; print "open\n"; sleep 60`
+    const daemon = node.lab.spawn('pve', ['perl', '-MSocket=:all', '-e', script])
+    await daemon.says(/open/)
+    const isNodes = async () => {
+      await node.sh(`conntrack -D -f ${flag} -p 50 >/dev/null 2>&1 || true`)
+      await send(one, 50, '"\\0" x 16')
+      return (await answeredBy(flag, '-p 50')).join() === own
+    }
+    await waitFor(isNodes, { timeoutMs: 15_000, intervalMs: 200, what: 'ESP to stay with the node' })
+    await daemon.stop()
+  })
+
   test.each(FAMILIES)('$family: what the node itself asks is answered to the node', async (one) => {
     const inet = one.flag === 'ipv4' ? one.client : `[${one.client}]`
     expect(await serverOf('pve', `${inet}:443`, 'tcp')).toBe('inet')
@@ -124,6 +165,7 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
     await node.sh(`conntrack -D -f ${one.flag} -p udp --sport 40000 >/dev/null 2>&1`)
     const peer = await node.lab.flow('inet', one.at(40000), { from: one.client, fromPort: 123 })
     await peer.ask(200)
+    await waitFor(async () => (await answeredBy(one.flag, '-p udp --orig-port-dst 40000')).length > 0)
     expect(await answeredBy(one.flag, '-p udp --orig-port-dst 40000')).toEqual([one.node])
     await Promise.all([peer.close(), client.close()])
     await node.serve('inet:123/udp')
@@ -134,5 +176,58 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
   test.each(FAMILIES)('$family: what the router sends leaves as the address', async (one) => {
     const to = one.flag === 'ipv4' ? one.client : `[${one.client}]`
     expect(await node.call('107', `${to}:443`)).toMatchObject({ server: 'inet', seenAs: one.node })
+  })
+
+  test.each([
+    ['203.0.113.', '198.18.7.', '203.0.113.1', '10.10.10.1'],
+    ['2001:db8:77::', '2001:db8:77::', '2001:db8:113::1', 'fd10::1'],
+  ])('guests have the addresses of networks, both ways: %s %s', async (first, second, client, inside) => {
+    const outer = (place: number) => `${place < 108 ? first : second}${place}`
+    const at = (place: number) => (client.includes(':') ? `[${outer(place)}]` : outer(place))
+    const to = client.includes(':') ? `[${client}]` : client
+    expect(await node.call('inet', `${at(108)}:7000`)).toMatchObject({ server: '108', seenAs: client })
+    expect(await node.call('inet', `${at(108)}:7000/udp`)).toMatchObject({ server: '108', seenAs: client })
+    expect(await node.call('inet', `${at(105)}:80`)).toMatchObject({ server: '105', seenAs: client })
+    // From inside and from the node, too.
+    expect(await node.call('105', `${at(108)}:7000`)).toMatchObject({ server: '108', seenAs: inside })
+    expect(await node.call('pve', `${at(108)}:7000`)).toMatchObject({ server: '108' })
+    expect(await node.call('108', `${to}:443`)).toMatchObject({ server: 'inet', seenAs: outer(108) })
+    expect(await node.call('105', `${to}:443`)).toMatchObject({ server: 'inet', seenAs: outer(105) })
+    expect(await serverOf('inet', `${at(110)}:7000`, 'tcp')).not.toBe('108')
+  })
+
+  test('an address of a network that another rule names is left out', async () => {
+    expect(await serverOf('inet', '198.18.7.109:8080', 'tcp')).toBe('105')
+    expect(JSON.parse((await node.pvenat.run('check', '--json')).stdout)).toContainEqual(
+      expect.objectContaining({
+        code: 'network-left',
+        file: expect.stringMatching('host.fw') as string,
+      }),
+    )
+  })
+
+  test('explain and list say the same of a network', async () => {
+    const said = await node.pvenat.run('explain', 'tcp', '203.0.113.1', '198.18.7.108:7000')
+    expect(said.stdout).toContain('sends it to 10.10.10.108:7000')
+    const out = await node.pvenat.run('explain', 'tcp', '10.10.10.108', '203.0.113.1:443')
+    expect(out.stdout).toContain('is seen as 198.18.7.108')
+    const rows = JSON.parse((await node.pvenat.run('list', '--json')).stdout) as {
+      external: { addresses: string[] }
+      inner: { address: string }
+      packets: number
+    }[]
+    expect(rows.find(({ inner }) => inner.address === '10.10.10.108/30')).toMatchObject({
+      state: 'active',
+      external: { addresses: ['198.18.7.108/30'], ports: null },
+    })
+  })
+
+  test('when the rule of a network goes, UDP that goes on comes to the guest no more', async () => {
+    const flow = await node.lab.flow('inet', '198.18.7.108:7000', { from: '203.0.113.1' })
+    expect(await flow.ask()).toMatchObject({ server: '108' })
+    await node.save('nodes/pve1/host.fw')
+    await node.converged()
+    expect(await flow.ask(300)).not.toMatchObject({ server: '108' })
+    await flow.close()
   })
 })

@@ -140,7 +140,7 @@ const THREATS: Record<string, Threat> = {
       { length: 10_000 },
       (_, i) => `IN ACCEPT -p tcp -dport 80 -source 198.51.${i >> 8}.${i & 255} # NAT 9200-59000`,
     ),
-    says: /too many rules marked NAT of guest 105 \(plain\): only the first 250 are used/,
+    says: /too many rules marked NAT of guest 105 \(plain\): only the last 250 are used/,
     asked: {},
   },
 }

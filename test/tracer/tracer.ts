@@ -118,6 +118,8 @@ class Walker {
     }
     const isNew = this.track(flow)
     const first = isNew ? this.walk('nat', flow.in === undefined ? 'OUTPUT' : 'PREROUTING', flow) : undefined
+    if (first?.kind === 'netmap')
+      flow = { ...flow, destination: mapped(first.to, flow.destination), translated: true }
     if (first?.kind === 'dnat') flow = { ...flow, ...destined(first, flow), translated: true }
     const out = route(flow.destination)
     if (out === 'local')
@@ -131,6 +133,7 @@ class Walker {
     if (verdict !== 'pass') return { packet: strip(packet, flow), out, verdict, accepted }
     const last = isNew ? this.walk('nat', 'POSTROUTING', flow) : undefined
     if (last?.kind === 'snat') flow = { ...flow, source: addressText(this.family, last.to.lo) }
+    if (last?.kind === 'netmap') flow = { ...flow, source: mapped(last.to, flow.source) }
     if (last?.kind === 'masquerade') flow = { ...flow, source: this.node.nodeAddress(out, this.family) }
     return { packet: strip(packet, flow), out, verdict, accepted }
   }
@@ -287,6 +290,11 @@ function stateMatches(state: string, flow: Flow): boolean {
 function destined(target: Extract<Target, { kind: 'dnat' }>, { dport, family }: Flow): Partial<Natted> {
   const { to, port = dport, shiftFrom } = target
   return { destination: addressText(family, to.lo), dport: shiftFrom ? port + dport - shiftFrom[0] : port }
+}
+
+/** The address at the same place in a network. */
+function mapped({ family, lo, hi }: Extract<Target, { kind: 'netmap' }>['to'], address: string): string {
+  return addressText(family, lo + (span(address).lo & (hi - lo)))
 }
 
 function strip(packet: Packet, { source, destination, sport, dport }: Flow): Packet {

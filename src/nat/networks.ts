@@ -1,0 +1,97 @@
+/**
+ * `NAT NETWORK full=1 to=NETWORK`: each address of an external network leads to the address at the same place of an internal network of
+ * its size, and its guest leaves as it. Addresses that other rules of the administrator name, and guests' places that are the
+ * node's own addresses, are left out.
+ */
+import { contains, formatRange, mappedInto, overlap, type Range } from '../address.ts'
+import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { inwardTo } from '../network.ts'
+import { outInterfaces, type External } from './external.ts'
+import { ANY, matchWithout } from './match.ts'
+import type { Clients } from './nat-rule.ts'
+import type { Order } from './order.ts'
+
+/** Fills `nat.forwards` and `nat.egresses`; returns what there is to say. `source`: the clients, of the family. */
+export function translateNetwork(
+  order: Order,
+  outer: Range,
+  inner: Range,
+  source: Clients,
+  external: External,
+): Diagnostic[] {
+  const { nat, comment, view } = order
+  const { family } = outer
+  const wrong = outerProblem(order, outer) ?? innerProblem(order, inner)
+  if (wrong) return [wrong]
+  const out = outInterfaces(external, family)
+  if (out.length === 0) return [diagnose('external-none', nat.place, { what: `interface for IPv${family}` })]
+  const isOnLink = external.interfaces.some(({ networks }) => networks.some((one) => contains(one, outer)))
+  const isRouted = inwardTo(view.network, outer) !== undefined
+  if (nat.scope.kind === 'cluster' && view.isClustered && !isOnLink && !isRouted)
+    return [diagnose('elsewhere', nat.where, { what: formatRange(outer) })]
+  const named = order.named.addresses.filter((one) => contains(outer, one))
+  const own = view.network.own.map(({ ip }) => ip).filter((one) => contains(inner, one))
+  const left = [...named, ...own.map((one) => mappedInto(outer, one))]
+  const { hairpin, snat } = comment
+  const how = { hairpin, snat, single: false, full: true, except: [], accept: false }
+  nat.forwards.push({ family, proto: 'all', external: [outer], inner, source, ...how, left, rule: nat })
+  const guests = matchWithout(
+    inner,
+    left.map((one) => mappedInto(inner, one)),
+  )
+  const back = { family, exempt: false, out, to: outer, rule: nat }
+  nat.egresses.push({ ...back, source: guests, destination: ANY })
+  const unanswered = isOnLink && !isRouted
+  return [
+    ...(unanswered
+      ? [diagnose('network-unanswered', nat.where, { network: formatRange(outer), family })]
+      : []),
+    ...(left.length > 0 ? [leftOut(order, named, own, outer)] : []),
+  ]
+}
+
+function leftOut({ nat }: Order, named: readonly Range[], own: readonly Range[], outer: Range): Diagnostic {
+  const reasons = [
+    ...named.map((one) => `${formatRange(one)} (another rule names it)`),
+    ...own.map((one) => `${formatRange(mappedInto(outer, one))} (${formatRange(one)} is this node's own)`),
+  ]
+  return diagnose('network-left', nat.where, {
+    what: `of ${formatRange(outer)} these addresses are left out: ${reasons.join(', ')}`,
+  })
+}
+
+/** Why the external network cannot be given away. */
+function outerProblem({ nat, marked: { rule }, view }: Order, outer: Range): Diagnostic | undefined {
+  const { network } = view
+  const wrong = (what: string, help: string): Diagnostic =>
+    diagnose('network-refused', nat.where, { what, help })
+  if (nat.scope.kind === 'guest')
+    return wrong('a guest cannot map a network', 'write the rule into the datacenter or node firewall')
+  if (rule.dest !== undefined || (rule.proto ?? rule.macro ?? rule.sport ?? rule.dport) !== undefined)
+    return wrong(
+      'a network is mapped with all its ports, to the network that to= names',
+      'clear destination, protocol, ports and macro of the rule',
+    )
+  const text = formatRange(outer)
+  const addresses = [...network.own.map(({ ip }) => ip), ...network.external.flatMap((one) => one.addresses)]
+  const own = addresses.find((one) => contains(outer, one))
+  if (own) return wrong(`${formatRange(own)}, an address of this node, lies in ${text}`, SMALLER)
+  const gateway = network.nextHops?.find((one) => contains(outer, one))
+  if (gateway) return wrong(`${formatRange(gateway)}, a gateway of this node, lies in ${text}`, SMALLER)
+  const inside = network.internal.find((one) => overlap(one.network, outer))
+  if (inside) return wrong(`${text} is part of the internal network ${formatRange(inside.network)}`, OUTSIDE)
+  return undefined
+}
+
+const SMALLER = 'name a smaller network without it, or several in a rule each'
+const OUTSIDE = 'name the external network first, and the internal one with to='
+
+function innerProblem({ nat, view }: Order, inner: Range): Diagnostic | undefined {
+  const networks = view.network.internal.map((one) => one.network)
+  if (networks.some((one) => contains(one, inner))) return undefined
+  const what = `${formatRange(inner)} is no part of an internal network of this node`
+  const have = networks.filter(({ family }) => family === inner.family).map(formatRange)
+  const help =
+    have.length > 0 ? `the internal networks are: ${have.join(', ')}` : 'make a bridge for it first'
+  return diagnose('network-refused', nat.whereInner ?? nat.where, { what, help })
+}
