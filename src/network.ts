@@ -76,6 +76,8 @@ export interface InternalNetwork {
   network: Range
   /** The node's own address in it, where it has one. */
   address?: Range
+  /** In bytes, where it has one. */
+  mtu?: number
 }
 
 interface Address {
@@ -102,6 +104,8 @@ export function toNetwork(
   ])
   const isNamed = (name: string): boolean =>
     settings.external.names.some((one) => (names.get(one) ?? one) === name)
+  const own = links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip })))
+  const ips = own.map(({ ip }) => ip)
   const uplinksBefore = stored.filter(({ name }) => settings.external.auto || isNamed(name))
   const kept = keptUplinks(uplinksBefore, links, routing, isNamed, now)
   const carriers = links.flatMap((link): CarriedUplink[] => {
@@ -114,9 +118,9 @@ export function toNetwork(
     const uplink = uplinkOf(link, routing, before, isNamed(name), now)
     const families = FAMILIES.filter((family) => led.includes(family) || (before && uplink.ways[family]))
     const addresses = globalAddresses(link).filter(({ ip }) => !isNamedInternal(ip, settings))
-    const ips = addresses.map(({ ip }) => ip)
     const networks = addresses.map((one) => one.network)
-    return [withAddressesOf(before, { name, families, addresses: ips, networks, uplink })]
+    const found = { name, families, addresses: addresses.map(({ ip }) => ip), networks, uplink }
+    return [withAddressesOf(before, found, ips)]
   })
   const gone = kept
     .filter(({ name }) => !links.some(({ ifname }) => ifname === name))
@@ -124,7 +128,7 @@ export function toNetwork(
       const { name, ways } = before
       const families = FAMILIES.filter((family) => ways[family])
       const uplink = uplinkOf(undefined, routing, before, isNamed(name), now)
-      return withAddressesOf(before, { name, families, addresses: [], networks: [], uplink })
+      return withAddressesOf(before, { name, families, addresses: [], networks: [], uplink }, ips)
     })
   const external: ExternalInterface[] = numbered([...carriers, ...gone], stored)
   const outside = new Set(external.map(({ name }) => name))
@@ -139,8 +143,6 @@ export function toNetwork(
   const on = (isOpen: boolean): InternalNetwork[] =>
     found.flatMap(({ isOpen: own, ...one }) => (own === isOpen ? [one] : []))
   const everywhere = links.flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
-  const own = links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip })))
-  const ips = own.map(({ ip }) => ip)
   return {
     external,
     internal: settings.internal === 'auto' ? on(true) : named(settings.internal, everywhere),
@@ -176,15 +178,22 @@ const GUEST_PORT = /^(tap|veth|fwpr|fwln)\d+[ip]\d+$/
 
 type CarriedUplink = Omit<ExternalInterface, 'uplink'> & { uplink: Omit<Uplink, 'index'> }
 
-/** While no packet can leave by it an uplink has the addresses that it had. */
-function withAddressesOf(before: StoredUplink | undefined, one: CarriedUplink): CarriedUplink {
+/**
+ * While no packet can leave by it an uplink has the addresses that it had, but for those that came to another link (`present`: the addresses of
+ * all links): PPP may come back by another name.
+ */
+function withAddressesOf(
+  before: StoredUplink | undefined,
+  one: CarriedUplink,
+  present: readonly Range[],
+): CarriedUplink {
   const isDown = Object.values(one.uplink.ways).some(({ down }) => down)
   if (!before || !isDown) return one
   const missing = before.addresses.flatMap((text) => parseIp(text) ?? [])
   const has = (list: readonly Range[], range: Range): boolean => list.some((own) => sameRange(own, range))
   return {
     ...one,
-    addresses: [...one.addresses, ...missing.filter((ip) => !has(one.addresses, ip))],
+    addresses: [...one.addresses, ...missing.filter((ip) => !has(present, ip))],
     networks: [
       ...one.networks,
       ...before.networks
@@ -270,8 +279,8 @@ function globalAddresses({ addr_info: all = [] }: IpLink): Address[] {
   })
 }
 
-function toInternal({ ifname }: IpLink, { ip, network: range }: Address): InternalNetwork {
-  return { bridge: ifname, network: range, address: ip }
+function toInternal({ ifname, mtu }: IpLink, { ip, network: range }: Address): InternalNetwork {
+  return { bridge: ifname, network: range, address: ip, ...(mtu === undefined ? {} : { mtu }) }
 }
 
 /** The networks that the settings name, with the bridge and the node's address where there is one. */

@@ -27,6 +27,8 @@ export interface Settings {
   uplinkTable: number
   /** The preference of the first of two routing rules, unless rules of others must not stand before them. */
   uplinkPreference: number
+  /** Whether TCP segments are made to fit uplinks that take smaller packets than the guests' networks. */
+  clampMss: boolean
   /** Uplinks that guests may choose. */
   guestUplinks: UplinkChoice
   guests: Map<number, GuestSettings>
@@ -90,6 +92,7 @@ export const DEFAULT_SETTINGS: Settings = {
   uplinkMark: { first: 0x01000000, mask: 0x0f000000 },
   uplinkTable: 7701,
   uplinkPreference: 7700,
+  clampMss: true,
   guestUplinks: 'auto',
   guests: new Map(),
 }

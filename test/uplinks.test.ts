@@ -112,6 +112,16 @@ describe('a link', () => {
     expect(uplinks(whileDown)[1]).toEqual(['eth1', 1, { gateway: '192.0.2.1', down: true }])
   })
 
+  test('that is gone gives its address to the link that has it now (PPP by another name)', () => {
+    const again = { ...ETH1, ifname: 'eth2' }
+    const moved = see({ links: [VMBR0, again], defaults: [FIRST, { ...SECOND, dev: 'eth2' }], stored })
+    expect(moved.external.map(({ name, addresses }) => [name, addresses.length])).toEqual([
+      ['vmbr0', 1],
+      ['eth2', 1],
+      ['eth1', 0],
+    ])
+  })
+
   test('that is gone is waited for ten minutes', () => {
     const gone = see({ links: [VMBR0], defaults: [FIRST], stored, now: 1000 })
     expect(uplinks(gone)[1]).toEqual(['eth1', 1, { gateway: '192.0.2.1', down: true }])

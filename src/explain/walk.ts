@@ -14,6 +14,8 @@ export interface Flow extends Packet {
   /** The interface by which it comes; undefined for the node's own. */
   in: string | undefined
   out?: string
+  /** As the table mangle set it. */
+  mark?: number
   /** In and out by ports of the same bridge. */
   bridged: boolean
   /** On the firewall bridge of a guest: into the guest, or out of it. */
@@ -115,6 +117,8 @@ function matches(rule: Rule, flow: Flow): boolean {
   const conditions: { [K in keyof Required<Rule>]: () => boolean } = {
     in: () => isInterface(rule.in, flow.in),
     out: () => isInterface(rule.out, flow.out),
+    notIn: () => flow.in !== rule.notIn,
+    notOut: () => flow.out !== rule.notOut,
     source: () => !rule.source || holds(rule.source, flow.source),
     destination: () => !rule.destination || holds(rule.destination, flow.destination),
     pair: () => inPairs(rule.pair, rule.sides, flow),
@@ -124,6 +128,7 @@ function matches(rule: Rule, flow: Flow): boolean {
     sport: () => !!rule.sport && inPorts(rule.sport, flow.sport),
     // An icmp packet that is asked about is a ping.
     icmpType: () => ['any', 'echo-request'].includes(rule.icmpType ?? ''),
+    syn: () => flow.proto === 'tcp',
     state: () => inState(rule.state, flow),
     // It opens a connection.
     direction: () => rule.direction === 'ORIGINAL',
@@ -137,7 +142,7 @@ function matches(rule: Rule, flow: Flow): boolean {
     socket: () => false,
     // The connection has not been translated yet.
     replyDestination: () => false,
-    marked: () => false,
+    notMarked: () => ((flow.mark ?? 0) & (rule.notMarked?.mask ?? 0)) !== rule.notMarked?.mark,
     routed: () => !flow.bridged,
     bridged: () => rule.bridged === flow.fwbr,
     target: () => true,

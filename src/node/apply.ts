@@ -6,6 +6,7 @@ import type { Look } from '../read.ts'
 import { remember, type SavedLedger } from '../remembered.ts'
 import { kernelFacts, NOTHING_INSTALLED, type Installed } from '../ruleset/installed.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
+import { CLAMP_MSS } from '../ruleset/mss.ts'
 import { EMPTY_PLAN, inWordsOf, isComplete, isEmpty, makePlan, type Plan } from '../ruleset/plan.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
 import { UPLINKS } from '../ruleset/uplinks.ts'
@@ -127,6 +128,8 @@ async function pass(
   if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
   const noUplinks = quarantined.get(UPLINKS)
   if (noUplinks !== undefined) warn(`answers leave by the default route alone: ${noUplinks}`)
+  const noClamp = quarantined.get(CLAMP_MSS)
+  if (noClamp !== undefined) warn(`TCP segments are not made to fit narrow uplinks: ${noClamp}`)
   const isWaiting = due.flows === 'waiting'
   if (plan === EMPTY_PLAN && isWaiting) {
     // `nft flush ruleset` takes it away, and no monitor of iptables tells.

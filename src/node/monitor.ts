@@ -13,9 +13,9 @@ interface Monitor {
   isAlive: () => boolean
 }
 
-/** Addresses, routes and their rules that appear, change or go. */
+/** Links (their MTU and carrier, too), addresses, routes and their rules that appear, change or go. */
 export function monitorNetwork(hint: () => void): Monitor {
-  return monitorProgram('ip', ['monitor', 'address', 'route', 'rule'], hint)
+  return monitorProgram('ip', ['monitor', 'link', 'address', 'route', 'rule'], hint)
 }
 
 export interface KernelMonitor extends Monitor {

@@ -49,6 +49,7 @@ const NAT: Record<string, Key<Settings>> = {
   'gui-log': key('yes, errors or no', (text) => oneOf(text, ['yes', 'errors', 'no'] as const), 'guiLog'),
   interval: key('seconds from 1 to 3600', seconds, 'intervalSeconds'),
   'guest-uplinks': key(UPLINKS, uplinkChoice, 'guestUplinks'),
+  'clamp-mss': key('auto or no', (text) => ({ auto: true, no: false })[text], 'clampMss'),
   'uplink-mark': key(
     'a mark and its mask without bit 31, like 0x01000000/0x0f000000',
     uplinkMark,

@@ -9,6 +9,7 @@ import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts
 import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
 import { forwardChains, jumpsToForwards } from './forwards.ts'
 import { chainOf, type Chain, type Ruleset } from './ruleset.ts'
+import { clampMss } from './mss.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
 import { SIZES, type Sizes } from './split.ts'
@@ -77,6 +78,7 @@ export function buildRuleset({ rules, dispatch }: Translation, view: View, sizes
   for (const family of FAMILIES) {
     chains[family].find(({ name }) => name === 'PVENAT-POSTROUTING')?.rules.push(...rest[family])
     chains[family].push(...marks[family])
+    if (chains[family].length > 0) chains[family].push(...clampMss(view, family))
   }
   const all = [...chains[4], ...chains[6]]
   const hasBridgeZone = view.firewall === 'nftables' && all.length > 0

@@ -5,7 +5,9 @@ import type { Change } from './change.ts'
 import type { Installed, SavedRule, SavedTables } from './installed.ts'
 import { HOOKS, KERNEL_CHAINS, NO_ROUTING, TABLES } from './ruleset.ts'
 import type { Routing, Ruleset, RuleText, Table } from './ruleset.ts'
+import { marksFirst } from './marks-first.ts'
 import { NO_ROUTING_PLAN, planRouting, type RoutingPlan } from './routing.ts'
+import { likeness } from './restore-text.ts'
 import { planSets } from './sets.ts'
 
 export interface Plan {
@@ -147,7 +149,7 @@ export function planText(wanted: TextRuleset, installed: Installed): Plan {
   return { sets, tables, staleSets, routing, changes }
 }
 
-/** Rules that let packets pass (zone, accepts) are written before rules that send them, and removed after them. */
+/** Rules that let packets pass (zone, accepts) or mark them are written before rules that send them, and removed after them. */
 function planFamily(
   wanted: readonly TextChain[],
   saved: SavedTables,
@@ -165,6 +167,8 @@ function planFamily(
     ])
     parts.push({ table: 'filter', lines: exact })
   }
+  const nat = parts.findIndex(({ table }) => table === 'nat')
+  parts.splice(nat, 0, { table: 'mangle', lines: marksFirst(wanted, saved) })
   return parts
     .filter(({ lines }) => lines.length > 0)
     .map(({ table, lines }) => `*${table}\n${lines.join('\n')}\nCOMMIT\n`)
@@ -277,12 +281,6 @@ function counted(
     const packets = (own?.packets ?? 0) + (more?.packets ?? 0)
     return packets > 0 ? `[${packets}:${(own?.bytes ?? 0) + (more?.bytes ?? 0)}] ${line}` : line
   })
-}
-
-/** A rule without its hash and without words that iptables-save adds, its words in one order: only counters rest on it. */
-function likeness(line: string): string {
-  const bare = line.replace(/ -m comment --comment \S+/, '').replace(/\/(32|128)(?= |$)/g, '')
-  return bare.split(' ').sort().join(' ')
 }
 
 function sameChain(rules: readonly RuleText[], old: readonly SavedRule[]): boolean {

@@ -13,6 +13,12 @@ export function withoutMark(line: string): string {
   return line.replace(/ -m comment --comment "?pvenat:[0-9a-z]+"?/, '')
 }
 
+/** A rule without its hash and without words that iptables-save adds, its words in one order: counters rest on it, and marks that are set early. */
+export function likeness(line: string): string {
+  const bare = line.replace(/ -m comment --comment \S+/, '').replace(/\/(32|128)(?= |$)/g, '')
+  return bare.split(' ').sort().join(' ')
+}
+
 /** The rules of a chain as text; each hash rests on all rules before it, so equal hashes mean an equal chain. */
 export function chainText(chain: Chain, family: Family): RuleText[] {
   let hash = shortHash(chain.name)
@@ -67,7 +73,9 @@ function conditions(rule: Rule, family: Family): string[] {
   const { proto, ports, sport, icmpType, state, originalPorts, originalDestination } = rule
   return [
     ...(rule.in === undefined ? [] : ['-i', rule.in]),
+    ...(rule.notIn === undefined ? [] : ['!', '-i', rule.notIn]),
     ...(rule.out === undefined ? [] : ['-o', rule.out]),
+    ...(rule.notOut === undefined ? [] : ['!', '-o', rule.notOut]),
     ...addresses(rule.source, 'src'),
     ...addresses(rule.destination, 'dst'),
     ...(rule.pair ? ['-m', 'set', '--match-set', rule.pair.name, rule.sides ?? 'src,dst'] : []),
@@ -76,6 +84,7 @@ function conditions(rule: Rule, family: Family): string[] {
     ...(sport ? ['--sport', portWord(sport)] : []),
     ...(ports ? ['--dport', portWord(ports)] : []),
     ...(icmpType === undefined ? [] : icmp(icmpType, family)),
+    ...(rule.syn ? ['--tcp-flags', 'SYN,RST', 'SYN'] : []),
     ...(rule.socket ? ['-m', 'socket', '--nowildcard'] : []),
     ...(rule.routed ? ['-m', 'physdev', '!', '--physdev-is-bridged'] : []),
     ...(rule.bridged ? ['-m', 'physdev', '--physdev-is-bridged', `--physdev-${rule.bridged}`, 'fwln+'] : []),
@@ -84,7 +93,7 @@ function conditions(rule: Rule, family: Family): string[] {
       ? [...(state === undefined ? ['-m', 'conntrack'] : []), '--ctdir', rule.direction]
       : []),
     ...(originalDestination ? ['--ctorigdst', formatRange(originalDestination)] : []),
-    ...(rule.marked ? ['-m', 'mark', '--mark', markWord(rule.marked)] : []),
+    ...(rule.notMarked ? ['-m', 'mark', '!', '--mark', markWord(rule.notMarked)] : []),
     ...(rule.replyDestination ? ['--ctrepldst', formatRange(rule.replyDestination)] : []),
     ...(originalPorts ? ['--ctorigdstport', portWord(originalPorts)] : []),
   ]
@@ -133,6 +142,8 @@ function target(target: Target, family: Family): string[] {
       ]
     case 'mark':
       return ['-j', 'MARK', '--set-xmark', markWord(target)]
+    case 'mss':
+      return ['-j', 'TCPMSS', '--set-mss', String(target.mss)]
     case 'helper':
       return ['-j', 'CT', '--helper', target.helper]
     case 'exempt':

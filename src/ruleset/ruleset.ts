@@ -19,6 +19,7 @@ export const KERNEL_CHAINS: readonly string[] = ['PREROUTING', 'INPUT', 'FORWARD
 export type Root =
   | 'PVENAT-UPLINK'
   | 'PVENAT-NODE'
+  | 'PVENAT-MSS'
   | 'PVENAT-ZONE'
   | 'PVENAT-FORWARD'
   | 'PVENAT-PASS'
@@ -38,6 +39,7 @@ export interface Hook {
 export const HOOKS: readonly Hook[] = [
   { table: 'mangle', from: 'PREROUTING', to: 'PVENAT-UPLINK' },
   { table: 'mangle', from: 'OUTPUT', to: 'PVENAT-NODE' },
+  { table: 'mangle', from: 'FORWARD', to: 'PVENAT-MSS' },
   { table: 'raw', from: 'PREROUTING', to: 'PVENAT-ZONE' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-FORWARD' },
   { table: 'filter', from: 'FORWARD', to: 'PVENAT-PASS', last: true },
@@ -59,6 +61,8 @@ export type Target =
   | { kind: 'helper'; helper: string }
   /** The bits of a packet's mark that stand in the mask. */
   | { kind: 'mark'; mark: number; mask: number }
+  /** The largest segment of a TCP connection, in bytes, unless it is smaller already. */
+  | { kind: 'mss'; mss: number }
   | {
       kind: 'zone'
       zone: number
@@ -78,6 +82,9 @@ export type Target =
 export interface Rule {
   in?: string
   out?: string
+  /** By any other interface. */
+  notIn?: string
+  notOut?: string
   source?: Match
   destination?: Match
   /** A set of pairs: source address and destination port. */
@@ -88,6 +95,8 @@ export interface Rule {
   ports?: PortRange
   sport?: PortRange
   icmpType?: string
+  /** TCP packets that open a connection, and answers to them. */
+  syn?: true
   /** A socket of this node waits for the packet, at its address or at every address. Not for packets that the node sends. */
   socket?: true
   /** Conntrack: new connections only, translated ones only, or anything but these. */
@@ -99,8 +108,8 @@ export interface Rule {
   originalDestination?: Range
   /** The address to which answers of the other side come: the source that a connection was given. */
   replyDestination?: Range
-  /** The packet's mark, of the bits of the mask. */
-  marked?: { mark: number; mask: number }
+  /** The packet's mark is another one, of the bits of the mask. */
+  notMarked?: { mark: number; mask: number }
   /** Routed, not merely bridged. */
   routed?: true
   /** Only bridged: into the firewall bridge of a guest, or out of it. */

@@ -90,7 +90,7 @@ function translations(egresses: readonly Egress[]): Rule[] {
     const target = sourceTarget(egress)
     const anywhere = { ...packets(egress), ...matches(source, destination), target, serves: rule.id }
     // An exemption holds at every interface: rules of others are not confined to external ones.
-    if (exempt && rule.askedInterface === undefined) return [anywhere]
+    if (exempt && rule.askedInterface === undefined && !egress.via) return [anywhere]
     return out.map((name) => ({ ...anywhere, out: name }))
   })
 }

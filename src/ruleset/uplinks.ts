@@ -4,7 +4,7 @@
  *
  *   mangle PREROUTING, OUTPUT   --ctdir REPLY --ctorigdst ADDRESS -j MARK --set-xmark MARK/MASK
  *   mangle PREROUTING           guests' packets that leave by another uplink than the default route's, and those of connections that have the
- *                               address of an uplink as their source already: they stay there
+ *                               address of an uplink as their source already: they stay there, also when their rule goes (and active FTP needs it)
  *   ip rule   PREFERENCE        fwmark MARK/MASK lookup main, without default routes: networks of guests, bridged answers
  *   ip rule   PREFERENCE + 1    fwmark MARK/MASK lookup TABLE
  *   ip route  TABLE             default via the uplink's gateway, and behind it `unreachable`: without a link nothing leaks
@@ -85,13 +85,13 @@ export function keptIn({ egresses, family, view }: Wanted): Rule[] {
 }
 
 /**
- * Tables are not written at one moment. In between, packets that are led to an uplink by which they are not translated (yet, or any more)
- * must not leave it with a source of the inside.
+ * Packets of guests that chose an uplink and are not translated where they leave must not leave with a source of the inside: those to hosts
+ * in the network of another uplink, and all of them for the moment between the writes of two tables.
  */
 function translateRest(marked: readonly MarkedUplink[], mask: number): Rule[] {
-  return marked.map(({ name, mark }) => ({
+  return marked.map(({ name }) => ({
     out: name,
-    marked: { mark, mask },
+    notMarked: { mark: 0, mask },
     target: { kind: 'masquerade' },
   }))
 }
@@ -266,15 +266,15 @@ function markChains(
     direction: 'ORIGINAL',
     target: { kind: 'jump', chain: 'PVENAT-LEAVING' },
   }))
-  // Where no rule chooses an uplink, connections leave as the administrator's routing says.
+  // Where no rule chooses an uplink, new connections leave as the administrator's routing says.
   const chosen = choices(marked, egresses, view)
   const [forwards, toForwards] = gated(answers, { state: 'DNAT', direction: 'REPLY' }, 'PVENAT-ANSWERS')
   const [, toNode] = gated(answers, { direction: 'REPLY' }, 'PVENAT-ANSWERS')
   const [kept, toKept] = gated(stays, { state: 'SNAT' }, 'PVENAT-STAYING')
   return [
     ...forwards,
-    ...(chosen.length === 0 ? [] : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, toKept)]),
-    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, chosen.length === 0 ? [] : leaving),
+    ...(leaving.length === 0 ? [] : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, toKept)]),
+    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, leaving),
     ...chainOf('mangle', 'PVENAT-NODE', toNode),
   ]
 }

@@ -130,7 +130,7 @@ function readListening(text: string): Socket[] {
   })
 }
 
-/** Lines `external NAME ADDRESS/LENGTH... [via GATEWAY|nothing...]`, `internal BRIDGE ...`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
+/** Lines `external NAME ADDRESS/LENGTH... [via GATEWAY|nothing...] [mtu N]`, `internal BRIDGE ... [mtu N]`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
 function readPlan(text: string): Network {
   const result = plainNetwork([], [])
   const names = new Map<string, string>()
@@ -141,15 +141,17 @@ function readPlan(text: string): Network {
       continue
     }
     names.set(name, name)
+    const at = words.indexOf('mtu')
+    const mtu = at < 0 ? {} : { mtu: Number(words.splice(at, 2)[1]) }
     const via = words.indexOf('via')
     const all = words.slice(0, via < 0 ? undefined : via).map(readAddress)
-    const networks = all.map((one) => ({ bridge: name, network: one.network, address: one.ip }))
+    const networks = all.map((one) => ({ bridge: name, network: one.network, address: one.ip, ...mtu }))
     if (kind === 'external') {
       const families = ([4, 6] as Family[]).filter((family) => all.some(({ ip }) => ip.family === family))
       const addresses = all.map(({ ip }) => ip)
       const networks = all.map((one) => one.network)
       const ways = via < 0 ? undefined : readWays(words.slice(via + 1), families)
-      const uplink = ways && { index: result.external.length, ways }
+      const uplink = ways && { index: result.external.length, ways, ...mtu }
       result.external.push({ name, families, addresses, networks, ...(uplink ? { uplink } : {}) })
     } else if (kind === 'internal') result.internal.push(...networks)
     else if (kind === 'stranger') result.strangers.push(...networks)

@@ -16,6 +16,8 @@ const MARK = '0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}'
 const CONDITIONS = [
   `-i ${NIC}`,
   `-o ${NIC}`,
+  `! -[io] ${NIC}`,
+  `--tcp-flags SYN,RST SYN`,
   `-[sd] ${NET}`,
   `-m set --match-set ${SET} ${SIDE}(?:,${SIDE})?`,
   `-m iprange --${SIDE}-range ${IP}-${IP}`,
@@ -34,7 +36,7 @@ const CONDITIONS = [
   `--ctorigdst ${NET}`,
   `--ctrepldst ${IP}`,
   `-m socket --nowildcard`,
-  `-m mark --mark ${MARK}`,
+  `-m mark ! --mark ${MARK}`,
   `--ctorigdstport ${PORTS}`,
 ]
 
@@ -50,6 +52,7 @@ const TARGETS = [
   `-j DNAT --to-destination (?:${V4TO}|${V6TO})`,
   `-j SNAT --to-source ${FROM}`,
   `-j MARK --set-xmark ${MARK}`,
+  String.raw`-j TCPMSS --set-mss [1-9]\d{1,4}`,
 ]
 
 const any = (all: readonly string[]) => `(?:${all.join('|')})`

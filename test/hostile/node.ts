@@ -85,6 +85,7 @@ const NETWORK = plainNetwork(
       families: [4, 6],
       addresses: ['203.0.113.2', '203.0.113.7', '2001:db8:113::2'].map(ip),
       networks: [network(4, ip('203.0.113.0').lo, 24), network(6, ip('2001:db8:113::').lo, 64)],
+      uplink: { index: 0, ways: {}, mtu: 1492 },
     },
   ],
   [

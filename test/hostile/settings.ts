@@ -17,6 +17,7 @@ const settingKey = fc.oneof(
     'cut-removed',
     'interval',
     'uplink-mark',
+    'clamp-mss',
     'guest-uplinks',
     'uplinks',
     'uplink-table',

@@ -44,6 +44,38 @@ test('rollback from any ruleset leaves nothing', () => {
   }
 })
 
+test('a new mark is set before the nat table follows, and is written once', () => {
+  const kernel = new FakeKernel()
+  put(kernel, rulesetOf('uplinks-two'))
+  const many = rulesetOf('uplinks-via')
+  const { tables } = makePlan(many, kernel.read())
+  const [early = '', late = ''] = tables[4].split(/^\*nat$/m)
+  for (const line of many.chains[4].flatMap(({ name, texts }) =>
+    name === 'PVENAT-ANSWERS' ? texts.map((one) => one.line) : [],
+  ))
+    expect([early.includes(line), late.includes(line)]).toEqual([true, true])
+  // Packets of guests are not translated at wg0 yet.
+  expect(early).not.toContain('PVENAT-LEAVING')
+  put(kernel, many)
+  expect(isEmpty(makePlan(many, kernel.read()))).toBe(true)
+  // And an old mark stays until nat has followed.
+  const [before = ''] = makePlan(rulesetOf('uplinks-two'), kernel.read()).tables[4].split(/^\*nat$/m)
+  expect(before).toMatch(/^\*mangle\n/)
+  expect(before).not.toMatch(/^(:|-[DFX])/m)
+})
+
+test('a chain that stays is not written early, however iptables-save spells its rules', () => {
+  const kernel = new FakeKernel()
+  const ruleset = rulesetOf('uplinks-mss-wg')
+  put(kernel, ruleset)
+  for (const [name, rules] of kernel.chains)
+    kernel.chains.set(
+      name,
+      rules.map((rule) => rule.replace('-p tcp --tcp-flags', '-p tcp -m tcp --tcp-flags')),
+    )
+  expect(isEmpty(makePlan(ruleset, kernel.read()))).toBe(true)
+})
+
 test('only the chains that differ are written', () => {
   const kernel = new FakeKernel()
   put(kernel, rulesetOf('table-01-ssh-macro'))

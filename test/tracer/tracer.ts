@@ -189,6 +189,12 @@ class Walker {
         return isInterface(rule.in, flow.in)
       case 'out':
         return isInterface(rule.out, flow.out)
+      case 'notIn':
+        return rule.notIn !== flow.in
+      case 'notOut':
+        return rule.notOut !== flow.out
+      case 'syn':
+        return flow.proto === 'tcp' && flow.state === 'NEW'
       case 'source':
         return this.inMatch(rule.source, flow.source)
       case 'destination':
@@ -221,7 +227,7 @@ class Walker {
       case 'socket':
         // No service listens on the node of the tracer.
         return false
-      case 'marked':
+      case 'notMarked':
       case 'replyDestination':
         // Its node has one uplink, so nothing is marked.
         return false
