@@ -1,8 +1,12 @@
 /** `explain`: what becomes of one packet, and why. */
 import { explain } from '../explain/explain.ts'
-import { parsePacket } from '../explain/packet.ts'
+import { parsePacket, type Packet } from '../explain/packet.ts'
+import type { Explanation } from '../explain/step.ts'
+import type { World } from '../explain/world.ts'
 import { UsageError } from '../io.ts'
+import type { IpRoute } from '../ip.ts'
 import { chooseBackend } from '../node/backend.ts'
+import { run } from '../node/exec.ts'
 import { readFacts } from '../node/facts.ts'
 import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
@@ -19,10 +23,31 @@ export async function explainCommand({ io, json, paths, words, colour }: Context
   const installed = await realKernel(backend, () => undefined).read()
   const facts = await readFacts(backend, paths.runDir, [])
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
-  const explained = explain(
+  const explained = await explainByKernel(
     { ...compile({ ...looked, kernel: kernelFacts(installed) }), installed, facts, configs },
     packet,
   )
   io.stdout(json ? `${JSON.stringify(explained, null, 1)}\n` : renderExplanation(explained, colour))
   return explained.gets === 'through' ? 0 : 1
+}
+
+/** Explains until the kernel has answered each question for the way: an answer may lead to another question. */
+async function explainByKernel(world: World, packet: Packet): Promise<Explanation> {
+  const answers = new Map<string, string | undefined>()
+  for (;;) {
+    const open = new Set<string>()
+    const askWay = (question: string): string | undefined => {
+      if (!answers.has(question)) open.add(question)
+      return answers.get(question)
+    }
+    const explained = explain({ ...world, askWay }, packet)
+    if (open.size === 0) return explained
+    for (const question of open) answers.set(question, await wayOf(question))
+  }
+}
+
+/** The interface of `ip route get`; undefined where there is no way. */
+async function wayOf(question: string): Promise<string | undefined> {
+  const { code, stdout } = await run('ip', ['-j', 'route', 'get', ...question.split(' ')])
+  return code === 0 ? (JSON.parse(stdout) as IpRoute[])[0]?.dev : undefined
 }

@@ -40,7 +40,7 @@ export function explain(world: World, packet: Packet): Explanation {
     for (const what of world.facts.unread)
       trail.unknown(`Something could not be read, so what rests on it may be wrong: ${what}.`, what)
     const sender = enter(world, packet, trail)
-    if (world.facts.policyRouting)
+    if (world.facts.policyRouting && !world.askWay)
       trail.unknown('This node has rules of policy routing, which explain does not follow.', 'ip rule show')
     if (sender.bridged !== undefined)
       return deliver(world, { packet, out: sender.bridged, trail, bridged: true })
@@ -195,7 +195,7 @@ function arrive(world: World, flow: Flow, out: string, trail: Trail): void {
   const { destination, dport } = flow
   if (internalAt(world, destination) ?? guestAt(world, destination))
     return deliver(world, { packet: flow, out, trail, bridged: false }, () =>
-      explainAnswer(world, flow, trail),
+      explainAnswer(world, flow, out, trail),
     )
   trail.note(
     `It leaves this node; whether ${endpoint(destination, dport)} answers cannot be read here.`,

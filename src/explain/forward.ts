@@ -21,25 +21,48 @@ import type { Pass } from './pass.ts'
 import { checkLeaving, checkOthers, isDroppedByPolicy, requireTracked } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
+import { kernelWay } from './kernel-way.ts'
 import { uplinkOut } from './uplink.ts'
-import { ruleName, walk, type Flow, type Hit } from './walk.ts'
+import { markOf, ruleName, walk, type Flow, type Hit } from './walk.ts'
 import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
 /** Returns the interface by which it leaves, and the packet as it does. */
 export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   const { packet, trail } = pass
-  const out = uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
   const isNodes = pass.flow.in === undefined
+  const mark = isNodes ? 0 : markOf(world.ruleset, pass.flow)
+  const out =
+    kernelOut(world, pass, mark) ?? uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
   const isBack = !isNodes && out === pass.flow.in
-  const flow: Flow = { ...pass.flow, out, bridged: isBack }
+  const flow: Flow = { ...pass.flow, out, bridged: isBack, mark }
   if (isBack && flow.dnat && sameRange(flow.destination, packet.source)) lostLoop(world, pass)
   if (!isNodes) {
     checkForwarding(world, flow, trail)
     checkFilter(world, flow, trail)
+    explainMss(world, flow, trail)
   }
   const left = leave(world, { ...pass, flow }, out)
   checkLeaving(world, flow, left, trail)
   return { out, flow: left }
+}
+
+/** As the kernel says, of a packet that leaves the networks of this node. */
+function kernelOut(world: World, { packet, flow, trail }: Pass, mark: number): string | undefined {
+  if (flow.in === undefined || isLoopTarget(flow.destination)) return undefined
+  if (internalAt(world, flow.destination)) return undefined
+  const way = kernelWay(world, { from: packet.source, to: flow.destination, iif: flow.in, mark })
+  if (way) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
+  return way?.dev
+}
+
+/** Of a TCP connection that crosses an uplink which takes smaller packets than the guests' network. */
+function explainMss({ ruleset }: World, flow: Flow, trail: Trail): void {
+  const { hit } = walk(ruleset, 'PVENAT-MSS', flow)
+  if (hit?.rule.target.kind === 'mss')
+    trail.pass(
+      `Its segments are made to fit the uplink: at most ${hit.rule.target.mss} bytes.`,
+      ruleName(hit),
+    )
 }
 
 function routeOut(world: World, destination: Range, trail: Trail): string {

@@ -2,6 +2,7 @@
 import { prefixLength, sameRange, type Family, type Range } from '../address.ts'
 import { routeTo } from '../facts/node-facts.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
+import { kernelWay } from './kernel-way.ts'
 import type { Pass } from './pass.ts'
 import type { Trail } from './step.ts'
 import { markOf, type Flow } from './walk.ts'
@@ -21,10 +22,18 @@ export function uplinkOut(world: World, { flow, trail }: Pass): string | undefin
   return name
 }
 
-/** The uplink by which the answer to a client outside leaves. */
-export function explainAnswer(world: World, flow: Flow, trail: Trail): void {
+/** The uplink by which the answer to a client outside leaves; it comes from `inner`, the interface to the guest. */
+export function explainAnswer(world: World, flow: Flow, inner: string, trail: Trail): void {
   if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
   const mark = answerMark(world, flow.family, flow.original.destination)
+  const way = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark })
+  if (way?.dev === flow.in)
+    return trail.pass(`The answer leaves by ${way.dev}, by which the client came.`, way.told)
+  if (way && isExternal(world, way.dev))
+    return trail.doubt(
+      `The answer leaves by ${way.dev}, not by ${flow.in} that the client called; see pvenat doctor.`,
+      way.told,
+    )
   const uplink = uplinkWith(world, flow.family, mark)
   if (uplink) {
     const { name, way } = uplink

@@ -20,6 +20,8 @@ export interface World {
   facts: NodeFacts
   /** Text of the guests' configs, by VMID. */
   configs: ReadonlyMap<number, string>
+  /** The interface that `ip route get QUESTION` answers with; undefined when it is not known yet, or there is no way. */
+  askWay?: (question: string) => string | undefined
 }
 
 /** The NIC of a guest of this node that has an address. */
