@@ -3,15 +3,18 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { field, members, parseJson } from '../json.ts'
 import type { Row } from '../show/list.ts'
+import type { UplinkCounters } from '../show/uplink-counters.ts'
 import type { Status } from '../show/status.ts'
 
 /** A diagnostic with the line that it points into. */
 export type Problem = Status['diagnostics'][number]
 
-/** counters.json: packets and bytes of each rule by its id, as the kernel had them at that time. */
+/** counters.json: packets and bytes of each rule by its id, and those of several uplinks, as the kernel had them at that time. */
 export interface Counters {
   at: string
   rules: ReadonlyMap<string, readonly [packets: number, bytes: number]>
+  /** By name; none where there is one uplink. */
+  uplinks?: ReadonlyMap<string, UplinkCounters>
 }
 
 /** What stands in the folder. A part is undefined while its file is not there or makes no sense. */
@@ -99,8 +102,13 @@ function toCounters(text: string): Counters | undefined {
   const value = parseJson(text)
   const at = field(value, 'at')
   if (typeof at !== 'string') return undefined
-  const rules = members(field(value, 'rules')).flatMap(([id, pair]): [string, [number, number]][] =>
-    Array.isArray(pair) ? [[id, [Number(pair[0]) || 0, Number(pair[1]) || 0]]] : [],
+  const numbers = (key: string): [string, number[]][] =>
+    members(field(value, key)).flatMap(([id, all]): [string, number[]][] =>
+      Array.isArray(all) ? [[id, all.map((one) => Number(one) || 0)]] : [],
+    )
+  const rules = numbers('rules').map(([id, [packets = 0, bytes = 0]]) => [id, [packets, bytes]] as const)
+  const uplinks = numbers('uplinks').map(
+    ([name, [came = 0, left = 0, bytes = 0]]) => [name, [came, left, bytes]] as const,
   )
-  return { at, rules: new Map(rules) }
+  return { at, rules: new Map(rules), uplinks: new Map(uplinks) }
 }

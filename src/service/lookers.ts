@@ -15,6 +15,7 @@ import type { Outcome } from '../pipeline.ts'
 import type { Installed } from '../ruleset/installed.ts'
 import { blockRows, blockText } from '../show/blocks.ts'
 import { countersOf, renderCountersJson } from '../show/list.ts'
+import { uplinkCounters } from '../show/uplink-counters.ts'
 import { SOCKET, type NodeAnswer, type RuleAnswer } from '../node/asking.ts'
 import { FILES } from '../node/published.ts'
 import type { RunFolder } from './runfolder.ts'
@@ -44,9 +45,11 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
   const looking = new Set<Socket>()
   let timer: NodeJS.Timeout | undefined
   let countedAt = -Infinity
-  const count = ({ ruleset }: Outcome, installed: Installed): void => {
+  const count = ({ ruleset, view }: Outcome, installed: Installed): void => {
     countedAt = performance.now()
-    files.write(FILES.counters, renderCountersJson(new Date().toISOString(), countersOf(ruleset, installed)))
+    const uplinks = uplinkCounters(ruleset, installed, view.network)
+    const text = renderCountersJson(new Date().toISOString(), countersOf(ruleset, installed), uplinks)
+    files.write(FILES.counters, text)
   }
   const keepCounting = async (): Promise<void> => {
     const start = performance.now()

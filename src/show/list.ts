@@ -10,6 +10,7 @@ import type { PortRange } from '../ports.ts'
 import type { Installed } from '../ruleset/installed.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
 import { missingRules } from './installed.ts'
+import type { UplinkCounters } from './uplink-counters.ts'
 import { printable } from './diagnostics.ts'
 
 /** `partial`: some of its ports are forwarded by another rule. `pending`: the kernel does not hold it yet. */
@@ -146,10 +147,14 @@ export function renderTexts({ texts }: Listed, counters: ReadonlyMap<string, Cou
   return `[\n${lines.join(',\n')}\n]\n`
 }
 
-/** The text of counters.json: `{at, rules: {ID: [packets, bytes]}}`. */
-export function renderCountersJson(at: string, counters: ReadonlyMap<string, Counters>): string {
+/** The text of counters.json: `{at, rules: {ID: [packets, bytes]}, uplinks: {NAME: [came, left, bytes]}}`. */
+export function renderCountersJson(
+  at: string,
+  counters: ReadonlyMap<string, Counters>,
+  uplinks: ReadonlyMap<string, UplinkCounters>,
+): string {
   const rules = [...counters].map(([id, { packets, bytes }]): [string, number[]] => [id, [packets, bytes]])
-  return `${JSON.stringify({ at, rules: Object.fromEntries(rules) })}\n`
+  return `${JSON.stringify({ at, rules: Object.fromEntries(rules), uplinks: Object.fromEntries(uplinks) })}\n`
 }
 
 function toRow(rule: NatRule, external: readonly ExternalInterface[], pveDir: string): Row {

@@ -3,6 +3,7 @@ import { formatPorts } from '../ports.ts'
 import { VERSION } from '../version.ts'
 import type { Row } from './list.ts'
 import { SILENT_MS } from './silence.ts'
+import type { UplinkCounters } from './uplink-counters.ts'
 import type { Status } from './status.ts'
 
 type Labels = Record<string, string>
@@ -19,7 +20,12 @@ interface Metric {
 interface Published {
   status: Status | undefined
   rows: readonly Row[] | undefined
-  counters: { rules: ReadonlyMap<string, readonly [packets: number, bytes: number]> } | undefined
+  counters:
+    | {
+        rules: ReadonlyMap<string, readonly [packets: number, bytes: number]>
+        uplinks?: ReadonlyMap<string, UplinkCounters>
+      }
+    | undefined
 }
 
 /** Rules with a series of their own when nothing else is said: those with the most connections. */
@@ -27,7 +33,11 @@ export const DEFAULT_TOP = 50
 
 /** `now` in milliseconds; `top`: how many rules have series of their own, the rest being one. */
 export function renderMetrics(published: Published, now: number, top: number): string {
-  const all = [...statusMetrics(published.status, now), ...ruleMetrics(published, top)]
+  const all = [
+    ...statusMetrics(published.status, now),
+    ...ruleMetrics(published, top),
+    ...uplinkMetrics(published),
+  ]
   return all
     .filter(({ samples }) => samples.length > 0)
     .map(render)
@@ -100,6 +110,24 @@ function ruleMetrics({ rows = [], counters }: Published, top: number): Metric[] 
     ),
     gauge('other_rules_bytes', 'Bytes in those packets.', [sum('bytes')]),
     gauge('other_rules', 'Rules without a series of their own.', [rest.length]),
+  ]
+}
+
+/** Where there are several uplinks. */
+function uplinkMetrics({ counters }: Published): Metric[] {
+  const uplinks = [...(counters?.uplinks ?? [])]
+  const connections = uplinks.flatMap(([uplink, [came, left]]): Sample[] => [
+    [came, { uplink, direction: 'in' }],
+    [left, { uplink, direction: 'out' }],
+  ])
+  const bytes = uplinks.map(([uplink, [, , sent]]): Sample => [sent, { uplink }])
+  return [
+    counter(
+      'uplink_connections_total',
+      'Connections that came to the addresses of an uplink, and those of guests that left by it.',
+      ...connections,
+    ),
+    counter('uplink_bytes_total', 'Bytes of such connections that left by an uplink.', ...bytes),
   ]
 }
 

@@ -47,6 +47,16 @@ test('promtool accepts what a hostile name makes of them', async () => {
   expect(text).not.toMatch(/^pvenat_evil/m)
 })
 
+test('several uplinks have series of their own', async () => {
+  const uplinks = new Map([['wg0', [3, 2, 1400] as const]])
+  const counters = { at: '', rules: new Map(), uplinks }
+  const text = renderMetrics({ status: undefined, rows: [], counters }, Date.now(), 5)
+  expect(await promtool(text)).toBe('')
+  expect(text).toContain('pvenat_uplink_connections_total{uplink="wg0",direction="in"} 3\n')
+  expect(text).toContain('pvenat_uplink_connections_total{uplink="wg0",direction="out"} 2\n')
+  expect(text).toContain('pvenat_uplink_bytes_total{uplink="wg0"} 1400\n')
+})
+
 test('the status is in them', async () => {
   const text = await metrics()
   expect(text).toMatch(/^pvenat_build_info\{version=".+"\} 1$/m)

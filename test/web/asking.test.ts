@@ -26,6 +26,7 @@ const outcome = {
   ruleset: { chains: { 4: [], 6: [] } },
   translation: { rules: [] },
   view: {
+    network: { external: [] },
     guests: [{ guest: { vmid: 105, name: 'web', type: 'lxc', nics: [] } }],
     known: new Map(),
     blocks: new Map(),
