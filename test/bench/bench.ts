@@ -14,12 +14,14 @@ import { FULL, QUICK, type Section, type Size } from './section.ts'
 import type { Table } from './table.ts'
 import { verdict, type Target } from './targets.ts'
 import { translating } from './translate.ts'
+import { uplinks } from './uplinks.ts'
 
 const SECTIONS: readonly Section[] = [
   translating,
   loading,
   changing,
   flows,
+  uplinks,
   idling,
   editing,
   elsewhere,
