@@ -127,11 +127,11 @@ async function openStream(question) {
   return { id, line }
 }
 
-function pingStream({ stream: id, timeoutMs }) {
+function pingStream({ stream: id, timeoutMs, bytes }) {
   const stream = streams.get(id)
   if (!stream || stream.socket.destroyed) return false
   const pong = answerWithin(timeoutMs)
-  const token = `ping ${++lastNumber}`
+  const token = `ping ${++lastNumber}`.padEnd(bytes, '.')
   stream.onLine = (line) => line === token && pong.give(true)
   const closed = () => pong.give(false)
   stream.socket.once('close', closed)

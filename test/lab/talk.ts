@@ -53,9 +53,9 @@ export class Stream {
     return new Stream(asker, id, readAnswer(line))
   }
 
-  /** Does a line sent now come back in time? A stalled line is sent again by TCP, so a later ping may work. */
-  ping(timeoutMs = defaultTimeoutMs): Promise<boolean> {
-    return this.asker.request('pingStream', { stream: this.id, timeoutMs })
+  /** Does a line of so many bytes sent now come back in time? A stalled line is sent again by TCP, so a later ping may work. */
+  ping(timeoutMs = defaultTimeoutMs, bytes = 0): Promise<boolean> {
+    return this.asker.request('pingStream', { stream: this.id, timeoutMs, bytes })
   }
 
   /** Ends the connection with a reset, so that it leaves no waiting states. */

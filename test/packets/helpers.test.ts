@@ -1,39 +1,8 @@
 // Helpers of connection tracking live beside the zone rule, and an exemption is final whatever other rules say.
 import { describe, expect, test } from 'vitest'
 import { backends, waitFor } from '../lab/index.ts'
+import { askFtp, serveFtp } from './ftp.ts'
 import { testNode } from './node.ts'
-
-/** Answers PASV with its own address and a port of its own, at which it gives `DATA`. */
-const SERVER = `
-require('node:net').createServer((control) => {
-  control.on('error', () => undefined).write('220 ready\\r\\n')
-  control.on('data', () => {
-    const data = require('node:net').createServer((one) => one.on('error', () => undefined).end('DATA'))
-    data.listen(0, control.localAddress.replace('::ffff:', ''), () => {
-      const { port } = data.address()
-      const words = [...control.localAddress.replace('::ffff:', '').split('.'), port >> 8, port & 255]
-      control.write('227 Entering Passive Mode (' + words.join(',') + ')\\r\\n')
-    })
-  })
-}).listen(21, '0.0.0.0')`
-
-/** Asks `HOST PORT` for data in passive mode and prints it. */
-const CLIENT = `
-const [host, port] = process.argv.slice(1)
-const net = require('node:net')
-const control = net.connect(Number(port), host)
-let text = ''
-control.on('data', (chunk) => {
-  text += chunk
-  if (text.endsWith('220 ready\\r\\n')) control.write('PASV\\r\\n')
-  const words = /227 .*\\((.*)\\)/.exec(text)?.[1].split(',')
-  if (!words) return
-  const data = net.connect(Number(words[4]) * 256 + Number(words[5]), words.slice(0, 4).join('.'))
-  data.on('data', (got) => { console.log(String(got)); process.exit() })
-  data.on('error', () => process.exit(1))
-})
-control.on('error', () => process.exit(1))
-setTimeout(() => process.exit(1), 1500)`
 
 describe.each(backends)('helpers, %s', (backend) => {
   const node = testNode(backend, {
@@ -54,20 +23,20 @@ describe.each(backends)('helpers, %s', (backend) => {
         `iptables-${backend} -A FORWARD ${bridged} -j DROP`,
       ]
       await lab.exec('pve', ['sh', '-ec', lines.join('\n')])
-      for (const name of ['105', '107']) lab.spawn(name, [process.execPath, '-e', SERVER])
+      for (const name of ['105', '107']) serveFtp(lab, name)
     },
     pvenat: 'apply',
   })
 
-  const passive = async (from: string, host: string, port: number): Promise<string> =>
-    (await node.lab.exec(from, [process.execPath, '-e', CLIENT, host, String(port)], { check: false })).stdout
+  const passive = (from: string, host: string, port: number): Promise<string> =>
+    askFtp(node.lab, from, 'passive', host, port)
 
   test.each([
     ['a firewalled guest behind NAT', 'inet', '203.0.113.2', 21],
     ['another external port', 'inet', '203.0.113.2', 2121],
     ['a firewalled guest that nothing is translated for', '105', '10.10.10.107', 21],
   ])('passive FTP of %s', async (_, from, host, port) => {
-    await waitFor(async () => (await passive(from, host, port)).trim() === 'DATA', {
+    await waitFor(async () => (await passive(from, host, port)) === 'DATA', {
       timeoutMs: 10_000,
       what: 'the data',
     })
