@@ -51,3 +51,18 @@ test('it installs, tells what it found, and the second time changes nothing', as
   expect((await machine.debian.sh('command -v pvenat')).trim()).toBe('/usr/sbin/pvenat')
   expect(await install('--quiet', DEB)).toMatchObject({ exitCode: 0, stdout: 'unchanged', stderr: '' })
 })
+
+test('on a node without Node.js and without a network --dry-run says why it cannot show more', async () => {
+  await machine.debian.sh(`dpkg --purge pvenat; dpkg --purge --force-depends nodejs
+echo 'Acquire::http::Proxy "http://127.0.0.1:9";' >/etc/apt/apt.conf.d/nowhere`)
+  const before = await snapshot(machine.lab)
+  const { exitCode, stdout } = await install('--dry-run', DEB)
+  expect(exitCode).toBe(0)
+  expect(stdout).toContain(`would install pvenat ${VERSION}`)
+  expect(stdout).toMatch(
+    /there is no Node.js here: it is fetched for this look.*\nwhat would be in force cannot be shown/s,
+  )
+  expect(stdout).toMatch(/nothing was touched\nchanged$/)
+  expect(await snapshot(machine.lab)).toBe(before)
+  expect(await machine.debian.sh('ls /tmp')).toBe('\n')
+})
