@@ -1,10 +1,10 @@
-// Makes dist/demo: the demo as one program, and beside it the agent that the lab starts in each namespace.
+// Makes dist/demo: the demo as one program, and beside it the programs that the lab starts.
 import { build } from 'esbuild'
 import { copyFileSync, mkdirSync } from 'node:fs'
 
 // Two folders down, as test/lab is: from there the lab finds the fixtures and the agent.
 mkdirSync('dist/demo', { recursive: true })
-copyFileSync('test/lab/agent.mjs', 'dist/demo/agent.mjs')
+for (const name of ['agent.mjs', 'pvetools.mjs']) copyFileSync(`test/lab/${name}`, `dist/demo/${name}`)
 await build({
   entryPoints: ['test/demo/demo.ts'],
   outfile: 'dist/demo/demo.mjs',

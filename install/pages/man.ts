@@ -15,8 +15,8 @@ export interface PageTexts {
   dateSeconds: number
 }
 
-/** One man page as roff. Throws when docs/comment.md has lost a section that a page takes from it. */
-export function manPage({ source, comment, settings, version, dateSeconds }: PageTexts): string {
+/** One man page as markdown. Throws when docs/comment.md has lost a section that a page takes from it. */
+export function pageText({ source, comment, settings }: PageTexts): string {
   const fill = (line: string): string =>
     line.replace(/^<!-- (\w+)(?:: (.+))? -->$/, (_, what: string, title = '') => {
       if (what === 'commands') return Object.entries(COMMANDS).map(commandText).join('\n\n')
@@ -25,9 +25,14 @@ export function manPage({ source, comment, settings, version, dateSeconds }: Pag
       if (what === 'comment') return sectionOf(comment, title as string)
       throw new Error(`a man page asks for '${what}', which nobody makes`)
     })
-  const filled = source.split('\n').map(fill).join('\n')
+  return source.split('\n').map(fill).join('\n')
+}
+
+/** One man page as roff. */
+export function manPage(texts: PageTexts): string {
+  const { version, dateSeconds } = texts
   const options = { ...markedMan, breaks: false, date: dateSeconds * 1000, manVersion: `pvenat ${version}` }
-  const roff = new Marked(options).parse(filled) as string
+  const roff = new Marked(options).parse(pageText(texts)) as string
   // Tables need the preprocessor tbl, which the first line asks for.
   return `'\\" t\n${roff.trim().replaceAll('&quot;', '"').split('\n').flatMap(makeUnstretched()).join('\n')}\n`
 }

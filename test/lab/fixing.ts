@@ -7,7 +7,8 @@ import { searchPath } from './machine.ts'
 import type { Result } from './namespace.ts'
 import type { Pvenat } from './pvenat.ts'
 
-const tools = fileURLToPath(new URL('pvetools.mjs', import.meta.url))
+/** The stand-ins for programs of Proxmox VE: node FILE TOOL ARGUMENTS..., with PVE_TREE set. */
+export const pveTools = fileURLToPath(new URL('pvetools.mjs', import.meta.url))
 
 /** Puts `pvenat` and stand-ins for the tools of Proxmox VE into a folder beside the tree, and returns what runs a fix. */
 export async function makeFixer(
@@ -23,7 +24,7 @@ export async function makeFixer(
     await chmod(join(bin, name), 0o755)
   }
   for (const name of ['pvesh', 'pct', 'qm', 'systemctl', 'modprobe'])
-    await script(name, `exec '${process.execPath}' '${tools}' ${name} "$@"`)
+    await script(name, `exec '${process.execPath}' '${pveTools}' ${name} "$@"`)
   const [runtime = '', bundle = '', , ...where] = pvenat.argv('')
   await script('pvenat', `exec '${runtime}' '${bundle}' "$@" ${where.map((word) => `'${word}'`).join(' ')}`)
   const env = { PATH: `${bin}:${searchPath}`, PVE_TREE: tree }

@@ -55,7 +55,8 @@ function changeRule(path, set) {
 function createRule(path, set) {
   const file = fileOf(path)
   const fields = ['source', 'dest', 'proto', 'dport'].filter((key) => set.has(key))
-  const words = [set.get('type').toUpperCase(), set.get('action')]
+  const action = set.has('macro') ? `${set.get('macro')}(${set.get('action')})` : set.get('action')
+  const words = [set.get('type').toUpperCase(), action]
   for (const key of fields) words.push(key === 'proto' ? '-p' : `-${key}`, set.get(key))
   if (set.has('comment')) words.push('#', set.get('comment'))
   const rule = `${set.get('enable') === '1' ? '' : '|'}${words.join(' ')}`

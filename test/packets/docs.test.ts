@@ -84,12 +84,29 @@ ${rules}END
 until inet call 203.0.113.2:2222; do sleep 0.1; done
 guest 107 call 203.0.113.2:2222
 guest 105 call 203.0.113.1:443
-pvenat list`
-    const { stdout } = await execa('sh', ['install/demo.sh', '--shell'], { input, timeout: 50_000 })
+pvenat list
+iptables -t nat -S PREROUTING
+rule add 108 in HTTP "NAT 8888"
+until inet call 203.0.113.2:8888; do sleep 0.1; done
+head -n 12 /etc/pve/firewall/108.fw
+systemctl stop pvenat; systemctl is-active pvenat; systemctl start pvenat; systemctl is-active pvenat
+man pvenat-comments | grep -m 1 'Five rules'
+bash --rcfile "$RC" -ic 'complete -p pvenat'`
+    const { stdout } = await execa('sh', ['install/demo.sh', '--shell'], {
+      input,
+      timeout: 50_000,
+      env: { RC: resolve('dist/completions/pvenat') },
+    })
     expect(stdout).toContain('203.0.113.2:2222: answered by 105, port 22, which sees 203.0.113.1\n')
     expect(stdout).toContain('203.0.113.2:2222: answered by 105, port 22, which sees 10.10.10.1\n')
     expect(stdout).toContain('203.0.113.1:443: answered by inet, port 443, which sees 203.0.113.2\n')
     expect(stdout).toMatch(/^active +:2222\/tcp/m)
+    expect(stdout).toContain('-A PREROUTING -j PVENAT-PREROUTING\n')
+    expect(stdout).toContain('203.0.113.2:8888: answered by 108, port 80, which sees 203.0.113.1\n')
+    expect(stdout).toMatch(/^IN HTTP\(ACCEPT\) # NAT 8888$/m)
+    expect(stdout).toMatch(/^inactive\nactive$/m)
+    expect(stdout).toMatch(/^ *Five rules that most people need/m)
+    expect(stdout).toContain('complete -F _pvenat pvenat')
   }, 60_000)
 
   test('a rule that a script makes is in force', async () => {
