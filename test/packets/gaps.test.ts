@@ -3,6 +3,7 @@ import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { otherBackend } from '../../src/facts/backend.ts'
 import type { Row } from '../../src/show/list.ts'
 import { backends, now, saveLikeGui, standIn, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
@@ -130,6 +131,12 @@ describe.each(backends)('gaps, %s', (backend) => {
     }),
   )
 
+  test('both files that hold rights are gone while it runs', () =>
+    survives(async () => {
+      await node.sh('rm /var/lib/pvenat/*.json')
+      await looks(2)
+    }))
+
   test('an address of a guest that only goes out: a neighbour who writes it down gets nothing, and takes nothing', async () => {
     const out = async () =>
       (await node.lab.ask('107', 'tcp', '203.0.113.1:443', { timeoutMs: 500 })) as object
@@ -212,6 +219,39 @@ describe.each(backends)('gaps, %s', (backend) => {
     expect(await server(`${MAIN}:8085`)).toBe('108')
     await mend()
     await nat('-F DOCKER')
+  })
+
+  const other = otherBackend(backend)
+  test.each([
+    [
+      `iptables-${other}`,
+      `iptables-${other} -w -t nat -A PREROUTING -p tcp --dport 8085 -j REDIRECT --to-ports 9100`,
+      `iptables-${other} -w -t nat -F PREROUTING`,
+    ],
+    [
+      'nft itself',
+      `nft 'table ip web { chain in { type nat hook prerouting priority -100; }; }'
+       nft add rule ip web in tcp dport 8085 dnat to 10.10.10.108:80`,
+      'nft delete table ip web',
+    ],
+  ])('so is a port that is published by %s', async (_, publish, end) => {
+    // The rule before has gone, which the service notices by itself.
+    await waitFor(async () => {
+      const { state: is = '', reason = '' } = (await rule('NAT 8085', 105)) ?? {}
+      return is === 'active' || / stays with this node until /.test(reason ?? '')
+    })
+    const handOver = async () => {
+      // Again when the service was amidst a pass.
+      await node.pvenat.run('apply', '--hand-over')
+      return (await server(`${MAIN}:8085`)) === '105'
+    }
+    await waitFor(handOver, { timeoutMs: 15_000 })
+    await node.sh(publish)
+    const from = now()
+    await waitFor(async () => (await rule('NAT 8085', 105))?.state === 'error')
+    const tookMs = now() - from
+    await node.sh(end)
+    expect(tookMs).toBeLessThan(await node.fair(2000, tookMs))
   })
 
   test('a VMID that comes back as another guest inherits nothing', async () => {
