@@ -176,7 +176,14 @@ describe.each(backends)('attacked on %s', (backend) => {
   )
 
   test('edits of others and repairs took less than a second, and two at the worst', async () => {
-    console.log(`${backend}: edits of others ${figures(took.edits)}; repairs ${figures(took.repairs)}`)
+    const of = (all: Took[], attack: string) => all.filter(({ what }) => what === attack)
+    const shown = (all: Took[]) => (all.length > 0 ? figures(all) : 'none')
+    const lines = Object.keys(ATTACKS).map(
+      (attack) =>
+        `105 ${attack}: edits ${shown(of(took.edits, attack))}; repairs ${shown(of(took.repairs, attack))}`,
+    )
+    lines.push(`all: edits of others ${figures(took.edits)}; repairs ${figures(took.repairs)}`)
+    console.log(lines.map((line) => `${backend}: ${line}\n`).join(''))
     for (const all of Object.values(took)) {
       const sorted = all.map(({ ms }) => ms).sort((a, b) => a - b)
       const [median = 0, worst = 0] = [sorted[sorted.length >> 1], sorted.at(-1)]

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Row } from '../../src/show/list.ts'
 import type { Status } from '../../src/show/status.ts'
-import { backends, fwFile, HangingFolder, now, Pvenat, saveInPlace, waitFor } from '../lab/index.ts'
+import { backends, fwFile, HangingFolder, now, Pvenat, saveInPlace, standIn, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
 const FW = 'firewall/105.fw'
@@ -27,9 +27,11 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
     const start = now()
     return [await promise, now() - start]
   }
+  const measured: { promisedMs: number; ms: number }[] = []
+  /** Judged after the test: to ask how slow the machine is takes a /etc/pve that answers. */
   const within = async (promisedMs: number, act: () => Promise<unknown>) => {
     const [, ms] = await timed(act())
-    expect(ms).toBeLessThan(await node.fair(promisedMs, ms))
+    measured.push({ promisedMs, ms })
   }
   const saveHere = (rule: string) => pve.save(FW, fwFile(rule))
   const start = async () => {
@@ -51,6 +53,8 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
       timeoutMs: 15_000,
       what: 'the end of the trouble',
     })
+    for (const { promisedMs, ms } of measured.splice(0))
+      expect(ms).toBeLessThan(await node.fair(promisedMs, ms))
   })
   afterAll(async () => {
     await pvenat.service?.stop()
@@ -88,12 +92,9 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
 
   test('one file does not answer: its guest keeps its rules, and edits of others count', async () => {
     await pve.order({ hang: '^firewall/108.fw$' })
-    await waitFor(async () => /108\.fw: it does not answer/.test(String(await degraded())), {
-      timeoutMs: 10_000,
-      what: 'the file to be told',
-    })
     await saveHere('IN SSH(ACCEPT) # NAT 5022')
-    await within(1500, () => node.opens(5022))
+    await within(1000, () => node.opens(5022))
+    await waitFor(async () => /108\.fw: it does not answer/.test(String(await degraded())))
     expect(await isRepaired()).toBe(true)
     await flush()
     await within(1000, () => waitFor(isRepaired, { what: 'the repair' }))
@@ -173,5 +174,25 @@ describe('a run folder that cannot be written', () => {
     await service.stop()
     await node.pvenat.run('rollback')
     await node.sh('umount /run/pvenat || true')
+  })
+
+  test('systemd hears that the service is alive, however long the interval between turns is', async () => {
+    await node.pvenat.configure('interval = 3600')
+    const mend = await standIn(node.lab, '/usr/bin/systemd-notify', 'echo "$*" >> /run/notified')
+    const env = { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '900000' }
+    const service = node.pvenat.launch({ env })
+    const heard = async () => (await node.sh('cat /run/notified || true')).split('\n')
+    const isReady = (line: string) => /^--ready --status=.* WATCHDOG=1$/.test(line)
+    await waitFor(async () => (await heard()).some(isReady), {
+      timeoutMs: 15_000,
+      what: 'the service to be ready',
+    })
+    const beats = async () => {
+      const lines = await heard()
+      return lines.slice(lines.findIndex(isReady)).filter((line) => line === 'WATCHDOG=1').length
+    }
+    await waitFor(async () => (await beats()) >= 3, { what: 'three heartbeats' })
+    await service.stop()
+    await mend()
   })
 })
