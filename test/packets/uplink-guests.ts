@@ -221,7 +221,6 @@ export function guestTests(node: TestNode): void {
           text.replace('[OPTIONS]', '[OPTIONS]\nnf_conntrack_helpers: ftp'),
         )
         await node.sh(`iptables-${backend} -w -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp`)
-        await forgetLeaks(node.lab)
         serveFtp(node.lab, '105')
         await save('OUT ACCEPT # NAT', 'IN FTP(ACCEPT) # NAT 2121')
         await waitFor(
@@ -231,9 +230,12 @@ export function guestTests(node: TestNode): void {
             what: `the data of ${mode} FTP`,
           },
         )
-        expect(await leaks(node.lab)).toEqual([])
+        await forgetLeaks(node.lab)
+        expect(await askFtp(node.lab, 'inet', mode, '192.0.2.2', 2121, '198.51.100.7')).toBe('DATA')
+        const astray = await leaks(node.lab)
         await node.sh(`iptables-${backend} -w -t raw -D PREROUTING -p tcp --dport 21 -j CT --helper ftp`)
         await node.edit('nodes/pve1/host.fw', () => host)
+        expect(astray).toEqual([])
         await save('OUT ACCEPT # NAT')
       },
     )
