@@ -1,7 +1,7 @@
 /** A node that is broken in one way after the other, and mended with what pvenat prints as the fix, pasted into a shell of it. */
 import { expect } from 'vitest'
-import { makeFixer, node1Plan, saveLikeGui, twoUplinks, type Result } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { makeFixer, node1Plan, saveLikeGui, twoUplinks, type Backend, type Result } from '../lab/index.ts'
+import { testNode, type TestNode } from './node.ts'
 
 /** What is put back after each of them. */
 const FILES = [
@@ -20,20 +20,24 @@ export interface Ailment {
   after?: (ailing: Ailing) => Promise<unknown>
 }
 
-/** Its hooks are those of the file that makes it. */
+/** Its hooks are those of the place where it is made. */
 export class Ailing {
-  readonly node = testNode('legacy', {
-    lab: { ...twoUplinks, routes: [...node1Plan.routes, 'default via 192.0.2.1 dev eth1 metric 500'] },
-    firewall: true,
-    pvenat: 'apply',
-    serve: ['inet:443/tcp', '105:22,80/tcp', '107:22,3306/tcp', '108:80/tcp'],
-    prepare: async ({ lab, pvenat, tree }) => {
-      this.paste = await makeFixer(lab, pvenat, tree)
-      for (const file of FILES) this.texts.set(file, await this.node.text(file))
-    },
-  })
+  readonly node: TestNode
   private readonly texts = new Map<string, string>()
   private paste!: Awaited<ReturnType<typeof makeFixer>>
+
+  constructor(private readonly backend: Backend = 'legacy') {
+    this.node = testNode(backend, {
+      lab: { ...twoUplinks, routes: [...node1Plan.routes, 'default via 192.0.2.1 dev eth1 metric 500'] },
+      firewall: true,
+      pvenat: 'apply',
+      serve: ['inet:443/tcp', '105:22,80/tcp', '107:22,3306/tcp', '108:80/tcp'],
+      prepare: async ({ lab, pvenat, tree }) => {
+        this.paste = await makeFixer(lab, pvenat, tree)
+        for (const file of FILES) this.texts.set(file, await this.node.text(file))
+      },
+    })
+  }
 
   /** Saves a file as it was in the beginning, but for this. */
   edit(file: string, from: string | RegExp, to: string): Promise<void> {
@@ -42,9 +46,12 @@ export class Ailing {
     return saveLikeGui(this.node.tree, file, text.replace(from, to))
   }
 
-  /** Runs lines of shell on the node, in which these words are commands of either backend. */
+  /** Runs lines of shell on the node, in which these words are commands of either backend, and of that of the node. */
   sh(script: string): Promise<string> {
-    return this.node.sh(`legacy() { iptables-legacy -w "$@"; }; nft() { iptables-nft "$@"; }; ${script}`)
+    const own = `own() { iptables-${this.backend} -w "$@"; }`
+    return this.node.sh(
+      `legacy() { iptables-legacy -w "$@"; }; nft() { iptables-nft "$@"; }; ${own}; ${script}`,
+    )
   }
 
   sysctl(key: string, value: number): Promise<string> {
