@@ -1,0 +1,28 @@
+/** Rules that go beyond what they may where guests have blocks of ports, by the diagnostic that they bring about. */
+import { FW_107, FW_108, HOST, IN, SETTINGS, TO_105, type Typed } from './mistyped.ts'
+
+export const BOUNDS: Record<string, Typed> = {
+  'firewall-off': {
+    file: HOST,
+    wrong: TO_105('NAT 3050'),
+    says: /switch it on in .*enable: 1 in host\.fw/,
+    right: TO_105('NAT 3050'),
+    also: [HOST, 'enable: 0', 'enable: 1'],
+  },
+  'block-taken': {
+    file: FW_107,
+    wrong: IN('NAT 20008'),
+    says: /section \[guest 107\]: block = \d+$/,
+    right: IN('NAT 20008'),
+    also: [SETTINGS, 'block = 5', 'block = 2'],
+    after: { server: '107' },
+  },
+  'block-unknown': {
+    file: FW_108,
+    wrong: IN('NAT 20004'),
+    says: /section \[guest 108\]: block = 1$/,
+    right: IN('NAT 20004'),
+    also: [SETTINGS, 'block = 900', 'block = 1'],
+    after: { server: '108' },
+  },
+}
