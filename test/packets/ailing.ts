@@ -123,3 +123,8 @@ export const STRANGER_ANSWERS: Ailment = {
 export const edited = (file: string, from: string | RegExp, to: string): Ailment => ({
   breaks: (ailing) => ailing.edit(file, from, to),
 })
+
+/** A module that is not loaded: its folder of sysctls is empty. */
+export const notLoaded = (name: string): Ailment => ({
+  breaks: (ailing) => ailing.sh(`mount -t tmpfs none /proc/sys/net/${name}`),
+})

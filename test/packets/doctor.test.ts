@@ -20,10 +20,6 @@ const swept = async () => {
   await service.says(/removed leftovers of the \w+ backend/, 20_000).finally(() => service.stop())
 }
 
-/** Sysctls of a module that is not loaded. */
-const hidden = (name: string): ailments.Ailment => ({
-  breaks: () => ailing.sh(`mount -t tmpfs none /proc/sys/net/${name}`),
-})
 const CONNTRACK = '/proc/sys/net/netfilter/nf_conntrack'
 
 /** A provider drops what is not from its network. */
@@ -69,7 +65,7 @@ findingTests(ailing, {
     ask: { ...SSH, to: '[2001:db8:113::2]:6022' },
   },
   'conntrack-missing': {
-    ...hidden('netfilter'),
+    ...ailments.notLoaded('netfilter'),
     severity: 'error',
   },
   // Only the first namespace of a machine may set the limit, so a file stands in for it.
@@ -108,7 +104,7 @@ findingTests(ailing, {
   'bridge-nf-off: br_netfilter is not loaded': {
     breaks: async () => {
       await ailing.sysctl('net.bridge.bridge-nf-call-iptables', 0)
-      await hidden('bridge').breaks(ailing)
+      await ailments.notLoaded('bridge').breaks(ailing)
     },
     severity: 'warning',
     ask: { from: '105', to: '10.10.10.107:22', broken: { server: '107' } },
