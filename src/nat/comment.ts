@@ -133,7 +133,7 @@ function parse(comment: string, place: Place, around: Around, advises: boolean):
   }
   if (result.problems.every(({ code }) => code === 'option-unknown')) checkText(reading, unknown, rest)
   checkOptionsInText(reading, rest)
-  const odd = result.problems.length === 0 ? checkNetworks(reading) : undefined
+  const odd = checkNetworks(reading)
   if (odd) report(reading, odd)
   return result
 }
