@@ -155,7 +155,10 @@ test('the mark is NAT in capitals, alone or before a blank or a colon', () => {
   expect(isMarked(undefined)).toBe(false)
 })
 
-test.each(['', 'Tag=1 ', 'full=no '])('a network behind to= is an error beside whatever else: "%s"', (other) => {
-  const { problems } = parse(`NAT 80 ${other}to=10.10.10.0/28`)
-  expect(problems.map(({ code }) => code)).toContain('network-form')
-})
+test.each(['', 'Tag=1 ', 'full=no '])(
+  'a network behind to= is an error beside whatever else: "%s"',
+  (other) => {
+    const { problems } = parse(`NAT 80 ${other}to=10.10.10.0/28`)
+    expect(problems.map(({ code }) => code)).toContain('network-form')
+  },
+)
