@@ -90,12 +90,12 @@ function contextOf(words: string[], values: Values, io: Io): Context {
   }
 }
 
-/** Text that is wider than the terminal is broken at its blanks. */
+/** Text that is wider than the terminal is broken at its blanks. A terminal that does not know its width says 0. */
 function wrapped(io: Io): Io {
   const fit =
     (write: Io['stdout']): Io['stdout'] =>
     (text) =>
-      write(wrapProse(text, io.size?.()?.columns ?? Infinity))
+      write(wrapProse(text, io.size?.()?.columns || Infinity))
   return { ...io, stdout: fit(io.stdout), stderr: fit(io.stderr) }
 }
 

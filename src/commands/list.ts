@@ -94,7 +94,7 @@ function render(
   if (json) return renderListJson(rows)
   const isFiltered = ['guest', 'port', 'state'].some((name) => values[name] !== undefined)
   const size = io.size?.()
-  const columns = Math.max(LEAST_COLUMNS, size?.columns ?? (Number(process.env.COLUMNS) || Infinity))
+  const columns = Math.max(LEAST_COLUMNS, size?.columns || Number(process.env.COLUMNS) || Infinity)
   const misses = isFiltered ? '' : renderMisses(diagnostics, columns)
   if (rows.length === 0)
     return (isFiltered ? 'no such NAT rule\n' : 'no firewall rule begins its comment with NAT\n') + misses

@@ -61,7 +61,10 @@ export function wrap(text: string, columns: number, indent: string): string {
 /** Lines that are shown as they are: those of files with a caret below, and those to copy, which stand deeper behind a colon. */
 const QUOTED = /^ *\d* \| /
 
-/** Breaks the lines of a text that are wider than `columns` at their blanks; they go on below their text, or two columns further in. */
+/**
+ * Breaks the lines of a text that are wider than `columns` at their blanks; they go on below their text, or two columns further in. A line
+ * that is written over itself (a countdown) stays one line.
+ */
 export function wrapProse(text: string, columns: number): string {
   let verbatim = Infinity
   return text
@@ -69,7 +72,7 @@ export function wrapProse(text: string, columns: number): string {
     .map((line) => {
       const indent = line.search(/\S|$/)
       if (indent <= verbatim) verbatim = line.endsWith(':') ? indent : Infinity
-      const isCopied = indent > verbatim || QUOTED.test(line)
+      const isCopied = indent > verbatim || QUOTED.test(line) || line.startsWith('\r')
       return isCopied || columnsOf(line) <= columns
         ? line
         : wrap(line, columns, hanging(line, indent, columns))
