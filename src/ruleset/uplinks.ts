@@ -273,10 +273,35 @@ function markChains(
   const [kept, toKept] = gated(stays, { state: 'SNAT' }, 'PVENAT-STAYING')
   return [
     ...forwards,
-    ...(leaving.length === 0 ? [] : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, toKept)]),
+    ...(leaving.length === 0
+      ? []
+      : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, onWires(marked, view, family), toKept)]),
     ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, leaving),
     ...chainOf('mangle', 'PVENAT-NODE', toNode),
   ]
+}
+
+/**
+ * Connections to hosts on the wire of an uplink, where others have routing rules, by which these connections may stand on another uplink. The
+ * routes of the wires would come before their rules if such connections had a mark. Those that leave by the wire itself keep theirs.
+ */
+function onWires(marked: readonly MarkedUplink[], { network, settings }: Seen, family: Family): Rule[] {
+  if (!network.foreign?.[family].rules.length) return []
+  const { mask } = settings.uplinkMark
+  return marked.flatMap(({ name, addresses, mark }) => {
+    const networks = network.external.find((one) => one.name === name)?.networks ?? []
+    return networks
+      .filter((one) => one.family === family)
+      .flatMap((one): Rule[] => {
+        const to: Omit<Rule, 'target'> = { direction: 'ORIGINAL', destination: { ranges: [one] } }
+        const stay = addresses.map((address): Rule => ({
+          ...to,
+          replyDestination: address,
+          target: { kind: 'mark', mark, mask },
+        }))
+        return [...stay, { ...to, target: { kind: 'return' } }]
+      })
+  })
 }
 
 /** Few rules as they are; many in a chain of their own, and the way there. */

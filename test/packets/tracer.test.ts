@@ -7,10 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { backends, createLab, Pvenat, type Answer, type Lab } from '../lab/index.ts'
 import { specs } from '../tracer/generate.ts'
 import { questions, toPacket } from '../tracer/packets.ts'
-import { read, type Reading } from '../tracer/reading.ts'
+import { read, seenByUplinks, type Reading } from '../tracer/reading.ts'
 import { filesOf, showSpec, type Spec } from '../tracer/spec.ts'
 import type { Packet } from '../tracer/tracer.ts'
-import { GRANTED_CONF, guestAt, HOSTS, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
+import { GRANTED_CONF, guestAt, HOSTS, INTERFACES, LAB, NODE, nodeAddress, route } from '../tracer/world.ts'
 import { writeTree } from './tracertree.ts'
 
 const FILES = 12
@@ -40,12 +40,25 @@ function casesOf(spec: Spec, asked: (typeof sample)[0][1]): Case[] {
   const all = new Map<string, Case>()
   for (const question of asked) {
     const packet = toPacket(question, spec)
-    const reading = read(spec, packet)
+    const reading = readHere(spec, packet)
     if (reading && packet.state === 'NEW') all.set(JSON.stringify(packet), { packet, reading })
   }
   const cases = [...all.values()]
   const kept = MOST.map(([kind, most]) => cases.filter((one) => kindOf(one) === kind).slice(0, most))
   return kept.flat()
+}
+
+/** Both uplinks of this node have a default route, so rules choose between them. */
+function readHere(spec: Spec, packet: Packet): Reading | undefined {
+  const reading = read(spec, packet)
+  const [out, from] = [reading && route(reading.to), packet.in ?? '']
+  const isLeaving = isUplink(out) && !isUplink(from) && from !== ''
+  if (!reading || !isLeaving || reading.seenAs !== packet.source) return reading
+  return { ...reading, seenAs: seenByUplinks(spec, packet) ?? reading.seenAs }
+}
+
+function isUplink(name: string | undefined): name is string {
+  return INTERFACES.some((one) => one.external && one.name === name)
 }
 
 const MOST = [

@@ -5,9 +5,9 @@
 import { forwarded, fullsOf, isCarried, losesAddress, type Forwarded } from './forwards.ts'
 import { inOrder, ofKind, type Scoped } from './scope.ts'
 import { anybody, holds, networks, sourcesOr, type Sources } from './sources.ts'
-import { inside, type Block, type Egress, type Flows, type Spec } from './spec.ts'
+import { inside, type Block, type Egress, type Flows, type Full, type Spec } from './spec.ts'
 import type { Packet } from './tracer.ts'
-import { EXTERNAL, familyOf, INTERFACES, nodeAddress, route } from './world.ts'
+import { EXTERNAL, familyOf, INTERFACES, networkOf, nodeAddress, route } from './world.ts'
 
 export interface Reading extends Forwarded {
   verdict: 'pass' | 'drop' | 'reject'
@@ -37,7 +37,35 @@ export function read(spec: Spec, packet: Packet): Reading | undefined {
   return { ...there, seenAs, verdict: 'pass' }
 }
 
+/**
+ * Of a node whose uplinks all have a default route: as whom the internet sees a packet that a rule sends by another uplink than the default
+ * route's; undefined where none does. To hosts on a wire it leaves by the wire all the same, seen as the node's address there.
+ */
+export function seenByUplinks(spec: Spec, packet: Packet): string | undefined {
+  const rules = inOrder(spec)
+  const out = route(packet.destination)
+  if (leavesBy(rules, spec, packet, out)) return undefined
+  const chosen = INTERFACES.filter(({ name, external }) => external && name !== out).flatMap(({ name }) => {
+    const rule = leavesBy(rules, spec, packet, name)?.rule
+    return (rule?.kind === 'full' ? rule.address : rule?.to) ?? []
+  })
+  const isOnWire = networkOf(packet.destination)?.external === true
+  return chosen[0] !== undefined && isOnWire ? nodeAddress(out, familyOf(packet.destination)) : chosen[0]
+}
+
 function leavesAs(rules: readonly Scoped[], spec: Spec, packet: Packet, out: string): string | undefined {
+  const rule = leavesBy(rules, spec, packet, out)?.rule
+  if (!rule) return undefined
+  return rule.kind === 'full' ? rule.address : (rule.to ?? nodeAddress(out, familyOf(packet.destination)))
+}
+
+/** The rule that translates the source of a packet that leaves by an interface. */
+function leavesBy(
+  rules: readonly Scoped[],
+  spec: Spec,
+  packet: Packet,
+  out: string,
+): Scoped<Full | Egress> | undefined {
   const family = familyOf(packet.destination)
   const fulls = fullsOf(rules, spec, family).filter(
     ({ one, inner }) => inner === packet.source && isCarried(one.rule.address, { name: out, word: 'if' }),
@@ -46,11 +74,9 @@ function leavesAs(rules: readonly Scoped[], spec: Spec, packet: Packet, out: str
     (one) => isTranslated(one, spec, packet, out) && !losesAddress(one, rules, spec),
   )
   if (egresses.some(({ rule }) => rule.none)) return undefined
-  const first = [...fulls.map(({ one }) => one), ...egresses].sort(
+  return [...fulls.map(({ one }) => one), ...egresses].sort(
     (a, b) => indexIn(rules, a) - indexIn(rules, b),
   )[0]
-  if (!first) return undefined
-  return first.rule.kind === 'full' ? first.rule.address : (first.rule.to ?? nodeAddress(out, family))
 }
 
 function indexIn(rules: readonly Scoped[], one: Scoped): number {
