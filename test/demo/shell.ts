@@ -36,10 +36,15 @@ export async function shellOn(lab: Lab, backend: Backend, tree: string): Promise
   await lab.exec('pve', ['systemctl', 'start', 'pvenat'], { env })
   await labs.waitFor(async () => (await lab.exec('pve', ['grep', 'in force: ', '/run/pvenat.log'])).stdout)
   console.log(wrapProse(WELCOME, process.stdout.columns ?? Infinity))
-  await lab.ns('pve').attach(['bash', '--rcfile', resolve('dist/completions/pvenat')], {
-    cwd: '/',
-    env: { ...env, PS1: '\\u@pve1:\\w# ', TERM: process.env['TERM'] ?? 'dumb' },
-  })
+  try {
+    await lab.ns('pve').attach(['bash', '--rcfile', resolve('dist/completions/pvenat')], {
+      cwd: '/',
+      env: { ...env, PS1: '\\u@pve1:\\w# ', TERM: process.env['TERM'] ?? 'dumb' },
+    })
+  } finally {
+    // The service is no child of this program.
+    await lab.exec('pve', ['systemctl', 'stop', 'pvenat'], { env })
+  }
 }
 
 /** What is typed on a node, and what stands for those who call it. */
