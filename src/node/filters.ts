@@ -12,9 +12,11 @@ type Filters = Record<Family, Nftables>
 /** Undefined where a program does not tell; what it told last stands. */
 export function readFilters({ askSeldom }: Answers): Promise<Filters | undefined> {
   return askSeldom('filters', async () => {
+    const tables = (await printed('nft', ['list', 'tables']))?.split('\n')
+    if (tables === undefined) return undefined
     const [nft, ...saved] = await Promise.all([
       printed('nft', ['-j', 'list', 'ruleset']),
-      ...FAMILIES.flatMap((family) => BACKENDS.map((backend) => saveFilters(backend, family))),
+      ...FAMILIES.flatMap((family) => BACKENDS.map((backend) => saveFilters(backend, family, tables))),
     ])
     if (nft === undefined || saved.includes(undefined)) return undefined
     const [legacy4 = '', nft4 = '', legacy6 = '', nft6 = ''] = saved
@@ -28,15 +30,23 @@ export function readFilters({ askSeldom }: Answers): Promise<Filters | undefined
   })
 }
 
-/** Without the table nat, which is long. Asking for a legacy table that is not in use would load it. */
-async function saveFilters(backend: Backend, family: Family): Promise<string | undefined> {
-  const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
-  const used = backend === 'nft' ? FILTER_TABLES : FILTER_TABLES.filter((one) => tables(names).includes(one))
+/** The tables in use but nat, which is long. Each is a program more, and asking for a legacy table that is not in use would load it. */
+async function saveFilters(
+  backend: Backend,
+  family: Family,
+  nftTables: readonly string[],
+): Promise<string | undefined> {
+  const [names, ip] =
+    family === 4 ? ['/proc/net/ip_tables_names', 'ip'] : ['/proc/net/ip6_tables_names', 'ip6']
+  const legacy = linesOf(names)
+  const isUsed = (table: string): boolean =>
+    backend === 'nft' ? nftTables.includes(`table ${ip} ${table}`) : legacy.includes(table)
+  const used = FILTER_TABLES.filter(isUsed)
   const texts = await Promise.all(used.map((one) => printed(saveProgram(backend, family), ['-t', one])))
   return texts.includes(undefined) ? undefined : texts.join('')
 }
 
-function tables(file: string): string[] {
+function linesOf(file: string): string[] {
   try {
     return readFileSync(file, 'utf8').split('\n')
   } catch {
