@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/packets/**', 'test/browser/**', 'test/package/**'],
+          exclude: ['test/packets/**', 'test/browser/**', 'test/package/**', 'test/qemu/**'],
           setupFiles: ['test/seed.ts'],
           env: { TZ: 'UTC' },
           // Against what hangs; a machine that is busy with something else is none of it.
@@ -48,6 +48,16 @@ export default defineConfig({
           testTimeout: 60_000,
           // Debian is fetched and unpacked in them.
           hookTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          name: 'qemu',
+          include: ['test/qemu/**/*.test.ts'],
+          pool: 'forks',
+          // Against what hangs: all of it is emulated.
+          testTimeout: 3_600_000,
+          hookTimeout: 3_600_000,
         },
       },
     ],

@@ -68,6 +68,13 @@ want_tests() {
   want git git
 }
 
+# Kernels of Debian, emulated; by hand only.
+want_kernels() {
+  want qemu-system-x86 qemu-system-x86_64
+  want cpio cpio
+  want kmod depmod
+}
+
 # size_of PACKAGE...: what would be installed for them, as "48 packages, 116 MB".
 size_of() {
   LC_ALL=C apt-get --assume-no --no-install-recommends install "$@" 2>/dev/null </dev/null |

@@ -106,6 +106,7 @@ export class Lab {
     ])
     await Promise.all([
       node.setSysctls({ ...nodeSysctls, 'net/ipv4/ip_forward': plan.ipForward ? 1 : 0 }),
+      node.setSysctls(plan.bridgeNf === false ? {} : bridgeSysctls),
       node.setSysctls(withoutIpv6(plan.guests)),
       inet.ip(ports.map(({ port, segment }) => `link set ${port} master ${segment} up`)),
       ...plan.guests.map((guest) => this.ns(String(guest.vmid)).ip(guestLines(guest))),
@@ -159,11 +160,12 @@ export class Lab {
   }
 }
 
-/** What a Proxmox VE node has while pve-firewall runs (proxmox-firewall leaves the first two alone). */
-const nodeSysctls = {
+/** What a Proxmox VE node has. */
+const nodeSysctls = { 'net/ipv4/conf/all/rp_filter': 2 }
+/** What pve-firewall sets, and proxmox-firewall leaves alone. */
+const bridgeSysctls = {
   'net/bridge/bridge-nf-call-iptables': 1,
   'net/bridge/bridge-nf-call-ip6tables': 1,
-  'net/ipv4/conf/all/rp_filter': 2,
 }
 
 function withoutIpv6(guests: readonly GuestPlan[]): Record<string, number> {

@@ -48,6 +48,8 @@ export interface NodePlan {
   guests: GuestPlan[]
   /** Does the node forward from the start? */
   ipForward: boolean
+  /** Do bridged packets meet iptables? Default yes; without it br_netfilter need not be there. */
+  bridgeNf?: boolean
 }
 
 /** The internet of the default lab: one segment, two more hosts to ask from and to be asked, and a network full of hosts to ask from. */
