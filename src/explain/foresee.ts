@@ -19,8 +19,7 @@ interface Plugged {
   nic: Nic
 }
 
-/** One diagnostic of a kind for each active rule. */
-/** `filters`: of others, by family. */
+/** One diagnostic of a kind for each active rule. `filters`: of others, by family. */
 export function foresee(
   view: View,
   { rules }: Translation,

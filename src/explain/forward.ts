@@ -22,7 +22,7 @@ import { checkLeaving, checkOthers, isDroppedByPolicy, requireTracked } from './
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { kernelWay } from './kernel-way.ts'
-import { uplinkOut } from './uplink.ts'
+import { requireMark, uplinkOut } from './uplink.ts'
 import { markOf, ruleName, walk, type Flow, type Hit } from './walk.ts'
 import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
@@ -31,6 +31,7 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   const { packet, trail } = pass
   const isNodes = pass.flow.in === undefined
   const mark = isNodes ? 0 : markOf(world.ruleset, pass.flow)
+  requireMark(world, pass.flow.family, mark, trail)
   const out =
     kernelOut(world, pass, mark) ?? uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
   const isBack = !isNodes && out === pass.flow.in
@@ -46,13 +47,21 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   return { out, flow: left }
 }
 
-/** As the kernel says, of a packet that leaves the networks of this node. */
+/** As the kernel says where it has a choice. Routing rules of others may take packets even for the networks of this node. */
 function kernelOut(world: World, { packet, flow, trail }: Pass, mark: number): string | undefined {
-  if (flow.in === undefined || isLoopTarget(flow.destination)) return undefined
-  if (internalAt(world, flow.destination)) return undefined
-  const way = kernelWay(world, { from: packet.source, to: flow.destination, iif: flow.in, mark })
-  if (way) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
-  return way?.dev
+  const { in: from, destination } = flow
+  if (from === undefined) return undefined
+  const way = kernelWay(world, { from: packet.source, to: destination, iif: from, mark })
+  if (!way) return undefined
+  const inside = isLoopTarget(destination) ? LOOP_OUT : internalAt(world, destination)?.bridge
+  if (!inside) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
+  else if (way.dev !== inside && isExternal(world, way.dev))
+    trail.stop(
+      `The kernel sends it out by ${way.dev}, not by ${inside}: a routing rule of others takes it.`,
+      [way.told, 'ip rule show'],
+      { commands: [], instead: `change that rule so that it leaves ${show(destination)} to the table main` },
+    )
+  return way.dev
 }
 
 /** Of a TCP connection that crosses an uplink which takes smaller packets than the guests' network. */

@@ -2,7 +2,7 @@
 import type { Family } from '../address.ts'
 import type { KernelSet } from '../nat/nat-rule.ts'
 import type { Installed } from '../ruleset/installed.ts'
-import type { Hook, Rule } from '../ruleset/ruleset.ts'
+import { HOOKS, type Hook, type Rule } from '../ruleset/ruleset.ts'
 import { chainText, withoutMark } from '../ruleset/restore-text.ts'
 import type { Fix, Trail } from './step.ts'
 import type { Hit, Walked } from './walk.ts'
@@ -24,6 +24,20 @@ export function requireInForce(world: World, family: Family, walked: Walked, tra
     )
   trail.stop(`This is wanted, but it is not in force: ${problem}.`, restsOn, APPLY)
 }
+
+/** What differs in the chains that set the marks of uplinks, in a clause; undefined when nothing does. */
+export function marksDiffer(world: World, family: Family): string | undefined {
+  const hook = HOOKS.find(({ to }) => to === 'PVENAT-UPLINK') as Hook
+  const chains = world.ruleset.chains[family].filter(({ name }) => MARKING.test(name))
+  if (chains.length > 0 && !world.installed.chains[family].own.has(`${hook.table} ${hook.to}`))
+    return `chain ${hook.to} is not in the kernel`
+  return differs(world, family, {
+    hook,
+    visited: chains.map((chain) => ({ chain, last: chain.rules.length - 1 })),
+  })
+}
+
+const MARKING = /^PVENAT-(?:UPLINK|ANSWERS|LEAVING|STAYING)$/
 
 /**
  * Whether the very rule that decided stands in the kernel among others than are wanted. Its hash tells of all rules before it, too, so

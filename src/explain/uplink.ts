@@ -2,6 +2,7 @@
 import { prefixLength, sameRange, type Family, type Range } from '../address.ts'
 import { routeTo } from '../facts/node-facts.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
+import { marksDiffer } from './in-sync.ts'
 import { kernelWay } from './kernel-way.ts'
 import type { Pass } from './pass.ts'
 import type { Trail } from './step.ts'
@@ -26,6 +27,7 @@ export function uplinkOut(world: World, { flow, trail }: Pass): string | undefin
 export function explainAnswer(world: World, flow: Flow, inner: string, trail: Trail): void {
   if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
   const mark = answerMark(world, flow.family, flow.original.destination)
+  requireMark(world, flow.family, mark, trail)
   const way = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark })
   if (way?.dev === flow.in)
     return trail.pass(`The answer leaves by ${way.dev}, by which the client came.`, way.told)
@@ -45,6 +47,16 @@ export function explainAnswer(world: World, flow: Flow, inner: string, trail: Tr
     trail.doubt(
       `The answer leaves by ${back}, not by ${flow.in} that the client called; see pvenat doctor.`,
       `routes: answers by ${back}`,
+    )
+}
+
+/** A packet without the mark that it should have goes where unmarked packets go. */
+export function requireMark(world: World, family: Family, mark: number, trail: Trail): void {
+  const problem = mark === 0 ? undefined : marksDiffer(world, family)
+  if (problem !== undefined)
+    trail.doubt(
+      `The mark ${hex(mark)} is wanted, but it is not in force: ${problem}. To have it in force: pvenat apply.`,
+      'table mangle in the kernel',
     )
 }
 

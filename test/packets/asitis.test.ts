@@ -129,6 +129,17 @@ describe.each(backends)('the ways out, %s', (backend) => {
     await ways(...lines.map((line) => line.replace(' add ', ' del ')))
   })
 
+  test('a routing rule of others that takes the node’s own networks is told; all of ours is in force all the same', async () => {
+    const lines = ['route add default via 10.8.0.1 table 52', 'rule add pref 5270 lookup 52']
+    await ways(...lines)
+    const { stdout } = await node.pvenat.run('status', '--json')
+    expect(JSON.parse(stdout)).toMatchObject({ inStep: true })
+    await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', undefined])
+    await both(node, ['105', '10.10.10.105', '203.0.113.2:1022', undefined])
+    await ways(...lines.map((line) => line.replace(' add ', ' del ')))
+    await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', { server: '105' }])
+  })
+
   test('a route that leads nowhere and a table that no rule leads to make none', async () => {
     await ways('route add unreachable default metric 9999', 'route add default via 10.8.0.1 table 77')
     const { stdout } = await node.pvenat.run('status', '--json')
