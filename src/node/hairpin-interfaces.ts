@@ -13,20 +13,21 @@ const MAC = '02:70:76:6e:61:74'
 export async function hasLoop(families: readonly Family[]): Promise<boolean> {
   const link = await run('ip', ['-o', 'link', 'show', 'dev', LOOP_OUT])
   if (link.code !== 0 || families.length === 0) return link.code === 0
-  const wanted = families.flatMap(routes).map(({ to, dev }) => ({ host: to.replace(/\/.*/, ''), dev }))
-  const asks = [
-    ...[LOOP_OUT, LOOP_IN].map((name) => `link show dev ${name} up`),
-    ...wanted.map(({ host }) => `route get ${host}`),
-  ]
-  const { stdout } = await run('ip', ['-o', '-force', '-batch', '-'], lines(asks))
+  const ends = [LOOP_OUT, LOOP_IN].map((name) => `link show dev ${name} up`)
+  const [{ stdout }, ...areRouted] = await Promise.all([
+    run('ip', ['-o', '-force', '-batch', '-'], lines(ends)),
+    ...families.map(hasRoutes),
+  ])
+  return [LOOP_OUT, LOOP_IN].every((name) => stdout.includes(`: ${name}@`)) && !areRouted.includes(false)
+}
+
+/** Whether the routes are in the table main. Routing rules of others may lead elsewhere, which making the pair anew does not change. */
+async function hasRoutes(family: Family): Promise<boolean> {
+  const wanted = routes(family)
+  const asks = wanted.map(({ to }) => `route show exact ${to}`)
+  const { stdout } = await run('ip', [`-${family}`, '-o', '-force', '-batch', '-'], lines(asks))
   const answers = stdout.split('\n')
-  const isUp = [LOOP_OUT, LOOP_IN].every((name) => stdout.includes(`: ${name}@`))
-  const isRouted = wanted.every(({ host, dev }) =>
-    [`${host} dev ${dev} `, `${host} from :: dev ${dev} `].some((start) =>
-      answers.some((line) => line.startsWith(start)),
-    ),
-  )
-  return isUp && isRouted
+  return wanted.every(({ to, dev }) => answers.some((line) => line.startsWith(`${to} dev ${dev} `)))
 }
 
 /** Makes the pair with the routes of these families; takes it away when there are none. */
