@@ -31,7 +31,7 @@ async function runWords(argv: readonly string[], io: Io): Promise<number> {
   if (values.help) return say(wrapped(io), command ? commandHelp(name as string, command) : generalHelp())
   if (!command) throw new UsageError(name === undefined ? 'no command given' : unknownCommand(name))
   checkUsage(name as string, command, words, values)
-  const shown = command.isVerbatim || values.json || values['verbose'] ? io : wrapped(io)
+  const shown = command.isVerbatim?.(values) || values.json || values['verbose'] ? io : wrapped(io)
   if (command.isLong?.(values)) return await command.run(contextOf(words, values, shown))
   return await withProgress(shown, (told) => command.run(contextOf(words, values, told)))
 }

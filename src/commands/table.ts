@@ -39,8 +39,8 @@ export interface Command {
   takes?: string
   /** Goes on until it is told to end, or waits for somebody. */
   isLong?: (values: Context['values']) => boolean
-  /** For programs: its lines are never wrapped. */
-  isVerbatim?: true
+  /** For programs, or to be copied: its lines are never wrapped. */
+  isVerbatim?: (values: Context['values']) => boolean
   /** Its own options, beside those for all. */
   options?: Record<string, Option>
   examples?: readonly Example[]
@@ -51,7 +51,7 @@ const VERBOSE = { verbose: { says: "the kernel's rules and sets, too" } }
 export const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     run: runCommand,
-    isVerbatim: true,
+    isVerbatim: () => true,
     isLong: () => true,
     says: 'the service: keep the kernel in sync with the rules until stopped',
   },
@@ -77,7 +77,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   compile: {
     run: compileCommand,
-    isVerbatim: true,
+    isVerbatim: () => true,
     says: 'print the whole ruleset as ipset and iptables-restore text',
   },
   check: {
@@ -127,6 +127,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   import: {
     run: importCommand,
+    isVerbatim: ({ pvesh }) => pvesh === true,
     isLong: ({ confirm }) => confirm !== undefined,
     says: 'what hand-written NAT rules of this node become; changes nothing, but for --switch',
     options: {
@@ -143,7 +144,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       { line: 'pvenat import --switch --confirm 60', says: 'move over, and back unless you confirm' },
     ],
   },
-  parse: { run: parseCommand, isVerbatim: true, says: 'every file as pve-firewall reads it' },
+  parse: { run: parseCommand, isVerbatim: () => true, says: 'every file as pve-firewall reads it' },
   web: {
     run: webCommand,
     says: 'a page to look at, and /metrics, of what the service says',
@@ -160,7 +161,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   metrics: {
     run: metricsCommand,
-    isVerbatim: true,
+    isVerbatim: () => true,
     says: 'figures in the form of Prometheus, of what the service says',
     options: {
       output: { value: 'FILE', says: 'write them there in one step' },
