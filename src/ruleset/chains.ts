@@ -1,6 +1,6 @@
 /** All chains of pvenat, from top to bottom. Each part of a chain is a function in a file beside this one. */
 import { FAMILIES, type Family } from '../address.ts'
-import type { Egress, KernelSet, NatRule } from '../nat/nat-rule.ts'
+import type { KernelSet, NatRule } from '../nat/nat-rule.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { bridgeHelpers, shiftedHelpers } from './conntrack-helpers.ts'
@@ -8,22 +8,27 @@ import { leaveFirewallBridges, withoutPhysdev, zoneOfFirewallBridges } from './f
 import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts'
 import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
 import { forwardChains, jumpsToForwards } from './forwards.ts'
-import { chainOf, type Chain, type Ruleset } from './ruleset.ts'
+import { chainOf, type Chain, type Rule, type Ruleset } from './ruleset.ts'
 import { clampMss } from './mss.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
-import { SIZES, type Sizes } from './split.ts'
+import { behindJump, SIZES, type Sizes } from './split.ts'
 import { written } from './restore-text.ts'
 import { keptIn, routingByUplink } from './uplinks.ts'
 import { wantedOf, type Wanted } from './wanted.ts'
 
-/** The chains of one family. */
-function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]; hasLoop: boolean } {
+/** The chains of one family. `rest`: rules of nat POSTROUTING for the packets that no egress takes. */
+function familyChains(
+  wanted: Wanted,
+  isForwardDrop: boolean,
+  rest: readonly Rule[],
+): { chains: Chain[]; hasLoop: boolean } {
   const parties = loopParties(wanted)
   const forwards = forwardChains(wanted, parties)
   const loop = loopRules(parties, forwards.jumps, wanted)
   const { incoming, fromNode } = jumpsToForwards(forwards.jumps, wanted)
   const { postrouting } = loop
+  const egresses = exemptOrTranslate(wanted)
   const chains = [
     chainOf(
       'raw',
@@ -54,7 +59,8 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
       postrouting,
       hairpin(wanted),
       innerSource(wanted),
-      exemptOrTranslate(wanted),
+      rest.length > 0 ? behindJump('nat', 'PVENAT-EGRESS', egresses) : egresses,
+      rest,
     ),
   ]
   return { chains: chains.flat(), hasLoop: loop !== NO_LOOP }
@@ -63,22 +69,24 @@ function familyChains(wanted: Wanted, isForwardDrop: boolean): { chains: Chain[]
 /** The ruleset that a translation asks for. `sizes`: from how many rules on chains are split. */
 export function buildRuleset({ rules, dispatch }: Translation, view: View, sizes: Sizes = SIZES): Ruleset {
   const active = rules.filter(({ state }) => state === 'active')
+  const wanted = (family: Family): Wanted | undefined =>
+    isAskedFor(active, family) || view.kernel.ownChains.includes(family)
+      ? wantedOf(active, dispatch[family], family, view, sizes)
+      : undefined
+  const both = { 4: wanted(4), 6: wanted(6) }
+  const { marks, rest, routing, loose } = routingByUplink(view, {
+    4: both[4]?.egresses,
+    6: both[6]?.egresses,
+  })
   const chains: Record<Family, Chain[]> = { 4: [], 6: [] }
   const loop: Family[] = []
-  const egresses: Record<Family, readonly Egress[] | undefined> = { 4: undefined, 6: undefined }
   for (const family of FAMILIES) {
-    if (!isAskedFor(active, family) && !view.kernel.ownChains.includes(family)) continue
-    const wanted = wantedOf(active, dispatch[family], family, view, sizes)
-    const built = familyChains(wanted, view.kernel.forwardDrops.includes(family))
-    chains[family] = view.hasBridgeNetfilter ? built.chains : withoutPhysdev(built.chains)
-    egresses[family] = wanted.egresses
+    const own = both[family]
+    if (!own) continue
+    const built = familyChains(own, view.kernel.forwardDrops.includes(family), rest[family])
+    const plain = view.hasBridgeNetfilter ? built.chains : withoutPhysdev(built.chains)
+    chains[family] = [...plain, ...marks[family], ...clampMss(view, family)]
     if (built.hasLoop) loop.push(family)
-  }
-  const { marks, rest, routing, loose } = routingByUplink(view, egresses)
-  for (const family of FAMILIES) {
-    chains[family].find(({ name }) => name === 'PVENAT-POSTROUTING')?.rules.push(...rest[family])
-    chains[family].push(...marks[family])
-    if (chains[family].length > 0) chains[family].push(...clampMss(view, family))
   }
   const all = [...chains[4], ...chains[6]]
   const hasBridgeZone = view.firewall === 'nftables' && all.length > 0
