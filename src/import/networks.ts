@@ -9,11 +9,7 @@ import type { Written } from './foreign-rule.ts'
 export function mappedNetwork(written: Written, all: readonly Written[], view: View): Becomes {
   const { hook, to: { network } = {}, source, destination, proto, not } = written
   if (!network) return stays('it names no network to lead to')
-  if (hook === 'OUTPUT') return { builtIn: "full=1 holds for the node's own connections, too" }
-  if (hook === 'POSTROUTING')
-    return all.some((one) => isWayInto(one, written))
-      ? { builtIn: 'full=1 of the rule for that network maps the way out, too' }
-      : stays('it maps the way out alone, and full=1 maps both')
+  if (hook !== 'PREROUTING') return alongside(written, all, view)
   if (!destination || destination.lo === destination.hi) return stays('it names no network that it maps')
   if (!sameSize(destination, network)) return stays('the two networks are not of one size')
   if (proto !== undefined || written.ports || written.sports || written.out !== undefined)
@@ -30,10 +26,34 @@ export function mappedNetwork(written: Written, all: readonly Written[], view: V
   }
 }
 
-/** Whether a rule maps the way in of which `out` maps the way back. */
-function isWayInto({ hook, target, destination, to }: Written, out: Written): boolean {
-  const isSame = (one: Range | undefined, other: Range | undefined): boolean =>
-    one !== undefined && other !== undefined && sameRange(one, other)
-  const isMap = hook === 'PREROUTING' && target === 'NETMAP'
-  return isMap && isSame(destination, out.to?.network) && isSame(to?.network, out.source)
+/** Of a rule that maps the way out, or the node's own connections: full=1 does it where the way in becomes a rule. */
+function alongside(written: Written, all: readonly Written[], view: View): Becomes {
+  const isOut = written.hook === 'POSTROUTING'
+  const hasRule = all.some(
+    (one) => isWayInto(one, written) && one.unread.length === 0 && 'rule' in mappedNetwork(one, all, view),
+  )
+  if (!hasRule)
+    return stays(
+      isOut
+        ? 'it maps the way out alone, and full=1 maps both'
+        : "it maps the node's own connections alone, and full=1 maps those of all",
+    )
+  return {
+    builtIn: isOut
+      ? 'full=1 of the rule for that network maps the way out, too'
+      : "full=1 holds for the node's own connections, too",
+  }
+}
+
+/** Whether a rule maps the way in to the network that `other` maps on another hook. */
+function isWayInto({ hook, target, source, destination, to }: Written, other: Written): boolean {
+  const isOwn = other.hook === 'OUTPUT'
+  // The node is no client that a source names.
+  if (hook !== 'PREROUTING' || target !== 'NETMAP' || (isOwn && source)) return false
+  const [outside, inside] = isOwn ? [other.destination, other.to?.network] : [other.to?.network, other.source]
+  return isSame(destination, outside) && isSame(to?.network, inside)
+}
+
+function isSame(one: Range | undefined, other: Range | undefined): boolean {
+  return one !== undefined && other !== undefined && sameRange(one, other)
 }

@@ -1,5 +1,5 @@
 // What hand-written NAT rules become.
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseBootLines } from '../../src/facts/interfaces.ts'
 import { createCommand, ruleLine, type GuiRule } from '../../src/import/guirule.ts'
 import { switchable, tryRules } from '../../src/import/trial.ts'
@@ -273,4 +273,36 @@ test('what is built in stays while another rule by hand does', async () => {
   expect(await switched(dnat, hairpin)).toEqual([dnat, hairpin])
   const limited = `${IN} --dport 80 -m limit --limit 5/sec -j DNAT --to-destination 10.10.10.105`
   expect(await switched(dnat, limited, hairpin)).toEqual([dnat])
+})
+
+describe('a network that is mapped on its way out, or for the node itself', () => {
+  const wayIn = '-A PREROUTING -i vmbr0 -d 198.51.100.96/28 -j NETMAP --to 10.10.10.96/28'
+  const limited = wayIn.replace('-j', '-m limit --limit 5/sec -j')
+  const unequal = wayIn.replace('10.10.10.96/28', '10.10.10.0/24')
+  const own = '-A OUTPUT -d 198.51.100.96/28 -j NETMAP --to 10.10.10.96/28'
+  const out = '-A POSTROUTING -s 10.10.10.96/28 -o vmbr0 -j NETMAP --to 198.51.100.96/28'
+  test.each([
+    ['nothing maps the way in', [], 'stays'],
+    ['the way in has a condition that pvenat does not know', [limited], 'stays'],
+    ['the way in maps some ports', [wayIn.replace('-j', '-p tcp -m tcp --dport 80 -j')], 'stays'],
+    ['the way in comes from a bridge', [wayIn.replace('vmbr0', 'vmbr1')], 'stays'],
+    ['the way in leads to a network of another size', [unequal], 'stays'],
+    ['the way in becomes a rule', [wayIn], 'built in'],
+  ])('%s', async (_, before, expected) => {
+    const rest = [own, out].map(() => expect.stringMatching(`^${expected}: .*full=1`) as unknown)
+    expect(says(await importLines(save([...before, own, out]))).slice(before.length)).toEqual(rest)
+  })
+
+  test('for the node itself stays where the way in is for some clients', async () => {
+    const some = wayIn.replace('-d', '-s 198.51.100.7/32 -d')
+    expect(says(await importLines(save([some, own, out]))).slice(1)).toEqual([
+      expect.stringMatching(/^stays: /),
+      expect.stringMatching(/^built in: /),
+    ])
+  })
+
+  test('of another network than that of the rule stays', async () => {
+    const other = own.replace('198.51.100.96', '198.51.100.112')
+    expect(says(await importLines(save([wayIn, other])))[1]).toMatch(/^stays: /)
+  })
 })
