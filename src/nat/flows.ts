@@ -3,6 +3,7 @@
  * ever. Stale entries must go, right entries must stay. TCP connections end by themselves.
  */
 import {
+  addressKey,
   contains,
   FAMILIES,
   formatRange,
@@ -124,22 +125,27 @@ export interface Ways {
   loop: readonly Range[]
 }
 
+type Place = Dispatch['addresses'][number]
+
 /** Whether a flow is stale: its destination is or was an endpoint of ours, and its answers come from another address than they should. */
 export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boolean {
   const { dispatch, loop, inside, noHairpin } = ways
-  const tables = new Map<string, readonly (readonly Forward[])[]>()
+  const tables = new Map<string, (readonly Forward[])[]>()
+  const singles = new Map(
+    FAMILIES.flatMap((family) => dispatch[family].addresses)
+      .filter(({ address }) => address.lo === address.hi)
+      .map((place) => [addressKey(place.address), place]),
+  )
   const networks = [...endpoints.keys()].flatMap((key) => {
     const [, proto, text = ''] = key.split(' ')
     const network = text.includes('/') ? parseCidr(text) : undefined
     return network ? [{ proto, network }] : []
   })
-  /** The forwards at an address: for each 256 ports those that may match, of full=1 the last. */
-  const tableOf = ({ proto, destination }: Flow, at: string): readonly (readonly Forward[])[] => {
+  /** The forwards at a single address: for each 256 ports those that may match, of full=1 the last. */
+  const tableOf = ({ proto, destination }: Flow, place: Place, at: string): (readonly Forward[])[] => {
     const known = tables.get(at)
     if (known) return known
-    const { addresses, common } = dispatch[destination.family]
-    const place = addresses.find(({ address }) => address.lo === destination.lo)
-    const all = place ? [...place.special, ...(place.common ? common : [])] : []
+    const all = [...place.special, ...(place.common ? dispatch[destination.family].common : [])]
     const table = Array.from({ length: 256 }, (): Forward[] => [])
     for (const forward of all) {
       if (forward.proto !== proto || !forward.ports) continue
@@ -150,7 +156,7 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     tables.set(at, table)
     return table
   }
-  /** At an address of a network that is mapped as a whole. There may be flows to very many of them. */
+  /** At another address of a network that is mapped as a whole. There may be flows to very many of them. */
   const mapsOf = ({ destination }: Flow): Forward[] =>
     dispatch[destination.family].addresses
       .filter(({ address }) => contains(address, destination))
@@ -164,9 +170,9 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     if (loop.some((range) => overlap(range, replySource))) return false
     const answers = (address: Range, port: number): boolean =>
       replySource.lo === address.lo && replySport === port
-    const forward = (isMapped ? mapsOf(flow) : (tableOf(flow, at)[dport >> 8] ?? [])).find((one) =>
-      isFor(one, flow),
-    )
+    const place = singles.get(addressKey(destination))
+    const forwards = place ? (tableOf(flow, place, at)[dport >> 8] ?? []) : mapsOf(flow)
+    const forward = forwards.find((one) => isFor(one, flow))
     const isUntranslated = answers(destination, dport)
     if (!forward || isKept(forward, flow)) return !isUntranslated
     const isInside = [...inside, destination].some((range) => overlap(range, source))

@@ -102,6 +102,34 @@ test('clients and source ports that a forward is not for are not translated by i
   expect(staleOf([line('192.0.2.9', 53, SELF, 53)], ways([{ ...some, sport: [53, 53] }]))).toEqual([])
 })
 
+test('single addresses inside a mapped network are judged by their own forwards, all others by the network', () => {
+  const outer = net('203.0.113.2/31')
+  const map = forward({ proto: 'all', full: true, external: [outer], inner: net('10.10.10.2/31') })
+  const tcp = forward({ proto: 'tcp', ports: [5000, 5009], inner: ip('10.10.10.108') })
+  const common = [forward({ ports: [53, 53], innerPort: 53, inner: ip('10.10.10.109') })]
+  const at = (address: Range, special: Forward[], isCommon: boolean) => ({
+    address,
+    special,
+    common: isCommon,
+  })
+  const addresses = [
+    at(outer, [{ ...map, left: [ip(SELF)] }], false),
+    at(ip(SELF), [full, tcp, shifted], true),
+  ]
+  const all = ways([], { dispatch: { 4: { common, addresses }, 6: { common: [], addresses: [] } } })
+  const right = [
+    line('192.0.2.9', 5003, '10.10.10.105', 6003),
+    line('192.0.2.9', 53, '10.10.10.109', 53),
+    line('192.0.2.9', 80, '10.10.10.107', 80),
+  ]
+  const stale = line('192.0.2.9', 80, '10.10.10.2', 80)
+  expect(staleOf([...right, stale], all)).toEqual([stale])
+  const isStale = staleness(all, readEndpoints(endpointLines(all.dispatch)))
+  const other = (answer: string) =>
+    parseFlows([line('192.0.2.9', 80, answer, 80).replace(SELF, '203.0.113.3')], () => true).some(isStale)
+  expect([other('10.10.10.3'), other('203.0.113.3'), other('10.10.10.2')]).toEqual([false, true, true])
+})
+
 function ends(filter: FlowFilter, flow: Flow): boolean {
   const { proto, destination, replySource, dport, replySport, source, sport } = filter
   return (
