@@ -30,11 +30,11 @@ function isDecidedBy(one: Written, written: Written): boolean {
 /** Whether each packet of `other` meets `one`, as far as its conditions are known. */
 function covers(one: Written, other: Written, { network }: View): boolean {
   const { destination } = other
-  const isOwn = destination === undefined || network.own.some(({ ip }) => sameRange(ip, destination))
+  const isOwn = destination !== undefined && network.own.some(({ ip }) => sameRange(ip, destination))
   return (
     one.unread.length === 0 &&
     Object.keys(one.not).length === 0 &&
-    (!one.isLocal || isOwn) &&
+    (!one.isLocal || other.isLocal === true || isOwn) &&
     coversRange(one.source, other.source) &&
     coversRange(one.destination, destination) &&
     (one.in === undefined || isInterface(one.in, other.in)) &&

@@ -65,3 +65,14 @@ test('a dead rule keeps nothing else from being switched over', async () => {
   const { all } = await importLines(save([dnat, dead, hairpin]))
   expect(switchable(all).map(({ written }) => written.text)).toEqual([dnat, hairpin])
 })
+
+test('a rule for the addresses of the node leaves what passes through to a transparent proxy', async () => {
+  const local =
+    '-A PREROUTING -p tcp -m tcp -m addrtype --dst-type LOCAL --dport 80 -j DNAT --to-destination 10.10.10.99'
+  const proxy = `${HTTP} -j DNAT --to-destination 10.10.10.105:3128`
+  expect(says(await importLines(save([local, proxy])))[1]).not.toContain('it is dead')
+  const isDead = expect.stringMatching(/^stays: it is dead: /) as unknown
+  const again = local.replace('10.10.10.99', '10.10.10.105')
+  const own = `-A PREROUTING -d 203.0.113.2/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.10.10.105`
+  expect(says(await importLines(save([local, again, own]))).slice(1)).toEqual([isDead, isDead])
+})
