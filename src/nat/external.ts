@@ -27,13 +27,14 @@ export function resolveExternal(order: Order): External | Diagnostic {
   if (!address) return { interfaces, addresses: interfaces.flatMap(({ addresses }) => addresses) }
   const carriers = interfaces.filter(({ addresses }) => addresses.some((own) => sameRange(own, address)))
   if (carriers.length > 0) return { interfaces: carriers, addresses: [address] }
+  if (liesElsewhere(address, scope, network)) return { interfaces, addresses: [address] }
   const mapped = order.named.networks.find((one) => contains(one, address))
   if (mapped && scope.kind === 'guest')
     return diagnose('network-held', comment.places.address ?? place, {
       what: `${formatRange(address)} lies in ${formatRange(mapped)}, which a rule of the datacenter or node maps to guests as a whole`,
       help: 'leave the address out of the comment, or have the administrator write this rule',
     })
-  if (mapped || liesElsewhere(address, scope, network)) return { interfaces, addresses: [address] }
+  if (mapped) return { interfaces, addresses: [address] }
   const where = comment.places.address ?? place
   const text = formatRange(address)
   if (wanted !== undefined) return diagnose('interface-address', where, { name: wanted, address: text })

@@ -44,9 +44,10 @@ export function translate(view: View, cache: FileCache = makeFileCache()): Trans
   const all = sources(view)
   const admins = all.filter(({ scope }) => scope.kind !== 'guest')
   const texts = [view.cluster.groups, ...admins.flatMap(({ fw, off }) => [fw.rules, off])]
+  const facts = [view.network, view.services]
   const named = cache.keep(
     'named',
-    cache.make('named by files', texts, () => namedIn(admins, view)),
+    cache.make('named by files', [...texts, ...facts], () => namedIn(admins, view)),
   )
   const files = all.map((source) => translateFile(source, view, named, cache))
   const addresses = cache.keep(
