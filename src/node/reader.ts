@@ -6,7 +6,7 @@ import { watch, type FSWatcher } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeDeadlines } from './deadlines.ts'
-import { Rounds, type FileChange, type PveChange } from './rounds.ts'
+import { READER_LANES, Rounds, type FileChange, type PveChange } from './rounds.ts'
 
 /** The internal command that starts it: `pvenat read-pve PVE-DIR NODE`. */
 export const READER_COMMAND = 'read-pve'
@@ -47,7 +47,7 @@ export async function runReader([pveDir = '', node = '']: readonly string[]): Pr
   process.stdout.on('error', () => process.exit())
   process.stdin.on('data', hint).on('end', () => process.exit())
   setInterval(() => write({}), ALIVE_MS)
-  const rounds = new Rounds(pveDir, node, hint)
+  const rounds = new Rounds(pveDir, node, hint, READER_LANES)
   const renewWatches = watchFolders(pveDir, node, hint)
   let renewedAt = -Infinity
   for (;;) {

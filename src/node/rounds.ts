@@ -22,8 +22,9 @@ import {
 
 /** pmxcfs answers within a few milliseconds, or hangs: time limits for a single file, and for the mount. */
 const [FILE_LATE_MS, MOUNT_LATE_MS] = [500, 1000]
-/** Files that are asked for side by side; fewer than the reader has threads. */
-const LANES = 32
+/** Files that are asked for side by side: fewer than the threads of the process (UV_THREADPOOL_SIZE), or one file would wait for others. */
+export const READER_LANES = 32
+const COMMAND_LANES = 3
 /** A new text must read the same twice: a file may be half-written. */
 const CONFIRM_MS = 20
 /**
@@ -80,6 +81,7 @@ export class Rounds {
     private readonly pveDir: string,
     private readonly node: string,
     onAnswer: () => void,
+    private readonly lanes = COMMAND_LANES,
   ) {
     this.fileInTime = makeDeadlines(FILE_LATE_MS, onAnswer)
     this.mountInTime = makeDeadlines(MOUNT_LATE_MS, onAnswer)
@@ -178,7 +180,7 @@ export class Rounds {
         await state.catch((error: unknown) => (failure = error))
       }
     }
-    await Promise.all(Array.from({ length: LANES }, lane))
+    await Promise.all(Array.from({ length: this.lanes }, lane))
     if (failure instanceof Error) throw failure
   }
 

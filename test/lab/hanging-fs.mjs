@@ -1,6 +1,7 @@
 // A FUSE file system that passes a folder through, as pmxcfs shows /etc/pve: `node hanging-fs.mjs FOLDER MOUNTPOINT CONTROL`.
 // While CONTROL holds {"hang": REGEXP, "ops": [...]}, requests of matching paths (below the mount point, '' for its root) are not
-// answered; they are when it does not match any more. {"readOnly": true} takes all write bits away, as loss of quorum does.
+// answered; they are when it does not match any more. {"slowMs": N} answers each of them after N ms.
+// {"readOnly": true} takes all write bits away, as loss of quorum does.
 // It speaks the kernel's protocol itself (linux/fuse.h), so no library is needed.
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -194,9 +195,10 @@ function subject({ op, path, body }) {
 }
 
 function isHeld(request) {
-  const { hang, ops } = orders()
-  if (hang === undefined || request.op === 'init') return false
-  return (ops === undefined || ops.includes(request.op)) && new RegExp(hang).test(subject(request))
+  const { hang, slowMs = 0, ops } = orders()
+  if (request.op === 'init' || !(ops === undefined || ops.includes(request.op))) return false
+  const isHanging = hang !== undefined && new RegExp(hang).test(subject(request))
+  return isHanging || performance.now() - request.at < slowMs
 }
 
 function answer({ unique, op, path, body }) {
@@ -233,6 +235,7 @@ function next() {
     if (!failure) {
       const opcode = buffer.readUInt32LE(4)
       const request = {
+        at: performance.now(),
         op: OPS[opcode] ?? String(opcode),
         unique: buffer.readBigUInt64LE(8),
         path: opcode === 26 ? '' : paths.get(buffer.readBigUInt64LE(16)),

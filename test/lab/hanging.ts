@@ -10,6 +10,8 @@ const program = fileURLToPath(new URL('hanging-fs.mjs', import.meta.url))
 interface Orders {
   /** Requests of matching paths are not answered. */
   hang?: string
+  /** Requests are answered after that time, each by itself. */
+  slowMs?: number
   /** Only these requests, as hanging-fs.mjs names them; else all. */
   ops?: readonly string[]
   /** Without write bits, as pmxcfs without quorum. */

@@ -148,6 +148,21 @@ describe.each(backends)('/etc/pve hangs, %s', (backend) => {
     await pvenat.service?.says(/^over: no quorum/m)
   })
 
+  test('a command reads many files that take 100 ms each', async () => {
+    const list = await node.text('.vmlist')
+    const { version, ids } = JSON.parse(list) as { version: number; ids: object }
+    const more = Array.from({ length: 60 }, (_, i) => 300 + i)
+    for (const vmid of more) await saveInPlace(node.tree, `nodes/pve1/lxc/${vmid}.conf`, 'arch: amd64\n')
+    const guests = Object.fromEntries(more.map((vmid) => [vmid, { node: 'pve1', type: 'lxc', version: 1 }]))
+    await saveInPlace(node.tree, '.vmlist', JSON.stringify({ version, ids: { ...ids, ...guests } }))
+    await pve.order({ slowMs: 100, ops: ['open'] })
+    const { stdout, stderr } = await pvenat.run('check')
+    expect(stdout + stderr).not.toContain('does not answer')
+    expect(stdout).toMatch(/NAT rules looked at/)
+    await pve.order({})
+    await saveInPlace(node.tree, '.vmlist', list)
+  })
+
   test('a .vmlist without guests is an empty list', async () => {
     const list = await node.text('.vmlist')
     await saveInPlace(node.tree, '.vmlist', '{"version": 13}')
