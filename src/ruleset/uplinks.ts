@@ -11,7 +11,7 @@
  *
  * The connmark would do the same with less, but it is Proxmox VE's.
  */
-import { FAMILIES, sameRange, type Family, type Range } from '../address.ts'
+import { contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { OWN_PROTOCOL, type Way } from '../uplinks.ts'
@@ -96,7 +96,10 @@ function translateRest(marked: readonly MarkedUplink[], mask: number): Rule[] {
   }))
 }
 
-/** The uplink by which an egress leaves: the first of `via` that is up, else the carrier of its address; undefined: by the default route. */
+/**
+ * The uplink by which an egress leaves: the first of `via` that is up, else the carrier of its address, else the link on which its address
+ * or network lies; undefined: by the default route.
+ */
 function chosenUplink({ via, to, family }: Egress, { network }: Pick<View, 'network'>): string | undefined {
   const { external } = network
   if (external.length < 2) return undefined
@@ -106,7 +109,10 @@ function chosenUplink({ via, to, family }: Egress, { network }: Pick<View, 'netw
     return way !== undefined && !way.down && !uplink?.isDead
   }
   if (via) return via.find(isUp) ?? via[0]
-  return to && external.find(({ addresses }) => addresses.some((own) => sameRange(own, to)))?.name
+  if (!to) return undefined
+  const holds = (ranges: readonly Range[]): boolean => ranges.some((one) => contains(one, to))
+  const carrier = external.find(({ addresses }) => holds(addresses))
+  return (carrier ?? external.find(({ networks }) => holds(networks)))?.name
 }
 
 /** The uplinks of which packets are marked; none when the default route does for all. `isChosen`: guests leave by one that is chosen. */
