@@ -7,7 +7,7 @@ import { otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
 import { incompatibleTables } from '../facts/nftables.ts'
 import type { Settings } from '../settings.ts'
 import { FOREIGN_TIMEOUT_MS, NO_ANSWERS, type Answers } from './answers.ts'
-import { run } from './exec.ts'
+import { NOT_STARTED, run } from './exec.ts'
 
 /** The backend that plain `iptables` means on this node: pve-firewall sets the alternative to legacy at each start. */
 export async function currentBackend(): Promise<Backend> {
@@ -65,16 +65,21 @@ async function noLegacy(): Promise<string> {
   return isMissing ? 'this kernel has no legacy tables' : ''
 }
 
-/** Tables that nft itself made under the names that iptables-nft wants. It prints a comment for them and ends with 0. */
-async function foreignToIptables(): Promise<string> {
+/**
+ * A table that nft itself made under a name that iptables-nft wants; '' when there is none, undefined when the program cannot tell. It prints a
+ * comment for such tables and ends with 0.
+ */
+async function foreignToIptables(): Promise<string | undefined> {
   const tables = await Promise.all(
     FAMILIES.map(async (family) => {
-      const { stdout } = await run(saveProgram('nft', family), [], '', { timeoutMs: FOREIGN_TIMEOUT_MS })
+      const { code, stdout } = await run(saveProgram('nft', family), [], '', {
+        timeoutMs: FOREIGN_TIMEOUT_MS,
+      })
+      if (code !== 0 && code !== NOT_STARTED) return undefined
       return incompatibleTables(stdout).map((table) => `${family === 4 ? 'ip' : 'ip6'} ${table}`)
     }),
   )
-  const [first] = tables.flat()
-  return first === undefined
-    ? ''
-    : `table ${first} was made by nft itself, so that iptables-nft cannot use it`
+  const first = tables.flat().find((table) => table !== undefined)
+  if (first !== undefined) return `table ${first} was made by nft itself, so that iptables-nft cannot use it`
+  return tables.includes(undefined) ? undefined : ''
 }
