@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { endpointLines } from '../nat/flows.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import type { Look } from '../read.ts'
-import { remember, type SavedLedger } from '../remembered.ts'
+import { remember, type Remembered } from '../remembered.ts'
 import { kernelFacts, NOTHING_INSTALLED, type Installed } from '../ruleset/installed.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
 import { CLAMP_MSS } from '../ruleset/mss.ts'
@@ -40,8 +40,8 @@ export interface Applied {
   lockMs: number
   /** The installed ruleset after the pass, counters included. */
   readBack: Installed
-  /** The rights of guests now. */
-  ledger: SavedLedger
+  /** The rights of guests now, and what else the next look needs. */
+  ledger: Remembered
 }
 
 const MAX_TRIES = 20

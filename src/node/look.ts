@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Diagnostic } from '../diagnostic.ts'
 import type { Look, Tree } from '../read.ts'
 import { recall, type SavedLedger } from '../remembered.ts'
+import type { StoredUplink } from '../uplinks.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
 import { run, TOO_LATE } from './exec.ts'
 import { readFilters } from './filters.ts'
@@ -45,6 +46,8 @@ interface Before {
   settings?: Tree['settings'] | undefined
   /** Rights that the service has in force. */
   ledger?: SavedLedger | undefined
+  /** Uplinks as the last look of the service knew them: the disk may be full. */
+  uplinks?: readonly StoredUplink[] | undefined
 }
 
 /**
@@ -69,7 +72,7 @@ export async function look(
   const now = Math.floor(Date.now() / 1000)
   const [learnt, network, listeners, services, protocols] = await Promise.all([
     readLearnt(pve, undefined, answers),
-    readNetwork(settings, state.uplinks, now, answers),
+    readNetwork(settings, before.uplinks ?? state.uplinks, now, answers),
     readListeners(),
     files.read('/etc/services', () => readNames('/etc/services')),
     files.read('/etc/protocols', () => readNames('/etc/protocols')),

@@ -15,7 +15,7 @@ import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
 import type { Tree } from '../read.ts'
 import type { Installed } from '../ruleset/installed.ts'
-import { hasMissingRoute } from '../uplinks.ts'
+import { hasMissingRoute, type StoredUplink } from '../uplinks.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
 import { locate } from '../show/diagnostics.ts'
 import type { Row } from '../show/list.ts'
@@ -61,6 +61,8 @@ export class Reconciler {
   /** The ruleset that was put into force last, and the answer of the kernel then. */
   private before: { ruleset: Ruleset; installed: Installed } | undefined
   private lastTree: Tree | undefined
+  /** As the last turn knew them; before the first one, the state does. */
+  private uplinks: readonly StoredUplink[] | undefined
   private pve: PveLook | undefined
   private monitor: KernelMonitor | undefined
   private readonly staleFlows: StaleFlows
@@ -159,9 +161,9 @@ export class Reconciler {
   }
 
   private async lookAndApply(): Promise<void> {
-    const { paths, answers, lastTree, quarantine, saved } = this
+    const { paths, answers, lastTree, quarantine, saved, uplinks } = this
     if (this.isKernelDue()) answers.forgetRules()
-    const before = { settings: lastTree?.settings, ledger: saved?.ledger }
+    const before = { settings: lastTree?.settings, ledger: saved?.ledger, uplinks }
     const looked = {
       ...(await look(paths, this.readPve(), answers, before)),
       remembered: this.sightings,
@@ -234,6 +236,7 @@ export class Reconciler {
     this.before = { ruleset: applied.outcome.ruleset, installed: applied.readBack }
     quarantine.note(applied.quarantined)
     this.sightings = applied.outcome.view.sightings
+    this.uplinks = applied.ledger.uplinks
     this.lookers.passed(applied, kernel.read)
     this.tell(looked, applied, { backend, backendWhy: why, tookMs, isRepair })
   }

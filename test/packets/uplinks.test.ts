@@ -114,6 +114,16 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     await answers('192.0.2.2')
   })
 
+  test('a default route that is deleted is given up, also while the disk is full', async () => {
+    const routes = await node.sh('ip route show default dev eth1')
+    await node.sh('cd /var/lib/pvenat; mount --bind . .; mount -o remount,bind,ro "$PWD"')
+    for (const line of routes.trim().split('\n')) await node.sh(`ip route del ${line} dev eth1`)
+    await soon('the route to be given up', async () => !(await own()).includes('default via 192.0.2.'))
+    await node.sh('umount /var/lib/pvenat')
+    for (const line of routes.trim().split('\n')) await node.sh(`ip route add ${line} dev eth1`)
+    await answers('192.0.2.2')
+  })
+
   test('the first uplink goes down and comes back without its default route', async () => {
     await node.sh('ip link set vmbr0 down')
     await answers('192.0.2.2')
