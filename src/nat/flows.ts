@@ -11,6 +11,7 @@ import {
   overlap,
   parseCidr,
   parseIp,
+  sameRange,
   toNetworks,
   type Family,
   type Range,
@@ -161,7 +162,6 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     dispatch[destination.family].addresses
       .filter(({ address }) => contains(address, destination))
       .flatMap(({ special }) => special)
-      .filter(({ left = [] }) => !left.some((one) => contains(one, destination)))
   return (flow) => {
     const { proto, source, destination, dport, replySource, replySport } = flow
     const at = `${destination.family} ${proto} ${formatRange(destination)}`
@@ -196,7 +196,12 @@ function isIn(ports: PortRange | undefined, port: number): boolean {
 
 /** Whether full=1 leaves the flow to the node. */
 function isKept({ except }: Forward, flow: Flow): boolean {
-  return except.some((one) => (one.proto === flow.proto || one.proto === 'all') && isFor(one, flow))
+  return except.some(
+    ({ at, proto, ...one }) =>
+      (!at || sameRange(at, flow.destination)) &&
+      (proto === flow.proto || proto === 'all') &&
+      isFor(one, flow),
+  )
 }
 
 /** Arguments of `conntrack -D`: it deletes every flow of zone 0 that matches all of them. */

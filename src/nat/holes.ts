@@ -1,5 +1,5 @@
 /** `NAT none` in IN rules: cuts ports out of wider forwards of the same guest, for all clients or for the source of the exemption. */
-import { addressKey, everything, without, type Range } from '../address.ts'
+import { addressKey, contains, everything, mappedInto, without, type Range } from '../address.ts'
 import { groupBy } from '../lists.ts'
 import { meet, type PortRange } from '../ports.ts'
 import { listOwner, matchOf } from './match.ts'
@@ -12,9 +12,19 @@ export function punchAll(forwards: readonly Forward[], holes: readonly Forward[]
   const byInner = groupBy(holes, ({ inner }) => addressKey(inner))
   const sources = new Map<string, Clients>()
   return forwards.flatMap((forward) => {
-    const own = mapsNetwork(forward) ? undefined : byInner.get(addressKey(forward.inner))
+    if (mapsNetwork(forward)) return [punchNetwork(forward, holes)]
+    const own = byInner.get(addressKey(forward.inner))
     return own ? punch(forward, own, sources) : [forward]
   })
+}
+
+/** A network that is mapped as a whole, without the exemptions of its addresses. */
+function punchNetwork(forward: Forward, holes: readonly Forward[]): Forward {
+  const own = holes.filter(({ inner }) => contains(forward.inner, inner))
+  const except = forward.external.flatMap((outer) =>
+    own.map((hole) => ({ ...hole, at: mappedInto(outer, hole.inner) })),
+  )
+  return { ...forward, except: [...forward.except, ...except] }
 }
 
 interface Segment {

@@ -101,10 +101,11 @@ export interface Forward {
   hairpin: boolean
   snat: boolean
   full: boolean
-  /** Of full=1: what is left to the node all the same (protocol, ports and source count). */
-  except: Pick<Forward, 'proto' | 'ports' | 'source'>[]
-  /** Of full=1 for a network (`external` is the one network, `inner` another of its size): external addresses that are left out. */
-  left?: Range[]
+  /**
+   * Of full=1: what is left to the node all the same (protocol, ports and source count), for a network (`external` is the one network,
+   * `inner` another of its size) at one of its addresses.
+   */
+  except: (Pick<Forward, 'proto' | 'ports' | 'source'> & { at?: Range })[]
   /** Of full=1 at the node's own address: what a socket of the node waits for stays with the node. */
   sockets?: true
   /** The rule was written with -sport: pve-firewall alone would drop what is forwarded. */

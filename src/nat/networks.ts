@@ -33,8 +33,9 @@ export function translateNetwork(
   const own = view.network.own.map(({ ip }) => ip).filter((one) => contains(inner, one))
   const left = [...named, ...own.map((one) => mappedInto(outer, one))]
   const { hairpin, snat } = comment
-  const how = { hairpin, snat, single: false, full: true, except: [], accept: false }
-  nat.forwards.push({ family, proto: 'all', external: [outer], inner, source, ...how, left, rule: nat })
+  const except = left.map((at) => ({ proto: 'all', source: ANY, at }))
+  const how = { hairpin, snat, single: false, full: true, except, accept: false }
+  nat.forwards.push({ family, proto: 'all', external: [outer], inner, source, ...how, rule: nat })
   const guests = matchWithout(
     inner,
     left.map((one) => mappedInto(inner, one)),

@@ -70,19 +70,14 @@ export function forwardChains(
 
 /** full=1: exceptions return before the rest is translated. A guest that calls itself goes by the loop (self-hairpin.ts). */
 function fullRules(name: string, full: Forward, self: Range | undefined): Part {
-  const { source, inner, rule, except, sockets, left: holes = [] } = full
+  const { source, inner, rule, except, sockets } = full
   const rules: Rule[] = [
     ...(sockets ? [{ socket: true, target: { kind: 'return' }, serves: rule.id } as const] : []),
     ...except.map((one) => left({ ...one, rule })),
-    ...holes.map((hole): Rule => ({
-      destination: { ranges: [hole] },
-      target: { kind: 'return' },
-      serves: rule.id,
-    })),
     ...(self ? [{ ...matches({ ranges: [inner] }, ANY), target: { kind: 'dnat', to: self } } as const] : []),
     dnat(full),
   ]
-  if (source.ranges === 'any' || except.length + holes.length === 0) return { rules, chains: [] }
+  if (source.ranges === 'any' || except.length === 0) return { rules, chains: [] }
   // Its exceptions do not hold for other clients' full=1.
   const chain = `PVENAT-${shortHash(`${name} ${rule.id}`)}`
   return {
@@ -92,10 +87,10 @@ function fullRules(name: string, full: Forward, self: Range | undefined): Part {
 }
 
 /** Packets that full=1 leaves alone. Its chains are the last of a packet, so no forward is passed over. */
-function left(one: Pick<Forward, 'proto' | 'ports' | 'source' | 'rule'>): Rule {
+function left(one: Forward['except'][number] & Pick<Forward, 'rule'>): Rule {
   return {
     ...packets(one),
-    ...matches(one.source, ANY),
+    ...matches(one.source, one.at ? { ranges: [one.at] } : ANY),
     target: { kind: 'return' },
     serves: one.rule.id,
   }

@@ -113,7 +113,7 @@ test('single addresses inside a mapped network are judged by their own forwards,
     common: isCommon,
   })
   const addresses = [
-    at(outer, [{ ...map, left: [ip(SELF)] }], false),
+    at(outer, [{ ...map, except: [{ proto: 'all', source: ANY, at: ip(SELF) }] }], false),
     at(ip(SELF), [full, tcp, shifted], true),
   ]
   const all = ways([], { dispatch: { 4: { common, addresses }, 6: { common: [], addresses: [] } } })
@@ -128,6 +128,9 @@ test('single addresses inside a mapped network are judged by their own forwards,
   const other = (answer: string) =>
     parseFlows([line('192.0.2.9', 80, answer, 80).replace(SELF, '203.0.113.3')], () => true).some(isStale)
   expect([other('10.10.10.3'), other('203.0.113.3'), other('10.10.10.2')]).toEqual([false, true, true])
+  map.except = [{ proto: 'udp', ports: [80, 80], source: ANY, at: ip('203.0.113.3') }]
+  addresses[0] = at(outer, [map], false)
+  expect([other('10.10.10.3'), other('203.0.113.3')]).toEqual([true, false])
 })
 
 function ends(filter: FlowFilter, flow: Flow): boolean {
