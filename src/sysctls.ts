@@ -9,9 +9,12 @@ export const FORWARDING: Readonly<Record<Family, string>> = {
   6: 'net/ipv6/conf/all/forwarding',
 }
 
-/** A path below /proc/sys as `sysctl` has it. */
+/** A path below /proc/sys as `sysctl` has it: a dot in the name of an interface (vmbr0.10) is a slash there (sysctl(8)). */
 export function dotted(path: string): string {
-  return path.replaceAll('/', '.')
+  return path
+    .split('/')
+    .map((part) => part.replaceAll('.', '/'))
+    .join('.')
 }
 
 /** Paths below /proc/sys and the values they must have. Forwarding of IPv6 would end router advertisements on external interfaces, unless accept_ra is 2. */
