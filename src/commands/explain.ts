@@ -6,7 +6,7 @@ import type { World } from '../explain/world.ts'
 import { UsageError } from '../io.ts'
 import type { IpRoute } from '../ip.ts'
 import { chooseBackend } from '../node/backend.ts'
-import { run } from '../node/exec.ts'
+import { NOT_STARTED, run, TOO_LATE } from '../node/exec.ts'
 import { readFacts } from '../node/facts.ts'
 import { realKernel } from '../node/kernel.ts'
 import { lookKnowing } from '../node/recall.ts'
@@ -33,10 +33,10 @@ export async function explainCommand({ io, json, paths, words, colour }: Context
 
 /** Explains until the kernel has answered each question for the way: an answer may lead to another question. */
 async function explainByKernel(world: World, packet: Packet): Promise<Explanation> {
-  const answers = new Map<string, string | undefined>()
+  const answers = new Map<string, { dev: string | undefined } | undefined>()
   for (;;) {
     const open = new Set<string>()
-    const askWay = (question: string): string | undefined => {
+    const askWay: World['askWay'] = (question) => {
       if (!answers.has(question)) open.add(question)
       return answers.get(question)
     }
@@ -46,8 +46,9 @@ async function explainByKernel(world: World, packet: Packet): Promise<Explanatio
   }
 }
 
-/** The interface of `ip route get`; undefined where there is no way. */
-async function wayOf(question: string): Promise<string | undefined> {
+/** The interface of `ip route get`, none where there is no way; undefined where the program does not answer. */
+async function wayOf(question: string): Promise<{ dev: string | undefined } | undefined> {
   const { code, stdout } = await run('ip', ['-j', 'route', 'get', ...question.split(' ')])
-  return code === 0 ? (JSON.parse(stdout) as IpRoute[])[0]?.dev : undefined
+  if (code === NOT_STARTED || code === TOO_LATE) return undefined
+  return { dev: code === 0 ? (JSON.parse(stdout) as IpRoute[])[0]?.dev : undefined }
 }

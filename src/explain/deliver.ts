@@ -5,6 +5,7 @@ import { dotted } from '../sysctls.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter } from './forward.ts'
 import { requireInForce } from './in-sync.ts'
+import { checkCrossing } from './others.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
 import type { Trail } from './step.ts'
@@ -60,11 +61,13 @@ export function deliver(
 ): void {
   const { destination } = packet
   const guest = guestAt(world, destination)
-  if (bridged)
+  if (bridged) {
     trail.note(
       `It stays on ${out}: such a packet is neither routed nor translated.`,
       `${show(destination)} is in a network on ${out}`,
     )
+    checkCrossing(world, out, packet, trail)
+  }
   if (!guest) {
     checkNeighbour(world, destination, out, undefined, trail)
     return trail.unknown(

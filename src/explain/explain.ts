@@ -3,7 +3,8 @@
  * comes back. The rules are those that are wanted, walked as the kernel would (walk.ts); each verdict of theirs
  * counts only while the very same rules are in force.
  */
-import { contains, formatRange as show, mappedInto } from '../address.ts'
+import { contains, formatRange as show, mappedInto, type Range } from '../address.ts'
+import { inwardTo } from '../network.ts'
 import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
@@ -76,7 +77,9 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   const { source, destination, family } = packet
   const own = ownInterface(world, destination)
   const back = routeTo(world.facts, source)
-  const segment = own === undefined && !isMapped(world, packet) ? segmentOf(world, packet) : undefined
+  const mapped = own === undefined ? mappedNetwork(world, packet) : undefined
+  const segment = own === undefined && !mapped ? segmentOf(world, packet) : undefined
+  if (mapped) requireAnswered(world, packet, mapped, trail)
   const dev = (isExternal(world, own) ? own : segment) ?? back?.dev
   if (dev === undefined)
     trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
@@ -94,9 +97,22 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   return { in: dev }
 }
 
-/** Whether the destination is in a network that is mapped as a whole. */
-function isMapped({ translation }: World, { family, destination }: Packet): boolean {
-  return translation.dispatch[family].addresses.some(({ address }) => contains(address, destination))
+/** The network, mapped as a whole, in which the destination is. */
+function mappedNetwork({ translation }: World, { family, destination }: Packet): Range | undefined {
+  const networks = translation.dispatch[family].addresses.map(({ address }) => address)
+  return networks.find((one) => one.lo < one.hi && contains(one, destination))
+}
+
+/** On the wire outside somebody has to answer for an address of a mapped network. */
+function requireAnswered(world: World, packet: Packet, mapped: Range, trail: Trail): void {
+  const segment = segmentOf(world, packet)
+  if (segment === undefined || inwardTo(world.view.network, mapped)) return
+  const network = show(mapped)
+  trail.stop(
+    `${show(packet.destination)} is called on the wire of ${segment}, where this node does not answer for ${network}.`,
+    ['ip route show table local'],
+    { commands: [`ip route add local ${network} dev lo`] },
+  )
 }
 
 /** The external interface in whose network the destination is. */

@@ -22,6 +22,8 @@ export interface Met extends Pick<Packet, 'family' | 'proto'> {
   returnsBy?: string | undefined
   /** Connection tracking has not seen it yet. */
   isUnseen?: true
+  /** The rule that keeps it from connection tracking. */
+  untracked?: string | undefined
 }
 
 /** The packet has no such field: a condition about it does not hold. */
@@ -47,7 +49,7 @@ export function valueOf(left: unknown, met: Met): Value | undefined {
   if (kind === 'ct') {
     if (met.isUnseen) return undefined
     const status = met.dnat ? ['dnat'] : []
-    const state = met.isAnswer ? 'established' : 'new'
+    const state = met.untracked !== undefined ? 'untracked' : met.isAnswer ? 'established' : 'new'
     if (key === 'state') return { words: [state] }
     if (key === 'status') return { words: status }
     if (key === 'state or status') return { words: [state, ...status] }

@@ -21,7 +21,7 @@ export interface At {
 /** The priority of connection tracking (linux/netfilter_ipv4.h). */
 export const CONNTRACK = -200
 
-type End = 'accept' | 'drop' | 'nat' | 'untracked' | 'return' | 'next'
+type End = 'accept' | 'drop' | 'nat' | 'untracked' | 'may untrack' | 'return' | 'next'
 /** Each way in which a walk can end, and the rule or policy that ends it so. */
 type Ends = Map<End, string>
 
@@ -34,13 +34,19 @@ export interface Judged {
 }
 
 const MAX_DEPTH = 16
-const PACKETS: Readonly<Record<string, readonly number[]>> = { ip: [4], ip6: [6], inet: [4, 6] }
-const FRAMES: Readonly<Record<string, readonly number[]>> = { bridge: [4, 6], netdev: [4, 6] }
+type Families = Readonly<Record<string, readonly number[]>>
+const PACKETS: Families = { ip: [4], ip6: [6], inet: [4, 6] }
+const BRIDGED: Families = { bridge: [4, 6] }
+/** At `ingress` and `egress` of an interface. */
+const FRAMES: Families = { netdev: [4, 6], inet: [4, 6] }
+/** The hooks of an interface; the others on the wire are those of bridges. */
+export const DEVICE_HOOKS = ['ingress', 'egress']
 
 /** What base chains do to a packet, by priority; those that let it pass as it is are left out. */
 export function judge({ chains, sets }: Nftables, at: At, met: Met): Judged[] {
   const { layer, hook, type, from = -Infinity, below = Infinity } = at
-  const families = layer === 'wire' ? FRAMES : PACKETS
+  const onWire = DEVICE_HOOKS.includes(hook) ? FRAMES : BRIDGED
+  const families = layer === 'wire' ? onWire : PACKETS
   return chains
     .filter((chain) => chain.hook === hook && (chain.type === 'nat') === (type === 'nat'))
     .filter(({ family, priority }) => {
@@ -60,12 +66,16 @@ function endsOf(nftables: Nftables, chain: NftChain, met: Met): Judged[] {
     ends.delete('return')
     if (!ends.has(chain.policy)) ends.set(chain.policy, policyPlace(chain))
   }
-  const [drop, nat, untracked] = [ends.get('drop'), ends.get('nat'), ends.get('untracked')]
+  const [untracked, perhaps] = [ends.get('untracked'), ends.get('may untrack')]
+  ends.delete('untracked')
+  ends.delete('may untrack')
+  const [drop, nat] = [ends.get('drop'), ends.get('nat')]
   const isSure = ends.size === 1
   if (drop !== undefined) return [{ verdict: isSure ? 'drop' : 'unknown', place: drop, chain }]
   if (nat !== undefined) return [{ verdict: isSure ? 'nat' : 'may nat', place: nat, chain }]
-  if (untracked === undefined || met.isUnseen !== true) return []
-  return [{ verdict: isSure ? 'untracked' : 'may untrack', place: untracked, chain }]
+  if (met.isUnseen !== true) return []
+  if (untracked !== undefined) return [{ verdict: 'untracked', place: untracked, chain }]
+  return perhaps === undefined ? [] : [{ verdict: 'may untrack', place: perhaps, chain }]
 }
 
 /** `inet firewalld filter_FORWARD`. */
@@ -89,12 +99,19 @@ function run(nftables: Nftables, chain: NftChain, met: Met, depth: number): Ends
   for (const rule of chain.rules) {
     const { holds, own } = runRule(nftables, chain, rule, met, depth)
     if (holds === false) continue
-    for (const [end, place] of own) if (end !== 'next' && (holds || !ends.has(end))) ends.set(end, place)
+    const isMet = holds && !END_OF_WALK.some((end) => ends.has(end))
+    for (const [end, place] of own) {
+      const key = end === 'untracked' && !isMet ? 'may untrack' : end
+      if (key !== 'next' && (holds || !ends.has(key))) ends.set(key, place)
+    }
     if (holds && !own.has('next')) return ends
   }
   if (!ends.has('return')) ends.set('return', nameOf(chain))
   return ends
 }
+
+/** What may have ended the walk before. */
+const END_OF_WALK = ['accept', 'drop', 'nat', 'return'] as const
 
 function bothEnds(place: string): Ends {
   return new Map([
@@ -171,7 +188,10 @@ function ofVerdict(
     case 'return':
       return new Map([['return', place]])
     case 'notrack':
-      return new Map([['untracked', place]])
+      return new Map<End, string>([
+        ['untracked', place],
+        ['next', place],
+      ])
     case 'xt':
       return ofExtension(textOf(field(value, 'type')), textOf(field(value, 'name')), place)
     case 'queue':

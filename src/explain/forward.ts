@@ -18,7 +18,7 @@ import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
-import { checkLeaving, checkOthers, isDroppedByPolicy, requireTracked } from './others.ts'
+import { checkLeaving, checkOthers, droppedByPolicy, requireTracked } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { kernelWay } from './kernel-way.ts'
@@ -48,11 +48,13 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
 }
 
 /** As the kernel says where it has a choice. Routing rules of others may take packets even for the networks of this node. */
-function kernelOut(world: World, { packet, flow, trail }: Pass, mark: number): string | undefined {
+function kernelOut(world: World, pass: Pass, mark: number): string | undefined {
+  const { packet, flow, trail } = pass
   const { in: from, destination } = flow
   if (from === undefined) return undefined
   const way = kernelWay(world, { from: packet.source, to: destination, iif: from, mark })
   if (!way) return undefined
+  if (way.dev === undefined) noWay(world, pass, way.told)
   const inside = isLoopTarget(destination) ? LOOP_OUT : internalAt(world, destination)?.bridge
   if (!inside) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
   else if (way.dev !== inside && isExternal(world, way.dev))
@@ -62,6 +64,14 @@ function kernelOut(world: World, { packet, flow, trail }: Pass, mark: number): s
       { commands: [], instead: `change that rule so that it leaves ${show(destination)} to the table main` },
     )
   return way.dev
+}
+
+/** The switches and the uplinks that are down say why; else the kernel's word stands. */
+function noWay(world: World, pass: Pass, told: string): never {
+  const { flow, trail } = pass
+  checkForwarding(world, flow, trail)
+  uplinkOut(world, pass)
+  return trail.stop(`The kernel has no way for it to ${show(flow.destination)}.`, [told, 'ip rule show'])
 }
 
 /** Of a TCP connection that crosses an uplink which takes smaller packets than the guests' network. */
@@ -164,7 +174,9 @@ export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undef
 function checkOther({ view, facts }: World, flow: Flow, trail: Trail): void {
   const { family, dnat, bridged, out } = flow
   const other = otherBackend(facts.backend)
-  if (!isDroppedByPolicy(facts, other, flow)) return
+  const dropped = droppedByPolicy(facts, other, flow)
+  if (dropped === 'unknown') policyDoubt(`${saveProgram(other, family)}: :FORWARD DROP`, trail)
+  if (dropped !== 'drop') return
   const isOurs = dnat || bridged || view.network.external.some(({ name }) => name === out)
   const lines = isOurs ? acceptLines(view.network, family) : linesFor(flow)
   trail.stop(
@@ -172,6 +184,10 @@ function checkOther({ view, facts }: World, flow: Flow, trail: Trail): void {
     [`${saveProgram(other, family)}: :FORWARD DROP`],
     { commands: insertions(iptables(other, family), lines) },
   )
+}
+
+function policyDoubt(place: string, trail: Trail): void {
+  trail.doubt('The policy of FORWARD is DROP, and whether a rule lets it pass cannot be read.', place)
 }
 
 /** Rules of FORWARD for one packet and its answers alone. */
@@ -205,7 +221,9 @@ function checkPolicy(world: World, flow: Flow, trail: Trail): void {
     )
     return requireInForce(world, family, walked, trail)
   }
-  if (isDroppedByPolicy(world.facts, backend, flow))
+  const dropped = droppedByPolicy(world.facts, backend, flow)
+  if (dropped === 'unknown') policyDoubt(`${saveProgram(backend, family)}: :FORWARD DROP`, trail)
+  if (dropped === 'drop')
     trail.stop(
       'The policy of FORWARD is DROP, which somebody else set (Docker does), and nothing of pvenat is for this packet.',
       [`${saveProgram(backend, family)}: :FORWARD DROP`],

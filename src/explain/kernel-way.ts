@@ -16,12 +16,13 @@ interface Hop {
 }
 
 interface KernelWay {
-  dev: string
+  /** Undefined: the kernel has no way for it. */
+  dev: string | undefined
   /** The command that tells it. */
   told: string
 }
 
-/** Undefined where the kernel is not asked, or has not answered. */
+/** Undefined where the kernel is not asked, or did not answer. */
 export function kernelWay(
   { view, facts, askWay }: World,
   { from, to, iif, mark }: Hop,
@@ -29,6 +30,6 @@ export function kernelWay(
   if (!askWay || (view.network.external.length < 2 && !facts.policyRouting)) return undefined
   const marked = mark === 0 ? '' : ` mark ${hex(mark)}`
   const question = `${show(to)} from ${show(from)} iif ${iif}${marked}`
-  const dev = askWay(question)
-  return dev === undefined ? undefined : { dev, told: `ip route get ${question}` }
+  const answer = askWay(question)
+  return answer && { dev: answer.dev, told: `ip route get ${question}` }
 }

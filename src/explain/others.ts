@@ -2,7 +2,7 @@
  * What rules that are not pvenat's do to a packet and its answer, at every hook of the kernel that they pass: filters of nft and
  * iptables, the nftables firewall, NAT.
  */
-import { formatRange as show } from '../address.ts'
+import { formatRange as show, sameRange } from '../address.ts'
 import { BACKENDS, type Backend } from '../facts/backend.ts'
 import { forwardPolicy, linkOf, routeTo, type NodeFacts } from '../facts/node-facts.ts'
 import { quoted } from '../facts/fixes.ts'
@@ -11,7 +11,8 @@ import { keeperOf } from '../facts/keepers.ts'
 import type { NftChain, Nftables } from '../facts/nftables.ts'
 import { savedFilters } from '../facts/saved-filters.ts'
 import type { Met } from './fields.ts'
-import { CONNTRACK, judge, nameOf, type At, type Judged } from './filters.ts'
+import { CONNTRACK, DEVICE_HOOKS, judge, nameOf, type At, type Judged } from './filters.ts'
+import type { Packet } from './packet.ts'
 import { notForwarded } from './pvefirewall.ts'
 import type { Fix, Trail } from './step.ts'
 import type { Flow } from './walk.ts'
@@ -65,10 +66,12 @@ export function checkLeaving(world: World, before: Flow, after: Flow, trail: Tra
   const filters = filtersOf(facts, before.family, false)
   const leave = { hook: 'postrouting', type: 'filter' } as const
   const enter = { hook: 'prerouting', type: 'filter' } as const
-  const back = answerTo(after)
+  const back = { ...answerTo(after), out: undefined }
   // Each address is translated back at the priority at which the other one was.
   const restored = { ...back, destination: before.source }
-  const sent = before.dnat ? { ...restored, source: before.original.destination } : restored
+  const gone = { ...restored, out: before.in }
+  const sent = before.dnat ? { ...gone, source: before.original.destination } : gone
+  const isTranslated = before.dnat || !sameRange(after.source, before.source)
   const ways: [At, Met][] = [
     [{ ...leave, below: SRCNAT }, before],
     [{ ...leave, from: SRCNAT }, after],
@@ -77,11 +80,16 @@ export function checkLeaving(world: World, before: Flow, after: Flow, trail: Tra
     ...(before.in === undefined
       ? []
       : ([
-          [{ ...leave, below: SRCNAT }, restored],
+          [{ ...leave, below: SRCNAT }, gone],
           [{ ...leave, from: SRCNAT }, sent],
         ] as [At, Met][])),
   ]
-  for (const [at, met] of ways) for (const one of judge(filters, at, met)) refuse(one, met, trail)
+  for (const [at, met] of ways)
+    for (const one of judge(filters, at, met)) {
+      if (one.verdict === 'untracked' && isTranslated)
+        requireTracked({ untracked: one.place }, trail, 'its answer back')
+      refuse(one, met, trail)
+    }
   if (after.out !== undefined) checkWire(world, after.out, LEAVING, after, trail)
 }
 
@@ -115,19 +123,30 @@ function entry({ in: from }: Flow): At {
 
 const ARRIVING = ['ingress', 'prerouting', 'input']
 const LEAVING = ['output', 'postrouting', 'egress']
+const CROSSING = ['ingress', 'prerouting', 'forward', 'postrouting', 'egress']
+
+/** A frame that crosses a bridge of the node and is not routed. */
+export function checkCrossing(world: World, bridge: string, packet: Packet, trail: Trail): void {
+  checkWire(world, bridge, CROSSING, { ...packet, dnat: false }, trail)
+}
 
 /** Rules on the frames of an interface and of what is plugged into it; which of its ports a frame takes is not known. */
 function checkWire({ facts }: World, dev: string, hooks: readonly string[], met: Met, trail: Trail): void {
   const isOn = (name: string): boolean => name === dev || linkOf(facts, name)?.master === dev
+  const isBridge = facts.links.some(({ master }) => master === dev)
   const chains = facts.nftables.chains.filter(
-    ({ table, devices }) => table !== 'pvenat' && !table.startsWith(DAEMON) && (devices?.some(isOn) ?? true),
+    ({ family, table, devices }) =>
+      table !== 'pvenat' &&
+      !table.startsWith(DAEMON) &&
+      (family !== 'bridge' || isBridge) &&
+      (devices?.some(isOn) ?? true),
   )
   for (const hook of hooks) {
     const at: At = { layer: 'wire', hook, type: 'filter' }
     const frame: Met = { ...met, in: undefined, out: undefined, isUnseen: true }
     for (const one of judge({ ...facts.nftables, chains }, at, frame)) {
-      // Nft before 1.0.7 does not tell whose chain of the family netdev is.
-      const isElsewhere = one.chain.family === 'netdev' && one.chain.devices === undefined
+      // Nft before 1.0.7 does not tell at which interface a chain is.
+      const isElsewhere = DEVICE_HOOKS.includes(hook) && one.chain.devices === undefined
       refuse(isElsewhere ? { ...one, verdict: 'unknown' } : one, frame, trail)
     }
   }
@@ -146,17 +165,23 @@ function answerTo(flow: Flow): Met {
   return { ...flow, ...back, isAnswer: true }
 }
 
-/** Whether the policy of FORWARD is DROP, and no rule of others lets a packet or its answer pass for sure or perhaps. */
-export function isDroppedByPolicy(facts: NodeFacts, backend: Backend, flow: Flow): boolean {
+/** What a policy of FORWARD that is DROP does to a packet or its answer, behind rules of others; undefined: nothing. */
+export function droppedByPolicy(
+  facts: NodeFacts,
+  backend: Backend,
+  flow: Flow,
+): 'drop' | 'unknown' | undefined {
   const { family } = flow
-  if (forwardPolicy(facts, backend, family) !== 'DROP') return false
+  if (forwardPolicy(facts, backend, family) !== 'DROP') return undefined
   const saved = savedFilters(facts.tables[backend][family], family, backend)
   const chains = saved
     .filter(({ table }) => table === 'filter')
     .map((chain) => ({ ...chain, policy: 'drop' as const }))
-  return [flow, answerTo(flow)].some((one) =>
-    judge({ chains, sets: new Map() }, FORWARD, one).some(({ verdict }) => verdict === 'drop'),
+  const verdicts = [flow, answerTo(flow)].flatMap((one) =>
+    judge({ chains, sets: new Map() }, FORWARD, one).map(({ verdict }) => verdict),
   )
+  if (verdicts.includes('drop')) return 'drop'
+  return verdicts.includes('unknown') ? 'unknown' : undefined
 }
 
 /** The rules that are nobody's but the node's: native tables, and those of both backends. */
@@ -182,34 +207,54 @@ function refuse({ verdict, place, chain }: Judged, met: Met, trail: Trail): void
   trail.doubt(`A rule that is not pvenat's may ${may}; explain cannot read all of it.`, place)
 }
 
-/** Lets a packet, or answers, pass ahead of all rules of a base chain, where nothing else is passed by with that. */
+/**
+ * Lets a packet, or answers, pass ahead of all rules of a base chain, where nothing else is passed by with that: not the marks and the zone of
+ * pvenat, not the firewall of the node, nor that of a guest, whose frames meet FORWARD on a bridge of their own.
+ */
 export function letPass(chain: NftChain, met: Met): Fix {
   const keeper = keeperOf(nameOf(chain))
-  const isOdd = chain.program !== undefined && chain.table !== 'filter'
-  if (isOdd || met.isUnseen || (met.isAnswer && chain.priority < CONNTRACK))
+  const { family, table, name, program, hook, priority } = chain
+  const isOdd = program !== undefined && (table !== 'filter' || hook !== 'forward')
+  const words = program === undefined ? inNft(met) : inIptables(met)
+  if (isOdd || words === undefined || met.isUnseen || (met.isAnswer && priority < CONNTRACK))
     return { commands: [], instead: `change that rule${keeper ? ` in ${keeper}, which made it` : ''}` }
-  const { family, table, name, program, hook } = chain
   const command =
     program === undefined
-      ? `nft insert rule ${[family, table, name].map(quoted).join(' ')} ${inNft(met)} accept`
-      : `${program.replace(/-save$/, '')} -w -I ${hook.toUpperCase()} ${inIptables(met)} -j ACCEPT`
+      ? `nft insert rule ${[family, table, name].map(quoted).join(' ')} ${words} accept`
+      : `${program.replace(/-save$/, '')} -w -I FORWARD ${words} -j ACCEPT`
   const instead = keeper && `${keeper} made these rules and may put them back: allow it there`
   return { commands: [command], ...(instead === undefined ? {} : { instead }) }
 }
 
-function inNft({ family, proto, source, destination, dport, out, dnat, isAnswer }: Met): string {
+/** Undefined where too little is known of the packet. */
+function inNft({
+  family,
+  proto,
+  source,
+  destination,
+  dport,
+  in: from,
+  out,
+  dnat,
+  isAnswer,
+}: Met): string | undefined {
   const ip = family === 4 ? 'ip' : 'ip6'
   if (isAnswer) return 'ct state related,established'
-  if (source && out !== undefined && !dnat) return `${ip} saddr ${show(source)} oifname ${quoted(out)}`
+  const by =
+    out !== undefined ? `oifname ${quoted(out)}` : from !== undefined ? `iifname ${quoted(from)}` : ''
+  if (source && !dnat && by !== '') return `${ip} saddr ${show(source)} ${by}`
   const port = dport === undefined ? `meta l4proto ${proto}` : `${proto} dport ${dport}`
-  return destination ? `${ip} daddr ${show(destination)} ${port}` : port
+  return destination && proto !== 'all'
+    ? [`${ip} daddr ${show(destination)}`, by, port].filter(Boolean).join(' ')
+    : undefined
 }
 
-function inIptables({ proto, source, destination, dport, out, dnat, isAnswer }: Met): string {
+function inIptables({ proto, source, destination, dport, out, dnat, isAnswer }: Met): string | undefined {
   if (isAnswer) return '-m conntrack --ctstate RELATED,ESTABLISHED'
-  if (source && out !== undefined && !dnat) return `-s ${show(source)} -o ${quoted(out)}`
+  if (out === undefined) return undefined
+  if (source && !dnat) return `-s ${show(source)} -o ${quoted(out)}`
   const port = `-p ${proto}${dport === undefined ? '' : ` --dport ${dport}`}`
-  return destination ? `-d ${show(destination)} ${port}` : port
+  return destination ? `-d ${show(destination)} -o ${quoted(out)} ${port}` : undefined
 }
 
 /** FORWARD rules and policy_forward of proxmox-firewall. The rules that it has loaded count; its files say how to change them. */
@@ -263,10 +308,10 @@ export function takenByOthers({ facts }: World, flow: Flow, isOurs: boolean): st
 }
 
 /** Stops a packet that is to be translated and is kept from connection tracking. */
-export function requireTracked({ untracked }: Flow, trail: Trail): void {
+export function requireTracked({ untracked }: Pick<Flow, 'untracked'>, trail: Trail, what = 'it'): void {
   if (untracked === undefined) return
   trail.stop(
-    "Nothing translates it: a rule that is not pvenat's keeps it from connection tracking.",
+    `Nothing translates ${what}: a rule that is not pvenat's keeps it from connection tracking.`,
     [untracked],
     { commands: [], instead: 'change that rule so that it leaves out what is translated' },
   )

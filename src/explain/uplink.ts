@@ -28,20 +28,22 @@ export function explainAnswer(world: World, flow: Flow, inner: string, trail: Tr
   if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
   const mark = answerMark(world, flow.family, flow.original.destination)
   requireMark(world, flow.family, mark, trail)
-  const way = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark })
-  if (way?.dev === flow.in)
-    return trail.pass(`The answer leaves by ${way.dev}, by which the client came.`, way.told)
-  if (way && isExternal(world, way.dev))
+  const asked = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark })
+  if (asked?.dev === flow.in)
+    return trail.pass(`The answer leaves by ${asked.dev}, by which the client came.`, asked.told)
+  if (asked?.dev !== undefined && isExternal(world, asked.dev))
     return trail.doubt(
-      `The answer leaves by ${way.dev}, not by ${flow.in} that the client called; see pvenat doctor.`,
-      way.told,
+      `The answer leaves by ${asked.dev}, not by ${flow.in} that the client called; see pvenat doctor.`,
+      asked.told,
     )
   const uplink = uplinkWith(world, flow.family, mark)
   if (uplink) {
     const { name, way } = uplink
     if (way.down) trail.stop(`The answer waits: the uplink ${name} is down.`, [inWords(uplink)])
-    return trail.pass(`The answer leaves by ${name}, by which the client came.`, inWords(uplink))
+    if (!asked) return trail.pass(`The answer leaves by ${name}, by which the client came.`, inWords(uplink))
   }
+  if (asked && asked.dev === undefined)
+    trail.stop(`The kernel has no way back for the answer.`, [asked.told, 'ip rule show'])
   const back = routeTo(world.facts, flow.source)?.dev
   if (back !== undefined && back !== flow.in && isExternal(world, back))
     trail.doubt(

@@ -54,6 +54,12 @@ function savedTable(
     if (!OURS.test(target)) {
       const statements = statementsOf(words, family, new Set(chains.keys()))
       chain.rules.push({ handle: 0, statements, place })
+    } else if (target === 'PVEFW-FORWARD') {
+      // Its first rules let answers pass, whoever asked.
+      const answers = {
+        match: { op: '==', left: { ct: { key: 'state' } }, right: { set: ['related', 'established'] } },
+      }
+      chain.rules.push({ handle: 0, statements: [answers, { accept: null }], place })
     } else if (chain.hook === 'input' || chain.hook === 'output') {
       // pve-firewall may accept there what the rules behind it would drop.
       chain.rules.push({ handle: 0, statements: [UNREAD, { accept: null }], place })

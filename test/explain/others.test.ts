@@ -92,7 +92,7 @@ test.each<[name: string, facts: Partial<NodeFacts>, packet: string, gets: string
     ),
     IN,
     'stopped',
-    /drops it\. iptables-legacy-save: -A DOCKER-USER.*iptables-legacy -w -I FORWARD -d 10\.10\.10\.105 -p tcp --dport 22 -j ACCEPT/,
+    /drops it\. iptables-legacy-save: -A DOCKER-USER.*iptables-legacy -w -I FORWARD -d 10\.10\.10\.105 -o vmbr1 -p tcp --dport 22 -j ACCEPT/,
   ],
   [
     'a condition that is not read',
@@ -100,6 +100,18 @@ test.each<[name: string, facts: Partial<NodeFacts>, packet: string, gets: string
     IN,
     'unknown',
     /may drop it/,
+  ],
+  [
+    'pve-firewall lets answers pass ahead of it',
+    saved(
+      'nft',
+      ':PVEFW-FORWARD - [0:0]',
+      '-A FORWARD -j PVEFW-FORWARD',
+      '-A FORWARD -s 10.10.10.0/24 -j REJECT --reject-with icmp-port-unreachable',
+    ),
+    IN,
+    'through',
+    /sends it/,
   ],
   [
     'it lets in and no answer out',
@@ -118,6 +130,20 @@ test.each<[name: string, facts: Partial<NodeFacts>, packet: string, gets: string
     IN,
     'stopped',
     /Nothing translates it: .*keeps it from connection tracking\. iptables-legacy-save: raw -A PREROUTING.*change that rule/,
+  ],
+  [
+    'raw keeps the answer from connection tracking',
+    savedIn('raw', '-A PREROUTING -p tcp -m tcp --sport 22 -j CT --notrack'),
+    IN,
+    'stopped',
+    /Nothing translates its answer back: .*raw -A PREROUTING/,
+  ],
+  [
+    'what is kept from tracking may be dropped behind that',
+    savedIn('raw', '-A PREROUTING -p tcp -j CT --notrack', '-A PREROUTING -p tcp --dport 2222 -j DROP'),
+    IN,
+    'stopped',
+    /drops it\. iptables-legacy-save: raw -A PREROUTING -p tcp --dport 2222 -j DROP/,
   ],
   [
     'mangle sees it before it is translated',

@@ -14,7 +14,7 @@ const node = testNode('legacy', {
 
 interface Said {
   gets: string
-  steps: { sentence: string; fix?: { commands: string[] } }[]
+  steps: { verdict: string; sentence: string; restsOn: string[]; fix?: { commands: string[] } }[]
 }
 type Question = [from: string, as: string, to: string]
 const FORWARD: Question = ['inet', '203.0.113.1', '203.0.113.2:1022']
@@ -77,6 +77,15 @@ const iptables = (words: string, backend = 'legacy'): [put: string, take: string
   `iptables-${backend} ${words.replace('-A', '-D')}`,
 ]
 
+/** As a step names what it rests on, by the command that put it there. */
+function nameOf(put: string): string {
+  const [, its, chain] = / -t (\w+) (-A \w+)/.exec(put) ?? []
+  if (its !== undefined) return `${its} ${chain}`
+  if (put.includes('ebtables')) return 'bridge filter OUTPUT'
+  if (put.includes('forwarding')) return 'forwarding = 0'
+  return put.includes('somebody') ? 'somebody' : 'ip route show'
+}
+
 // No hook of the kernel is passed by: where nothing can be typed that spares the packet alone, the rule is named.
 test.each<[name: string, rules: [put: string, take: string], gets: string]>([
   ['the first PREROUTING', table('ip', 'prerouting priority -310', 'ip saddr 203.0.113.1 drop'), 'stopped'],
@@ -93,6 +102,12 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
   ],
   ['answers in POSTROUTING', table('ip', 'postrouting priority 300', 'ip saddr 203.0.113.2 drop'), 'stopped'],
   ['no connection tracking', table('ip', 'prerouting priority -300', 'tcp dport 1022 notrack'), 'stopped'],
+  ['answers without tracking', table('ip', 'prerouting priority -300', 'tcp sport 22 notrack'), 'stopped'],
+  [
+    'the wire for all families',
+    table('inet', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'),
+    'unknown',
+  ],
   ['a bridge', table('bridge', 'output priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop'), 'stopped'],
   ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'unknown'],
   [
@@ -111,6 +126,11 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
     'unknown',
   ],
   ['raw without tracking', iptables('-t raw -A PREROUTING -p tcp --dport 1022 -j CT --notrack'), 'stopped'],
+  [
+    'raw without tracking of answers',
+    iptables('-t raw -A PREROUTING -p tcp --sport 22 -j CT --notrack'),
+    'stopped',
+  ],
   ['mangle PREROUTING', iptables('-t mangle -A PREROUTING -p tcp --dport 1022 -j DROP', 'nft'), 'stopped'],
   ['mangle FORWARD', iptables('-t mangle -A FORWARD -p tcp --dport 22 -j DROP'), 'stopped'],
   ['mangle POSTROUTING', iptables('-t mangle -A POSTROUTING -p tcp --dport 22 -j DROP'), 'stopped'],
@@ -135,9 +155,38 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
     const said = await explain(FORWARD)
     expect(said.gets, JSON.stringify(said.steps)).toBe(gets)
     expect(await isAnswered(FORWARD)).toBe(gets === 'through')
-    if (gets === 'stopped') expect(said.steps.at(-1)).toHaveProperty('restsOn')
+    const last = gets === 'unknown' ? 'unknown' : 'stop'
+    const because = said.steps
+      .filter(({ verdict: word }) => word === last)
+      .map(({ restsOn }) => restsOn.join())
+    if (gets !== 'through') expect(because.join()).toContain(nameOf(put))
   })
   await waitFor(() => isAnswered(FORWARD), { what: 'an answer' })
+})
+
+test('a bridge that keeps its guests apart stops what stays on it', async () => {
+  const [put, take] = table('bridge', 'forward priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop')
+  const neighbour: Question = ['108', '10.10.10.108', '10.10.10.105:22']
+  expect((await explain(neighbour)).gets).toBe('through')
+  await beside(put, take, async () => {
+    expect((await explain(neighbour)).gets).toBe('stopped')
+    expect(await isAnswered(neighbour)).toBe(false)
+  })
+})
+
+test('the line that lets a packet pass is for what is routed to the guests’ bridge, and does so', async () => {
+  const asked: Question = ['inet', '203.0.113.1', '203.0.113.2:1022']
+  const rule = '-A FORWARD -p tcp --dport 22 -j DROP'
+  await beside(
+    `iptables-nft ${rule}`,
+    `iptables-nft ${rule.replace('-A', '-D')}; iptables-nft -F FORWARD`,
+    async () => {
+      const fix = (await explain(asked)).steps.at(-1)?.fix?.commands ?? []
+      expect(fix.join()).toMatch(/-o vmbr1 /)
+      await node.sh(fix.join('\n'))
+      expect(await isAnswered(asked)).toBe(true)
+    },
+  )
 })
 
 /** Conditions and verdicts as nft and iptables have them. */
