@@ -15,7 +15,7 @@ export function mappedNetwork(written: Written, all: readonly Written[], view: V
   if (proto !== undefined || written.ports || written.sports || written.out !== undefined)
     return stays('full=1 maps a network with all its ports')
   if (Object.keys(not).length > 0) return stays('full=1 of a network can except nothing')
-  const options = arrivingBy(written.in, view.network)
+  const options = arrivingBy(interfaceOf(written, all), view.network)
   if (typeof options === 'string') return stays(options)
   const comment = renderComment({
     address: formatRange(destination),
@@ -24,6 +24,15 @@ export function mappedNetwork(written: Written, all: readonly Written[], view: V
   return {
     rule: { ...ofNode(view), type: 'in', ...(source ? { source: formatRange(source) } : {}), comment },
   }
+}
+
+/** The interface that a rule for the way in names, else the one that each rule for its way out names. */
+function interfaceOf(written: Written, all: readonly Written[]): string | undefined {
+  if (written.in !== undefined) return written.in
+  const [first, ...more] = all.filter(
+    (one) => one.hook === 'POSTROUTING' && one.target === 'NETMAP' && isWayInto(written, one),
+  )
+  return more.every(({ out }) => out === first?.out) ? first?.out : undefined
 }
 
 /** Of a rule that maps the way out, or the node's own connections: full=1 does it where the way in becomes a rule. */
