@@ -3,7 +3,7 @@
  * its size, and its guest leaves as it. Addresses that other rules of the administrator name, and guests' places that are the
  * node's own addresses, are left out.
  */
-import { contains, formatRange, mappedInto, overlap, type Range } from '../address.ts'
+import { addressKey, contains, formatRange, mappedInto, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { inwardTo } from '../network.ts'
 import { outInterfaces, type External } from './external.ts'
@@ -29,8 +29,11 @@ export function translateNetwork(
   const isRouted = inwardTo(view.network, outer) !== undefined
   if (nat.scope.kind === 'cluster' && view.isClustered && !isOnLink && !isRouted)
     return [diagnose('elsewhere', nat.where, { what: formatRange(outer) })]
-  const named = order.named.addresses.filter((one) => contains(outer, one))
-  const own = view.network.own.map(({ ip }) => ip).filter((one) => contains(inner, one))
+  const named = eachOnce(order.named.addresses.filter((one) => contains(outer, one)))
+  const isNamed = (outside: Range): boolean => named.some((one) => sameRange(one, outside))
+  const own = eachOnce(view.network.own.map(({ ip }) => ip).filter((one) => contains(inner, one))).filter(
+    (one) => !isNamed(mappedInto(outer, one)),
+  )
   const left = [...named, ...own.map((one) => mappedInto(outer, one))]
   const { hairpin, snat } = comment
   const except = left.map((at) => ({ proto: 'all', source: ANY, at }))
@@ -49,6 +52,10 @@ export function translateNetwork(
       : []),
     ...(left.length > 0 ? [leftOut(order, named, own, outer)] : []),
   ]
+}
+
+function eachOnce(addresses: readonly Range[]): Range[] {
+  return [...new Map(addresses.map((one) => [addressKey(one), one])).values()]
 }
 
 function leftOut({ nat }: Order, named: readonly Range[], own: readonly Range[], outer: Range): Diagnostic {
