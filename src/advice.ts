@@ -117,6 +117,11 @@ export function addExternal(name: string): string {
   return `to add it, write into /etc/pvenat/pvenat.conf: external = +${name}`
 }
 
+/** The setting that makes a network on an external interface internal. */
+export function addInternal(network: string): string {
+  return `if this node is its gateway, write into /etc/pvenat/pvenat.conf: internal = +${network}`
+}
+
 /** A name that no external interface has. */
 export function interfaceUnknown({
   name,

@@ -140,13 +140,17 @@ export function toNetwork(
       const isOpen = isForGuests(link.ifname) || (!isBridge(link) && isForGuests(link.link))
       return globalAddresses(link).map((one) => ({ ...toInternal(link, one), isOpen }))
     })
-  const on = (isOpen: boolean): InternalNetwork[] =>
-    found.flatMap(({ isOpen: own, ...one }) => (own === isOpen ? [one] : []))
   const everywhere = links.flatMap((link) => globalAddresses(link).map((one) => toInternal(link, one)))
+  const added = named(settings.internal.networks, everywhere)
+  const isAdded = (range: Range): boolean => added.some(({ network: one }) => contains(one, range))
+  const on = (isOpen: boolean): InternalNetwork[] =>
+    settings.internal.auto
+      ? found.flatMap(({ isOpen: own, ...one }) => (own === isOpen && !isAdded(one.network) ? [one] : []))
+      : []
   return {
     external,
-    internal: settings.internal === 'auto' ? on(true) : named(settings.internal, everywhere),
-    strangers: settings.internal === 'auto' ? on(false) : [],
+    internal: [...on(true), ...added],
+    strangers: on(false),
     own,
     way: Object.fromEntries(
       FAMILIES.flatMap((family) => {
@@ -257,7 +261,7 @@ export function inwardTo({ inward }: Pick<Network, 'inward'>, range: Range): Inw
 
 /** A node with one bridge for everything: its settings tell which networks on it are internal. */
 function isNamedInternal(ip: Range, { internal }: Settings): boolean {
-  return internal !== 'auto' && internal.some((range) => contains(range, ip))
+  return internal.networks.some((range) => contains(range, ip))
 }
 
 /** VNets are bridges, too; the bridges of pve-firewall carry no address and drop out by that. */

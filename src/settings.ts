@@ -10,7 +10,8 @@ type GuiLog = 'yes' | 'errors' | 'no'
 export interface Settings {
   /** Interfaces that are external whatever routes say; `auto`: besides those with a default route. */
   external: { auto: boolean; names: readonly string[] }
-  internal: 'auto' | Range[]
+  /** Networks that are internal; `auto`: besides those on the other bridges and VNets. */
+  internal: { auto: boolean; networks: readonly Range[] }
   requireFirewall: boolean
   backend: 'auto' | 'legacy' | 'nft'
   hairpin: Hairpin
@@ -67,7 +68,7 @@ export interface GuestSettings {
 
 export const DEFAULT_SETTINGS: Settings = {
   external: { auto: true, names: [] },
-  internal: 'auto',
+  internal: { auto: true, networks: [] },
   requireFirewall: true,
   backend: 'auto',
   hairpin: 'yes',

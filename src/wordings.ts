@@ -4,7 +4,7 @@
  */
 import { advise, clip, error, info, portOrProtocol, propose, warning } from './advice.ts'
 import type { Advice, Wish, Words } from './advice.ts'
-import { addExternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
+import { addExternal, addInternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 import { networkUnanswered, uplinkBarred } from './advice.ts'
@@ -185,13 +185,20 @@ export const WORDINGS = {
     ],
   ),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
-  'guest-external': error<{ address: string; bridge: string; granted: string; meant: string }>((facts) => [
-    `${facts.address} sits in the external network ${facts.bridge} and would answer past this node`,
-    `its answers come back with snat=1: ${facts.meant}${facts.granted}`,
-    [facts.meant],
+  'guest-external': error<{
+    address: string
+    bridge: string
+    granted: string
+    meant: string
+    network: string | undefined
+  }>(({ address, bridge, granted, meant, network }) => [
+    `${address} sits in the external network ${bridge} and would answer past this node`,
+    `${network === undefined ? '' : `${addInternal(network)}; else `}its answers come back with snat=1: ${meant}${granted}`,
+    [meant],
   ]),
-  'guest-outside': error<{ guest: string }>(({ guest }) => [
+  'guest-outside': error<{ guest: string; network: string | undefined }>(({ guest, network }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
+    network && addInternal(network),
   ]),
   'full-shared': warning(fullShared),
   'full-whole': warning(fullWhole),

@@ -25,7 +25,7 @@ test('no address of the node is made up for a network that the settings name', (
       fc.uniqueArray(link, { maxLength: 4, selector: ({ ifname }) => ifname }),
       fc.array(range, { minLength: 1, maxLength: 3 }),
       (links, internal) => {
-        const settings = { ...DEFAULT_SETTINGS, internal }
+        const settings = { ...DEFAULT_SETTINGS, internal: { auto: false, networks: internal } }
         const found = toNetwork(links, { 4: NOWHERE, 6: NOWHERE }, settings, new Set())
         const had = links.flatMap(({ addr_info: all }) => all?.map(({ local }) => local) ?? [])
         expect(found.own.map((one) => formatRange(one.ip)).sort()).toEqual([...had].sort())

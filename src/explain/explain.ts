@@ -148,7 +148,8 @@ function onSegment(world: World, { destination, family }: Packet, segment: strin
 function requireWayBack(world: World, { source }: Packet, trail: Trail): void {
   if (world.facts.policyRouting) return
   const back = routeTo(world.facts, source)
-  const isAstray = internalAt(world, source) !== undefined && isExternal(world, back?.dev)
+  const own = internalAt(world, source)
+  const isAstray = own !== undefined && own.bridge !== back?.dev && isExternal(world, back?.dev)
   if (back?.type === 'unicast' && !isAstray) return
   const where = isAstray ? `leads outside, by ${back?.dev}` : back ? `is ${back.type}` : 'is missing'
   trail.stop(`The answer does not come back: the route to ${show(source)} ${where}.`, ['ip route show'])

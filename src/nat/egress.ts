@@ -10,7 +10,7 @@ import { fieldPlace, type Marked } from './marked.ts'
 import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Owner } from './match.ts'
 import type { Block, Matches, Traffic } from './nat-rule.ts'
 import type { Order } from './order.ts'
-import { addressUnknown, inExternalNetwork, ownAddresses } from './guest-addresses.ts'
+import { addressUnknown, inExternalNetwork, ownAddresses, sharedNetwork } from './guest-addresses.ts'
 import { MATCHES_PORTS, PROTOCOLS, templates, type Template } from './template.ts'
 import type { View } from './view.ts'
 
@@ -165,7 +165,11 @@ function ownSource(order: Order): Matches | Diagnostic {
   if (scope.kind !== 'guest') return byFamily(own, 'list')
   if (ownAddresses(scope.guest, iface, view).length === 0)
     return addressUnknown(scope.guest, iface, place, view)
-  if (own.length + left.length === 0) return diagnose('guest-outside', place, { guest: label(scope.guest) })
+  if (own.length + left.length === 0)
+    return diagnose('guest-outside', place, {
+      guest: label(scope.guest),
+      network: sharedNetwork(ownAddresses(scope.guest, iface, view), view),
+    })
   return byFamily(own, listOwner(scope))
 }
 
@@ -185,10 +189,12 @@ function publicSources(order: Order): Range[] {
   const { settings } = view
   if (nat.kind !== 'egress' || marked.rule.source !== undefined) return []
   if (comment.endpoint?.address) return []
-  const named = settings.internal === 'auto' ? [] : settings.internal
   const set = [...settings.guests.values()].flatMap(({ address }) => address ?? [])
   return ownRanges(order).filter(
-    (range) => range.family === 6 && !isPrivate(range) && !intersects([...named, ...set], [range]),
+    (range) =>
+      range.family === 6 &&
+      !isPrivate(range) &&
+      !intersects([...settings.internal.networks, ...set], [range]),
   )
 }
 

@@ -66,6 +66,19 @@ export function inExternalNetwork(address: Range, view: View): string | undefine
     ?.name
 }
 
+/**
+ * The network of a guest on an external interface, where this node may be its gateway: the next hops of all routes lie elsewhere. As
+ * text; undefined where there is none.
+ */
+export function sharedNetwork(addresses: readonly Range[], { network }: View): string | undefined {
+  const around = network.external
+    .flatMap(({ networks }) => networks)
+    .find((one) => addresses.some((address) => contains(one, address)))
+  const { nextHops = [] } = network
+  if (!around || nextHops.length === 0 || nextHops.some((hop) => contains(around, hop))) return undefined
+  return formatRange(around)
+}
+
 /** The NIC that a rule names, else all of the guest. */
 export function chooseNics(guest: Guest, iface: string | undefined): Nic[] {
   return iface === undefined ? guest.nics : guest.nics.filter((nic) => `net${nic.index}` === iface)

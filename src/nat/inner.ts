@@ -7,7 +7,13 @@ import type { NatComment } from './comment.ts'
 import { fieldPlace } from './marked.ts'
 import { resolveHost } from './match.ts'
 import type { Order } from './order.ts'
-import { addressUnknown, chooseNics, inExternalNetwork, knownAddresses } from './guest-addresses.ts'
+import {
+  addressUnknown,
+  chooseNics,
+  inExternalNetwork,
+  knownAddresses,
+  sharedNetwork,
+} from './guest-addresses.ts'
 import { renderComment, type Parts } from './free-text.ts'
 import type { View } from './view.ts'
 
@@ -81,7 +87,13 @@ function checkInternal(
           ? ` (with [guest ${scope.guest.vmid}] snat = yes and address = ${ip} in pvenat.conf)`
           : ''
       const meant = renderComment(parts({ ...comment, options: [...comment.options, 'snat=1'] }))
-      return diagnose('guest-external', place, { address: ip, bridge, granted, meant })
+      return diagnose('guest-external', place, {
+        address: ip,
+        bridge,
+        granted,
+        meant,
+        network: sharedNetwork([address], view),
+      })
     }
   }
   return known

@@ -29,7 +29,7 @@ const INTERFACE = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,126}$/
 
 const NAT: Record<string, Key<Settings>> = {
   external: key('auto, or names of interfaces, added to auto with +', interfaces, 'external'),
-  internal: key('auto, or networks', (text) => auto(text, parseCidr), 'internal'),
+  internal: key('auto, or networks, added to auto with +', networks, 'internal'),
   'require-firewall': key(YES_NO, yesNo, 'requireFirewall'),
   backend: key('auto, legacy or nft', (text) => oneOf(text, ['auto', 'legacy', 'nft'] as const), 'backend'),
   hairpin: key('yes, no or others', (text) => oneOf(text, ['yes', 'no', 'others'] as const), 'hairpin'),
@@ -239,10 +239,6 @@ function list<T>(text: string, read: (item: string) => T | undefined): T[] | und
   return items.length > 0 && items.every((item) => item !== undefined) ? items : undefined
 }
 
-function auto<T>(text: string, read: (item: string) => T | undefined): 'auto' | T[] | undefined {
-  return text === 'auto' ? 'auto' : list(text, read)
-}
-
 function portRange(text: string): PortRange | undefined {
   const match = /^(\d{1,5})(?:[-:](\d{1,5}))?$/.exec(text)
   if (!match) return undefined
@@ -280,11 +276,25 @@ function reservedPorts(text: string): ReservedPort[] | undefined {
   return items && (/^(auto)?\s*\+/.test(text) ? [...DEFAULT_SETTINGS.reserved, ...items] : items)
 }
 
-/** `auto`, `vmbr0, wg0`, or `+wg0`, which adds to auto. */
 function interfaces(text: string): Settings['external'] | undefined {
-  const auto = /^(auto\b|\+)/.test(text)
-  const names = list(text.replaceAll('+', ' '), (one) => (INTERFACE.test(one) ? one : undefined))
-  return names && { auto, names: names.filter((name) => name !== 'auto') }
+  const found = addedToAuto(text, (one) => (INTERFACE.test(one) ? one : undefined))
+  return found && { auto: found.auto, names: found.items }
+}
+
+function networks(text: string): Settings['internal'] | undefined {
+  const found = addedToAuto(text, parseCidr)
+  return found && { auto: found.auto, networks: found.items }
+}
+
+/** `auto`, `vmbr0, wg0`, or `+wg0`, which adds to auto. */
+function addedToAuto<T>(
+  text: string,
+  read: (item: string) => T | undefined,
+): { auto: boolean; items: T[] } | undefined {
+  const named = text.replaceAll('+', ' ').replace(/^\s*auto\b/, '')
+  const isAuto = /^(auto\b|\+)/.test(text)
+  const items = text === 'auto' ? [] : list(named, read)
+  return items && { auto: isAuto, items }
 }
 
 function seconds(text: string): number | undefined {

@@ -158,7 +158,12 @@ function readPlan(text: string): Network {
     result.own.push(...all.map(({ ip }) => ({ dev: name, ip })))
     if (kind !== 'external') result.inward.push(...all.map((one) => ({ dev: name, to: one.network })))
   }
-  return { ...plainWay(result), links: names }
+  return { ...plainWay(result), links: names, nextHops: gatewaysOf(result) }
+}
+
+function gatewaysOf({ external }: Network): Range[] {
+  const ways = external.flatMap(({ uplink }) => Object.values(uplink?.ways ?? {}))
+  return ways.flatMap(({ gateway = '' }) => parseIp(gateway) ?? [])
 }
 
 /** A gateway of each family, or `nothing`, or `down`. */

@@ -47,8 +47,13 @@ describe('a good value', () => {
     ['external = auto, +wg0, tun0', (one) => one.external, { auto: true, names: ['wg0', 'tun0'] }],
     [
       'internal = 10.0.0.0/8,fd10::/64',
-      (one) => one.internal !== 'auto' && one.internal.map(formatRange),
-      ['10.0.0.0/8', 'fd10::/64'],
+      (one) => [one.internal.auto, ...one.internal.networks.map(formatRange)],
+      [false, '10.0.0.0/8', 'fd10::/64'],
+    ],
+    [
+      'internal = +10.10.10.0/24',
+      (one) => [one.internal.auto, ...one.internal.networks.map(formatRange)],
+      [true, '10.10.10.0/24'],
     ],
     ['require-firewall = no', (one) => one.requireFirewall, false],
     ['backend = nft', (one) => one.backend, 'nft'],

@@ -90,7 +90,7 @@ describe.each(backends)('the ways out, %s', (backend) => {
       ],
       inet: { segments: { eth0: ['203.0.113.1/24', '2001:db8:113::1/64'], wg0: ['10.8.0.1/24'] } },
     },
-    serve: ['inet:443/tcp', '105:22/tcp'],
+    serve: ['inet:443/tcp', '105:22/tcp', '200:22/tcp'],
     rules: {
       ...NO_OTHERS,
       'firewall/cluster.fw': ['OUT ACCEPT -source 10.10.10.0/24 -dest 10.8.0.0/24 # NAT'],
@@ -111,6 +111,38 @@ describe.each(backends)('the ways out, %s', (backend) => {
     await node.pvenat.configure('external = +wg0')
     await node.apply()
     await both(node, ['105', '10.10.10.105', '10.8.0.1:443', { server: 'inet', seenAs: '10.8.0.2' }])
+    await node.pvenat.configure()
+  })
+
+  test('a network of guests on the external bridge is told with the setting that makes it internal, and the setting mends it', async () => {
+    await node.lab.ip('pve', ['addr add 10.30.0.1/24 dev vmbr0'])
+    const moved = [
+      'addr flush dev eth0',
+      'addr add 10.30.0.200/24 dev eth0',
+      'route add default via 10.30.0.1',
+    ]
+    await node.lab.ip('200', moved)
+    const place = (text: string): string =>
+      text.replace('203.0.113.50/24,gw=203.0.113.1', '10.30.0.200/24,gw=10.30.0.1')
+    await node.edit('nodes/pve1/qemu-server/200.conf', place)
+    await node.save('firewall/200.fw', 'IN SSH(ACCEPT) # NAT 2200', 'OUT ACCEPT # NAT')
+    await node.pvenat.run('apply')
+    const { stderr } = await node.pvenat.run('check')
+    expect(stderr).toMatch(/guest-external\][^]*internal = \+10\.30\.0\.0\/24[^]*guest-outside\]/)
+    await both(node, ['inet', '198.51.100.7', '203.0.113.2:2200', undefined])
+    await node.pvenat.configure('internal = +10.30.0.0/24')
+    await node.apply()
+    for (let time = 0; time < 3; time++) {
+      await both(node, ['inet', '198.51.100.7', '203.0.113.2:2200', { server: '200' }])
+      const out: Question = [
+        '200',
+        '10.30.0.200',
+        '203.0.113.1:443',
+        { server: 'inet', seenAs: '203.0.113.2' },
+      ]
+      await both(node, out)
+    }
+    await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', { server: '105' }])
     await node.pvenat.configure()
   })
 
