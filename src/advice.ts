@@ -122,6 +122,34 @@ export function addInternal(network: string): string {
   return `if this node is its gateway, write into /etc/pvenat/pvenat.conf: internal = +${network}`
 }
 
+/** `without`: the comment without the address, where that may be the address of a router before the node. */
+export function externalUnknown({
+  address,
+  have,
+  isGuests,
+  isIn,
+  without,
+}: {
+  address: string
+  have: string
+  isGuests: boolean
+  isIn: boolean
+  without: string | undefined
+}): Words {
+  const help = [
+    ...(have === '' ? [] : [`the external addresses are: ${have}`]),
+    ...(isGuests || without !== undefined
+      ? []
+      : [`if ${address} is routed to this node: ip addr add ${address} dev lo`]),
+    ...(without === undefined
+      ? []
+      : [
+          `if the router before this node has ${address}${isIn ? ', forward the port there and' : ','} write here: ${without}`,
+        ]),
+  ]
+  return [`${address} is not an external address of this node`, help.join('; ') || undefined]
+}
+
 /** A name that no external interface has. */
 export function interfaceUnknown({
   name,

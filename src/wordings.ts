@@ -4,7 +4,14 @@
  */
 import { advise, clip, error, info, portOrProtocol, propose, warning } from './advice.ts'
 import type { Advice, Wish, Words } from './advice.ts'
-import { addExternal, addInternal, fullShared, fullWhole, interfaceUnknown } from './advice.ts'
+import {
+  addExternal,
+  addInternal,
+  externalUnknown,
+  fullShared,
+  fullWhole,
+  interfaceUnknown,
+} from './advice.ts'
 import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
 import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
 import { networkUnanswered, uplinkBarred } from './advice.ts'
@@ -206,15 +213,7 @@ export const WORDINGS = {
     `not in force: this node has no external ${what}`,
   ]),
   elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
-  'external-unknown': error<{ address: string; have: string; isGuests: boolean }>(
-    ({ address, have, isGuests }) => [
-      `${address} is not an external address of this node`,
-      [
-        ...(have === '' ? [] : [`the external addresses are: ${have}`]),
-        ...(isGuests ? [] : [`if ${address} is routed to this node: ip addr add ${address} dev lo`]),
-      ].join('; ') || undefined,
-    ],
-  ),
+  'external-unknown': error(externalUnknown),
   'interface-unknown': error(interfaceUnknown),
   'helper-shifted': warning<Shifted>(shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),

@@ -4,6 +4,9 @@ import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './nat-rule.ts'
 import { nearest } from '../nearest.ts'
+import type { NatComment } from './comment.ts'
+import { renderComment } from './free-text.ts'
+import { parts } from './inner.ts'
 import type { Order } from './order.ts'
 
 export interface External {
@@ -15,7 +18,7 @@ export interface External {
 
 /** Everything external that fits the address and the interface that the rule names. */
 export function resolveExternal(order: Order): External | Diagnostic {
-  const { nat, comment, view } = order
+  const { nat, comment, marked, view } = order
   const { network } = view
   const { askedInterface: asked, place, scope } = nat
   const wanted = asked === undefined ? undefined : (network.links?.get(asked) ?? asked)
@@ -40,7 +43,23 @@ export function resolveExternal(order: Order): External | Diagnostic {
   if (wanted !== undefined) return diagnose('interface-address', where, { name: wanted, address: text })
   if (mayBeElsewhere) return diagnose('elsewhere', where, { what: text })
   const have = network.external.flatMap(({ addresses }) => addresses.map(formatRange)).join(', ')
-  return diagnose('external-unknown', where, { address: text, have, isGuests: scope.kind === 'guest' })
+  return diagnose('external-unknown', where, {
+    address: text,
+    have,
+    isGuests: scope.kind === 'guest',
+    isIn: marked.rule.type === 'in',
+    without: isBehindRouter(network, address) ? withoutAddress(comment) : undefined,
+  })
+}
+
+/** Whether a public address may be that of a router which translates for this node: all that the node has are private. */
+function isBehindRouter({ external }: Network, address: Range): boolean {
+  const own = external.flatMap(({ addresses }) => addresses).filter(({ family }) => family === address.family)
+  return own.length > 0 && own.every(isPrivate) && !isPrivate(address)
+}
+
+function withoutAddress(comment: NatComment): string {
+  return renderComment({ ...parts(comment), address: undefined })
 }
 
 /** The reason why an interface is no external one of this node; undefined when it is one. */
