@@ -3,6 +3,7 @@ import { contains, formatRange as show, network, sameRange, type Range } from '.
 import { gatewayOf } from '../guest/guest.ts'
 import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
+import { inwardTo } from '../network.ts'
 import { isLetOut } from '../nat/sources.ts'
 import { dotted } from '../sysctls.ts'
 import type { Packet } from './packet.ts'
@@ -15,6 +16,7 @@ import {
   isExternal,
   ownInterface,
   placeOf,
+  segmentOf,
   type Located,
   type World,
 } from './world.ts'
@@ -117,6 +119,18 @@ function gatewayFix(
     commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],
     instead: `write snat=1 into the comment of ${placeOf(forward)}, or make this node the gateway of the guest${set.map((line) => `: ${line}`).join('')}`,
   }
+}
+
+/** On the wire outside somebody has to answer for an address of a mapped network, for packets that come in as for answers. */
+export function requireAnswered(world: World, address: Range, mapped: Range, trail: Trail): void {
+  const segment = segmentOf(world, address)
+  if (segment === undefined || inwardTo(world.view.network, mapped)) return
+  const network = show(mapped)
+  trail.stop(
+    `${show(address)} is called on the wire of ${segment}, where this node does not answer for ${network}.`,
+    ['ip route show table local'],
+    { commands: [`ip route add local ${network} dev lo`] },
+  )
 }
 
 /** The network that a guest takes for its own. */

@@ -4,10 +4,10 @@
  * counts only while the very same rules are in force.
  */
 import { contains, formatRange as show, mappedInto, type Range } from '../address.ts'
-import { inwardTo } from '../network.ts'
 import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
 import { sysctlCommand } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
+import { requireAnswered } from './answer.ts'
 import { deliver, leaveGuest } from './deliver.ts'
 import { forward, requireUp } from './forward.ts'
 import type { Pass } from './pass.ts'
@@ -27,6 +27,7 @@ import {
   ownInterface,
   placeOf,
   ruleById,
+  segmentOf,
   type Sender,
   type World,
 } from './world.ts'
@@ -78,8 +79,8 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   const own = ownInterface(world, destination)
   const back = routeTo(world.facts, source)
   const mapped = own === undefined ? mappedNetwork(world, packet) : undefined
-  const segment = own === undefined && !mapped ? segmentOf(world, packet) : undefined
-  if (mapped) requireAnswered(world, packet, mapped, trail)
+  const segment = own === undefined && !mapped ? segmentOf(world, destination) : undefined
+  if (mapped) requireAnswered(world, destination, mapped, trail)
   const dev = (isExternal(world, own) ? own : segment) ?? back?.dev
   if (dev === undefined)
     trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
@@ -101,24 +102,6 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
 function mappedNetwork({ translation }: World, { family, destination }: Packet): Range | undefined {
   const networks = translation.dispatch[family].addresses.map(({ address }) => address)
   return networks.find((one) => one.lo < one.hi && contains(one, destination))
-}
-
-/** On the wire outside somebody has to answer for an address of a mapped network. */
-function requireAnswered(world: World, packet: Packet, mapped: Range, trail: Trail): void {
-  const segment = segmentOf(world, packet)
-  if (segment === undefined || inwardTo(world.view.network, mapped)) return
-  const network = show(mapped)
-  trail.stop(
-    `${show(packet.destination)} is called on the wire of ${segment}, where this node does not answer for ${network}.`,
-    ['ip route show table local'],
-    { commands: [`ip route add local ${network} dev lo`] },
-  )
-}
-
-/** The external interface in whose network the destination is. */
-function segmentOf({ view }: World, { destination }: Packet): string | undefined {
-  return view.network.external.find(({ networks }) => networks.some((one) => contains(one, destination)))
-    ?.name
 }
 
 /** For somebody else on the wire outside: a guest with an address there, or nobody that is known. */

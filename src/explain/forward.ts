@@ -16,6 +16,7 @@ import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
+import { requireAnswered } from './answer.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
 import { checkLeaving, checkOthers, droppedByPolicy, requireTracked } from './others.ts'
@@ -261,6 +262,7 @@ function leave(world: World, pass: Pass, out: string): Flow {
       : 'on its way round'
   trail.pass(`It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`, ...restsOn)
   requireInForce(world, flow.family, walked, trail)
+  if (target.kind === 'netmap') requireAnswered(world, source, target.to, trail)
   return { ...flow, source }
 }
 

@@ -72,6 +72,11 @@ export function isExternal({ view }: World, dev: string | undefined): boolean {
   return view.network.external.some(({ name }) => name === dev)
 }
 
+/** The external interface in whose network an address is. */
+export function segmentOf({ view }: World, address: Range): string | undefined {
+  return view.network.external.find(({ networks }) => networks.some((one) => contains(one, address)))?.name
+}
+
 /** `guest 107 (db)`. */
 export function guestName({ owned: { guest } }: Located): string {
   return `guest ${label(guest)}`

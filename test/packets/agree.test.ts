@@ -246,7 +246,12 @@ describe.concurrent.each(backends)('explain, list and a packet on %s', (backend)
     beforeAll(async () => {
       const lab = await createLab(casePlan)
       // Networks that cases map by full=1.
-      const networks = ['198.51.100.96/28 via 203.0.113.2', '2001:db8:77::/64 via 2001:db8:113::2']
+      const networks = [
+        ...['192.0.2.96/28', '198.51.100.32/28', '198.51.100.64/28', '198.51.100.96/28'].map(
+          (network) => `${network} via 203.0.113.2`,
+        ),
+        '2001:db8:77::/64 via 2001:db8:113::2',
+      ]
       await lab.ip(
         'inet',
         networks.map((one) => `route add ${one}`),

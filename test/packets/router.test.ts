@@ -171,6 +171,20 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
     expect(await serverOf('inet', `${at(110)}:7000`, 'tcp')).not.toBe('108')
   })
 
+  test('a network on the wire for which the node does not answer: nothing passes, and explain says so', async () => {
+    await node.lab.ip('pve', ['route del local 203.0.113.104/31 dev lo'])
+    await node.lab.ip('inet', ['neigh flush all'])
+    for (const [from, source, to, server] of [
+      ['inet', '203.0.113.1', '203.0.113.105:80', '105'],
+      ['105', '10.10.10.105', '203.0.113.1:443', 'inet'],
+    ] as const) {
+      expect(await serverOf(from, to, 'tcp')).not.toBe(server)
+      const { stdout } = await node.pvenat.run('explain', 'tcp', source, to)
+      expect(stdout).toMatch(/STOP {2}203\.0\.113\.105 .*ip route add local 203\.0\.113\.104\/31 dev lo/s)
+    }
+    await node.lab.ip('pve', ['route add local 203.0.113.104/31 dev lo'])
+  })
+
   test('an address of a network that another rule names is left out', async () => {
     expect(await serverOf('inet', '198.18.7.109:8080', 'tcp')).toBe('105')
     expect(JSON.parse((await node.pvenat.run('check', '--json')).stdout)).toContainEqual(
