@@ -291,8 +291,8 @@ export const WORDINGS = {
     `clear the source port and write it into the comment: NAT ${sport} with destination port ${dport}`,
   ]),
   unsupported: error<{ what: string; help?: string }>(({ what, help }) => [`not translated: ${what}`, help]),
-  limit: error<{ what: string; limit: number }>(({ what, limit }) => [
-    `too many ${what}: only the last ${limit} are used; neither this line nor those above it are in force`,
+  limit: error<{ what: string; limit: number; of: string }>(({ what, limit, of }) => [
+    `${of} has more than ${limit} ${what}; this rule and its rules before it are not in force`,
   ]),
   'told-some': warning<{ limit: number }>(({ limit }) => [
     `there is more to say about this file than these ${limit} lines`,

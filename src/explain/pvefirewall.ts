@@ -3,7 +3,7 @@
  * Firewall.pm), first match wins. `unknown` when a rule on the way says what pvenat cannot read.
  */
 import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
-import { fileName, placeName } from '../diagnostic.ts'
+import { fileName, placeName, type Code } from '../diagnostic.ts'
 import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import type { Nic, OwnedGuest } from '../guest/guest.ts'
@@ -201,6 +201,9 @@ function firstMatch(
   return undefined
 }
 
+/** Addresses that pve-firewall takes and pvenat does not. */
+const UNREAD: readonly Code[] = ['address-unsupported', 'unsupported']
+
 function concerns({ rule, file, names }: Placed, packet: Packet, view: View): 'yes' | 'no' | 'unknown' {
   if (!templates(rule, packet.family, view.services).some((one) => fits(one, packet))) return 'no'
   const place = { file, span: rule.span }
@@ -213,7 +216,7 @@ function concerns({ rule, file, names }: Placed, packet: Packet, view: View): 'y
     if (!('code' in found)) {
       const match = found[packet.family]
       if (!match || !holds(match, address)) return 'no'
-    } else if (['address-unsupported', 'limit'].includes(found.code)) isKnown = false
+    } else if (UNREAD.includes(found.code)) isKnown = false
     // A name that leads nowhere: pve-firewall leaves the rule out.
     else return 'no'
   }
@@ -307,8 +310,7 @@ function refusesAll(
     const [source, to] = [rule.source, rule.dest].map((text) => resolveAddresses(text, names, place))
     if (!source || !to) continue
     if ('code' in source || 'code' in to) {
-      const codes = [source, to].map((one) => ('code' in one ? one.code : undefined))
-      if (codes.some((code) => code === 'address-unsupported' || code === 'limit')) return undefined
+      if ([source, to].some((one) => 'code' in one && UNREAD.includes(one.code))) return undefined
       continue
     }
     const [from, at] = [source[family], to[family]]

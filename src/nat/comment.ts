@@ -144,14 +144,13 @@ function checkNetworks({ result, around }: Reading): Diagnostic | undefined {
   const inner = to && to.lo < to.hi ? to : undefined
   if (!network && !inner) return undefined
   const place = (network ? places.address : places.to) ?? places.all
-  const wrong = (why: string): Diagnostic => {
+  const wrong = (what: string, advice = 'write'): Diagnostic => {
     const [at, length] = network ? [formatRange(network), prefixLength(network)] : ['NETWORK', 'LENGTH']
-    return diagnose('network-form', place, {
-      what: why,
-      help: `write NAT ${at} full=1 to=INNER_NETWORK/${length}`,
-    })
+    const help = `${advice} NAT ${at} full=1 to=INNER_NETWORK/${length}`
+    return diagnose('network-form', place, { what, help })
   }
-  if (around.direction === 'out') return wrong('an OUT rule takes no network')
+  if (around.direction === 'out')
+    return wrong('an OUT rule takes one address, not a network', 'make it an IN rule without destination:')
   if (!network) return wrong(`to= names a network, ${formatRange(inner as Range)}, and the endpoint is none`)
   if (!full) return wrong('ports are forwarded at single addresses; a network is mapped as a whole')
   if (!inner) return wrong('to= names the inner network')

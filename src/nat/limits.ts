@@ -4,7 +4,7 @@
  * not in force. Other guests are not affected.
  */
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
-import { label, type Guest } from '../guest/guest.ts'
+import { label } from '../guest/guest.ts'
 import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './nat-rule.ts'
 
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
@@ -82,18 +82,23 @@ export function openAccounts(): Accounts {
       const over = (Object.keys(WHAT) as Counted[]).find((what) => account.used[what] > GUEST_LIMITS[what])
       if (!over) return undefined
       account.isOver = true
-      return beyond(WHAT[over], GUEST_LIMITS[over], guest, rule.where)
+      return diagnose('limit', rule.where, {
+        of: ownerName(rule.scope),
+        what: WHAT[over],
+        limit: GUEST_LIMITS[over],
+      })
     },
   }
 }
 
-/** More marked rules than a guest may have. */
+/** More marked rules than a scope may have. `place`: of the first rule beyond, counted from the last one. */
 export function tooManyRules(scope: Scope, place: Place): Diagnostic {
-  return beyond('rules marked NAT', maxRules(scope), scope.kind === 'guest' ? scope.guest : undefined, place)
+  return diagnose('limit', place, { of: ownerName(scope), what: 'rules marked NAT', limit: maxRules(scope) })
 }
 
-function beyond(what: string, limit: number, guest: Guest | undefined, place: Place): Diagnostic {
-  return diagnose('limit', place, { what: guest ? `${what} of guest ${label(guest)}` : what, limit })
+function ownerName(scope: Scope): string {
+  if (scope.kind === 'guest') return `guest ${label(scope.guest)}`
+  return scope.kind === 'host' ? 'the firewall of this node' : 'the datacenter firewall'
 }
 
 const NOTHING: Cost = { forwards: 0, exemptions: 0, pieces: 0, egresses: 0, members: 0, ports: 0 }

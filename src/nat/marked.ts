@@ -105,7 +105,7 @@ export function isOn(value: string | number | undefined, otherwise: 0 | 1, now: 
   return number > 1 ? now - number <= 60 : number === 1
 }
 
-/** The marked rules up to the limit, counted from the last line up; the line beyond it gets a diagnostic. */
+/** The marked rules up to the limit, counted from the last one up; the first rule beyond it gets a diagnostic. */
 function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic) => void): Marked[] {
   const { scope, fw, file } = source
   const found: { marked: Marked[]; said: Diagnostic[] }[] = []
@@ -114,10 +114,11 @@ function collectSome(view: View, source: Source, report: (diagnostic: Diagnostic
     const said: Diagnostic[] = []
     const place = { file, span: rule.span }
     const more = collectRule(view, source, rule, place, (one) => said.push(one))
-    const isBeyond = more.length > room
-    if (isBeyond) said.push(tooManyRules(scope, place))
+    // Of a group the last rules have room.
+    const beyond = more[more.length - room - 1]
+    if (beyond) said.push(tooManyRules(scope, beyond.place))
     found.push({ marked: more.slice(Math.max(0, more.length - room)), said })
-    if (isBeyond) break
+    if (beyond) break
     room -= more.length
   }
   found.reverse()

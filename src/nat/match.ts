@@ -149,14 +149,17 @@ function resolveSet(text: string, names: NameScope, place: Place): Matches | Dia
     return diagnose('set-missing', place, { name, where: where(scope), meant })
   }
   if (set.entries.length > SET_MEMBERS)
-    return diagnose('limit', place, { what: `entries in ipset '${name}'`, limit: SET_MEMBERS })
+    return diagnose('unsupported', place, {
+      what: `ipset '${name}' has more than ${SET_MEMBERS} entries`,
+      help: 'split it into several ipsets, and write a rule for each of them',
+    })
   const owner = inGuest ? vmid : inCluster ? 0 : 'sdn'
   const { matches, unusable } = setMatches(set, name, owner, names, !inGuest)
   if (unusable) return diagnose('set-exception', place, { name, ...unusable })
   return Object.keys(matches).length > 0 ? matches : diagnose('set-empty', place, { name })
 }
 
-/** A set of 65,000 networks may stand in 10,000 rules, so it is understood once. */
+/** The addresses of a set, read once (see `View.setMatches`). */
 function setMatches(set: FwSet, name: string, owner: Owner, names: NameScope, isShared: boolean): SetMatches {
   const known = names.setMatches.get(set)
   if (known) return known

@@ -1,7 +1,7 @@
 // What one guest may ask for: the line that goes beyond a limit is told, neither it nor those above it are in force, and others never notice.
 import { expect, test } from 'vitest'
 import { word } from '../../src/diagnostic.ts'
-import { GUEST_LIMITS } from '../../src/nat/limits.ts'
+import { GUEST_LIMITS, SET_MEMBERS } from '../../src/nat/limits.ts'
 import { DEFAULT_SETTINGS } from '../../src/settings.ts'
 import { plainGuest, run, type HostileTree } from '../hostile/node.ts'
 
@@ -23,9 +23,15 @@ function outcome(lines: readonly string[], before = ''): { active: number; says:
   const first = 4 + (before.match(/\n/g)?.length ?? 0)
   const says = diagnostics
     .filter(({ code }) => code !== 'set-empty')
-    .map((one) => `${one.place.span.line - first}: ${word(one).message.replace(/: only the last.*/, '')}`)
+    .map((one) => `${one.place.span.line - first}: ${shortened(word(one).message)}`)
   return { active: of(105).length, says }
 }
+
+const shortened = (message: string) =>
+  message.replace(
+    /^guest 105 \(guest105\) has more than \d+ (.*); this rule and its rules before it are not in force$/,
+    'too many $1',
+  )
 
 /** The rules of guest 105, which has a block of 400 ports. */
 function translated(lines: readonly string[]) {
@@ -42,8 +48,31 @@ test('rules', () => {
   expect(outcome(lines.slice(0, rules))).toEqual({ active: rules, says: [] })
   expect(outcome(lines)).toEqual({
     active: rules,
-    says: ['4: too many rules marked NAT of guest 105 (guest105)'],
+    says: ['4: too many rules marked NAT'],
   })
+})
+
+test('rules of a group count from its last one, and the first one beyond the limit is told', () => {
+  const { rules } = GUEST_LIMITS
+  const cluster = `[OPTIONS]\nenable: 1\n[group many]\n${times(3, (i) => v4('9200', i)).join('\n')}\n`
+  const own = on(['GROUP many', ...times(rules - 2, (i) => v4('9300', i))])
+  const { translation } = run({ cluster, host: '', guests: [plainGuest(105, own)] }).outcome
+  const limits = translation.diagnostics.filter(({ code }) => code === 'limit')
+  expect(limits.map(({ place }) => `${place.file}:${place.span.line}`)).toEqual(['firewall/cluster.fw:4'])
+  const active = translation.rules.filter(({ state }) => state === 'active')
+  expect(active.slice(0, 2).map(({ place }) => place.span.line)).toEqual([5, 6])
+  expect(active).toHaveLength(rules)
+})
+
+test('a set that is too large is told with its own rule, and the rules above it are in force', () => {
+  const entries = times(SET_MEMBERS + 1, (i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
+  const cluster = `[OPTIONS]\nenable: 1\n[IPSET big]\n${entries.join('\n')}\n`
+  const own = on([v4('9200', 1), 'IN ACCEPT -source +big -p tcp # NAT 9201'])
+  const { translation } = run({ cluster, host: '', guests: [plainGuest(105, own)] }).outcome
+  expect(translation.rules.map(({ state }) => state)).toEqual(['active', 'error'])
+  expect(translation.diagnostics.map((one) => [one.place.span.line, word(one).message])).toEqual([
+    [5, "not translated: ipset 'big' has more than 65536 entries"],
+  ])
 })
 
 test('rules that are switched off count', () => {
@@ -80,7 +109,7 @@ test('forwards: each range of ports and protocol is one', () => {
   expect(outcome(lines.slice(0, fit))).toEqual({ active: fit, says: [] })
   expect(outcome(lines)).toEqual({
     active: fit,
-    says: [`2: too many forwards (a protocol and a range of ports each) of guest 105 (guest105)`],
+    says: [`2: too many forwards (a protocol and a range of ports each)`],
   })
 })
 
@@ -89,7 +118,7 @@ test('exemptions times forwards', () => {
   const holes = times(60, (i) => `IN ACCEPT -source ${host(i)} -p tcp -dport ${9300 + i} # NAT none`)
   const { says, active } = outcome([...holes, ...forwards])
   const fit = Math.floor(GUEST_LIMITS.pieces / 99) - 1
-  expect(says).toEqual([`${59 - fit}: too many forwards cut by exemptions of guest 105 (guest105)`])
+  expect(says).toEqual([`${59 - fit}: too many forwards cut by exemptions`])
   expect(active).toBe(99 + fit)
 })
 
@@ -97,9 +126,7 @@ test('OUT rules', () => {
   const ports = times(15, (i) => String(80 + i)).join()
   const fit = Math.floor(GUEST_LIMITS.egresses / 15)
   const lines = times(fit + 2, (i) => `OUT ACCEPT -dest ${host(i)} -p tcp -dport ${ports} # NAT`)
-  expect(outcome(lines).says).toEqual([
-    `1: too many OUT rules (a protocol and a range of ports each) of guest 105 (guest105)`,
-  ])
+  expect(outcome(lines).says).toEqual([`1: too many OUT rules (a protocol and a range of ports each)`])
 })
 
 test('networks in sources; a set that many rules name counts once', () => {
@@ -108,7 +135,7 @@ test('networks in sources; a set that many rules name counts once', () => {
   expect(outcome(times(200, rule('fits')), set('fits', GUEST_LIMITS.members)).says).toEqual([])
   expect(outcome(times(3, rule('big')), set('big', GUEST_LIMITS.members + 1))).toEqual({
     active: 0,
-    says: ['2: too many networks in sources and destinations of guest 105 (guest105)'],
+    says: ['2: too many networks in sources and destinations'],
   })
 })
 
@@ -117,7 +144,7 @@ test('ports in narrow ranges', () => {
   const lines = times(fit + 1, (i) => `IN ACCEPT -source ${host(i)} -p tcp # NAT 9344-9599`)
   expect(outcome(lines)).toEqual({
     active: fit,
-    says: [`0: too many external ports of guest 105 (guest105)`],
+    says: [`0: too many external ports`],
   })
 })
 

@@ -140,7 +140,7 @@ const THREATS: Record<string, Threat> = {
       { length: 10_000 },
       (_, i) => `IN ACCEPT -p tcp -dport 80 -source 198.51.${i >> 8}.${i & 255} # NAT 9200-59000`,
     ),
-    says: /too many rules marked NAT of guest 105 \(plain\): only the last 250 are used/,
+    says: /guest 105 \(plain\) has more than 250 rules marked NAT; this rule and its rules before it are not in force/,
     // Its own first rule stands above them.
     asked: { '203.0.113.2:3105': undefined },
   },
