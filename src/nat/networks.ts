@@ -1,7 +1,7 @@
 /**
- * `NAT NETWORK full=1 to=NETWORK`: each address of an external network leads to the address at the same place of an internal network of
- * its size, and its guest leaves as it. Addresses that other rules of the administrator name, and guests' places that are the
- * node's own addresses, are left out.
+ * `NAT NETWORK full=1 to=NETWORK` maps an external network to an internal network of the same size: packets to an external address go to the
+ * internal address at the same position, and packets of that guest leave with the external address. An external address is left out if another
+ * rule of the datacenter or node names it, or if its internal counterpart is an address of the node.
  */
 import { addressKey, contains, formatRange, mappedInto, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
@@ -35,14 +35,19 @@ export function translateNetwork(
     (one) => !isNamed(mappedInto(outer, one)),
   )
   const left = [...named, ...own.map((one) => mappedInto(outer, one))]
-  const { hairpin, snat } = comment
-  const except = left.map((at) => ({ proto: 'all', source: ANY, at }))
-  const how = { hairpin, snat, single: false, full: true, except, accept: false }
-  nat.forwards.push({ family, proto: 'all', external: [outer], inner, source, ...how, rule: nat })
   const guests = matchWithout(
     inner,
     left.map((one) => mappedInto(inner, one)),
   )
+  const reasons = reasonsOf(named, own, outer)
+  if (guests.ranges.length === 0) {
+    const what = `no address of ${formatRange(outer)} is left to map: ${reasons}`
+    return [diagnose('network-refused', nat.where, { what, help: 'switch this rule off' })]
+  }
+  const { hairpin, snat } = comment
+  const except = left.map((at) => ({ proto: 'all', source: ANY, at }))
+  const how = { hairpin, snat, single: false, full: true, except, accept: false }
+  nat.forwards.push({ family, proto: 'all', external: [outer], inner, source, ...how, rule: nat })
   const back = { family, exempt: false, out, to: outer, rule: nat }
   nat.egresses.push({ ...back, source: guests, destination: ANY })
   const unanswered = isOnLink && !isRouted
@@ -50,7 +55,13 @@ export function translateNetwork(
     ...(unanswered
       ? [diagnose('network-unanswered', nat.where, { network: formatRange(outer), family })]
       : []),
-    ...(left.length > 0 ? [leftOut(order, named, own, outer)] : []),
+    ...(left.length > 0
+      ? [
+          diagnose('network-left', nat.where, {
+            what: `of ${formatRange(outer)} these addresses are left out: ${reasons}`,
+          }),
+        ]
+      : []),
   ]
 }
 
@@ -58,14 +69,12 @@ function eachOnce(addresses: readonly Range[]): Range[] {
   return [...new Map(addresses.map((one) => [addressKey(one), one])).values()]
 }
 
-function leftOut({ nat }: Order, named: readonly Range[], own: readonly Range[], outer: Range): Diagnostic {
-  const reasons = [
+/** Why addresses are left out, each with its reason. */
+function reasonsOf(named: readonly Range[], own: readonly Range[], outer: Range): string {
+  return [
     ...named.map((one) => `${formatRange(one)} (another rule names it)`),
     ...own.map((one) => `${formatRange(mappedInto(outer, one))} (${formatRange(one)} is this node's own)`),
-  ]
-  return diagnose('network-left', nat.where, {
-    what: `of ${formatRange(outer)} these addresses are left out: ${reasons.join(', ')}`,
-  })
+  ].join(', ')
 }
 
 /** Why the external network cannot be given away. */

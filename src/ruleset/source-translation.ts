@@ -34,9 +34,12 @@ export function innerSource({ dispatch, family, sizes }: Wanted): Part {
   for (const { address, forwards: here } of forwardsByAddress(dispatch)) {
     rules.push(...here.filter(({ snat, full }) => snat && !full).map((one) => translated(one, address)))
     for (const full of here.filter(({ snat, full: is }) => snat && is)) {
-      // Other forwards to the guest come first, as they do on the way in.
+      // Other forwards to the guest come first, as they do on the way in, and so do addresses that are left out of a network.
       const others = here.filter((one) => !one.full && !one.snat && sameRange(one.inner, full.inner))
-      fulls.push(...[...others, full].map((one) => translated(one, address)))
+      const left = full.except.flatMap((one) =>
+        one.at ? translated({ ...full, ...one, snat: false }, one.at) : [],
+      )
+      fulls.push(...left, ...[...others, full].map((one) => translated(one, address)))
     }
   }
   const by = { table: 'nat', tag: 'SN', family, side: 'destination', anyOrder: true } as const

@@ -48,6 +48,7 @@ const maps = fc
       to: fc.constant(to),
       length: fc.constant(length),
       clients,
+      snat: fc.boolean(),
       named: fc.array(some, { maxLength: 4 }),
       asked: fc.array(some, { minLength: 1, maxLength: 8 }),
     })
@@ -55,12 +56,12 @@ const maps = fc
 
 test('each address leads to its place and leaves as it, but for those that are left out', () => {
   fc.assert(
-    fc.property(maps, ({ family, from, to, length, clients, named, asked }) => {
+    fc.property(maps, ({ family, from, to, length, clients, snat, named, asked }) => {
       const { own, host } = PLACES[family]
       const names = named.map(
-        (one) => `IN ACCEPT -dest ${own.slice(0, -1)}105 -p tcp -dport 9 # NAT ${bracketed(one)}:9`,
+        (one) => `IN ACCEPT -dest ${text(mappedInto(to, one))} -p tcp -dport 9 # NAT ${bracketed(one)}:9`,
       )
-      const rule = `IN ACCEPT ${clients}# NAT ${text(from)}/${length} full=1 to=${text(to)}/${length}`
+      const rule = `IN ACCEPT ${clients}# NAT ${text(from)}/${length} full=1 to=${text(to)}/${length}${snat ? ' snat=1' : ''}`
       const file = ['[OPTIONS]', 'enable: 1', '[RULES]', rule, ...names, ''].join('\n')
       const files = new Map([
         [`nodes/${NODE}/host.fw`, file],
@@ -83,9 +84,14 @@ test('each address leads to its place and leaves as it, but for those that are l
         expect(arrived).toMatchObject({
           to: isLeft || !isHeard ? text(one) : text(inner),
           port: 53,
-          seenAs: host,
+          seenAs: snat && !isLeft && isHeard ? own : host,
         })
         if (text(inner) === own) continue
+        if (named.includes(one)) {
+          const call: Packet = { ...packet, in: 'vmbr0', proto: 'tcp', dport: 9 }
+          // Its own rule has no snat=1.
+          expect(trace(ruleset, call, SURROUNDINGS)).toMatchObject({ to: text(inner), port: 9, seenAs: host })
+        }
         const out = { ...packet, in: 'vmbr1', source: text(inner), destination: host }
         expect(trace(ruleset, out, SURROUNDINGS)).toMatchObject({
           to: host,
