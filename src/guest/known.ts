@@ -2,8 +2,9 @@
  * The addresses that count as a guest's, from all sources, computed once for the whole node.
  *
  * Settings and config are written by people. But the owner of a guest may write the address of another guest into its config. So a config
- * counts only for networks on the NIC's own bridge. Of several configs in the cluster with the same address, the guest that holds the address
- * wins, then a guest on another node, then the lowest VMID. All other sources can be influenced from inside the guest, or by an edit of its
+ * counts only for networks on the NIC's own bridge. If several configs in the cluster name the same address, the guest that holds it has it. If
+ * no guest of this node holds it and a guest of another node names it, no guest of this node gets it: that guest may hold it there. Else the
+ * lowest VMID gets it. All other sources can be influenced from inside the guest, or by an edit of its
  * firewall or MAC. They count only in an internal network on the NIC's own bridge, and never when a stronger source gives the address to
  * another guest. When two guests get the same address in this way, neither has it.
  * A guest keeps an address that it holds. Objections against sources are in evidence.ts.
@@ -153,7 +154,10 @@ function objectionToPlace(ip: Range, nic: Nic, ready: Ready): string | undefined
     : undefined
 }
 
-/** Of several configs with one address that of a guest on another node counts, since its rights are not known here; else that of the lowest VMID. */
+/**
+ * Another guest with this address in its config, if that keeps the address from this guest. Rights of guests on other nodes are not known here,
+ * so each of them does. Two guests of two nodes keep the address from each other until one of them gives it up or the settings decide.
+ */
 function ownersInConfigs(ip: Range, { vmid }: Guest, { evidence }: Ready): string | undefined {
   if (evidence.given.get(addressKey(ip)) === vmid) return undefined
   const others = (evidence.configs.get(addressKey(ip)) ?? []).filter((one) => one.vmid !== vmid)

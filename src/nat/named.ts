@@ -1,4 +1,4 @@
-/** The external addresses and networks that rules of the datacenter and the node name, whatever else is in the rules. */
+/** External addresses and networks in the comments of rules of the datacenter and node. Addresses of rules with errors count, too. */
 import type { Range } from '../address.ts'
 import { isError } from '../diagnostic.ts'
 import { parseComment } from './comment.ts'

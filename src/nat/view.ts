@@ -18,7 +18,10 @@ export interface View {
   cluster: FwFile
   /** Sets of the scope `sdn/`, by name. */
   sdnSets: ReadonlyMap<string, FwSet>
-  /** What the sets came to that rules name; filled as they are met. */
+  /**
+   * The addresses of each set, read when a rule first names it. Measured with a set of 65,536 networks: without this 1,000 rules take more than
+   * three minutes; and if each look began anew, each file that is edited would keep its own copy of 9 MiB.
+   */
   setMatches: WeakMap<FwSet, SetMatches>
   host: FwFile
   /** By VMID. */

@@ -85,8 +85,10 @@ export function keptIn({ egresses, family, view }: Wanted): Rule[] {
 }
 
 /**
- * Packets of guests that chose an uplink and are not translated where they leave must not leave with a source of the inside: those to hosts
- * in the network of another uplink, and all of them for the moment between the writes of two tables.
+ * Masquerades marked packets that no OUT rule translates, so that no source of the inside leaves: packets to hosts in the network of another
+ * uplink than the chosen one (`NAT none via=` exempts at its own uplinks alone), and all of them while the table with the marks is written and
+ * the table with the translations is not. Because of that moment these rules also stand while no rule chooses an uplink. A mark of these bits
+ * by another program counts, too.
  */
 function translateRest(marked: readonly MarkedUplink[], mask: number): Rule[] {
   return marked.map(({ name }) => ({
@@ -288,8 +290,9 @@ function markChains(
 }
 
 /**
- * Connections to hosts on the wire of an uplink, where others have routing rules, by which these connections may stand on another uplink. The
- * routes of the wires would come before their rules if such connections had a mark. Those that leave by the wire itself keep theirs.
+ * While others have routing rules, connections to hosts in the network of an uplink get no mark. Marked packets look up the table main first,
+ * so the direct route to that network would overrule the rules of others, which may lead the connection to another uplink. Connections that have
+ * an address of this uplink as their source keep its mark.
  */
 function onWires(marked: readonly MarkedUplink[], { network, settings }: Seen, family: Family): Rule[] {
   if (!network.foreign?.[family].rules.length) return []
