@@ -1,20 +1,10 @@
 /**
- * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here and nowhere else.
+ * The closed list of codes and their words: severity, sentence and help line of every diagnostic stand here, the
+ * longer ones in sentences.ts, and nowhere else.
  * What can be typed is apart from the help, as a list of proposals.
  */
-import { advise, clip, error, info, portOrProtocol, propose, warning } from './advice.ts'
-import type { Advice, Wish, Words } from './advice.ts'
-import {
-  addExternal,
-  addInternal,
-  externalUnknown,
-  fullShared,
-  fullWhole,
-  interfaceUnknown,
-} from './advice.ts'
-import { asked, autoHas, autoMoved, blockFull, blockNone, blockTaken, blockUnknown } from './advice.ts'
-import { missing, nameInner, shifted, taken, type Missing, type Shifted, type Typed } from './advice.ts'
-import { networkUnanswered, uplinkBarred } from './advice.ts'
+import { advise, clip, error, info, propose, warning, type Advice, type Wish, type Words } from './advice.ts'
+import * as sentence from './sentences.ts'
 
 /** Sentences of explain/foresee.ts, nat/forward.ts and nat/networks.ts. */
 type Said = Record<'what' | 'help', string>
@@ -98,7 +88,7 @@ export const WORDINGS = {
     `if NAT is meant: ${meant}${meant.startsWith('NAT - ') ? '; behind a lone - all is text' : ''}`,
     [meant],
   ]),
-  asked: info(asked),
+  asked: info(sentence.asked),
   'option-unknown': warning<{ word: string } & Advice>(({ word, ...advice }) => [
     `unknown option '${clip(word, 60)}' is ignored`,
     ...advise(advice),
@@ -122,7 +112,7 @@ export const WORDINGS = {
   'network-refused': error<Said>(said),
   'network-held': error<Said>(said),
   'network-left': info<{ what: string }>(({ what }) => [what]),
-  'network-unanswered': warning(networkUnanswered),
+  'network-unanswered': warning(sentence.networkUnanswered),
   'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
   // Ports.
   'ports-missing': error<{ typed: string }>(({ typed }) => [
@@ -158,8 +148,8 @@ export const WORDINGS = {
     `'${text}' is a form of address that pvenat does not take`,
     ...propose('write', meant, `write it in full, as ADDRESS or ADDRESS/LENGTH`),
   ]),
-  'alias-missing': error<Missing>((facts) => missing('alias', facts)),
-  'set-missing': error<Missing>((facts) => missing('ipset', facts)),
+  'alias-missing': error<sentence.Missing>((facts) => sentence.missing('alias', facts)),
+  'set-missing': error<sentence.Missing>((facts) => sentence.missing('ipset', facts)),
   'set-empty': warning<{ name: string }>(({ name }) => [
     `ipset '${name}' is empty, so this rule matches nothing`,
   ]),
@@ -167,7 +157,10 @@ export const WORDINGS = {
     `ipset '${name}' has an exception '${entry}' that cannot be honoured: ${reason}`,
     'correct or delete that entry; without it the rule would match more than the set says',
   ]),
-  'dest-missing': error<Typed>(({ typed }) => ['where to? the rule names no destination', nameInner(typed)]),
+  'dest-missing': error<sentence.Typed>(({ typed }) => [
+    'where to? the rule names no destination',
+    sentence.nameInner(typed),
+  ]),
   'dest-external': error<{ address: string; meant: string }>(({ address, meant }) => [
     `${address} is this node's own address, not where a guest is`,
     `leave the destination empty and write the address into the comment: ${meant}`,
@@ -181,16 +174,16 @@ export const WORDINGS = {
   'family-mixed': error<{ a: string; b: string }>(({ a, b }) => [
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
-  'guest-address': error<Record<'guest' | 'nic' | 'looked', string> & { refused: readonly string[] } & Typed>(
-    ({ guest, nic, looked, refused, typed }, { isTenant }) => [
-      [
-        `no address is known for ${nic} of guest ${guest}`,
-        `looked in ${looked}`,
-        ...(isTenant ? [] : refused),
-      ].join('; '),
-      nameInner(typed),
-    ],
-  ),
+  'guest-address': error<
+    Record<'guest' | 'nic' | 'looked', string> & { refused: readonly string[] } & sentence.Typed
+  >(({ guest, nic, looked, refused, typed }, { isTenant }) => [
+    [
+      `no address is known for ${nic} of guest ${guest}`,
+      `looked in ${looked}`,
+      ...(isTenant ? [] : refused),
+    ].join('; '),
+    sentence.nameInner(typed),
+  ]),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
   'guest-external': error<{
     address: string
@@ -200,22 +193,22 @@ export const WORDINGS = {
     network: string | undefined
   }>(({ address, bridge, granted, meant, network }) => [
     `${address} sits in the external network ${bridge} and would answer past this node`,
-    `${network === undefined ? '' : `${addInternal(network)}; else `}its answers come back with snat=1: ${meant}${granted}`,
+    `${network === undefined ? '' : `${sentence.addInternal(network)}; else `}its answers come back with snat=1: ${meant}${granted}`,
     [meant],
   ]),
   'guest-outside': error<{ guest: string; network: string | undefined }>(({ guest, network }) => [
     `guest ${guest} is on no internal network of this node, so nothing of it leaves through this node's NAT`,
-    network && addInternal(network),
+    network && sentence.addInternal(network),
   ]),
-  'full-shared': warning(fullShared),
-  'full-whole': warning(fullWhole),
+  'full-shared': warning(sentence.fullShared),
+  'full-whole': warning(sentence.fullWhole),
   'external-none': warning<{ what: string }>(({ what }) => [
     `not in force: this node has no external ${what}`,
   ]),
   elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
-  'external-unknown': error(externalUnknown),
-  'interface-unknown': error(interfaceUnknown),
-  'helper-shifted': warning<Shifted>(shifted),
+  'external-unknown': error(sentence.externalUnknown),
+  'interface-unknown': error(sentence.interfaceUnknown),
+  'helper-shifted': warning<sentence.Shifted>(sentence.shifted),
   'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
   'foreign-drops': warning<{ what: string; place: string; commands: string[]; instead: string }>(
@@ -230,7 +223,7 @@ export const WORDINGS = {
   'leads-inward': warning<{ destination: string; name: string; canBe: boolean }>(
     ({ destination, name, canBe }) => [
       `${destination} leads by ${name}, which is no external interface, so nothing is translated on the way there`,
-      canBe ? addExternal(name) : undefined,
+      canBe ? sentence.addExternal(name) : undefined,
     ],
   ),
   'source-public': info<{ networks: string }>(({ networks }) => [
@@ -243,12 +236,12 @@ export const WORDINGS = {
   // Who may do what.
   'port-reserved': error<{ port: string; holder: string; help?: string } & Wish>(
     ({ port, holder, help, proposal }) => [
-      `${portOrProtocol(port)} belongs to this node (${holder})`,
+      `${sentence.portOrProtocol(port)} belongs to this node (${holder})`,
       ...propose('pick a free port', proposal, help),
     ],
   ),
   'port-kept': error<{ port: string; holder: string; until: string }>(({ port, holder, until }) => [
-    `${portOrProtocol(port)} stays with this node until ${until}, in case its service (${holder}) comes back`,
+    `${sentence.portOrProtocol(port)} stays with this node until ${until}, in case its service (${holder}) comes back`,
     ...propose("the node's administrator hands it over now with", 'pvenat apply --hand-over'),
   ]),
   held: error<{ what: string; vmid: number }>(({ what, vmid }, { isTenant }) => [
@@ -265,26 +258,26 @@ export const WORDINGS = {
       ...propose(`pick a free port of ${allowed}`, proposal, `pick a port from ${allowed}`),
     ],
   ),
-  'block-none': error(blockNone),
-  'block-full': error(blockFull),
-  'auto-has': error(autoHas),
-  'auto-moved': warning(autoMoved),
-  'block-taken': error(blockTaken),
-  'block-unknown': error(blockUnknown),
+  'block-none': error(sentence.blockNone),
+  'block-full': error(sentence.blockFull),
+  'auto-has': error(sentence.autoHas),
+  'auto-moved': warning(sentence.autoMoved),
+  'block-taken': error(sentence.blockTaken),
+  'block-unknown': error(sentence.blockUnknown),
   'address-forbidden': error<{ address: string; guest: string; allowed: string }>(
     ({ address, guest, allowed }) => [
       `guest ${guest} may not use external address ${address}`,
       `its external addresses are: ${allowed}`,
     ],
   ),
-  'uplink-forbidden': error(uplinkBarred),
+  'uplink-forbidden': error(sentence.uplinkBarred),
   'guest-foreign': error<{ address: string; guest: string; own: string }>(({ address, guest, own }) => [
     `${address} is not an address of guest ${guest}`,
     own === ''
       ? 'put the rule into the datacenter or node firewall'
       : `its own addresses are: ${own}; rules for others belong into the datacenter or node firewall`,
   ]),
-  'port-taken': error(taken),
+  'port-taken': error(sentence.taken),
   // Not translated (yet), or without effect.
   'nft-sport': warning<{ sport: string; dport: string }>(({ sport, dport }) => [
     `with the nftables firewall a source port in the rule keeps clients out`,

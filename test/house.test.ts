@@ -28,6 +28,7 @@ const PURE_FOLDERS = [
 const PURE_FILES = [
   'address',
   'advice',
+  'sentences',
   'diagnostic',
   'file-cache',
   'hash',
@@ -99,6 +100,13 @@ test('programs are started in one place only, and never through a shell', () => 
   for (const file of files) expect.soft(textOf(file), file).not.toMatch(/shell: *true|execSync/)
 })
 
+/** The names of an import; of `* as room` each `room.name` of the file. */
+function namesUsed(file: string, names: string): string[] {
+  const [, room] = /\* as (\w+)/.exec(names) ?? []
+  if (room === undefined) return names.match(/\w+/g) ?? []
+  return [...textOf(file).matchAll(new RegExp(`\\b${room}\\.(\\w+)`, 'g'))].map(([, name = '']) => name)
+}
+
 test('nothing is exported that nobody imports', () => {
   const tests = readdirSync('test', { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.tsx?$/.test(name))
@@ -106,7 +114,7 @@ test('nothing is exported that nobody imports', () => {
   const imported = new Set(
     [...files, ...tests].flatMap((file) =>
       importsOf(file).flatMap(({ names, from }) =>
-        [...names.matchAll(/\w+/g)].map(([name]) => `${normalize(join(dirname(file), from))} ${name}`),
+        namesUsed(file, names).map((name) => `${normalize(join(dirname(file), from))} ${name}`),
       ),
     ),
   )
