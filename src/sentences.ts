@@ -197,11 +197,15 @@ export function autoHas({
   ]
 }
 
-/** An edit changes the ports that NAT auto comes to. */
-export function autoMoved({ was, now, meant }: Record<'was' | 'now' | 'meant', string>): Words {
+/** An edit changes the ports that NAT auto comes to; without `meant` another rule has the port that it had. */
+export function autoMoved({ was, now, meant }: Record<'was' | 'now', string> & Advice): Words {
   return [
     `NAT auto would give this rule external port ${now}, and gives it ${was} now`,
-    ...propose('to keep the port, write it', meant),
+    ...propose(
+      'to keep the port, write it',
+      meant,
+      'to keep the port, leave it to this rule: another one takes it now',
+    ),
   ]
 }
 

@@ -141,17 +141,33 @@ function widthOf(ranges: readonly PortRange[]): number {
 
 /** Rules that stay and whose given ports an edit would change. */
 export function movedPorts(before: readonly NatRule[], after: readonly NatRule[]): Diagnostic[] {
-  const old = new Map(before.map((rule) => [rule.id, portsOf(rule)]))
-  return after.flatMap((rule) => {
-    const [was, now] = [old.get(rule.id), portsOf(rule)]
-    if (rule.asked?.kind !== 'auto' || !was || !now || was === now) return []
-    return [
-      diagnose('auto-moved', rule.where, { was, now, meant: renderComment({ ports: was, options: [] }) }),
-    ]
+  const old = new Map(before.map((rule) => [rule.id, rule]))
+  return after.flatMap((rule, i) => {
+    const known = old.get(rule.id)
+    if (rule.asked?.kind !== 'auto' || !known) return []
+    const [was, now] = [portsOf(known), portsOf(rule)].map(formatPorts)
+    if (!was || !now || was === now) return []
+    // A number takes no port that NAT auto gives to a line below, and none that another number has.
+    const isTaken = after.some(
+      (other, j) =>
+        other !== rule &&
+        (j > i || other.asked?.kind !== 'auto') &&
+        isOfGuestOf(other, rule) &&
+        [...portsOf(other), ...(other.asked?.ports ?? [])].some((ports) =>
+          portsOf(known).some((own) => meets(own, ports)),
+        ),
+    )
+    const meant = isTaken ? undefined : renderComment({ ports: was, options: [] })
+    return [diagnose('auto-moved', rule.where, { was, now, meant })]
   })
 }
 
-function portsOf({ forwards }: NatRule): string {
-  const ranges = new Map(forwards.flatMap(({ ports }) => (ports ? [[ports.join(), ports] as const] : [])))
-  return formatPorts([...ranges.values()])
+function isOfGuestOf({ scope: one }: NatRule, { scope: other }: NatRule): boolean {
+  return one.kind === 'guest' && other.kind === 'guest' && one.guest === other.guest
+}
+
+function portsOf({ forwards }: NatRule): PortRange[] {
+  return [
+    ...new Map(forwards.flatMap(({ ports }) => (ports ? [[ports.join(), ports] as const] : []))).values(),
+  ]
 }

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { movedPorts } from '../../src/nat/auto.ts'
 import { grantedForwards } from '../../src/nat/conflicts.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
-import { word } from '../../src/diagnostic.ts'
+import { word, type Place } from '../../src/diagnostic.ts'
 import { formatPorts } from '../../src/ports.ts'
 import { listRows, listTexts, renderListJson, renderTexts } from '../../src/show/list.ts'
 import { externalCell } from '../../src/show/cells.ts'
@@ -113,6 +113,36 @@ test('an edit in the middle that would move a port is told with the number that 
     ['NAT auto would give this rule external port 20051, and gives it 20052 now', ['NAT 20052']],
   ])
 })
+
+test('the number that check tells after any edit keeps the port when it is typed', async () => {
+  const edits = fc
+    .tuple(rules, rules)
+    .chain(([before, added]) => fc.tuple(fc.constant(before), fc.shuffledSubarray([...before, ...added])))
+  let told = 0
+  await fc.assert(
+    fc.asyncProperty(edits, async ([before, after]) => {
+      const [first, second] = [await outcomeOf({ 105: before }), await outcomeOf({ 105: after })]
+      for (const one of movedPorts(first.translation.rules, second.translation.rules)) {
+        const [proposal] = word(one).proposals
+        if (proposal === undefined) continue
+        told++
+        const isMine = ({ place }: { place: Place }) => place.span.line === one.place.span.line
+        // The first rule stands in line 4.
+        const typed = after.map((line, i) =>
+          i + 4 === one.place.span.line ? line.replace('NAT auto', proposal) : line,
+        )
+        const rule = (await outcomeOf({ 105: typed })).translation.rules.find(isMine)
+        const was = second.translation.rules.find(isMine)
+        expect([rule?.state, rule?.reason]).toEqual([was?.state, was?.reason])
+        expect(
+          `NAT ${formatPorts(rule?.forwards.flatMap(({ ports }) => (ports ? [ports] : [])) ?? [])}`,
+        ).toBe(proposal)
+      }
+    }),
+    { numRuns: 200 },
+  )
+  expect(told).toBeGreaterThan(20)
+}, 60_000)
 
 test('list, its JSON and the service mark a given port', async () => {
   const outcome = await outcomeOf({
