@@ -121,6 +121,8 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     await soon('the route to be given up', async () => !(await own()).includes('default via 192.0.2.'))
     await node.sh('umount /var/lib/pvenat')
     for (const line of routes.trim().split('\n')) await node.sh(`ip route add ${line} dev eth1`)
+    // Until then answers leave by the default route, and the next tests count such packets.
+    await soon('the uplink to be back', async () => (await own()).includes('default via 192.0.2.'))
     await answers('192.0.2.2')
   })
 
