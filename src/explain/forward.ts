@@ -50,13 +50,15 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
 
 /** As the kernel says where it has a choice. Routing rules of others may take packets even for the networks of this node. */
 function kernelOut(world: World, pass: Pass, mark: number): string | undefined {
-  const { packet, flow, trail } = pass
-  const { in: from, destination } = flow
+  const { flow, trail } = pass
+  const { in: from, source, destination } = flow
   if (from === undefined) return undefined
-  const way = kernelWay(world, { from: packet.source, to: destination, iif: from, mark })
+  const way = kernelWay(world, { from: source, to: destination, iif: from, mark })
   if (!way) return undefined
   if (way.dev === undefined) noWay(world, pass, way.told)
-  const inside = isLoopTarget(destination) ? LOOP_OUT : internalAt(world, destination)?.bridge
+  const isLoop = isLoopTarget(destination)
+  if (isLoop) requireLoop(world, destination, trail)
+  const inside = isLoop ? LOOP_OUT : internalAt(world, destination)?.bridge
   if (!inside) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
   else if (way.dev !== inside && isExternal(world, way.dev))
     trail.stop(
@@ -99,7 +101,12 @@ function routeOut(world: World, destination: Range, trail: Trail): string {
     requireUp(facts, bridge, trail)
     trail.stop(`The route to ${show(destination)} leads by ${dev}, not by ${bridge}.`, ['ip route show'])
   }
-  if (!isLoopTarget(destination)) return dev
+  if (isLoopTarget(destination)) requireLoop(world, destination, trail)
+  return dev
+}
+
+/** The loop by which guests reach themselves: its interfaces, and its route. */
+function requireLoop({ facts }: World, destination: Range, trail: Trail): void {
   const missing = [LOOP_OUT, LOOP_IN].find((name) => !linkOf(facts, name)?.up)
   if (missing !== undefined)
     trail.stop(
@@ -107,13 +114,13 @@ function routeOut(world: World, destination: Range, trail: Trail): string {
       ['ip addr show'],
       APPLY,
     )
+  const { dev } = routeTo(facts, destination) ?? {}
   if (dev !== LOOP_OUT)
     trail.stop(
-      `The route by which guests reach themselves is missing: ${show(destination)} goes by ${dev}.`,
+      `The route by which guests reach themselves is missing: ${show(destination)} goes by ${dev ?? 'nothing'}.`,
       ['ip route show'],
       APPLY,
     )
-  return dev
 }
 
 export function requireUp(facts: World['facts'], dev: string, trail: Trail): void {
