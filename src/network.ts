@@ -43,6 +43,8 @@ export interface Network {
   links?: ReadonlyMap<string, string>
   /** Bridges that no machine but guests of this node is on; undefined when they were not asked for. */
   enclosed?: ReadonlySet<string>
+  /** Internal networks whose packets routing rules of others lead away from the guests; undefined when that was not asked for. */
+  taken?: readonly InwardRoute[]
   /** Policy routing that others made; undefined when it was not asked for. */
   foreign?: Readonly<Record<Family, ForeignRouting>>
 }
@@ -52,7 +54,7 @@ interface OwnAddress {
   ip: Range
 }
 
-interface InwardRoute {
+export interface InwardRoute {
   to: Range
   /** '' of a route that leads nowhere (blackhole, unreachable, prohibit). */
   dev: string

@@ -2,7 +2,7 @@
 import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import type { Nftables } from '../facts/nftables.ts'
-import { withOption } from '../facts/fixes.ts'
+import { ruleToMain, withOption } from '../facts/fixes.ts'
 import { gatewayOf, label, type Nic, type OwnedGuest } from '../guest/guest.ts'
 import { serves } from '../nat/sockets.ts'
 import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
@@ -41,6 +41,7 @@ export function foresee(
       }),
       ...first(rule.forwards, (one) => othersDrop(filters, one.rule, 'forwards', metByForward(view, one))),
       ...first(rule.egresses, (one) => othersDrop(filters, one.rule, 'lets out', metByEgress(view, one))),
+      ...first([...rule.forwards, ...rule.egresses], (one) => ledAway(view, one)),
       ...first(rule.forwards, (one) => answersElsewhere(view, guests, one)),
       ...first(rule.egresses, (one) => leavesElsewhere(view, guests, one)),
       ...hidden(view, rule),
@@ -163,6 +164,20 @@ function othersDrop(
   const does = loss.verdict === 'untracked' ? 'keeps from connection tracking' : 'drops'
   const what = `${does} what this rule ${verb}`
   return diagnose('foreign-drops', rule.place, { what, place: loss.place, commands, instead })
+}
+
+/** Packets to guests whom routing rules of others keep from them: those of forwards, and answers to what goes out. */
+function ledAway({ network }: View, one: Forward | Egress): Diagnostic | undefined {
+  if (one.rule.kind === 'exempt') return undefined
+  const inside = 'inner' in one ? one.inner : only(one.source)
+  const taken = network.taken?.find(({ to }) => inside && contains(to, inside))
+  if (!taken) return undefined
+  return diagnose('foreign-drops', one.rule.place, {
+    what: `leads packets to ${formatRange(taken.to)} away by ${taken.dev}`,
+    place: 'ip rule show',
+    commands: [ruleToMain(network, taken.to)],
+    instead: '',
+  })
 }
 
 /** The way by which a guest sends past this node. A router among the guests may well send it here. */

@@ -11,7 +11,7 @@ import {
 } from '../address.ts'
 import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
 import { forwardingOf, forwardPolicy, linkOf, routeTo } from '../facts/node-facts.ts'
-import { acceptLines, insertions, sysctlCommand } from '../facts/fixes.ts'
+import { acceptLines, insertions, ruleToMain, sysctlCommand } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
 import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
@@ -64,7 +64,10 @@ function kernelOut(world: World, pass: Pass, mark: number): string | undefined {
     trail.stop(
       `The kernel sends it out by ${way.dev}, not by ${inside}: a routing rule of others takes it.`,
       [way.told, 'ip rule show'],
-      { commands: [], instead: `change that rule so that it leaves ${show(destination)} to the table main` },
+      {
+        commands: [ruleToMain(world.view.network, internalAt(world, destination)?.network ?? destination)],
+        instead: `change that rule so that it leaves ${show(destination)} to the table main`,
+      },
     )
   return way.dev
 }

@@ -16,6 +16,14 @@ export function sysctlCommand(path: string, value: string | number): string {
   return `sysctl -w ${dotted(path)}=${value}`
 }
 
+/** Leads a network by the table main, in front of the routing rules of others. */
+export function ruleToMain({ foreign }: Network, network: Range): string {
+  const { family } = network
+  const first = Math.min(...(foreign?.[family].rules.map(({ priority }) => priority) ?? []))
+  const place = Number.isFinite(first) ? ` priority ${Math.max(first - 1, 1)}` : ''
+  return `ip${family === 6 ? ' -6' : ''} rule add to ${formatRange(network)} lookup main${place}`
+}
+
 /** Lets NAT rules work whose firewall is off: to switch it on would close ports that nothing opens again. */
 export const REQUIRE_NO_FIREWALL =
   "mkdir -p /etc/pvenat && printf '[nat]\\nrequire-firewall = no\\n' >>/etc/pvenat/pvenat.conf"

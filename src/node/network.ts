@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Family } from '../address.ts'
+import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import type { IpLink, IpRoute, IpRouting, IpRule } from '../ip.ts'
-import { toNetwork, type Network } from '../network.ts'
+import { toNetwork, type InwardRoute, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import type { StoredUplink } from '../uplinks.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
@@ -27,7 +27,41 @@ export async function readNetwork(
     ask('IPv6 routes', MAX_AGE_MS, () => readRouting(6)),
     ask('interfaces(5)', MAX_AGE_MS, readDeclared),
   ])
-  return toNetwork(links, { 4: v4, 6: v6 }, settings, declared, uplinks, now)
+  const network = toNetwork(links, { 4: v4, 6: v6 }, settings, declared, uplinks, now)
+  const isRuled = (family: Family): boolean => (network.foreign?.[family].rules.length ?? 0) > 0
+  const taken = await Promise.all(
+    FAMILIES.filter(isRuled).map((family) =>
+      ask(`IPv${family} ways to guests`, MAX_AGE_MS, () => readTaken(network, family)),
+    ),
+  )
+  return { ...network, taken: taken.flat() }
+}
+
+/** Asks the kernel for the way from the internet to each internal network: rules of others may lead it elsewhere. */
+async function readTaken({ internal, external }: Network, family: Family): Promise<InwardRoute[]> {
+  const uplink = external.find(({ families }) => families.includes(family))
+  const guests = new Map(
+    internal.flatMap(({ bridge, network, address }) => {
+      const guest = firstHost(network, address)
+      return bridge !== '' && guest?.family === family ? [[formatRange(guest), { bridge, network }]] : []
+    }),
+  )
+  if (!uplink || guests.size === 0) return []
+  const questions = [...guests.keys()].map(
+    (guest) => `route get ${guest} from ${OUTSIDE[family]} iif ${uplink.name}\n`,
+  )
+  const { stdout } = await run('ip', ['-j', `-${family}`, '-force', '-batch', '-'], questions.join(''))
+  const answers = stdout.split('\n').flatMap((line) => (line === '' ? [] : (JSON.parse(line) as IpRoute[])))
+  return answers.flatMap(({ dst = '', dev }) => {
+    const asked = guests.get(dst)
+    return asked && dev !== undefined && dev !== asked.bridge ? [{ to: asked.network, dev }] : []
+  })
+}
+
+/** An address that a guest may have, beside the node's own; undefined where there is room for none. */
+function firstHost({ family, lo, hi }: Range, own: Range | undefined): Range | undefined {
+  const first = lo + 1n === own?.lo ? lo + 2n : lo + 1n
+  return first < hi ? { family, lo: first, hi: first } : undefined
 }
 
 async function readLinks(): Promise<IpLink[]> {
