@@ -1,6 +1,7 @@
 /** Between the node and its guests: the firewall bridge, pve-firewall, the wire, and the way back. */
 import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
 import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/node-facts.ts'
+import { configEdit } from '../facts/fixes.ts'
 import { dotted } from '../sysctls.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter } from './forward.ts'
@@ -94,11 +95,20 @@ export function deliver(
 function requireWire(world: World, guest: Located, trail: Trail): void {
   const { type, vmid } = guest.owned.guest
   const name = tapName(guest.owned.guest, guest.nic)
+  const { index, isDisconnected } = guest.nic
   const link = linkOf(world.facts, name)
   if (!link)
     trail.stop(`${capital(guestName(guest))} does not run: there is no ${name}.`, ['ip addr show'], {
       commands: [`${type === 'qemu' ? 'qm' : 'pct'} start ${vmid}`],
     })
+  if (isDisconnected)
+    trail.stop(
+      `net${index} of ${guestName(guest)} is disconnected.`,
+      [`config of guest ${vmid} (net${index}): link_down=1`],
+      {
+        commands: [configEdit(guest.owned.guest, guest.nic, world.configs.get(vmid) ?? '', 'link_down', '0')],
+      },
+    )
   if (!link.up)
     trail.stop(`The interface ${name} of ${guestName(guest)} is down.`, ['ip addr show'], {
       commands: [`ip link set ${name} up`],

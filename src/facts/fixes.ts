@@ -113,7 +113,7 @@ export function gatewayCommand(
  * what `config` has there.
  */
 export function configEdit(guest: Guest, nic: Nic, config: string, key?: string, value?: string): string {
-  const isAddress = key !== undefined && key !== 'firewall' && guest.type === 'qemu'
+  const isAddress = /^(ip|gw)6?$/.test(key ?? '') && guest.type === 'qemu'
   const name = `${isAddress ? 'ipconfig' : 'net'}${nic.index}`
   const parts = configValue(config, name).split(',')
   const rest = parts.filter((part) => part !== '' && (key === undefined || !part.startsWith(`${key}=`)))

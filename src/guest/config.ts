@@ -38,6 +38,7 @@ function parseNic(index: number, value: string, ipconfig: string | undefined, ty
   if (bridge !== undefined) nic.bridge = bridge
   const tag = props.get('tag') ?? ''
   if (/^[1-9]\d{0,3}$/.test(tag)) nic.tag = Number(tag)
+  if (isTrue(props.get('link_down'))) nic.isDisconnected = true
   const mac = parseMac(
     (type === 'lxc' ? props.get('hwaddr') : (props.get('macaddr') ?? qemuMac(props))) ?? '',
   )

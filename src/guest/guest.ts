@@ -11,6 +11,8 @@ export interface Nic {
   mac?: string
   /** firewall=1 in the config; what is on the wire may differ until the guest is replugged. */
   firewall: boolean
+  /** link_down=1: the cable is pulled. */
+  isDisconnected?: true
   /** Addresses that the config names, and the length of the network that they are in. */
   addresses: Partial<Record<Family, { ip: Range; prefix: number }>>
   /** The default gateways that the config names. */

@@ -88,6 +88,15 @@ const BROKEN: Record<string, Broken> = {
     ask: SSH,
     says: /veth105i0 of guest 105 \(plain\) is down/,
   },
+  'the NIC of the guest is disconnected': {
+    ...edited('nodes/pve1/qemu-server/107.conf', /^net0: .*/m, '$&,link_down=1'),
+    // As QEMU does: the interface on the node stays up, and no frame passes.
+    thenBreaks: () => ailing.sh('bridge link set dev tap107i0 state 0'),
+    ask: ['inet', '203.0.113.1', '203.0.113.2:822'],
+    says: /net0 of guest 107 \(db\) is disconnected/,
+    follows: () => ailing.sh('bridge link set dev tap107i0 state 3'),
+    after: () => ailing.sh('bridge link set dev tap107i0 state 3'),
+  },
   'somebody else answers for the address': {
     ...ailments.STRANGER_ANSWERS,
     ask: SSH,
