@@ -1,6 +1,6 @@
 /**
  * Stale flows: entries of conntrack that lead to a former target, or are untranslated. A client that keeps sending UDP keeps its entry for
- * ever. Stale entries must go, right entries must stay. TCP connections end by themselves.
+ * ever, and so does a tunnel (GRE, ESP). Stale entries must go, right entries must stay. TCP connections end by themselves.
  */
 import {
   addressKey,
@@ -19,8 +19,9 @@ import {
 import { append } from '../lists.ts'
 import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
+import { protocolName, WITHOUT_PORTS } from './template.ts'
 
-/** One line of `conntrack -L`: the client's first packet, and the source of the answers. */
+/** One line of `conntrack -L`: the client's first packet, and the source of the answers. Ports are 0 where the protocol has none. */
 export interface Flow {
   proto: string
   source: Range
@@ -37,7 +38,7 @@ export interface Flow {
  */
 export function parseFlows(lines: readonly string[], isOurs: (address: Range) => boolean): Flow[] {
   return lines.flatMap((line) => {
-    const [proto = '', ...words] = line.split(' ')
+    const [word = '', ...words] = line.split(' ')
     const first = new Map<string, string>()
     const last = new Map<string, string>()
     for (const word of words) {
@@ -51,25 +52,30 @@ export function parseFlows(lines: readonly string[], isOurs: (address: Range) =>
       (text) => parseIp(text ?? ''),
     )
     if (!source || !destination || !replySource || !isOurs(destination)) return []
-    const [sport, dport, replySport] = [first.get('sport'), first.get('dport'), last.get('sport')].map(Number)
+    const proto = word === 'unknown' ? protocolName(words.find((one) => one !== '') ?? '') : word
+    const [sport, dport, replySport] = [first.get('sport'), first.get('dport'), last.get('sport')].map(
+      (text) => Number(text ?? 0),
+    )
     return [{ proto, source, destination, replySource, sport, dport, replySport } as Flow]
   })
 }
 
-/** Protocols of which stale flows can be told by their ports. */
-const FULL_PROTOCOLS = ['udp', 'tcp']
+const NO_PORTS: PortRange = [0, 0]
+/** Protocols of which stale flows are ended, each with its ports in an endpoint of full=1. */
+const FULL: readonly (readonly [proto: string, ports: PortRange])[] = [
+  ...['udp', 'tcp'].map((proto) => [proto, ALL_PORTS] as const),
+  ...[...WITHOUT_PORTS].map((proto) => [proto, NO_PORTS] as const),
+]
 
 /** Lines `FAMILY PROTOCOL ADDRESS LO-HI`, one for each external endpoint of ours, for the state to remember. */
 export function endpointLines(dispatch: Record<Family, Dispatch>): string[] {
   const lines = FAMILIES.flatMap((family) =>
     dispatch[family].addresses.flatMap(({ address, special, common }) =>
-      [...special, ...(common ? dispatch[family].common : [])].flatMap(({ proto, ports, full }) => {
-        const [lo, hi] = full ? ALL_PORTS : (ports ?? [])
-        const protocols = full ? FULL_PROTOCOLS : [proto]
-        return lo === undefined
-          ? []
-          : protocols.map((name) => `${family} ${name} ${formatRange(address)} ${lo}-${hi}`)
-      }),
+      [...special, ...(common ? dispatch[family].common : [])].flatMap(({ proto, ports = NO_PORTS, full }) =>
+        (full ? FULL : ([[proto, ports]] as const)).map(
+          ([name, [lo, hi]]) => `${family} ${name} ${formatRange(address)} ${lo}-${hi}`,
+        ),
+      ),
     ),
   )
   return [...new Set(lines)]
@@ -149,8 +155,8 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     const all = [...place.special, ...(place.common ? dispatch[destination.family].common : [])]
     const table = Array.from({ length: 256 }, (): Forward[] => [])
     for (const forward of all) {
-      if (forward.proto !== proto || !forward.ports) continue
-      const [lo, hi] = forward.ports
+      if (forward.proto !== proto) continue
+      const [lo, hi] = forward.ports ?? NO_PORTS
       for (let part = lo >> 8; part <= hi >> 8; part++) table[part]?.push(forward)
     }
     for (const forward of all) if (forward.full) for (const part of table) part.push(forward)

@@ -33,6 +33,11 @@ export function protocolName(text: string): string {
   return NAMES[text] ?? text
 }
 
+/** As programs know it that do not know our words; without /etc/protocols conntrack takes a word for number 0. */
+export function protocolNumber(name: string): string {
+  return Object.keys(NAMES).find((key) => NAMES[key] === name && /^\d+$/.test(key)) ?? name
+}
+
 /** Numbers and aliases of /etc/protocols → the word that is used in rules. IPIP is 94 to PVE's macro, 4 to most of the world. */
 const NAMES: Readonly<Record<string, string>> = {
   '1': 'icmp',

@@ -3,6 +3,7 @@ import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { FAMILIES, formatRange, parseCidr } from '../address.ts'
 import { deletions, endpointAddresses, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
 import type { Flow, FlowFilter, Ways } from '../nat/flows.ts'
+import { protocolNumber, WITHOUT_PORTS } from '../nat/template.ts'
 import { LOOP_NETWORKS } from '../ruleset/self-hairpin.ts'
 import { must, run } from './exec.ts'
 
@@ -15,20 +16,22 @@ export interface Conntrack {
 }
 
 export const realConntrack: Conntrack = {
-  flows: (family, proto) => must('conntrack', ['-L', '-f', `ipv${family}`, '-p', proto]),
+  flows: (family, proto) => must('conntrack', ['-L', '-f', `ipv${family}`, '-p', protocolNumber(proto)]),
   async endFlows({ proto, destination, replySource, dport, replySport, source, sport }) {
     const ask = (option: string, value: string | number | undefined): string[] =>
       value === undefined ? [] : [option, String(value)]
-    const zone0 = ['-f', `ipv${destination.family}`, '-p', proto, '-w', '0']
+    const zone0 = ['-f', `ipv${destination.family}`, '-p', protocolNumber(proto), '-w', '0']
+    const askPort = (option: string, port: number | undefined): string[] =>
+      WITHOUT_PORTS.has(proto) ? [] : ask(option, port)
     const { stderr } = await run('conntrack', [
       '-D',
       ...zone0,
       ...ask('--orig-src', source && formatRange(source)),
       ...ask('--orig-dst', formatRange(destination)),
       ...ask('--reply-src', formatRange(replySource)),
-      ...ask('--sport', sport),
-      ...ask('--dport', dport),
-      ...ask('--reply-port-src', replySport),
+      ...askPort('--sport', sport),
+      ...askPort('--dport', dport),
+      ...askPort('--reply-port-src', replySport),
     ])
     // That there is no such flow any more makes it fail.
     return Number(/(\d+) flow entries have been deleted/.exec(stderr)?.[1] ?? 0)
@@ -60,7 +63,7 @@ export async function endStaleFlows(
   const until = performance.now() + ROUND_MS
   let [found, ended] = [0, 0]
   for (const family of FAMILIES) {
-    for (const proto of alsoTcp ? ['udp', 'tcp'] : ['udp']) {
+    for (const proto of ['udp', ...(alsoTcp ? ['tcp'] : []), ...WITHOUT_PORTS]) {
       const isOurs = endpointAddresses(index, family, proto)
       if (!isOurs) continue
       const [stale, right]: [Flow[], Flow[]] = [[], []]

@@ -86,6 +86,22 @@ test('a port that full=1 leaves to the node is rightly untranslated', () => {
   expect(staleOf([own, taken], ways([{ ...full, except }]))).toEqual([taken])
 })
 
+test('flows of protocols without ports are judged by addresses alone', () => {
+  const esp = (answer: string) =>
+    `unknown  50 599 src=192.0.2.9 dst=${SELF} src=${answer} dst=192.0.2.9 [ASSURED] mark=0 use=1`
+  const gre = (answer: string) =>
+    `gre      47 29 src=192.0.2.9 dst=${SELF} srckey=0x0 dstkey=0x0 [UNREPLIED] src=${answer} dst=192.0.2.9 srckey=0x0 dstkey=0x0 mark=0 use=1`
+  const lines = [esp('10.10.10.107'), esp(SELF), gre('10.10.10.107'), gre(SELF)] as const
+  const [atRouter, atNode, greAtRouter, greAtNode] = lines
+  expect(staleOf([...lines], ways([full]))).toEqual([atNode, greAtNode])
+  // A tunnel of the node.
+  const except: Forward['except'] = [{ proto: 'esp', source: ANY }]
+  expect(staleOf([...lines], ways([{ ...full, except }]))).toEqual([atRouter, greAtNode])
+  const moved = forward({ proto: 'gre', inner: ip('10.10.10.108') })
+  expect(staleOf([...lines], ways([moved]))).toEqual([greAtRouter, greAtNode])
+  expect(staleOf([...lines], ways([]), [`4 gre ${SELF} 0-0`])).toEqual([greAtRouter])
+})
+
 test('a forward without hairpin is not reached from inside: such a flow is rightly untranslated', () => {
   const inside = [line('10.10.10.107', 5003, SELF, 5003), line(SELF, 5003, SELF, 5003)]
   const outside = line('192.0.2.9', 5003, SELF, 5003)

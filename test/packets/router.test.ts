@@ -1,6 +1,6 @@
 // One address and a router VM: the router gets all that arrives there, but for what belongs to the node.
 import { describe, expect, test } from 'vitest'
-import { backends } from '../lab/index.ts'
+import { backends, waitFor } from '../lab/index.ts'
 import { blocksOf } from '../docs/commands.ts'
 import { testNode } from './node.ts'
 
@@ -219,4 +219,26 @@ describe.each(backends)('a router VM at the only address, %s', (backend) => {
     expect(await flow.ask(300)).not.toMatchObject({ server: '108' })
     await flow.close()
   })
+
+  test.each([
+    [FAMILIES[0].family, 47, FAMILIES[0]],
+    [FAMILIES[1].family, 50, FAMILIES[1]],
+  ] as const)(
+    '%s: a tunnel of protocol %d of the node has its packets, although its peer was first',
+    async (_, proto, one) => {
+      const leadsTo = async () => {
+        await send(one, proto, '"\\0" x 16')
+        return answeredBy(one.flag, `-p ${proto} --orig-dst ${one.node}`)
+      }
+      expect(await leadsTo()).toEqual([one.router])
+      const family = one.flag === 'ipv4' ? 'AF_INET' : 'AF_INET6'
+      const open = `socket(S, ${family}, SOCK_RAW, ${proto}) or die; sleep`
+      const tunnel = node.lab.spawn('pve', ['perl', '-MSocket=:all', '-e', open])
+      await waitFor(async () => (await leadsTo()).join() === one.node, {
+        what: 'the tunnel to have its packets',
+        timeoutMs: 12_000,
+      })
+      await tunnel.stop()
+    },
+  )
 })
