@@ -278,15 +278,20 @@ async function writeSteadily(ruleset: Ruleset, first: Plan, kernel: Kernel): Pro
 
 function flowWork(
   { network, settings }: Look,
-  { translation: { dispatch } }: Outcome,
+  { translation: { dispatch, rules } }: Outcome,
   before: readonly string[],
 ): FlowWork {
+  const inside = network.internal.map((one) => one.network)
+  const egresses = rules.filter(({ state }) => state === 'active').flatMap((rule) => rule.egresses)
   return {
     dispatch,
     endpoints: [...new Set([...before, ...endpointLines(dispatch)])],
-    inside: network.internal.map((one) => one.network),
+    inside,
     noHairpin: settings.hairpin === 'no',
     alsoTcp: settings.cutRemoved,
+    leaving: egresses.flatMap(({ exempt, source: { ranges } }) =>
+      exempt ? [] : ranges === 'any' ? inside : ranges,
+    ),
   }
 }
 

@@ -1,22 +1,26 @@
 /** Ends stale flows, many at a time and within a budget; which flows are stale is nat/flows.ts. */
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
-import { FAMILIES, formatRange, parseCidr } from '../address.ts'
+import { FAMILIES, formatRange, parseCidr, type Range } from '../address.ts'
 import { deletions, endpointAddresses, parseFlows, readEndpoints, staleness } from '../nat/flows.ts'
 import type { Flow, FlowFilter, Ways } from '../nat/flows.ts'
 import { protocolNumber, WITHOUT_PORTS } from '../nat/template.ts'
+import { unanswered } from '../nat/unanswered.ts'
 import { LOOP_NETWORKS } from '../ruleset/self-hairpin.ts'
 import { must, run } from './exec.ts'
 
 /** conntrack, as far as it is needed here. */
 export interface Conntrack {
-  /** The flows of a protocol, as `conntrack -L` prints them. */
-  flows: (family: 4 | 6, proto: string) => Promise<string>
+  /** The flows of a protocol, or those of them in a state of TCP, as `conntrack -L` prints them. */
+  flows: (family: 4 | 6, proto: string, state?: 'SYN_SENT') => Promise<string>
   /** Ends all flows of zone 0 that a filter names; tells how many. */
   endFlows: (filter: FlowFilter) => Promise<number>
 }
 
 export const realConntrack: Conntrack = {
-  flows: (family, proto) => must('conntrack', ['-L', '-f', `ipv${family}`, '-p', protocolNumber(proto)]),
+  flows: (family, proto, state) => {
+    const inState = state ? ['--state', state] : []
+    return must('conntrack', ['-L', '-f', `ipv${family}`, '-p', protocolNumber(proto), ...inState])
+  },
   async endFlows({ proto, destination, replySource, dport, replySport, source, sport }) {
     const ask = (option: string, value: string | number | undefined): string[] =>
       value === undefined ? [] : [option, String(value)]
@@ -44,6 +48,8 @@ export interface FlowWork extends Omit<Ways, 'loop'> {
   endpoints: readonly string[]
   /** TCP too: connections of forwards that are gone or lead elsewhere. */
   alsoTcp: boolean
+  /** Sources of packets that are translated where they leave. */
+  leaving: readonly Range[]
 }
 
 /** Lines that are read without giving others their turn: a few milliseconds. */
@@ -81,6 +87,23 @@ export async function endStaleFlows(
   return { found, ended }
 }
 
+/** Ends flows that wait untranslated; returns how many. Once is enough: new ones are translated. */
+async function endUnanswered(
+  { flows, endFlows }: Conntrack,
+  { leaving, inside }: Pick<FlowWork, 'leaving' | 'inside'>,
+): Promise<number> {
+  const until = performance.now() + ROUND_MS
+  let ended = 0
+  for (const family of FAMILIES) {
+    const sources = leaving.filter((one) => one.family === family)
+    if (sources.length === 0) continue
+    for (const text of [await flows(family, 'udp'), await flows(family, 'tcp', 'SYN_SENT')])
+      for (const flow of unanswered(text.split('\n'), sources, inside))
+        if (performance.now() < until) ended += await endFlows(flow)
+  }
+  return ended
+}
+
 /** Rounds without progress after which flows that come back, or cannot be ended, are left. */
 const MAX_VAIN = 5
 /** Least pause between rounds; else as long as the last round, so that conntrack takes half of a core at most. */
@@ -92,7 +115,8 @@ export async function endAllStaleFlows(
   work: FlowWork,
   goesOn: () => boolean,
 ): Promise<number> {
-  let [total, least, vain] = [0, Infinity, 0]
+  let [least, vain] = [Infinity, 0]
+  let total = goesOn() ? await endUnanswered(conntrack, work) : 0
   while (goesOn()) {
     const start = performance.now()
     const { found, ended } = await endStaleFlows(conntrack, work)

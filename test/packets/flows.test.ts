@@ -53,6 +53,22 @@ describe.each(backends)('stale flows on %s', (backend) => {
     expect(await count(5454, '10.10.10.107')).toBe(500)
   }, 60_000)
 
+  test('packets of a guest that begin before their rule are translated when it comes', async () => {
+    await node.serve('inet:443/tcp', 'inet:53/udp')
+    const cluster = await node.text('firewall/cluster.fw')
+    await node.edit('firewall/cluster.fw', (text) => text.replace('# NAT guests', '# NAT none guests'))
+    await node.converged()
+    const flow = await node.lab.flow('105', '203.0.113.1:53')
+    expect(await flow.ask(300)).toBe('nothing')
+    const stream = node.lab.stream('105', '203.0.113.1:443', { timeoutMs: 15_000 })
+    await waitFor(() => node.sh('conntrack -L -p tcp --state SYN_SENT 2>/dev/null | grep " dport=443 "'))
+    await node.edit('firewall/cluster.fw', () => cluster)
+    const translated = { server: 'inet', seenAs: '203.0.113.2' }
+    await waitFor(async () => (expect(await flow.ask(200)).toMatchObject(translated), true))
+    expect((await stream).answer).toMatchObject(translated)
+    await Promise.all([flow.close(), (await stream).close()])
+  })
+
   /** Waits until a rule like this is in force; tells what is ours then. */
   const moved = async (rule: string) => {
     await waitFor(() => node.sh(`iptables-${backend}-save -t nat | grep -E -- '${rule}'`), {
