@@ -1,9 +1,7 @@
 /** `import --switch`: the rules of the GUI on, the old ones out, and back again unless somebody confirms it. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { iptables, saveProgram } from '../facts/backend.ts'
 import { createWords, ruleLine, type GuiRule } from '../import/guirule.ts'
 import { findRule, inOrderOfCreation, rulesOf, switchable, type Imported } from '../import/trial.ts'
-import { tokens } from '../import/words.ts'
 import { CommandFailed, must } from '../node/exec.ts'
 import { lookKnowing } from '../node/recall.ts'
 import { unconfirmedPid } from '../node/unconfirmed.ts'
@@ -11,9 +9,11 @@ import { isServiceRunning } from '../node/unit.ts'
 import { compile, type Outcome } from '../pipeline.ts'
 import { kernelFacts } from '../ruleset/installed.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
+import { printable } from '../show/diagnostics.ts'
 import { askWithin, hearSignals } from './ask.ts'
 import { kernelOf, type Context } from './context.ts'
 import { importable } from './importable.ts'
+import { inTurn, takeOut } from './take-out.ts'
 
 /** Returns the exit code. Whatever fails, what was changed so far is taken back. */
 export async function switchOver(context: Context, seconds: number): Promise<number> {
@@ -127,48 +127,28 @@ function whyNot(rule: GuiRule, { view, translation }: Outcome): string[] {
   return nat?.state === 'active' ? [] : [`${ruleLine(rule)}: ${nat?.reason ?? 'it is not there'}`]
 }
 
-/** Deletes the old rules one by one; `undo` gets what puts each back where it was. */
-async function takeOut(chosen: readonly Imported[], undo: (() => Promise<unknown>)[]): Promise<void> {
-  const back: (() => Promise<unknown>)[] = []
-  undo.push(() => inTurn(back))
-  const before = new Map<string, string[]>()
-  for (const { written } of chosen) {
-    const { loaded, family } = written
-    if (!loaded || 'native' in loaded) continue
-    const { backend, table, chain, line } = loaded
-    const program = iptables(backend, family)
-    const key = `${program} ${table}`
-    const lines = before.get(key) ?? (await must(saveProgram(backend, family), ['-t', table])).split('\n')
-    before.set(key, lines)
-    const ofChain = lines.filter((one) => one.startsWith(`-A ${chain} `))
-    const position = ofChain.indexOf(line)
-    if (position < 0) continue
-    // The next one of the same text is the one behind it.
-    lines.splice(lines.indexOf(line), 1, `-A ${chain} (taken out)`)
-    const rest = tokens(line).slice(2).map(unquoted)
-    await must(program, ['-w', '-t', table, '-D', chain, ...rest])
-    back.push(() => must(program, ['-w', '-t', table, '-I', chain, `${position + 1}`, ...rest]))
-  }
-}
-
-/** Each of them, also when one before it failed; throws what failed. */
-async function inTurn(steps: readonly (() => Promise<unknown>)[]): Promise<void> {
-  const failures: string[] = []
-  for (const step of steps) await step().catch(({ message }: Error) => failures.push(message))
-  if (failures.length > 0) throw new Error(failures.join('\n  '))
-}
-
-/** iptables-save quotes a comment with `"`. */
-function unquoted(word: string): string {
-  return word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word
-}
-
 /** The lines that would make the old rules again. */
 function leftToDo(chosen: readonly Imported[]): string {
   const lines = chosen.flatMap(({ written: { boot } }) =>
     boot ? [`  ${boot.file}:${boot.line}: ${boot.text}\n`] : [],
   )
-  return lines.length === 0
-    ? ''
-    : `at the next boot these lines would make the old rules again; take them out, and the post-down lines beside them:\n${lines.join('')}`
+  const chains = chosen.flatMap(({ written: { loaded } }) =>
+    loaded && 'native' in loaded
+      ? [`  ${printable(`${loaded.native.family} ${loaded.native.table} ${loaded.native.chain}`)}\n`]
+      : [],
+  )
+  return [
+    told(
+      'these lines would make the old rules again; take them out, and the post-down lines beside them',
+      lines,
+    ),
+    told(
+      'the file that loads these chains of nft would make the old rules again; take them out there',
+      chains,
+    ),
+  ].join('')
+}
+
+function told(sentence: string, lines: readonly string[]): string {
+  return lines.length === 0 ? '' : `at the next boot ${sentence}:\n${[...new Set(lines)].join('')}`
 }

@@ -132,7 +132,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     says: 'what hand-written NAT rules of this node become; changes nothing, but for --switch',
     options: {
       pvesh: { says: 'the commands that create the rules, switched off' },
-      switch: { says: 'those rules on, the old ones out, but for rules of nft itself; with --confirm' },
+      switch: { says: 'those rules on, the old ones out; with --confirm' },
       confirm: {
         value: 'SECS',
         says: 'back to the old ones unless pvenat confirm comes in time (1 to 3600)',

@@ -25,6 +25,14 @@ interface Conditions extends Sides {
   not: Sides
 }
 
+/** Where a rule of nft itself stands. */
+export interface NativePlace {
+  family: string
+  table: string
+  chain: string
+  handle: number
+}
+
 export interface Written extends Conditions {
   /** `iptables-nft-save`, `nft -a list ruleset`, `/etc/network/interfaces:12`. */
   from: string
@@ -40,7 +48,7 @@ export interface Written extends Conditions {
   /** Words that were not understood. */
   unread: string[]
   /** How it is deleted; undefined where it is not in force. */
-  loaded?: { backend: Backend; table: 'raw' | 'nat'; chain: string; line: string } | { native: string }
+  loaded?: { backend: Backend; table: 'raw' | 'nat'; chain: string; line: string } | { native: NativePlace }
   /** The line that adds it at boot. */
   boot?: BootLine
 }

@@ -40,15 +40,17 @@ export function nativeRules({ chains }: Nftables): Written[] {
           family === chain.family && table === chain.table && name === textOf(field(jump, 'target')),
       )
       if (to && !path.includes(to)) visit(hook, to, all, [...path, to])
+      const native = { family: chain.family, table: chain.table, chain: chain.name, handle }
       const text = `${chain.family} ${chain.table} ${chain.name} handle ${handle}`
       const ends = path.length > 1 || hook !== 'POSTROUTING' ? ['return', 'accept'] : []
       if (statements.some((one) => ends.some((end) => end in Object(one))))
         returned = [...returned, { behind: text }]
       for (const family of familiesOf(chain)) {
+        if (all.some((one) => isOfOther(one, family))) continue
         const read = interpret(all, family)
         const isOther = read.target === '' || (family === 6 && read.to?.address?.family === 4)
         if (!isOther)
-          found.push({ ...read, from: 'nft -a list ruleset', text, family, hook, loaded: { native: text } })
+          found.push({ ...read, from: 'nft -a list ruleset', text, family, hook, loaded: { native } })
       }
     }
   }
@@ -62,6 +64,18 @@ export function nativeRules({ chains }: Nftables): Written[] {
 /** A rule of a table for both families that names no address is one of each. */
 function familiesOf({ family }: NftChain): Family[] {
   return family === 'ip' ? [4] : family === 'ip6' ? [6] : [4, 6]
+}
+
+/** Whether no packet of the family can meet a statement. */
+function isOfOther(statement: unknown, family: Family): boolean {
+  const match = field(statement, 'match')
+  const left = field(match, 'left')
+  const other = family === 4 ? 'ip6' : 'ip'
+  const isByProtocol = field(field(left, 'meta'), 'key') === 'nfproto' && field(match, 'op') === '=='
+  return (
+    field(field(left, 'payload'), 'protocol') === other ||
+    (isByProtocol && field(match, 'right') === { ip: 'ipv4', ip6: 'ipv6' }[other])
+  )
 }
 
 function interpret(statements: readonly unknown[], family: Family): Read {

@@ -60,19 +60,20 @@ export function importAll(look: Look, written: readonly Written[]): Imported[] {
 
 /**
  * The rules that can be switched over: those in force that have something in their place. What pvenat does by itself serves its own forwards
- * alone, so while another rule that somebody wrote stays, the rules for that stay, too. Rules of nft itself cannot be put back as they were.
+ * alone, so while another rule that somebody wrote stays, the rules for that stay, too.
  */
 export function switchable(all: readonly Imported[]): Imported[] {
   const installed = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
-  const isReplaced = ({ written, becomes, tried }: Imported): boolean =>
-    'rule' in becomes &&
-    !('native' in (written.loaded ?? {})) &&
-    !(tried?.problems.some((one) => one.isError) ?? false)
-  const isBuiltIn = ({ written, becomes }: Imported): boolean =>
-    'builtIn' in becomes && !('native' in (written.loaded ?? {}))
-  const isDead = ({ becomes }: Imported): boolean => 'isDead' in becomes
-  const areAll = installed.every((one) => isReplaced(one) || isBuiltIn(one) || isDead(one))
-  return installed.filter((one) => isReplaced(one) || (areAll && isBuiltIn(one)))
+  const isReplaced = ({ becomes, tried }: Imported): boolean =>
+    'rule' in becomes && !(tried?.problems.some((one) => one.isError) ?? false)
+  const isDone = (one: Imported): boolean => isReplaced(one) || 'builtIn' in one.becomes
+  const areAll = installed.every((one) => isDone(one) || 'isDead' in one.becomes)
+  const isOut = (one: Imported): boolean => isReplaced(one) || (areAll && isDone(one))
+  // A rule of nft is there once for each family and for each way to it.
+  const isSame = (one: Written, other: Written): boolean => one.from === other.from && one.text === other.text
+  return installed.filter(({ written }) =>
+    installed.every((one) => !isSame(one.written, written) || isOut(one)),
+  )
 }
 
 export function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {

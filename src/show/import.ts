@@ -1,6 +1,5 @@
 /** What hand-written NAT rules become, for people and for programs. */
 import { createCommand, ruleLine, type Becomes, type GuiRule } from '../import/guirule.ts'
-import type { Written } from '../import/foreign-rule.ts'
 import { inOrderOfCreation, type Imported, type Tried } from '../import/trial.ts'
 import { fileName } from '../diagnostic.ts'
 import { printable } from './diagnostics.ts'
@@ -10,7 +9,7 @@ export function renderImport(all: readonly Imported[]): string {
   const texts = all.map(({ written, becomes, tried }) =>
     [
       `${written.from}: ${printable(written.text)}`,
-      ...[...saysOf(becomes, tried), ...leftBySwitch(written, becomes)].map((line) => `  ${line}`),
+      ...saysOf(becomes, tried).map((line) => `  ${line}`),
       ...(written.boot && written.loaded ? [`  at boot: ${written.boot.file}:${written.boot.line}`] : []),
       '',
     ].join('\n'),
@@ -33,16 +32,6 @@ function saysOf(becomes: Becomes, tried: Tried | undefined): string[] {
       ({ isError, message }) => `${isError ? 'but' : 'note'}: ${printable(message)}`,
     ),
   ]
-}
-
-/** A rule of nft cannot be put back as it was, so --switch does not take it out. */
-function leftBySwitch({ loaded }: Written, becomes: Becomes): string[] {
-  return loaded && 'native' in loaded && !('stays' in becomes)
-    ? [
-        '--switch leaves it; when its rule is on, take it out:',
-        `  nft delete rule ${printable(loaded.native)}`,
-      ]
-    : []
 }
 
 /** Commands for a shell that create the rules that are not there, switched off. */

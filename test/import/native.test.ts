@@ -1,8 +1,7 @@
 // Native rules of nft, as `nft -j list ruleset` prints them.
 import { expect, test } from 'vitest'
 import { parseNftables } from '../../src/facts/nftables.ts'
-import { switchable } from '../../src/import/trial.ts'
-import { renderImport } from '../../src/show/import.ts'
+import { switchable, type Imported } from '../../src/import/trial.ts'
 import { EMPTY, importLines, says } from './saved.ts'
 
 test('rules of nft itself are read as strictly', async () => {
@@ -51,9 +50,30 @@ test('rules of nft itself are read as strictly', async () => {
     'stays: pvenat has nothing for \'{"limit":{"rate":5,"per":"second"}}\'',
     'firewall/cluster.fw OUT ACCEPT -source 10.10.10.0/24 # NAT',
   ])
-  expect(switchable(found.all)).toEqual([])
-  const told = (handle: number) =>
-    `  --switch leaves it; when its rule is on, take it out:\n    nft delete rule ip mine in handle ${handle}\n`
-  expect(renderImport(found.all)).toContain(told(1))
-  expect(renderImport(found.all)).not.toContain(told(3))
+  expect(handles(found.all)).toEqual([1, 2, 4])
 })
+
+test('a rule for both families goes only when both have something in their place', async () => {
+  const chain = { family: 'inet', table: 'mine', name: 'out', type: 'nat', hook: 'postrouting', prio: 100 }
+  const rule = (handle: number, ...expr: unknown[]) => ({
+    rule: { family: 'inet', table: 'mine', chain: 'out', handle, expr: [...expr, { masquerade: null }] },
+  })
+  const out = { match: { op: '==', left: { meta: { key: 'oifname' } }, right: 'vmbr0' } }
+  const from = (protocol: string, addr: string, len: number) => ({
+    match: { op: '==', left: { payload: { protocol, field: 'saddr' } }, right: { prefix: { addr, len } } },
+  })
+  const ofV4 = rule(1, from('ip', '10.10.10.0', 24), out)
+  const limited = rule(2, from('ip6', 'fd10::', 64), { limit: { rate: 5, per: 'second' } }, out)
+  const found = async (...rules: unknown[]) =>
+    importLines({ nftables: parseNftables(JSON.stringify({ nftables: [{ chain }, ...rules] }), EMPTY) })
+  expect(says(await found(ofV4))).toEqual(['firewall/cluster.fw OUT ACCEPT -source 10.10.10.0/24 # NAT'])
+  expect(handles((await found(ofV4, rule(3, out))).all)).toEqual([1, 3, 3])
+  expect(handles((await found(ofV4, limited, rule(3, out))).all)).toEqual([1])
+})
+
+/** Of the rules of nft that `--switch` takes out. */
+function handles(all: readonly Imported[]): number[] {
+  return switchable(all).flatMap(({ written: { loaded } }) =>
+    loaded && 'native' in loaded ? [loaded.native.handle] : [],
+  )
+}

@@ -71,11 +71,14 @@ sysctl -qw net.ipv4.ip_forward=1`)
   const foreign = () =>
     node.sh(`iptables-${backend} -t nat -S | grep -v PVENAT; iptables-${backend} -t raw -S | grep -v PVENAT`)
   const answers = () =>
-    Promise.all(ASKED.map(async ([from, to]) => [from, to, await node.call(from, to)] as const))
-  const expectSame = async () => {
-    for (const [i, [from, to, answer]] of (await answers()).entries())
-      expect([from, to, answer]).toMatchObject([from, to, { server: ASKED[i]?.[2] }])
-  }
+    Promise.all(
+      ASKED.map(async ([from, to]) => {
+        const answer = await node.call(from, to)
+        return [from, to, typeof answer === 'string' ? answer : { ...answer, seenPort: 0 }] as const
+      }),
+    )
+  let answered: Awaited<ReturnType<typeof answers>>
+  const expectSame = async () => expect(await answers()).toEqual(answered)
   const outside = { endpoint: '203.0.113.2:2222', server: '105' }
   const inside = { endpoint: '203.0.113.2:8080', server: '108' }
 
@@ -83,7 +86,9 @@ sysctl -qw net.ipv4.ip_forward=1`)
     before = await foreign()
     node.pvenat.launch()
     await node.hears()
-    await expectSame()
+    answered = await answers()
+    for (const [i, [from, to, answer]] of answered.entries())
+      expect([from, to, answer]).toMatchObject([from, to, { server: ASKED[i]?.[2] }])
   })
 
   test('these are the commands that the document names', () => {
@@ -154,5 +159,38 @@ printf '#!/bin/sh\\ncase "$*" in *"--enable 0") exit 5 ;; esac; exec /run/pvesh 
     expect(await foreign()).not.toMatch(/DNAT|MASQUERADE|SNAT|CT/)
     await node.converged()
     await expectSame()
+  })
+
+  test('rules of nft itself move over, too, and come back where they were', async () => {
+    await node.sh(`nft -f - <<'END'
+table ip mine {
+  chain in {
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "vmbr0" tcp dport 2300 counter dnat to 10.10.10.105:22
+    iifname "vmbr0" tcp dport 2301 meta mark 7 dnat to 10.10.10.105:22
+    fib daddr type local tcp dport { 2302, 2303 } dnat to 10.10.10.108:80 comment "the shop"
+  }
+}
+END`)
+    const mine = async () =>
+      (await node.sh('nft list table ip mine')).replace(/counter packets.*? dnat/, 'dnat')
+    const old = await mine()
+    expect(await shell([CREATE])).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await shell([SWITCH.replace('60', '1')])).toMatchObject({ exitCode: 1 })
+    expect(await mine()).toBe(old)
+    const prober = await Prober.start(node.lab, [
+      { endpoint: '203.0.113.2:2300', server: '105' },
+      { endpoint: '203.0.113.2:2303', server: '108' },
+    ])
+    const moving = shell([SWITCH])
+    await waitFor(async () => (await node.pvenat.run('confirm')).exitCode === 0, { timeoutMs: 20_000 })
+    const { exitCode, stdout } = await moving
+    expect(await prober.stop()).toMatchObject({ failures: [] })
+    expect(exitCode, stdout).toBe(0)
+    expect(stdout).toMatch(/^at the next boot the file that loads these chains of nft .*:\n {2}ip mine in$/m)
+    expect((await mine()).match(/dport .*/g)).toEqual([
+      'dport 2301 meta mark 0x00000007 dnat to 10.10.10.105:22',
+    ])
+    expect(await node.call('inet', '203.0.113.2:2302')).toMatchObject({ server: '108' })
   })
 })
