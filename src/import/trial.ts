@@ -1,12 +1,14 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
-import { isError, word } from '../diagnostic.ts'
+import { isError, placeName, word } from '../diagnostic.ts'
 import { keeperOf } from '../facts/keepers.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
 import { groupBy } from '../lists.ts'
+import type { Forward } from '../nat/nat-rule.ts'
 import { guestFw, hostFw, type View } from '../nat/view.ts'
 import { compile } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { becomeAll } from './becomes.ts'
+import { isTaken, servedBy } from './existing.ts'
 import { asNodeRule, ruleLine, type Becomes, type GuiRule } from './guirule.ts'
 import type { Written } from './foreign-rule.ts'
 
@@ -23,6 +25,8 @@ export interface Tried {
   there?: There
   /** Why it would not be in force, or what is to be known of it. */
   problems: { isError: boolean; message: string }[]
+  /** What it would forward. */
+  forwards: Forward[]
 }
 
 export interface Imported {
@@ -32,30 +36,37 @@ export interface Imported {
   tried?: Tried
 }
 
-/** What a guest's file may not ask for becomes a rule of the node, where that may. */
+/** What a guest's file may not ask for becomes a rule of the node, where that may and takes nothing from rules that are there. */
 export function importAll(look: Look, written: readonly Written[]): Imported[] {
-  const { view } = compile(look)
-  const all = becomeAll(written, view)
-  const first = tryRules(look, view, rulesOf(all))
-  const moved = all.map(({ written: one, becomes }) => {
-    const isRefused =
-      'rule' in becomes && first.get(becomes.rule)?.problems.some((problem) => problem.isError)
-    if (!isRefused || becomes.rule.vmid === undefined) return { written: one, becomes }
+  const { view, translation } = compile(look)
+  const existing = translation.rules.filter(({ state, kind }) => state === 'active' && kind === 'forward')
+  const becomings = becomeAll(written, view)
+  const first = tryRules(look, view, rulesOf(becomings))
+  const moved = becomings.map(({ written: one, becomes }) => {
+    const tried = 'rule' in becomes ? first.get(becomes.rule) : undefined
+    if (!('rule' in becomes) || !tried || !isFailing(tried)) return { written: one, becomes }
     const address = becomes.rule.type === 'in' ? one.to?.address : one.source
-    return { written: one, becomes: address ? { rule: asNodeRule(becomes.rule, address, view) } : becomes }
+    const isOfGuest = becomes.rule.vmid !== undefined
+    const rule = address && isOfGuest ? asNodeRule(becomes.rule, address, view) : undefined
+    if (rule && findRule(rule, view)) return { written: one, becomes: { rule } }
+    const same = servedBy(tried.forwards, existing)
+    if (same) return { written: one, becomes: { builtIn: `${placeName(same.place)} does the same` } }
+    return { written: one, becomes: rule && !isTaken(tried.forwards, existing) ? { rule } : becomes }
   })
   const second = tryRules(look, view, rulesOf(moved))
-  const failed = (becomes: Becomes): number =>
-    'rule' in becomes
-      ? ((second.get(becomes.rule) ?? first.get(becomes.rule))?.problems.filter((one) => one.isError)
-          .length ?? 0)
-      : 0
-  return all.map((one, i): Imported => {
+  const triedOf = (becomes: Becomes): Tried | undefined =>
+    'rule' in becomes ? (second.get(becomes.rule) ?? first.get(becomes.rule)) : undefined
+  return becomings.map((one, i): Imported => {
     const other = moved[i] ?? one
-    const { becomes } = failed(other.becomes) === 0 ? other : one
-    const tried = 'rule' in becomes ? (second.get(becomes.rule) ?? first.get(becomes.rule)) : undefined
+    const failing = triedOf(other.becomes)
+    const { becomes } = failing && isFailing(failing) ? one : other
+    const tried = triedOf(becomes)
     return { written: one.written, becomes, ...(tried ? { tried } : {}) }
   })
+}
+
+function isFailing({ problems }: Tried): boolean {
+  return problems.some((one) => one.isError)
 }
 
 /**
@@ -65,7 +76,7 @@ export function importAll(look: Look, written: readonly Written[]): Imported[] {
 export function switchable(all: readonly Imported[]): Imported[] {
   const installed = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
   const isReplaced = ({ becomes, tried }: Imported): boolean =>
-    'rule' in becomes && !(tried?.problems.some((one) => one.isError) ?? false)
+    'rule' in becomes && !(tried && isFailing(tried))
   const isDone = (one: Imported): boolean => isReplaced(one) || 'builtIn' in one.becomes
   const areAll = installed.every((one) => isDone(one) || 'isDead' in one.becomes)
   const isOut = (one: Imported): boolean => isReplaced(one) || (areAll && isDone(one))
@@ -97,13 +108,15 @@ export function tryRules(look: Look, view: View, rules: readonly GuiRule[]): Map
   }
   const settings = { ...look.settings, requireFirewall: false }
   const { translation } = compile({ ...look, settings, tree: { ...look.tree, fw } })
+  const rulesAt = groupBy(translation.rules, ({ place }) => `${place.file}:${place.span.line}`)
   const told = groupBy(translation.diagnostics, ({ place }) => `${place.file}:${place.span.line}`)
   return new Map(
     rules.map((rule) => {
       const there = findRule(rule, view)
       const ofRule = there ? [] : (told.get(places.get(rule) ?? '') ?? [])
       const problems = ofRule.map((one) => ({ isError: isError(one), message: word(one).message }))
-      return [rule, { ...(there ? { there } : {}), problems }]
+      const forwards = (rulesAt.get(places.get(rule) ?? '') ?? []).flatMap((one) => one.forwards)
+      return [rule, { ...(there ? { there } : {}), problems, forwards }]
     }),
   )
 }

@@ -240,7 +240,7 @@ test('a rule that pvenat would refuse says so, and one that is there is known', 
   expect(reserved?.problems).toMatchObject([
     { isError: true, message: expect.stringContaining('8006') as unknown },
   ])
-  expect(free).toEqual({ problems: [] })
+  expect(free).toMatchObject({ problems: [] })
   expect(createCommand(rules[1] as GuiRule)).toBe(
     "pvesh create /nodes/pve1/lxc/105/firewall/rules --type in --action ACCEPT --proto tcp --dport 80 --enable 0 --comment 'NAT 81'",
   )

@@ -26,8 +26,9 @@ const on = new Map([
 export async function importLines(
   parts: Partial<Parameters<typeof readWritten>[0]>,
   network = ONE,
+  files: Readonly<Record<string, string>> = {},
 ): Promise<{ look: Look; view: View; all: Imported[] }> {
-  const { look } = await worldOf({ ...caseOf(on), network })
+  const { look } = await worldOf({ ...caseOf(new Map([...on, ...Object.entries(files)])), network })
   const written = readWritten({
     tables: { legacy: EMPTY, nft: EMPTY },
     nftables: NO_NFTABLES,
