@@ -20,6 +20,9 @@ You are root on node pve1, in a lab: nothing that you do here touches this machi
 exit ends it.
 `
 
+/** In lines of at most so many columns. */
+export const welcome = (columns: number): string => wrapProse(WELCOME, columns)
+
 /** Ends with the shell, which reads what it is given when that is no terminal. */
 export async function shellOn(lab: Lab, backend: Backend, tree: string): Promise<void> {
   const pvenat = new labs.Pvenat(lab, backend, tree)
@@ -35,7 +38,7 @@ export async function shellOn(lab: Lab, backend: Backend, tree: string): Promise
   const env = { PATH: `${bin}:${searchPath}` }
   await lab.exec('pve', ['systemctl', 'start', 'pvenat'], { env })
   await labs.waitFor(async () => (await lab.exec('pve', ['grep', 'in force: ', '/run/pvenat.log'])).stdout)
-  console.log(wrapProse(WELCOME, process.stdout.columns ?? Infinity))
+  console.log(welcome(process.stdout.columns ?? Infinity))
   try {
     await lab.ns('pve').attach(['bash', '--rcfile', resolve('dist/completions/pvenat')], {
       cwd: '/',

@@ -5,6 +5,9 @@ import { join } from 'node:path'
 /** Every document for people, by path. */
 export const documents: readonly string[] = [
   'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
   ...['docs', 'docs/man'].flatMap((folder) =>
     readdirSync(folder)
       .filter((name) => name.endsWith('.md'))

@@ -63,6 +63,15 @@ test('every man page can be made, and has no table or list that fell apart', () 
   }
 })
 
+test('the page of the comment begins with the five rules of the README, the file in a column of its own', () => {
+  const five = (text: string) => [...text.matchAll(/^\| `.*# NAT.*$/gm)].slice(0, 5).map(([row]) => row)
+  const page = textOf('docs/comment.md')
+  expect(five(page)).toEqual(five(textOf('README.md')))
+  expect(page.match(/^\| rule .*$/gm)).toEqual(['| rule | file | effect |', '| rule | file | effect |'])
+  const [synopsis = '', ...parts] = page.split('\n\n').slice(2)
+  expect([synopsis.startsWith('```'), parts[0]?.startsWith('Five rules')]).toEqual([true, true])
+})
+
 test('the drawing of the README has the comments of its five rules, in their order', () => {
   const rules = [...textOf('README.md').matchAll(/^\| `.*# (NAT.*?)` \|/gm)].map(([, comment]) => comment)
   const arrows = [...textOf('docs/pictures/node.svg').matchAll(/class="word".*?>(.*?)</g)].map(

@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { COMMANDS } from '../../src/commands/table.ts'
 import { blocksOf, commandsOf, documents } from '../docs/commands.ts'
-import { waitFor, type Result, type Running } from '../lab/index.ts'
+import { snapshot, waitFor, type Result, type Running } from '../lab/index.ts'
 import { searchPath } from '../lab/machine.ts'
 import { testNode } from './node.ts'
 
 /** Typed on another machine or at another time; what they name must be there. CI runs them, each by itself. */
-const ELSEWHERE = /^(sh|npm) /
+const ELSEWHERE = /^(sh|npm|npx) /
 /** Typed for real. */
 const TYPED = /^(pvenat|pvesh|iptables|nft|ip|sysctl|cat|systemctl|journalctl|apt|ssh|curl|wget) /
 /** Needs a whole Debian; here only what it is told is looked at. The tests of the package run it. */
@@ -77,6 +78,18 @@ describe('the documents, typed', () => {
     expect((await type('pvenat list')).stdout).toMatch(/^active +:2222\/tcp/m)
   })
 
+  test('the quick start without the firewall, by the setting that it names', async () => {
+    const [setting] = /require-firewall = no/.exec(readFileSync('docs/quick-start.md', 'utf8')) ?? []
+    const switchFirewall = (from: number, to: number) =>
+      node.edit('firewall/cluster.fw', (text) => text.replace(`enable: ${from}`, `enable: ${to}`))
+    await switchFirewall(1, 0)
+    await waitFor(async () => typeof (await node.ask(2222)) === 'string')
+    await node.pvenat.configure(setting)
+    await node.opens(2222)
+    await switchFirewall(0, 1)
+    await node.pvenat.configure()
+  })
+
   test('the quick start in the demo’s own shell', async () => {
     const rules = blocksOf('docs/quick-start.md').find(({ language }) => language === 'ini')?.text ?? ''
     const input = `cat > /etc/pve/firewall/105.fw << 'END'
@@ -89,6 +102,9 @@ iptables -t nat -S PREROUTING
 rule add 108 in HTTP "NAT 8888"
 until inet call 203.0.113.2:8888; do sleep 0.1; done
 head -n 12 /etc/pve/firewall/108.fw
+rule add 105 in udp/53 "NAT 5353"; grep 5353 /etc/pve/firewall/105.fw
+rule add cluster out any "NAT all"; grep 'NAT all' /etc/pve/firewall/cluster.fw
+journalctl -u pvenat | grep -c 'in force: '
 systemctl stop pvenat; systemctl is-active pvenat; systemctl start pvenat; systemctl is-active pvenat
 man pvenat-comments | grep -m 1 'Five rules'
 bash --rcfile "$RC" -ic 'complete -p pvenat'`
@@ -104,10 +120,32 @@ bash --rcfile "$RC" -ic 'complete -p pvenat'`
     expect(stdout).toContain('-A PREROUTING -j PVENAT-PREROUTING\n')
     expect(stdout).toContain('203.0.113.2:8888: answered by 108, port 80, which sees 203.0.113.1\n')
     expect(stdout).toMatch(/^IN HTTP\(ACCEPT\) # NAT 8888$/m)
+    expect(stdout).toMatch(/^IN ACCEPT -p udp -dport 53 # NAT 5353\nOUT ACCEPT # NAT all\n[1-9]\d*$/m)
     expect(stdout).toMatch(/^inactive\nactive$/m)
     expect(stdout).toMatch(/^ *Five rules that most people need/m)
     expect(stdout).toContain('complete -F _pvenat pvenat')
   }, 60_000)
+
+  test('commands that the README does not name as changing something change nothing', async () => {
+    const [, named = ''] =
+      /^Only (`[^]*?) and the service change/m.exec(readFileSync('README.md', 'utf8')) ?? []
+    const changing = [...named.matchAll(/`([a-z]+)`/g)].map(([, name]) => name)
+    expect(changing).toEqual(['apply', 'restore', 'rollback'])
+    // The service and the page go on, and there is nothing to confirm.
+    const others = Object.keys(COMMANDS).filter(
+      (name) => ![...changing, 'run', 'web', 'confirm'].includes(name),
+    )
+    const state = async () => [
+      await snapshot(node.lab),
+      await node.sh('find /etc/pve -type f -exec sha256sum {} + | sort'),
+    ]
+    const before = await state()
+    for (const name of others) {
+      const words = name === 'explain' ? 'explain tcp 198.51.100.7 203.0.113.2:2222' : name
+      expect.soft((await type(`pvenat ${words}`)).exitCode, words).not.toBe(2)
+    }
+    expect(await state()).toEqual(before)
+  })
 
   test('a rule that a script makes is in force', async () => {
     const [create = ''] = commandsOf('docs/automation.md').filter((line) => line.startsWith('pvesh create'))
@@ -188,5 +226,8 @@ function expectIsThere(line: string): void {
     for (const option of words.filter((one) => one.startsWith('--')))
       expect.soft(text, line).toContain(option)
   }
+  if (program === 'npx')
+    for (const path of words.filter((one) => one.includes('/')))
+      expect.soft(existsSync(path), line).toBe(true)
   if (program === 'npm' && word === 'run') expect.soft(Object.keys(scripts), line).toContain(words[0] ?? '')
 }
