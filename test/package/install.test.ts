@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { snapshot } from '../lab/index.ts'
 import { VERSION } from './debs.ts'
 import { createMachine, type Machine } from './machine.ts'
+import { ARCHIVES } from './root.ts'
 
 const DEB = `/srv/new/pvenat_${VERSION}_all.deb`
 
@@ -64,5 +65,19 @@ echo 'Acquire::http::Proxy "http://127.0.0.1:9";' >/etc/apt/apt.conf.d/nowhere`)
   )
   expect(stdout).toMatch(/nothing was touched\nchanged$/)
   expect(await snapshot(machine.lab)).toBe(before)
+  expect(await machine.debian.sh('ls /tmp')).toBe('\n')
+})
+
+test('where Node.js can be fetched --dry-run shows what would be in force, and takes it away again', async () => {
+  await machine.debian.sh(`rm /etc/apt/apt.conf.d/nowhere /etc/apt/sources.list
+dpkg --purge --force-depends $(dpkg-query -W -f '\${Package}\n' 'node*' 'libnode*')
+echo 'deb [trusted=yes] copy:${ARCHIVES} ./' >/etc/apt/sources.list.d/own.list
+apt-get -q update`)
+  const { exitCode, stdout } = await install('--dry-run', DEB)
+  expect(exitCode).toBe(0)
+  expect(stdout).toMatch(
+    /it is fetched for this look.*:8080\/tcp.*10\.10\.10.*\nnothing was touched\nchanged$/s,
+  )
+  expect((await machine.debian.run('sh', '-c', 'command -v node')).stdout).toBe('')
   expect(await machine.debian.sh('ls /tmp')).toBe('\n')
 })

@@ -1,6 +1,6 @@
 /** Roots of Debian releases, made by debootstrap once and kept for later runs; each machine of a test writes over its own copy. */
 import { createHash } from 'node:crypto'
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
@@ -31,15 +31,16 @@ const MASKED = [
   'systemd-timesyncd.service',
 ]
 
-/** A folder with a minimal system of that release, and what the package depends on. Nobody writes there. */
-export async function debianRoot(suite: Suite): Promise<string> {
+/** Where a root has the packages that it was made of, as a repository for tests without a network. */
+export const ARCHIVES = '/var/cache/apt/archives'
+const INDEX = 'dpkg-scanpackages --multiversion . >Packages'
+
+/** A folder with a minimal system of that release, and what the package depends on, and `more`. Nobody writes there. */
+export async function debianRoot(suite: Suite, more: readonly string[] = []): Promise<string> {
   const control = await readFile('debian/control', 'utf8')
   const depends = /^Depends:\n((?: .*\n)+)/m.exec(control)?.[1]?.match(/^ [a-z][\w-]+/gm) ?? []
-  const packages = [...depends.map((name) => name.trim()), ...COMMON]
-  const key = createHash('sha256')
-    .update(packages.join() + MASKED.join())
-    .digest('hex')
-    .slice(0, 8)
+  const packages = [...depends.map((name) => name.trim()), ...COMMON, ...more]
+  const key = createHash('sha256').update([packages, MASKED, INDEX].join()).digest('hex').slice(0, 8)
   const folder = join(tmpdir(), 'pvenat-roots')
   const root = join(folder, `${suite}-${key}`)
   if (await exists(root)) return root
@@ -53,7 +54,7 @@ export async function debianRoot(suite: Suite): Promise<string> {
   await execa('systemctl', ['--root', making, 'mask', ...MASKED])
   await execa('systemctl', ['--root', making, 'set-default', 'multi-user.target'])
   await writeFile(join(making, 'etc/hostname'), 'pve1\n')
-  await rm(join(making, 'var/cache/apt/archives'), { recursive: true, force: true })
+  await execa('sh', ['-c', INDEX], { cwd: join(making, ARCHIVES) })
   await rename(making, root)
   return root
 }
