@@ -53,12 +53,16 @@ case $pve in
   *) die "Proxmox VE $pve is not supported; 8 or 9 is needed" ;;
 esac
 echo "Proxmox VE $pve, repository $base/apt"
+node=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || true
+if [ -n "$node" ]; then
+  echo "Node.js $node"
+else
+  echo "there is no Node.js here: Debian's comes along, about 100 MB"
+fi
 
 if [ "$mode" = tell ]; then
-  node=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || true
   echo "would write $keyring and $source"
-  echo "would install pvenat${node:+ (Node.js $node is here)}"
-  [ -n "$node" ] || echo 'would install nodejs from Debian, about 100 MB: a node has none'
+  echo 'would install pvenat and what it needs'
   echo 'nothing was touched'
   exit 0
 fi

@@ -60,10 +60,14 @@ say "Proxmox VE $pve"
 
 needed=$(dpkg-deb -f "$package" Depends | sed -n 's/.*nodejs (>= \([^)]*\)).*/\1/p')
 node=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || true
-[ -n "$node" ] || node=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')
+found="Node.js $node"
+if [ -z "$node" ]; then
+  node=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')
+  found="there is no Node.js here: Debian's $node comes along, about 100 MB"
+fi
 [ -n "$node" ] || die 5 "apt knows no nodejs; try: apt-get update"
 dpkg --compare-versions "$node" ge "$needed" || die 5 "Node.js $node is too old; $needed is needed"
-say "Node.js $node"
+say "$found"
 
 # A copy that was put there by hand would be started in place of the package's.
 by_hand=

@@ -60,6 +60,7 @@ echo 'Acquire::http::Proxy "http://127.0.0.1:9";' >/etc/apt/apt.conf.d/nowhere`)
   const { exitCode, stdout } = await install('--dry-run', DEB)
   expect(exitCode).toBe(0)
   expect(stdout).toContain(`would install pvenat ${VERSION}`)
+  expect(stdout).toMatch(/^there is no Node\.js here: Debian's \S+ comes along, about 100 MB$/m)
   expect(stdout).toMatch(
     /there is no Node.js here: it is fetched for this look.*\nwhat would be in force cannot be shown/s,
   )

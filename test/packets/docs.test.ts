@@ -50,7 +50,8 @@ describe('the documents, typed', () => {
       for (const [name, text] of Object.entries(scripts))
         await writeFile(join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
       await mkdir(join(bin, 'etc'))
-      await node.sh(`mkdir -p /etc/pve; mount --bind '${tree}' /etc/pve`)
+      await node.sh(`mkdir -p /etc/pve; mount --bind '${tree}' /etc/pve
+mount -t tmpfs tmpfs /var/log; install -m 640 -g adm /dev/null /var/log/pve-firewall.log`)
     },
   })
   beforeAll(async () => {
@@ -76,6 +77,32 @@ describe('the documents, typed', () => {
     await node.serve('inet:443/tcp')
     expect(await node.lab.ask('105', 'tcp', '203.0.113.1:443')).toMatchObject({ seenAs: '203.0.113.2' })
     expect((await type('pvenat list')).stdout).toMatch(/^active +:2222\/tcp/m)
+  })
+
+  test('the log and check say what README and quick start show', async () => {
+    const shown = ['README.md', 'docs/quick-start.md'].flatMap((path) =>
+      blocksOf(path).map(({ text }) => text),
+    )
+    const lines = shown.flatMap((text) => [
+      ...text.matchAll(/^105 \d NAT \S+ \S+ (.*\(rule \d, (NAT.*)\))$/gm),
+    ])
+    expect(lines.length).toBe(5)
+    for (const [, line = '', comment = ''] of lines) {
+      const rule = `IN ${comment.includes('8006') ? 'HTTPS' : 'SSH'}(ACCEPT) # ${comment}`
+      if (line.startsWith('error')) await node.save('firewall/105.fw', 'OUT ACCEPT # NAT', rule)
+      await waitFor(
+        async () => {
+          const log = await node.sh('cat /var/log/pve-firewall.log')
+          if (!`${log}\n`.includes(` ${line}\n`)) throw new Error(log)
+          return true
+        },
+        { what: line },
+      )
+      const said = shown.find((text) => text.startsWith('/etc/pve/') && text.includes(rule))
+      if (said !== undefined) expect((await type('pvenat check')).stderr).toContain(said)
+    }
+    await node.save('firewall/105.fw', 'OUT ACCEPT # NAT', 'IN SSH(ACCEPT) # NAT 2222')
+    await node.opens(2222)
   })
 
   test('the quick start without the firewall, by the setting that it names', async () => {
@@ -128,7 +155,7 @@ bash --rcfile "$RC" -ic 'complete -p pvenat'`
 
   test('commands that the README does not name as changing something change nothing', async () => {
     const [, named = ''] =
-      /^Only (`[^]*?) and the service change/m.exec(readFileSync('README.md', 'utf8')) ?? []
+      /Only (`[^]*?) and the service\s+change/.exec(readFileSync('README.md', 'utf8')) ?? []
     const changing = [...named.matchAll(/`([a-z]+)`/g)].map(([, name]) => name)
     expect(changing).toEqual(['apply', 'restore', 'rollback'])
     // The service and the page go on, and there is nothing to confirm.
