@@ -73,7 +73,8 @@ async function rememberBefore(
   const takeBack = async (): Promise<void> => {
     await kernel.write(makeUndo(before, await kernel.read()))
     if (!hadLoop) await kernel.setLoop([])
-    if ((await kernel.hasBridgeZone()) !== hadZone) await kernel.setBridgeZone(hadZone)
+    if (hadZone !== undefined && (await kernel.hasBridgeZone()) !== hadZone)
+      await kernel.setBridgeZone(hadZone)
     for (const [path, value] of olds) await kernel.setSysctl(path, value)
     for (const { name, text } of files)
       await (text === undefined

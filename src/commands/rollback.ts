@@ -44,7 +44,7 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   })
   for (const { backend, plan } of removals) said.push(`${backend}:\n${renderChanges(plan.changes, removed)}`)
   if (!dryRun) await attempt(() => rollbackKernel(removals, warn))
-  if (await hasBridgeZone()) {
+  if ((await hasBridgeZone()) !== false) {
     said.push(`${removed} table bridge pvenat\n`)
     if (!dryRun) await attempt(() => setBridgeZone(false))
   }

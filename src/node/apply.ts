@@ -255,7 +255,8 @@ export async function zoneOnBridges(
   { hasBridgeZone: isWanted }: Pick<Ruleset, 'hasBridgeZone'>,
   kernel: Kernel,
 ): Promise<void> {
-  if ((await kernel.hasBridgeZone()) === isWanted) return
+  const isThere = await kernel.hasBridgeZone()
+  if (isThere === undefined || isThere === isWanted) return
   await kernel.setBridgeZone(isWanted).catch((error: unknown) => {
     if (!isWanted || !(error instanceof CommandFailed)) throw error
   })

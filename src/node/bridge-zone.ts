@@ -3,7 +3,7 @@
  * raw. Guests that still hang behind a firewall bridge would lose all NAT, so their packets get the zone there.
  */
 import { FIREWALL_BRIDGE_ZONE, FIREWALL_BRIDGES } from '../ruleset/firewall-bridges.ts'
-import { must, run } from './exec.ts'
+import { must, NOT_STARTED, run, type Finished } from './exec.ts'
 
 const TABLE = 'bridge pvenat'
 const BRIDGES = FIREWALL_BRIDGES.replace('+', '*')
@@ -19,10 +19,15 @@ table ${TABLE} {
 }
 `
 
-/** Whether it is there, whole. A program that is missing has no tables. */
-export async function hasBridgeZone(): Promise<boolean> {
-  const { code, stdout } = await run('nft', ['list', 'table', ...TABLE.split(' ')])
-  return code === 0 && stdout.includes(`ibrname "${BRIDGES}" ct zone set ${FIREWALL_BRIDGE_ZONE}\n`)
+/** Whether it is there, whole; undefined if nft does not tell. */
+export async function hasBridgeZone(): Promise<boolean | undefined> {
+  return zoneIn(await run('nft', ['list', 'table', ...TABLE.split(' ')]))
+}
+
+/** Whether an answer of `nft list table` shows it. A program that is missing has no tables. */
+export function zoneIn({ code, stdout, stderr }: Finished): boolean | undefined {
+  if (code === 0) return stdout.includes(`ibrname "${BRIDGES}" ct zone set ${FIREWALL_BRIDGE_ZONE}\n`)
+  return code === NOT_STARTED || stderr.includes('No such file or directory') ? false : undefined
 }
 
 /** Makes it, whatever is left of it; or takes it away. Throws CommandFailed where the kernel cannot track connections on bridges. */

@@ -34,8 +34,8 @@ export interface Kernel extends Conntrack {
   setSysctl: (path: string, value: string) => Promise<void>
   /** Whether the loop is there for these families; with none, whether anything of it is. */
   hasLoop: (families: readonly Family[]) => Promise<boolean>
-  /** Whether table bridge pvenat is there. */
-  hasBridgeZone: () => Promise<boolean>
+  /** Whether table bridge pvenat is there; undefined if that cannot be learnt now. */
+  hasBridgeZone: () => Promise<boolean | undefined>
   setBridgeZone: (isWanted: boolean) => Promise<void>
   /** Makes the loop for these families; with none it is taken away. */
   setLoop: (families: readonly Family[]) => Promise<void>

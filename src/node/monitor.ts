@@ -42,6 +42,7 @@ export function monitorKernel(backend: Backend, hint: () => void, hintOthers: ()
     backend,
     isAlive: own.isAlive,
     close() {
+      clearTimeout(timer)
       own.close()
       others.close()
     },

@@ -170,7 +170,10 @@ export class Reconciler {
       quarantined: quarantine.rules(),
     }
     const isWaiting = Object.keys(looked.ledger?.missing ?? {}).length > 0
-    const pauseMs = isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000
+    const pauseMs = Math.min(
+      isWaiting ? MISSING_MS : looked.settings.intervalSeconds * 1000,
+      answers.waitMs(),
+    )
     this.nextTurn = now() + (hasMissingRoute(looked.network) ? MISSING_ROUTE_MS : pauseMs)
     await this.applyLook(looked)
     this.lastTree = looked.tree

@@ -70,7 +70,8 @@ export class InjectedKernel implements Kernel {
   setSysctl = (path: string, value: string): Promise<void> =>
     this.call(`set ${path}`, () => void this.sysctls.set(path, value))
 
-  hasBridgeZone = (): Promise<boolean> => this.call('look for the zone on bridges', () => this.isZoneThere)
+  hasBridgeZone = (): Promise<boolean | undefined> =>
+    this.call('look for the zone on bridges', () => this.isZoneThere)
 
   setBridgeZone = (isWanted: boolean): Promise<void> =>
     this.call('set the zone on bridges', () => void (this.isZoneThere = isWanted))

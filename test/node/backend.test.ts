@@ -19,7 +19,8 @@ test.each([
   ['in time', TOO_LATE],
   ['for want of a lock or of memory', 4],
 ])('the last answer counts while iptables-nft does not answer %s', async (_, code) => {
-  const answers = makeAnswers()
+  // Answers take no time.
+  const answers = makeAnswers(() => 0)
   const why = async (): Promise<string> => {
     answers.forgetRules()
     return (await choiceOf({ ...DEFAULT_SETTINGS, backend: 'auto' }, answers)).why
