@@ -33,9 +33,9 @@ export function becomeAll(all: readonly Written[], view: View): Become[] {
 
 /** What becomes of it where earlier rules take packets that the rule of the GUI would get. */
 function standsBehind({ written, becomes }: Become, done: readonly Become[], view: View): Becomes {
-  const earlier = done.filter((one) => !('isDead' in one.becomes))
+  const earlier = done.filter((one) => !('deadBehind' in one.becomes))
   const whole = takesAllOf(written, earlier.map(writtenOf), view)
-  if (whole) return { stays: `it is dead: no packet gets past '${whole.text}' to it`, isDead: true }
+  if (whole) return { stays: `it is dead: no packet gets past '${whole.text}' to it`, deadBehind: whole }
   const isOut = written.hook === 'POSTROUTING'
   const isBefore = ({ becomes: its }: Become): boolean =>
     isOut ? isExempt(becomes) && 'rule' in its && !isExempt(its) : 'stays' in its

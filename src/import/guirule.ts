@@ -6,6 +6,7 @@ import { ownAddresses } from '../nat/guest-addresses.ts'
 import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
 import { inwardTo, type Network } from '../network.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
+import type { Written } from './foreign-rule.ts'
 
 /** A rule as the GUI takes it. */
 export interface GuiRule {
@@ -22,8 +23,8 @@ export interface GuiRule {
   comment: string
 }
 
-/** A dead rule is one that no packet reaches. */
-export type Becomes = { rule: GuiRule } | { builtIn: string } | { stays: string; isDead?: true }
+/** `deadBehind`: the earlier rule that lets no packet through to this one. */
+export type Becomes = { rule: GuiRule } | { builtIn: string } | { stays: string; deadBehind?: Written }
 
 /** `IN ACCEPT -p tcp -dport 22 # NAT 822`: the line of the .fw file. */
 export function ruleLine({ type, source, dest, proto, dport, comment }: GuiRule): string {

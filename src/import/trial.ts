@@ -70,21 +70,27 @@ function isFailing({ problems }: Tried): boolean {
 }
 
 /**
- * The rules that can be switched over: those in force that have something in their place. What pvenat does by itself serves its own forwards
- * alone, so while another rule that somebody wrote stays, the rules for that stay, too.
+ * The rules that can be switched over: those in force that have something in their place, and the dead ones behind them, which would come to
+ * life. What pvenat does by itself serves its own forwards alone, so while another rule that somebody wrote stays, the rules for that stay, too.
  */
 export function switchable(all: readonly Imported[]): Imported[] {
   const installed = all.filter(({ written }) => written.loaded && keeperOf(written.text) === undefined)
   const isReplaced = ({ becomes, tried }: Imported): boolean =>
     'rule' in becomes && !(tried && isFailing(tried))
   const isDone = (one: Imported): boolean => isReplaced(one) || 'builtIn' in one.becomes
-  const areAll = installed.every((one) => isDone(one) || 'isDead' in one.becomes)
-  const isOut = (one: Imported): boolean => isReplaced(one) || (areAll && isDone(one))
+  const areAll = installed.every((one) => isDone(one) || deadBehind(one))
   // A rule of nft is there once for each family and for each way to it.
   const isSame = (one: Written, other: Written): boolean => one.from === other.from && one.text === other.text
-  return installed.filter(({ written }) =>
-    installed.every((one) => !isSame(one.written, written) || isOut(one)),
-  )
+  const whole = (isOut: (one: Imported) => boolean): Imported[] =>
+    installed.filter(({ written }) => installed.every((one) => !isSame(one.written, written) || isOut(one)))
+  const replaced = whole((one) => isReplaced(one) || (areAll && isDone(one)))
+  const gone = new Set<Written | undefined>(replaced.map(({ written }) => written))
+  return whole((one) => gone.has(one.written) || gone.has(deadBehind(one)))
+}
+
+/** The rule that lets no packet through to this one. */
+export function deadBehind({ becomes }: Imported): Written | undefined {
+  return 'stays' in becomes ? becomes.deadBehind : undefined
 }
 
 export function rulesOf(all: readonly { becomes: Becomes }[]): GuiRule[] {

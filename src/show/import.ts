@@ -1,19 +1,22 @@
 /** What hand-written NAT rules become, for people and for programs. */
 import { createCommand, ruleLine, type Becomes, type GuiRule } from '../import/guirule.ts'
-import { inOrderOfCreation, type Imported, type Tried } from '../import/trial.ts'
+import { deadBehind, inOrderOfCreation, switchable, type Imported, type Tried } from '../import/trial.ts'
 import { fileName } from '../diagnostic.ts'
 import { printable } from './diagnostics.ts'
 
 export function renderImport(all: readonly Imported[]): string {
   if (all.length === 0) return 'there are no NAT rules besides those of pvenat\n'
-  const texts = all.map(({ written, becomes, tried }) =>
-    [
+  const out = new Set(switchable(all))
+  const texts = all.map((one) => {
+    const { written, becomes, tried } = one
+    return [
       `${written.from}: ${printable(written.text)}`,
       ...saysOf(becomes, tried).map((line) => `  ${line}`),
+      ...(deadBehind(one) && out.has(one) ? ['  --switch takes it out with that rule'] : []),
       ...(written.boot && written.loaded ? [`  at boot: ${written.boot.file}:${written.boot.line}`] : []),
       '',
-    ].join('\n'),
-  )
+    ].join('\n')
+  })
   const count = (test: (one: Imported) => boolean): number => all.filter(test).length
   const rules = count(({ becomes }) => 'rule' in becomes)
   const builtIn = count(({ becomes }) => 'builtIn' in becomes)

@@ -1,6 +1,7 @@
 // Rules by hand that others stand before: the first one that translates a packet decides on it.
 import { expect, test } from 'vitest'
 import { switchable } from '../../src/import/trial.ts'
+import { renderImport } from '../../src/show/import.ts'
 import { importLines, save, says } from './saved.ts'
 
 const IN = '-A PREROUTING -i vmbr0 -p tcp -m tcp'
@@ -58,12 +59,21 @@ test('an earlier rule for other packets is none of its business', async () => {
   expect(says(await importLines(save([...others, dnat]))).at(-1)).toMatch(/NAT 822$/)
 })
 
-test('a dead rule keeps nothing else from being switched over', async () => {
+test('a dead rule is switched over with the rule before it, and keeps nothing else from that', async () => {
   const dnat = `${IN} --dport 822 -j DNAT --to-destination 10.10.10.105:22`
   const dead = `${IN} --dport 822 -j DNAT --to-destination 10.10.10.99:22`
   const hairpin = '-A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.105/32 -p tcp -m tcp --dport 22 -j MASQUERADE'
   const { all } = await importLines(save([dnat, dead, hairpin]))
-  expect(switchable(all).map(({ written }) => written.text)).toEqual([dnat, hairpin])
+  expect(switchable(all).map(({ written }) => written.text)).toEqual([dnat, dead, hairpin])
+  expect(renderImport(all).match(/--switch takes it out with that rule/g)).toHaveLength(1)
+})
+
+test('a dead rule behind a rule that stays is left as it is', async () => {
+  const taker = `${HTTP} -j REDIRECT --to-ports 8080`
+  const dead = `${IN} --dport 80 -j DNAT --to-destination 10.10.10.105`
+  const { all } = await importLines(save([taker, dead]))
+  expect(switchable(all)).toEqual([])
+  expect(renderImport(all)).not.toContain('--switch')
 })
 
 test('a rule for the addresses of the node leaves what passes through to a transparent proxy', async () => {

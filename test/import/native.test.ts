@@ -41,6 +41,15 @@ test('rules of nft itself are read as strictly', async () => {
       meta('oifname', 'vmbr0'),
       { masquerade: null },
     ),
+    rule('in', 5, match('tcp', 'dport', 8006), { dnat: { addr: '10.10.10.105' } }),
+    rule(
+      'out',
+      6,
+      match('ip', 'saddr', { prefix: { addr: '10.10.10.0', len: 24 } }),
+      match('ip', 'daddr', '10.10.10.105'),
+      match('tcp', 'dport', 22),
+      { masquerade: null },
+    ),
   ]
   const read = parseNftables(JSON.stringify({ nftables }), EMPTY)
   const found = await importLines({ nftables: read })
@@ -48,7 +57,9 @@ test('rules of nft itself are read as strictly', async () => {
     'firewall/105.fw IN ACCEPT -p tcp -dport 22 # NAT 822',
     'firewall/105.fw IN ACCEPT -p tcp -dport 80,443 # NAT',
     'stays: pvenat has nothing for \'{"limit":{"rate":5,"per":"second"}}\'',
+    'firewall/105.fw IN ACCEPT -p tcp -dport 8006 # NAT',
     'firewall/cluster.fw OUT ACCEPT -source 10.10.10.0/24 # NAT',
+    'built in: guests reach each other through the external address by themselves',
   ])
   expect(handles(found.all)).toEqual([1, 2, 4])
 })

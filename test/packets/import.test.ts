@@ -1,4 +1,4 @@
-// Thirteen hand-written lines of an interfaces file move over in four commands; packets answer the same before, meanwhile and afterwards.
+// Hand-written lines of an interfaces file move over in four commands; packets answer the same before, meanwhile and afterwards.
 import { beforeAll, describe, expect, test } from 'vitest'
 import { commandsOf } from '../docs/commands.ts'
 import { backends, makeFixer, Prober, waitFor } from '../lab/index.ts'
@@ -18,6 +18,8 @@ const LINES = [
   // A port that is the node's own, which a guest's rule may not have.
   `-t nat ${IN} -p tcp --dport 85 -j DNAT --to-destination 10.10.10.108:80`,
   `-t nat -A POSTROUTING -s 10.10.10.0/24 -o vmbr0 -j MASQUERADE`,
+  // A dead line: it would come to life without the line before it.
+  `-t nat -A POSTROUTING -s 10.10.10.128/25 -o vmbr0 -j SNAT --to-source 203.0.113.2`,
   `-t nat -I POSTROUTING -s 10.10.10.105 ! -d 10.10.10.0/24 -j MASQUERADE`,
   `-t nat -A POSTROUTING -s 10.10.10.0/24 -d 10.10.10.108 -o vmbr1 -p tcp --dport 80 -m comment --comment "back \\"home\\"" -j MASQUERADE`,
   '-t raw -I PREROUTING -i fwbr+ -j CT --zone 1',
@@ -101,7 +103,8 @@ sysctl -qw net.ipv4.ip_forward=1`)
     expect(stdout).toContain('becomes 105.fw: IN ACCEPT -p tcp -dport 22 # NAT 2222\n')
     expect(stdout).toContain('becomes 105.fw: IN ACCEPT -p tcp -dport 5000:5009 # NAT 6000-6009\n')
     expect(stdout).toContain('at boot: /etc/network/interfaces:5\n')
-    expect(stdout).toMatch(/^12 become rules, 3 are built in, 0 stay as they are$/m)
+    expect(stdout.match(/--switch takes it out with that rule/g)).toHaveLength(1)
+    expect(stdout).toMatch(/^12 become rules, 3 are built in, 1 stay as they are$/m)
   })
 
   test('the second creates them, switched off: nothing changes', async () => {
