@@ -13,9 +13,10 @@ import { readLearnt } from './learnt.ts'
 import { readListeners } from './listeners.ts'
 import { readNetwork } from './network.ts'
 import { readNodePorts } from './node-ports.ts'
+import { RIGHTS_FILE } from './published.ts'
 import { readPve } from './rounds.ts'
 import { configOf, readConfig, readSettings } from './settings.ts'
-import { readState } from './state.ts'
+import { readState, withoutRights } from './state.ts'
 import { CLUSTER_CONF, treeOf, Unreadable, VMLIST, type PveFiles } from './tree.ts'
 
 /** Where things are; every command takes these as options. */
@@ -68,7 +69,9 @@ export async function look(
     (file) => (file === clusterConf ? configOf(pve.get(CLUSTER_CONF)) : readConfig(file)),
   )
   const stored = await files.read(join(paths.stateDir, 'state.json'), () => readState(paths.stateDir))
-  const state = stored.rights ? stored : { ...stored, ...before.ledger }
+  const known = stored.rights ? stored : { ...stored, ...before.ledger }
+  const loaded = join(paths.runDir, RIGHTS_FILE)
+  const state = known.rights ? known : withoutRights(known, await readFile(loaded, 'utf8').catch(() => ''))
   const now = Math.floor(Date.now() / 1000)
   const [learnt, network, listeners, services, protocols] = await Promise.all([
     readLearnt(pve, undefined, answers),

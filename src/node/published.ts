@@ -36,6 +36,9 @@ export const FILES: Readonly<Record<Part, string>> = {
 /** The block of ports of every guest (show/blocks.ts); only there with the setting guest-block. */
 export const BLOCKS_FILE = 'blocks.json'
 
+/** The rights of the rules that are loaded: both last until the next boot. As in `Saved`, in case that the state folder loses its files. */
+export const RIGHTS_FILE = 'rights.json'
+
 const PARSERS: { readonly [P in Part]: (text: string) => Published[P] } = {
   status: toStatus,
   rows: toRows,

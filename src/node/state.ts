@@ -48,7 +48,7 @@ export async function readState(
 
 export const SAVED_FILE = 'inforce.json'
 
-/** A state without rights, with the rights of inforce.json (`saved`). */
+/** A state without rights, with the rights of a `Saved` or of RIGHTS_FILE (`saved`). */
 export function withoutRights(state: State | undefined, saved: string): State {
   const ledger = field(parseJson(saved), 'ledger')
   const [rights, guests] = [field(ledger, 'rights'), field(ledger, 'guests')]

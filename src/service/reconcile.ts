@@ -10,6 +10,7 @@ import type { Link } from '../node/link.ts'
 import { look, sourcesOf, type Looked, type Paths, type PveLook } from '../node/look.ts'
 import { makeMembersCheck } from '../node/members.ts'
 import { monitorKernel, type KernelMonitor } from '../node/monitor.ts'
+import { RIGHTS_FILE } from '../node/published.ts'
 import { fingerprint, isNothing, putBack, readSaved, savedOf, writeSaved, type Saved } from '../node/saved.ts'
 import { differingSysctls } from '../node/sysctls.ts'
 import { treeOf, Unreadable } from '../node/tree.ts'
@@ -26,7 +27,7 @@ import { makeMessages, type Messages } from './messages.ts'
 import { makePublisher, type Publisher } from './publish.ts'
 import { makeQuarantine } from './quarantine.ts'
 import { makeRepairBackoff } from './repair-backoff.ts'
-import { makeRunFolder } from './runfolder.ts'
+import { makeRunFolder, type RunFolder } from './runfolder.ts'
 import { makeStaleFlows, type StaleFlows } from './stale-flows.ts'
 import { sweepOther } from './sweep.ts'
 import { makeTroubles, type Troubles } from './troubles.ts'
@@ -51,6 +52,7 @@ export class Reconciler {
   private readonly backoff = makeRepairBackoff()
   private readonly troubles: Troubles
   private readonly messages: Messages
+  private readonly files: RunFolder
   private readonly publisher: Publisher
   private readonly quarantine = makeQuarantine(now)
   private readonly answers = makeAnswers()
@@ -85,10 +87,10 @@ export class Reconciler {
   ) {
     this.troubles = makeTroubles(journal)
     this.messages = makeMessages(journal, this.backoff, () => this.saved?.backend ?? 'legacy')
-    const files = makeRunFolder(paths.runDir, journal.warning)
-    this.publisher = makePublisher(paths, files, rows, journal.warning)
+    this.files = makeRunFolder(paths.runDir, journal.warning)
+    this.publisher = makePublisher(paths, this.files, rows, journal.warning)
     this.staleFlows = makeStaleFlows(journal)
-    this.lookers = answerLookers(paths.runDir, files)
+    this.lookers = answerLookers(paths.runDir, this.files)
   }
 
   /** Puts the saved ruleset into force before /etc/pve is read. */
@@ -97,6 +99,7 @@ export class Reconciler {
     try {
       this.saved = await readSaved(paths.stateDir)
       if (!this.saved) return
+      this.publishRights(this.saved)
       const start = now()
       const kernel = realKernel(this.saved.backend, troubles.warn)
       const done = await putBack(this.saved, kernel, paths.stateDir, troubles.warn)
@@ -255,10 +258,15 @@ export class Reconciler {
     const isSame = saved !== undefined && fingerprint(saved) === fingerprint(next)
     const isRepair = isSame && before !== undefined
     if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(ledger)) return isRepair
+    this.publishRights(next)
     await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
       journal.warning(`cannot save the ruleset for the next boot: ${message}`),
     )
     return isRepair
+  }
+
+  private publishRights({ ledger }: Saved): void {
+    this.files.write(RIGHTS_FILE, JSON.stringify({ ledger }))
   }
 
   private tell(

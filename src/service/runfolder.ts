@@ -4,7 +4,7 @@ import { RECALL_FILE } from '../node/recall.ts'
 import { writeWhole } from '../node/state.ts'
 import { UNCONFIRMED_FILE } from '../node/unconfirmed.ts'
 import { SOCKET } from '../node/asking.ts'
-import { BLOCKS_FILE, FILES } from '../node/published.ts'
+import { BLOCKS_FILE, FILES, RIGHTS_FILE } from '../node/published.ts'
 
 /** Pause before a file that could not be written is tried again. */
 const AGAIN_MS = 700
@@ -13,6 +13,7 @@ const AGAIN_MS = 700
 export const RUN_FILES: readonly string[] = [
   'pid',
   RECALL_FILE,
+  RIGHTS_FILE,
   ...Object.values(FILES),
   BLOCKS_FILE,
   SOCKET,

@@ -1,7 +1,7 @@
 // Whoever may edit the network of one guest may type any address: what a config says of somebody else's does not count.
 import { expect, test } from 'vitest'
 import { formatRange } from '../../src/address.ts'
-import { NO_RIGHTS } from '../../src/nat/rights.ts'
+import { formatRight, NO_RIGHTS } from '../../src/nat/rights.ts'
 import { compile } from '../../src/pipeline.ts'
 import { word } from '../../src/diagnostic.ts'
 import { lookAt, MAC, type World } from './world.ts'
@@ -59,6 +59,22 @@ test.each([
   expect(says).toEqual([expect.stringMatching(reason)])
   expect(outcome({ ...abroad, fw }, held(107)).to).toEqual(['107 10.10.10.9'])
   expect(outcome({ ...abroad, fw, settings: { 107: '10.10.10.9' } }).to).toEqual(['107 10.10.10.9'])
+})
+
+test('two guests of two nodes keep an address from each other until one has a right to it, which its own node alone knows', () => {
+  const here = (vmid: 107 | 108) => ({
+    conf: { [vmid]: conf(vmid, '10.10.10.9') },
+    elsewhere: { [215 - vmid]: conf(vmid === 107 ? 108 : 107, '10.10.10.9') },
+    fw: { [vmid]: RULES },
+  })
+  for (const vmid of [107, 108] as const) {
+    expect(outcome(here(vmid)).to).toEqual([])
+    const ledger = { ...NO_RIGHTS, rights: held(vmid) }
+    const { rights, dispatch } = compile({ ...lookAt(here(vmid)), ledger }).translation
+    expect(dispatch[4].common).toHaveLength(1)
+    expect(rights.map(formatRight)).toContain(held(vmid)[0])
+    expect(outcome({ ...here(vmid), settings: { [vmid]: '10.10.10.9' } }).to).toEqual([`${vmid} 10.10.10.9`])
+  }
 })
 
 test('the same address on a bridge of another node that leads nowhere is another one', () => {

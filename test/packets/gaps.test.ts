@@ -131,10 +131,15 @@ describe.each(backends)('gaps, %s', (backend) => {
     }),
   )
 
-  test('both files that hold rights are gone while it runs', () =>
+  test('both files that hold rights are gone, while it runs and at a start', () =>
     survives(async () => {
       await node.sh('rm /var/lib/pvenat/*.json')
       await looks(2)
+      await node.pvenat.service?.stop()
+      await node.sh('rm -f /var/lib/pvenat/*.json')
+      node.pvenat.launch()
+      await node.hears()
+      await waitFor(async () => (await state()).includes('rights'))
     }))
 
   test('an address of a guest that only goes out: a neighbour who writes it down gets nothing, and takes nothing', async () => {

@@ -3,6 +3,7 @@ import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { otherBackend } from '../../src/facts/backend.ts'
 import type { Status } from '../../src/show/status.ts'
 import { backends, fwFile, Pvenat, saveInPlace, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
@@ -134,6 +135,26 @@ describe.each(backends)('fail static on %s', (backend) => {
     await delay(1000)
     expect(said(/in force:/)).toBe(0)
     expect(await shop()).toMatchObject({ server: '108' })
+  })
+
+  test('the backend belongs to what is saved: at a start and later, while nothing can be read', async () => {
+    const other = otherBackend(backend)
+    const conf = await node.text('pvenat.conf')
+    const flush = () => node.sh(`iptables-${backend} -w -t nat -F PREROUTING`)
+    await node.pvenat.service?.stop()
+    await saveInPlace(node.tree, 'pvenat.conf', conf.replace(`backend = ${backend}`, `backend = ${other}`))
+    await aside('local').make(node.tree)
+    await flush()
+    expect(typeof (await shop())).toBe('string')
+    const service = node.pvenat.launch()
+    await service.says(/is not mounted/)
+    expect(await shop()).toMatchObject({ server: '108' })
+    await flush()
+    await waitFor(async () => typeof (await shop()) !== 'string', { what: 'the repair' })
+    expect(await node.sh(`iptables-${other}-save`)).not.toContain('PVENAT')
+    await saveInPlace(node.tree, 'pvenat.conf', conf)
+    await aside('local').mend(node.tree)
+    await service.says(/in sync again/)
   })
 
   test('started without /etc/pve it touches nothing; NAT comes with it', async () => {
