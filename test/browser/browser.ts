@@ -4,7 +4,9 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium, type Browser, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
+import { afterAll, beforeAll } from 'vitest'
 import type { Lab, Running } from '../lab/index.ts'
+import type { TestNode } from '../packets/node.ts'
 import { RunFolder, type Told } from '../web/published.ts'
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -59,6 +61,20 @@ export class Served {
     await this.running.stop()
     await rm(this.dir, { recursive: true })
   }
+}
+
+/** A browser beside the node of a lab, for all tests of a file; `dir` is its folder. */
+export function browserBeside(node: TestNode): { browser: Browser; dir: string } {
+  const beside = {} as { browser: Browser; dir: string }
+  beforeAll(async () => {
+    beside.dir = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
+    beside.browser = await openBrowser(node.lab.ns('pve').pid, beside.dir)
+  })
+  afterAll(async () => {
+    await beside.browser?.close()
+    await rm(beside.dir, { recursive: true, force: true })
+  })
+  return beside
 }
 
 /** A browser on the network of a namespace. */

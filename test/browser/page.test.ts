@@ -1,30 +1,29 @@
 // The page in a real browser, over run folders that tests write.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
 import { ended, RunFolder, told, type Told } from '../web/published.ts'
 import { Certificates, GOOD_COOKIE, StandInApi } from '../web/standin.ts'
-import { at, drawer, findings, openBrowser, openPage, rowOf, servingFolder } from './browser.ts'
+import {
+  at,
+  drawer,
+  findings,
+  browserBeside,
+  openBrowser,
+  openPage,
+  rowOf,
+  servingFolder,
+} from './browser.ts'
 
-let scratch: string
-let browser: Browser
 const node = testNode('legacy')
 
-beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
-  browser = await openBrowser(node.lab.ns('pve').pid, scratch)
-})
-afterAll(async () => {
-  await browser?.close()
-  await rm(scratch, { recursive: true, force: true })
-})
+const beside = browserBeside(node)
 
 const serving = (what: Partial<Told>, use: Parameters<typeof servingFolder>[2]) =>
   servingFolder(node.lab, what, use)
@@ -105,7 +104,7 @@ const figures = (list: readonly number[]): string =>
 
 test('ten thousand rules are filtered and scrolled smoothly', async () => {
   await serving(told(10_000, 700), async (url) => {
-    const { page, errors } = await openPage(browser, url, { colorScheme: 'dark' })
+    const { page, errors } = await openPage(beside.browser, url, { colorScheme: 'dark' })
     await rowOf(page, 'tcp').waitFor()
     expect(await page.locator('#found').innerText()).toBe('10000 rules')
     const keys = await page.evaluate(typing)
@@ -115,7 +114,7 @@ test('ten thousand rules are filtered and scrolled smoothly', async () => {
     await waitFor(async () => (await page.locator('#found').innerText()).includes(' of 10000'))
     expect(errors).toEqual([])
     await page.close()
-    const plain = await browser.newPage({ viewport: { width: 1360, height: 1000 } })
+    const plain = await beside.browser.newPage({ viewport: { width: 1360, height: 1000 } })
     await plain.setContent(PLAIN)
     const reference = await scroll(plain)
     await plain.close()
@@ -131,7 +130,7 @@ test('ten thousand rules are filtered and scrolled smoothly', async () => {
 
 test('it is small and soon there: 150 kB compressed, painted within 300 ms, the first rule above 300 px of 720', async () => {
   await serving(told(1200, 40), async (url) => {
-    const { page } = await openPage(browser, url, { viewport: { width: 1280, height: 720 } })
+    const { page } = await openPage(beside.browser, url, { viewport: { width: 1280, height: 720 } })
     await rowOf(page, 'tcp').waitFor()
     const texts = await page.evaluate(() =>
       Promise.all(['', 'app.js', 'style.css'].map(async (name) => (await fetch(name)).text())),
@@ -160,7 +159,7 @@ test('it is small and soon there: 150 kB compressed, painted within 300 ms, the 
 test('a node without a rule says what to type where, with its own addresses; the helper writes a rule and changes nothing', async () => {
   const { status, ...rest } = told(0)
   await serving({ ...rest, status: { ...status, firewall: 'disabled' } }, async (url) => {
-    const { page, errors } = await openPage(browser, url)
+    const { page, errors } = await openPage(beside.browser, url)
     const first = page.getByRole('region', { name: 'No rule is marked NAT yet' })
     await first.waitFor()
     expect(await first.locator('li').first().innerText()).toContain('firewall of the datacenter is off')
@@ -184,7 +183,7 @@ test('a node without a rule says what to type where, with its own addresses; the
 test('a service that is down, a server that is lost and a node that waits look different and say what to do', async () => {
   const { status, ...rest } = told(9)
   await serving({ ...rest, status }, async (url, folder, web) => {
-    const { page } = await openPage(browser, url)
+    const { page } = await openPage(beside.browser, url)
     const mood = page.getByRole('banner')
     await mood.getByText('OK').waitFor()
     await folder.say({ status: { ...status, level: 'WARNING', reasons: ['/etc/pve has no quorum'] } })
@@ -213,8 +212,8 @@ test('a lost login says where to log in, and is over when the login is back', as
     api.url,
   ]
   const web = spawn(process.execPath, ['dist/pvenat.cjs', 'web', ...words, '--listen', '0.0.0.0:0'])
-  await mkdir(join(scratch, 'outside'))
-  const outside = await openBrowser(process.pid, join(scratch, 'outside'))
+  await mkdir(join(beside.dir, 'outside'))
+  const outside = await openBrowser(process.pid, join(beside.dir, 'outside'))
   try {
     const [said] = (await once(web.stdout, 'data')) as [Buffer]
     const url = `https://127.0.0.1:${/:(\d+)/.exec(said.toString())?.[1]}/`
@@ -249,7 +248,7 @@ test('the chart and the map tell values under the pointer, and what is chosen in
   await serving({ rows, status, counters }, async (url, folder) => {
     const [first] = rows
     const id = first?.id ?? ''
-    const { page, errors } = await openPage(browser, `${url}#rule=${id}`)
+    const { page, errors } = await openPage(beside.browser, `${url}#rule=${id}`)
     await drawer(page).locator('canvas').waitFor()
     const [packets = 0] = counters.rules[id] ?? []
     const at = new Date().toISOString()
@@ -288,7 +287,7 @@ test('the chart and the map tell values under the pointer, and what is chosen in
 
 test('what is shown can be saved and printed', async () => {
   await serving(told(300), async (url) => {
-    const { page } = await openPage(browser, `${url}#q=web`)
+    const { page } = await openPage(beside.browser, `${url}#q=web`)
     await rowOf(page, 'web').waitFor()
     const [download] = await Promise.all([
       page.waitForEvent('download'),

@@ -1,30 +1,21 @@
 // The page as people see it: pictures of it at each size, and what axe says.
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Browser, BrowserContextOptions } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { BrowserContextOptions } from 'playwright-core'
+import { beforeAll, expect, test } from 'vitest'
 import { SOCKET, type RuleAnswer } from '../../src/node/asking.ts'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
 import { ended, told, type RunFolder, type Told } from '../web/published.ts'
-import { drawer, findings, openBrowser, openPage, servingFolder } from './browser.ts'
+import { drawer, findings, browserBeside, openPage, servingFolder } from './browser.ts'
 
 const SHOTS = 'dist/screenshots'
 const node = testNode('legacy')
-let scratch: string
-let browser: Browser
 
-beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
-  await mkdir(SHOTS, { recursive: true })
-  browser = await openBrowser(node.lab.ns('pve').pid, scratch)
-})
-afterAll(async () => {
-  await browser?.close()
-  await rm(scratch, { recursive: true, force: true })
-})
+const beside = browserBeside(node)
+
+beforeAll(() => mkdir(SHOTS, { recursive: true }))
 
 const SCENES: Record<string, Partial<Told>> = {
   empty: told(0),
@@ -97,7 +88,7 @@ test.each(Object.entries(SCENES))(
       const service = scene === 'down' ? undefined : await answering(folder.dir)
       if (counters) await grow(url, folder, counters)
       for (const [name, options] of LOOKS) {
-        const { page, errors } = await openPage(browser, url, options)
+        const { page, errors } = await openPage(beside.browser, url, options)
         for (const [view, hash] of Object.entries(views).filter(([one]) => rule ?? one === 'rules')) {
           if (what.status)
             await folder.say({ status: { ...what.status, updatedAt: new Date().toISOString() } })

@@ -1,17 +1,13 @@
 // The page in a real browser, served by the built bundle over the lab's service.
-import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { Verdict } from '../../src/show/verdict.ts'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
-import { at, drawer, openBrowser, openPage, rowOf, Served } from './browser.ts'
+import { at, drawer, browserBeside, openPage, rowOf, Served } from './browser.ts'
 
-let scratch: string
 let served: Served
-let browser: Browser
 
 const HOST = 'nodes/pve1/host.fw'
 const GOOD = ['IN SSH(ACCEPT) # NAT 1022', 'IN HTTP(ACCEPT) # NAT 1080 <img src=x onerror=alert(1)>']
@@ -24,19 +20,15 @@ const node = testNode('legacy', {
   pvenat: 'run',
 })
 
+const beside = browserBeside(node)
+
 beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
   served = await Served.start(node.lab, 'pve', '/run/pvenat')
-  browser = await openBrowser(node.lab.ns('pve').pid, scratch)
 })
-afterAll(async () => {
-  await browser?.close()
-  await served?.stop()
-  await rm(scratch, { recursive: true, force: true })
-})
+afterAll(() => served?.stop())
 
 test('a forward is seen, followed, and counted within three seconds; its clients are named; typed text stays text', async () => {
-  const { page, errors, foreign } = await openPage(browser, served.url)
+  const { page, errors, foreign } = await openPage(beside.browser, served.url)
   const row = rowOf(page, ':1022')
   await row.waitFor()
   expect(await row.innerText()).toContain('10.10.10.105:22')
@@ -68,7 +60,7 @@ test('a forward is seen, followed, and counted within three seconds; its clients
 })
 
 test('all of it goes by the keyboard, and the address bar holds what is chosen', async () => {
-  const { page } = await openPage(browser, served.url)
+  const { page } = await openPage(beside.browser, served.url)
   await rowOf(page, ':1022').waitFor()
   await page.keyboard.press('2')
   await page.locator('.way').first().focus()
@@ -95,7 +87,7 @@ test('all of it goes by the keyboard, and the address bar holds what is chosen',
 })
 
 test('an edit that breaks a forward is seen as a problem within two seconds, and is gone when it is mended', async () => {
-  const { page, errors } = await openPage(browser, `${served.url}#tab=problems`)
+  const { page, errors } = await openPage(beside.browser, `${served.url}#tab=problems`)
   await page.getByText('No problems.').waitFor()
   const start = performance.now()
   await node.save('firewall/105.fw', 'IN SSH(ACCEPT) # NAT 8006')
@@ -120,7 +112,7 @@ test('an edit that breaks a forward is seen as a problem within two seconds, and
 
 test('another site, or a name that is made to lead here, gets nothing', async () => {
   const { port } = new URL(served.url)
-  const page = await browser.newPage()
+  const page = await beside.browser.newPage()
   const answer = await page.goto(`http://evil.example:${port}/`)
   expect(answer?.status()).toBe(421)
   expect(await page.content()).not.toContain('app.js')
@@ -153,7 +145,7 @@ test('the process has no capability and nothing that it could write to', async (
 
 test('the helper knows what the node keeps and what is forwarded', async () => {
   await node.save('firewall/105.fw', ...GOOD)
-  const { page } = await openPage(browser, served.url)
+  const { page } = await openPage(beside.browser, served.url)
   await rowOf(page, ':1022').waitFor()
   await page.keyboard.press('n')
   const helper = page.getByRole('dialog', { name: 'New forward' })
@@ -168,7 +160,7 @@ test('the helper knows what the node keeps and what is forwarded', async () => {
 })
 
 test('where guests have blocks, the helper proposes NAT auto', async () => {
-  const { page } = await openPage(browser, served.url)
+  const { page } = await openPage(beside.browser, served.url)
   await node.pvenat.configure('guest-block = 20000-29999/20')
   // Comments of the lab hold the word, too.
   await page.getByText('error', { exact: true }).first().waitFor()
@@ -194,7 +186,7 @@ test('a node without a rule: the firewall first, then its own addresses and brid
   for (const file of files)
     await node.edit(file, (text) => text.replaceAll('# NAT', '# no').replace('enable: 1', 'enable: 0'))
   await node.pvenat.configure('guest-block = 20000-29999/20')
-  const { page } = await openPage(browser, served.url)
+  const { page } = await openPage(beside.browser, served.url)
   const first = page.getByRole('region', { name: 'No rule is marked NAT yet' })
   await first.getByText('Each guest has a block of ports. NAT auto').waitFor({ timeout: 20_000 })
   const steps = await first.getByRole('listitem').allInnerTexts()
@@ -217,7 +209,7 @@ test('with ten thousand rules counts are at most three seconds old while somebod
   const rule = (_: unknown, i: number): string =>
     `IN ACCEPT -dest 10.10.10.105 -p tcp -dport 22 # NAT ${20_000 + i}`
   await node.save(HOST, ...Array.from({ length: 10_000 }, rule))
-  const { page } = await openPage(browser, `${served.url}#q=25000`)
+  const { page } = await openPage(beside.browser, `${served.url}#q=25000`)
   const row = rowOf(page, ':25000')
   await row.getByText('working').waitFor({ timeout: 40_000 })
   await waitFor(async () => countedMsAgo(page).then((ms) => ms < 3000), { timeoutMs: 40_000 })
@@ -258,7 +250,7 @@ async function cpuSeconds(pid = 0): Promise<number> {
 }
 
 test('the header has the level of pvenat status: in sync, with a rule that does not work, without the service', async () => {
-  const { page } = await openPage(browser, served.url)
+  const { page } = await openPage(beside.browser, served.url)
   const isAlike = async (level: string): Promise<void> => {
     const header = page.getByRole('banner').getByRole('status')
     await waitFor(async () => (await header.innerText()).startsWith(level), {

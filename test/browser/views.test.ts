@@ -1,26 +1,14 @@
 // What people do with the page: filter, sort, go back, copy; by keys, on a phone and in high contrast.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
 import { waitFor } from '../lab/index.ts'
 import { testNode } from '../packets/node.ts'
 import { told, type Told } from '../web/published.ts'
-import { drawer, findings, openBrowser, openPage, rowOf, servingFolder } from './browser.ts'
+import { drawer, findings, browserBeside, openPage, rowOf, servingFolder } from './browser.ts'
 
-let scratch: string
-let browser: Browser
 const node = testNode('legacy')
 
-beforeAll(async () => {
-  scratch = await mkdtemp(join(tmpdir(), 'pvenat-browser-'))
-  browser = await openBrowser(node.lab.ns('pve').pid, scratch)
-})
-afterAll(async () => {
-  await browser?.close()
-  await rm(scratch, { recursive: true, force: true })
-})
+const beside = browserBeside(node)
 
 const serving = (what: Partial<Told>, use: (url: string) => Promise<void>) =>
   servingFolder(node.lab, what, use)
@@ -29,7 +17,7 @@ const column = (page: Page, name: string) => page.getByRole('columnheader', { na
 
 test('the numbers filter, each column sorts both ways, all of it stands in the address bar, and Back undoes a choice', async () => {
   await serving(told(40, 6), async (url) => {
-    const { page, errors } = await openPage(browser, url)
+    const { page, errors } = await openPage(beside.browser, url)
     await rowOf(page, 'error').waitFor()
     const errorsTile = page
       .getByRole('group', { name: 'Rules by state' })
@@ -78,7 +66,7 @@ test('the numbers filter, each column sorts both ways, all of it stands in the a
 
 test('on a phone a rule is a card with state, external, target and comment', async () => {
   await serving(told(9), async (url) => {
-    const { page } = await openPage(browser, url, { viewport: { width: 390, height: 844 } })
+    const { page } = await openPage(beside.browser, url, { viewport: { width: 390, height: 844 } })
     const card = page.locator('.row').first()
     await card.waitFor()
     expect((await card.innerText()).split(/\s*\n\s*/)).toEqual([
@@ -102,7 +90,7 @@ test('each Copy puts what stands beside it on the clipboard, and all of it can b
     inner: { ...row.inner, ports: [[443, 443]] as [[number, number]] },
   }))
   await serving({ ...rest, rows: clients }, async (url) => {
-    const { page } = await openPage(browser, `${url}#tab=problems`, {
+    const { page } = await openPage(beside.browser, `${url}#tab=problems`, {
       permissions: ['clipboard-read', 'clipboard-write'],
     })
     const typed =
@@ -133,7 +121,7 @@ test('each Copy puts what stands beside it on the clipboard, and all of it can b
 
 test('by keys: tabs, rules, the helper; and the sentence that screen readers say', async () => {
   await serving(told(40, 6), async (url) => {
-    const { page } = await openPage(browser, url)
+    const { page } = await openPage(beside.browser, url)
     await rowOf(page, 'error').waitFor()
     const title = () => drawer(page).locator('h2').innerText()
     await page.keyboard.press('j')
@@ -166,12 +154,12 @@ test('where there are several uplinks, the path of a rule names its own', async 
   const { rows, ...rest } = told(9)
   const several = rows.map((row) => ({ ...row, uplinks: ['vmbr0', 'wg0'] }))
   await serving({ ...rest, rows: several }, async (url) => {
-    const { page } = await openPage(browser, `${url}#rule=${rows[0]?.id}`)
+    const { page } = await openPage(beside.browser, `${url}#rule=${rows[0]?.id}`)
     await drawer(page).getByRole('list', { name: 'Path' }).getByText('vmbr0, wg0').waitFor()
     await page.close()
   })
   await serving({ ...rest, rows }, async (url) => {
-    const { page } = await openPage(browser, `${url}#rule=${rows[0]?.id}`)
+    const { page } = await openPage(beside.browser, `${url}#rule=${rows[0]?.id}`)
     const path = drawer(page).getByRole('list', { name: 'Path' })
     await path.getByText('pve1').waitFor()
     expect(await path.innerText()).not.toContain('uplink')
@@ -181,7 +169,7 @@ test('where there are several uplinks, the path of a rule names its own', async 
 
 test('who asks for more contrast gets ink on paper, and axe finds nothing', async () => {
   await serving(told(40, 6), async (url) => {
-    const { page } = await openPage(browser, url, { contrast: 'more' })
+    const { page } = await openPage(beside.browser, url, { contrast: 'more' })
     await rowOf(page, 'error').waitFor()
     const colours = await page.evaluate(() =>
       ['.row td:last-child', 'body'].map(
