@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what a Debian root is booted from: vmlinuz, and root.cpio, the root with the modules of its kernel.
 #   sh image.sh ROOT FOLDER
-# The kernel is the root's release's own, in its small build for virtual machines. The root is left as it is.
+# The kernel is the root's release's own, in its small build for virtual machines; wg comes from there, too. The root is left as it is.
 set -eu
 root=$1
 folder=$2
@@ -17,7 +17,7 @@ chroot "$1" sh -eu -c '
   cd /mnt
   apt-get -qq -o APT::Sandbox::User=root update
   kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n "s/.*Depends: \(linux-image-[^ ]*\)$/\1/p")
-  apt-get -qq -o APT::Sandbox::User=root download "$kernel"'
+  apt-get -qq -o APT::Sandbox::User=root download "$kernel" wireguard-tools'
 X
 
 dpkg-deb -x "$making"/debs/linux-image-*.deb "$making/kernel"
@@ -28,6 +28,8 @@ ln -s usr/lib "$making/tree/lib"
 version=$(ls "$making/tree/lib/modules")
 depmod -b "$making/tree" "$version"
 rm "$making/tree/lib"
+
+dpkg-deb --fsys-tarfile "$making"/debs/wireguard-tools_*.deb | tar -x -C "$making/tree" ./usr/bin
 
 mv "$making/kernel/boot/vmlinuz-$version" "$making/image/vmlinuz"
 # cpio takes many archives as one.

@@ -1,23 +1,35 @@
-// The packet table under the kernels of Debian 12 and 13, with both firewalls of Proxmox VE: they track connections on bridges, which not
-// every kernel of a machine that tests can.
+// The packet table under the kernels of Debian 12 and 13: they track connections on bridges under both firewalls of Proxmox VE, and have
+// WireGuard and IPsec, which not every kernel of a machine that tests can.
 //   SUITE=trixie                        only the kernel of that release
+//   PROGRAM="router vps"                only parts of the table: firewalls, router, vps
 //   FILES="test/packets/v6.test.ts …"   these packet tests in place of the table, by hand: they take minutes each
 import { build } from 'esbuild'
 import { execa } from 'execa'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { suites, type Suite } from '../package/root.ts'
 import { runIn } from './machine.ts'
-import { STAGES, type Told } from './table.ts'
+import type { Stage, Told } from './stage.ts'
+import { FIREWALLS } from './table.ts'
+import { ROUTER, THROUGH_VPS } from './tunnels.ts'
 
 const SUITES = suites.filter((suite) => suite === (process.env['SUITE'] ?? suite))
 const FILES = (process.env['FILES'] ?? '').split(' ').filter((path) => path !== '')
 const TIMEOUT_MS = 3_600_000
-const LAB = ['dist/pvenat.cjs', 'debian/pvenat.service', 'fixtures/node1']
+const LAB = ['dist/pvenat.cjs', 'debian/pvenat.service', 'fixtures/node1', 'docs']
 
-/** The program of the guest, at the place where the lab finds its own files. */
-async function bundle(): Promise<string> {
+/** What runs in the guest, one after the other, and the stages that each tells. */
+const PROGRAMS: readonly (readonly [name: string, stages: readonly Stage[]])[] = (
+  [
+    ['firewalls', FIREWALLS],
+    ['router', ROUTER],
+    ['vps', THROUGH_VPS],
+  ] as const
+).filter(([name]) => (process.env['PROGRAM'] ?? name).split(' ').includes(name))
+
+/** A program of the guest as one file, for the place where the lab finds its own files. */
+async function bundle(name: string): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: ['test/qemu/inside.ts'],
+    entryPoints: [`test/qemu/${name}.ts`],
     bundle: true,
     write: false,
     platform: 'node',
@@ -37,8 +49,12 @@ else describe('the packet table', packetTable)
 function packetTable(): void {
   const told = new Map<string, Told>()
   beforeAll(async () => {
-    const texts = { 'test/lab/inside.mjs': await bundle() }
-    const script = 'node test/lab/inside.mjs'
+    const paths = PROGRAMS.map(([name]) => `test/lab/${name}.mjs`)
+    const bundles = await Promise.all(
+      PROGRAMS.map(async ([name], i) => [paths[i] ?? '', await bundle(name)] as const),
+    )
+    const texts = Object.fromEntries(bundles)
+    const script = paths.map((path) => `node ${path}`).join('\n')
     const files = [...LAB, 'test/lab/agent.mjs']
     await Promise.all(
       SUITES.map(async (suite) => {
@@ -53,7 +69,7 @@ function packetTable(): void {
   })
 
   describe.each(SUITES)('on the kernel of %s', (suite) => {
-    describe.each(STAGES)('$stage', ({ stage, rows, facts }) => {
+    describe.each(PROGRAMS.flatMap(([, stages]) => stages))('$stage', ({ stage, rows, facts }) => {
       const found = (): Partial<Told> => told.get(`${suite} ${stage}`) ?? {}
       test.each(rows)('$name', ({ name, answer }) => {
         const given = found().answers?.[name]

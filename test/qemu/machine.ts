@@ -1,4 +1,5 @@
 /** A Debian release with its own kernel, in QEMU: what it is booted from, and a job that it does. */
+import { createHash } from 'node:crypto'
 import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -73,7 +74,10 @@ function machine(memoryMb: number): string[] {
 /** A folder with vmlinuz and root.cpio; made once, and kept for later runs. */
 async function bootImage(suite: Suite): Promise<string> {
   const root = await debianRoot(suite)
-  const folder = join(dirname(root), `boot-${basename(root)}`)
+  const recipe = createHash('sha256')
+    .update(await readFile(here('image.sh')))
+    .digest('hex')
+  const folder = join(dirname(root), `boot-${basename(root)}-${recipe.slice(0, 8)}`)
   const isThere = await access(folder).then(
     () => true,
     () => false,

@@ -1,35 +1,5 @@
-/** The packet table: who asks whom in which stage, and who has to answer. Values only: the guest asks, the host judges. */
-import type { Answer, AskOptions, Reply } from '../lab/talk.ts'
-
-export interface Row {
-  name: string
-  from: string
-  /** `ADDRESS:PORT/PROTO` */
-  to: string
-  options?: AskOptions
-  /** Null: nobody. */
-  answer: Partial<Reply> | null
-}
-
-/** What a stage told: answers by the name of the row, facts by theirs. */
-export interface Told {
-  stage: string
-  answers: Record<string, Answer>
-  facts: Record<string, unknown>
-}
-
-const NODE4 = '203.0.113.2'
-const NODE6 = '[2001:db8:113::2]'
-const CLIENT4 = '198.51.100.7'
-const CLIENT6 = '2001:db8:51::7'
-
-const row = (name: string, from: string, to: string, answer: Partial<Reply>, source?: string): Row => ({
-  name,
-  from,
-  to,
-  answer,
-  ...(source === undefined ? {} : { options: { from: source } }),
-})
+/** The packet table of both firewalls: who asks whom in which stage, and who has to answer. */
+import { CLIENT4, CLIENT6, NODE4, NODE6, row, silent, type Row, type Stage } from './stage.ts'
 
 /** With a guest that hangs behind a firewall bridge at one end or both. */
 export const BEHIND: readonly Row[] = [
@@ -149,16 +119,8 @@ const OWN_ADDRESS: readonly Row[] = HAIRPIN.map(({ answer, ...asked }) => ({
   },
 }))
 
-const silent = (rows: readonly Row[]): Row[] => rows.map((one) => ({ ...one, answer: null }))
-
-export interface Stage {
-  stage: string
-  rows: readonly Row[]
-  facts: Readonly<Record<string, unknown>>
-}
-
 /** In this order, on one node. */
-export const STAGES: readonly Stage[] = [
+export const FIREWALLS: readonly Stage[] = [
   {
     stage: 'the nftables firewall without br_netfilter, FORWARD drops',
     rows: ALL,

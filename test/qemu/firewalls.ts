@@ -1,5 +1,4 @@
-/** What runs in the guest: one node, taken from stage to stage, and asked in each. Told are lines of JSON, to descriptor 3. */
-import { writeSync } from 'node:fs'
+/** A program of the guest: one node under one firewall and the other, taken from stage to stage, and asked in each. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
@@ -13,17 +12,13 @@ import {
   snapshot,
   standIn,
   waitFor,
-  type Answer,
   type Lab,
   type Proto,
 } from '../lab/index.ts'
 import { loadDaemon, unloadDaemon, unloadPveFirewall } from './daemon.ts'
-import { ALL, BEHIND, DIRECT, FOREIGN, type Row, type Told } from './table.ts'
-
-/** Everything is slow here. */
-const ANSWER_MS = 30_000
-const SILENCE_MS = 3_000
-const SLOW_MS = 300_000
+import { ANSWER_MS, ask, SLOW_MS, tell } from './guest.ts'
+import { silent } from './stage.ts'
+import { ALL, BEHIND, DIRECT, FOREIGN } from './table.ts'
 
 const tree = await copyTree(node1Tree)
 const HOST = 'nodes/pve1/host.fw'
@@ -94,22 +89,6 @@ const lab = await build()
 const pvenat = new Pvenat(lab, 'legacy', tree)
 const sh = async (script: string): Promise<string> => (await lab.exec('pve', ['sh', '-ec', script])).stdout
 
-async function answers(rows: readonly Row[], timeoutMs = ANSWER_MS): Promise<Record<string, Answer>> {
-  const asked = rows.map(async ({ name, from, to, options }) => {
-    const [endpoint = '', proto = ''] = to.split('/')
-    return [name, await lab.ask(from, proto as Proto, endpoint, { ...options, timeoutMs })] as const
-  })
-  const all = await Promise.all(asked)
-  if (timeoutMs === ANSWER_MS && all.some(([, answer]) => answer === 'nothing'))
-    console.log(await sh('conntrack -L 2>&1; conntrack -L -f ipv6 2>&1; ip neigh'))
-  return Object.fromEntries(all)
-}
-
-function tell(stage: string, asked: Told['answers'], facts: Told['facts'] = {}): void {
-  writeSync(3, `${JSON.stringify({ stage, answers: asked, facts } satisfies Told)}\n`)
-  console.log(`${process.uptime().toFixed(1)} s: ${stage}`)
-}
-
 /** Waits until the service has put into force what the files ask for now. */
 async function settled(firewall: 'iptables' | 'nftables'): Promise<void> {
   await waitFor(
@@ -157,7 +136,7 @@ await sh('iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP')
 await pvenat.start({}, SLOW_MS)
 await settled('nftables')
 await loadDaemon(lab)
-tell('the nftables firewall without br_netfilter, FORWARD drops', await answers(ALL), {
+tell('the nftables firewall without br_netfilter, FORWARD drops', await ask(lab, ALL), {
   'br_netfilter is loaded': (await sh('cat /proc/modules')).includes('br_netfilter'),
   'table bridge pvenat': await hasTable(),
 })
@@ -171,7 +150,7 @@ await loadPveFirewall(lab, 'legacy', node1Tree)
 await edit('firewall/107.fw', WITH_SPORT)
 await edit(HOST, OFF)
 await settled('iptables')
-tell('the iptables firewall', await answers(ALL), { 'table bridge pvenat': await hasTable() })
+tell('the iptables firewall', await ask(lab, ALL), { 'table bridge pvenat': await hasTable() })
 
 // The switch, under live connections: the table comes before the daemon.
 const streams = await Promise.all([
@@ -187,26 +166,28 @@ await loadDaemon(lab)
 await unloadPveFirewall(lab)
 const alive = await Promise.all(streams.map((stream) => stream.ping(ANSWER_MS)))
 const made = await table()
-tell('the nftables firewall, switched on', await answers(ALL), {
+tell('the nftables firewall, switched on', await ask(lab, ALL), {
   'connections that live on': alive.filter(Boolean).length,
   'table bridge pvenat': await hasTable(),
 })
 
 await setBridgeNf(0)
-tell('the nftables firewall, bridged packets past iptables', await answers(ALL), {
+tell('the nftables firewall, bridged packets past iptables', await ask(lab, ALL), {
   'the table is still the same': (await table()) === made,
 })
 
 // It is the table that does it.
 pvenat.service?.signal('SIGSTOP')
 await sh('nft delete table bridge pvenat; conntrack -F')
-const [silence, others] = [await answers(BEHIND, SILENCE_MS), await answers([...DIRECT, ...FOREIGN])]
-tell('the nftables firewall, somebody deleted table bridge pvenat', Object.assign(silence, others))
+tell(
+  'the nftables firewall, somebody deleted table bridge pvenat',
+  await ask(lab, [...silent(BEHIND), ...DIRECT, ...FOREIGN]),
+)
 
 pvenat.service?.signal('SIGCONT')
 await waitFor(hasTable, { timeoutMs: SLOW_MS, intervalMs: 500, what: 'the table' })
 await sh('conntrack -F')
-tell('the nftables firewall, the service put the table back', await answers([...BEHIND, ...DIRECT]))
+tell('the nftables firewall, the service put the table back', await ask(lab, [...BEHIND, ...DIRECT]))
 
 await unloadDaemon(lab)
 const { exitCode } = await pvenat.run('rollback')
