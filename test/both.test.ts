@@ -1,46 +1,20 @@
 // Nothing is told that has no test: each finding of doctor and each diagnostic of check is so in a lab, and is not any more when its help is typed.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { CODES, type Code } from '../src/diagnostic.ts'
 import { FINDING_IDS } from '../src/doctor/finding.ts'
 import { WORDINGS } from '../src/wordings.ts'
 import { loadCases, type Case } from './cases/case.ts'
-import { examined, FAULTS } from './doctor/worlds.ts'
+import { examined } from './doctor/worlds.ts'
 import { BOUNDS } from './packets/mistyped-bounds.ts'
 import { COMMENTS } from './packets/mistyped-comments.ts'
 import { FIELDS } from './packets/mistyped-fields.ts'
+import { LIMITS } from './packets/mistyped-limits.ts'
 
-/** Diagnostics that tests of their own bring about with packets: they need another node, or time. */
-const ELSEWHERE: Partial<Record<Code, string>> = {
-  'helper-shifted': 'packets/helpers.test.ts',
-  'leads-inward': 'packets/asitis.test.ts',
-  'source-public': 'packets/asitis.test.ts',
-  'guest-address': 'packets/learnt.test.ts',
-  'port-kept': 'packets/mistyped.test.ts',
-  'network-left': 'packets/router.test.ts',
-  quarantined: 'chaos/refused.ts',
-}
-
-/** Diagnostics without a packet of their own, and why; each has a case in fixtures all the same. */
+/** Diagnostics that no packet can show, and why. */
 const NO_PACKET: Partial<Record<Code, string>> = {
-  'proto-ports': 'the lab has no servers of protocols without ports',
-  'macro-part': 'nothing helps: icmp is not forwarded',
-  'guest-outside': 'nothing helps: such a guest leaves past this node',
-  elsewhere: 'the packet passes, on another node',
-  'told-some': 'it speaks of other lines',
-  'settings-unusable': 'the settings of before stay in force, so all packets go where they went',
-  held: 'the claim of before needs a node that was up before (gaps.test.ts, incumbents.test.ts)',
-  'auto-moved': 'it speaks of an edit that has not been applied yet',
-  'network-form': 'not asked with packets yet',
-  'network-refused': 'not asked with packets yet',
-  'network-held': 'not asked with packets yet',
-  'network-unanswered': 'not asked with packets yet',
-  limit: 'not asked with packets yet',
-  'auto-has': 'not asked with packets yet',
-  'full-whole': 'not asked with packets yet',
-  'block-none': 'what helps are the settings of all guests',
-  'block-full': 'what helps is to take lines away',
-  'nft-sport': 'what keeps clients out is a rule of proxmox-firewall, which runs in no lab',
+  'told-some':
+    'it counts diagnostics of other lines, which have packets of their own; no rule works or fails by it',
 }
 
 const read = (file: string): string => readFileSync(`test/${file}`, 'utf8')
@@ -58,13 +32,9 @@ describe('findings of doctor', () => {
   const onMachine = [...read('package/life.test.ts').matchAll(/ mend\(debian, '([a-z-]+)'/g)].map(
     ([, id]) => id,
   )
-  /** The kernel of the machine that tests need not track connections on bridges, so only the judgement is tested. */
-  const inWorlds = FAULTS.flatMap(([, findings]) => findings.map(({ id }) => id)).filter(
-    (id) => id === 'bridge-zone',
-  )
 
   test.each(FINDING_IDS)('%s', (id) => {
-    expect([...inLab, ...onMachine, ...inWorlds]).toContain(id)
+    expect([...inLab, ...onMachine]).toContain(id)
   })
 
   test('none on a node without a fault', () => expect(examined()).toEqual([]))
@@ -90,11 +60,21 @@ describe('diagnostics of check', () => {
     ([, code]) => code,
   )
 
-  const inTables = [COMMENTS, FIELDS, BOUNDS].flatMap((table) => Object.keys(table))
+  const inTables = [COMMENTS, FIELDS, BOUNDS, LIMITS].flatMap((table) => Object.keys(table))
+  /** Labs of their own: `toldUntil` asserts both sides, and a service says the second where it said the first before. */
+  const inOwnLabs = ['packets', 'chaos']
+    .flatMap((folder) => readdirSync(`test/${folder}`).map((name) => read(`${folder}/${name}`)))
+    .flatMap((text) => [
+      ...text.matchAll(/\btoldUntil\([^,]+,\s+'([a-z-]+)'/g),
+      ...text.matchAll(/\/mended\\\[([a-z-]+)\\\]\//g),
+    ])
+    .map(([, code]) => code)
 
   test.each(CODES)('%s', (code) => {
-    const file = ELSEWHERE[code]
-    if (file !== undefined) expect(read(file)).toContain(code)
-    else expect([...inTables, ...foreseen, ...Object.keys(NO_PACKET)]).toContain(code)
+    expect([...inTables, ...foreseen, ...inOwnLabs, ...Object.keys(NO_PACKET)]).toContain(code)
+  })
+
+  test.each(Object.keys(NO_PACKET))('no packet shows %s', (code) => {
+    expect([...inTables, ...foreseen, ...inOwnLabs]).not.toContain(code)
   })
 })

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { backends, type Answer } from '../lab/index.ts'
 import { testNode, type TestNode } from './node.ts'
+import { toldUntil } from './told.ts'
 
 /** A question, and who has to answer it seen as whom; undefined: nobody. */
 type Question = [
@@ -105,10 +106,9 @@ describe.each(backends)('the ways out, %s', (backend) => {
 
   test('a destination behind a tunnel is told with the setting, and the setting mends it', async () => {
     await node.pvenat.run('apply')
-    const { stderr } = await node.pvenat.run('check')
-    expect(stderr).toMatch(/leads-inward\]: 10\.8\.0\.0\/24 leads by wg0[^]*external = \+wg0/)
     await both(node, ['105', '10.10.10.105', '10.8.0.1:443', undefined])
-    await node.pvenat.configure('external = +wg0')
+    const says = /10\.8\.0\.0\/24 leads by wg0.*\n.*external = \+wg0/
+    await toldUntil(node.pvenat, 'leads-inward', says, () => node.pvenat.configure('external = +wg0'))
     await node.apply()
     await both(node, ['105', '10.10.10.105', '10.8.0.1:443', { server: 'inet', seenAs: '10.8.0.2' }])
     await node.pvenat.configure()
@@ -205,7 +205,6 @@ describe.each(backends)('networks that are not for guests, %s', (backend) => {
   test('Docker’s bridge is not masqueraded, and a public IPv6 network only when it is named', async () => {
     const rules = () => node.sh(`iptables-${backend}-save -t nat; ip6tables-${backend}-save -t nat`)
     expect(await rules()).not.toMatch(/172\.17|2001:db8:113:1::\/64 -o/)
-    expect((await node.pvenat.run('check')).stderr).toMatch(/source-public\]: 2001:db8:113:1::\/64 is public/)
     await node.lab.ip('105', [
       'addr add 2001:db8:113:1::105/64 dev eth0 nodad',
       'route add default via 2001:db8:113:1::1 src 2001:db8:113:1::105 metric 1',
@@ -213,7 +212,9 @@ describe.each(backends)('networks that are not for guests, %s', (backend) => {
     await node.lab.ip('inet', ['route add 2001:db8:113:1::/64 via 2001:db8:113::2'])
     const ask = () => node.lab.ask('105', 'tcp', '[2001:db8:113::1]:443', { from: '2001:db8:113:1::105' })
     expect(await ask()).toMatchObject({ seenAs: '2001:db8:113:1::105' })
-    await node.save('firewall/cluster.fw', 'OUT ACCEPT -source 2001:db8:113:1::/64 # NAT')
+    await toldUntil(node.pvenat, 'source-public', /2001:db8:113:1::\/64 is public/, () =>
+      node.save('firewall/cluster.fw', 'OUT ACCEPT -source 2001:db8:113:1::/64 # NAT'),
+    )
     await node.apply()
     expect(await ask()).toMatchObject({ seenAs: '2001:db8:113::2' })
   })

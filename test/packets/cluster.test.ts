@@ -18,6 +18,7 @@ import {
   type Lab,
   type Member,
 } from '../lab/index.ts'
+import { check, toldUntil } from './told.ts'
 
 interface Row {
   state: string
@@ -136,6 +137,34 @@ describe.each(backends)('a cluster on %s', (backend) => {
       expect(said(member)).not.toMatch(/error|warning/)
       expect(await nodes.get(member)?.run('check')).toMatchObject({ exitCode: 0 })
     }
+  })
+
+  test('elsewhere: told on each node but that of the address, and there the packet passes', async () => {
+    const file = join(tree.dir, 'firewall/cluster.fw')
+    const text = await readFile(file, 'utf8')
+    const pvenat = nodes.get(pve1) as Pvenat
+    expect((await check(nodes.get(pve2) as Pvenat)).map(({ code }) => code)).not.toContain('elsewhere')
+    await toldUntil(
+      pvenat,
+      'elsewhere',
+      /in force on the node that has 203\.0\.113\.3, not on this one/,
+      () =>
+        saveLikeGui(
+          tree.dir,
+          'firewall/cluster.fw',
+          text
+            .replace('-dest 10.10.10.102', '-dest 10.10.10.101')
+            .replace('203.0.113.3:2202', '203.0.113.2:2202'),
+        ),
+    )
+    const answers = (wanted: readonly unknown[]) =>
+      waitFor(async () => {
+        expect(await askAll(2202)).toMatchObject(wanted)
+        return true
+      })
+    await answers([{ server: '101' }, 'refused', 'refused'])
+    await saveLikeGui(tree.dir, 'firewall/cluster.fw', text)
+    await answers(['refused', { server: '102' }, 'refused'])
   })
 
   test('the rule of a template counts like that of any guest', async () => {

@@ -1,19 +1,15 @@
 // What check says of a rule before any packet comes: the packet really does not pass, and passes when the help is typed.
 import { beforeAll, describe, expect, test } from 'vitest'
-import { backends, standIn, waitFor, type AskOptions } from '../lab/index.ts'
+import { backends, waitFor, type AskOptions } from '../lab/index.ts'
 import * as ailments from './ailing.ts'
+import { Daemon } from './daemon.ts'
+import { check } from './told.ts'
 
 const CLUSTER = 'firewall/cluster.fw'
 const FW_105 = 'firewall/105.fw'
+const FW_108 = 'firewall/108.fw'
 const HOST = 'nodes/pve1/host.fw'
 const CONF_105 = 'nodes/pve1/lxc/105.conf'
-
-interface Diagnostic {
-  file: string
-  code: string
-  message: string
-  help: string | null
-}
 
 interface Foreseen extends ailments.Ailment {
   /** Who asks whom, and who answers when all is well. */
@@ -28,6 +24,7 @@ interface Foreseen extends ailments.Ailment {
 describe.each(backends)('%s', (backend) => {
   const ailing = new ailments.Ailing(backend)
   const { node } = ailing
+  const daemon = new Daemon(ailing)
   const paste = async (help: string): Promise<void> => {
     expect(help).toMatch(/^pvesh create /)
     expect((await ailing.mend({ breaks: () => Promise.resolve() }, [help])).exitCode).toBe(0)
@@ -37,34 +34,6 @@ describe.each(backends)('%s', (backend) => {
   /** The file as it is now, changed. */
   const retype = (file: string, from: string | RegExp, to: string) =>
     node.edit(file, (text) => text.replace(from, to))
-
-  /** What proxmox-firewall makes of policy_forward: DROP and of no FORWARD rules. */
-  const DAEMON = `nft -f - <<'EOF'
-table inet proxmox-firewall {
-  chain cluster-forward {
-    drop
-  }
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    ct state vmap { established : accept, related : accept, invalid : drop }
-    jump cluster-forward
-  }
-}
-EOF`
-  let removeDaemon: () => Promise<void>
-  const nftablesMode = async (rules: string): Promise<void> => {
-    removeDaemon = await standIn(node.lab, '/usr/libexec/proxmox/proxmox-firewall', 'exit 0')
-    await ailing.edit(HOST, '[OPTIONS]\n', '[OPTIONS]\n\nnftables: 1\n')
-    await ailing.edit(CLUSTER, '[OPTIONS]\n', '[OPTIONS]\n\npolicy_forward: DROP\n')
-    await ailing.edit(FW_105, /IN SSH.*/, rules)
-    await node.sh(DAEMON)
-  }
-  const daemonLoads = (words: string) =>
-    node.sh(`nft insert rule inet proxmox-firewall cluster-forward ${words} accept`)
-  const iptablesMode = async (): Promise<void> => {
-    await node.sh('nft delete table inet proxmox-firewall')
-    await removeDaemon()
-  }
 
   /** Guest 105 with a NIC outside, by which it sends. */
   const OUTSIDE = {
@@ -172,26 +141,52 @@ EOF`
     },
     'forward-drops: a forward': {
       file: FW_105,
-      breaks: () => nftablesMode('IN SSH(ACCEPT) # NAT 1022'),
+      breaks: () => daemon.dropsAll(FW_105, /IN SSH.*/, 'IN SSH(ACCEPT) # NAT 1022'),
       ask: ['inet', '203.0.113.2:1022', { server: '105' }],
       says: /the nftables firewall does not forward it: no rule is for it, and policy_forward is DROP/,
       type: async (help) => {
         await paste(help)
-        await daemonLoads('ip daddr 10.10.10.105 tcp dport 22')
+        await daemon.forwards('ip daddr 10.10.10.105 tcp dport 22')
       },
-      after: iptablesMode,
+      after: () => daemon.end(),
     },
     'forward-drops: egress': {
       file: FW_105,
-      breaks: () => nftablesMode('OUT ACCEPT # NAT'),
+      breaks: () => daemon.dropsAll(FW_105, /IN SSH.*/, 'OUT ACCEPT # NAT'),
       ask: ['105', '203.0.113.1:443', { seenAs: '203.0.113.2' }],
       says: /the nftables firewall does not forward it/,
       type: async (help) => {
         expect(help).toContain('--source 10.10.10.105')
         await paste(help)
-        await daemonLoads('ip saddr 10.10.10.105')
+        await daemon.forwards('ip saddr 10.10.10.105')
       },
-      after: iptablesMode,
+      after: () => daemon.end(),
+    },
+    'nft-sport': {
+      file: FW_108,
+      breaks: async () => {
+        await daemon.start()
+        await ailing.edit(FW_108, /GROUP .*/, 'IN ACCEPT -p tcp -dport 80 -sport 1080 # NAT')
+        await daemon.lets('tcp sport 1080 tcp dport 80')
+      },
+      ask: ['inet', '203.0.113.2:1080', { server: '108' }],
+      says: /a source port in the rule keeps clients out/,
+      type: async (help) => {
+        expect(help).toMatch(/^clear the source port .*: NAT 1080 with destination port 80$/)
+        await retype(FW_108, '-sport 1080 # NAT', '# NAT 1080')
+        await daemon.lets('tcp dport 80')
+      },
+      after: () => daemon.end(),
+    },
+    'network-unanswered': {
+      ...inCluster('IN ACCEPT # NAT 203.0.113.108/31 full=1 to=10.10.10.108/31'),
+      ask: ['inet', '203.0.113.108:80', { server: '108' }],
+      says: /nobody there answers for its addresses/,
+      type: async (help) => {
+        expect(help).toMatch(/: ip route add local 203\.0\.113\.108\/31 dev lo$/)
+        await node.sh(help.replace(/.*: /, ''))
+      },
+      after: () => node.sh('ip route del local 203.0.113.108/31 dev lo'),
     },
     'foreign-drops: a table of nft that lets pass only what was forwarded': {
       breaks: () =>
@@ -269,10 +264,8 @@ EOF`),
     const [code = ''] = name.split(':')
     const [from, to, mended, options] = ask
     const asks = () => node.call(from, to, { timeoutMs: 300, ...options })
-    const told = async (): Promise<Diagnostic[]> => {
-      const all = JSON.parse((await node.pvenat.run('check', '--json')).stdout) as Diagnostic[]
-      return all.filter((one) => one.code === code && one.file.endsWith(file))
-    }
+    const told = async () =>
+      (await check(node.pvenat)).filter((one) => one.code === code && one.file.endsWith(file))
     await ailing.during(ailment, async () => {
       // Files are not all that breaks.
       await node.pvenat.run('apply')

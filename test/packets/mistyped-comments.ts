@@ -5,6 +5,7 @@ import {
   CLUSTER,
   FW_107,
   FW_108,
+  HOST,
   IN,
   LET_OUT,
   NOT,
@@ -127,6 +128,25 @@ export const COMMENTS: Record<string, Typed> = {
     right: 'OUT ACCEPT -source 10.10.10.107 -p tcp -dport 445 # NAT via=vmbr0',
     ask: OUT_107(445),
     after: LET_OUT,
+  },
+  'network-form': {
+    file: HOST,
+    wrong: 'IN ACCEPT # NAT 198.18.7.104/31 to=10.10.10.104/31',
+    says: /write NAT 198\.18\.7\.104\/31 full=1 to=INNER_NETWORK\/31/,
+    right: 'IN ACCEPT # NAT 198.18.7.104/31 full=1 to=10.10.10.104/31',
+    ask: { to: '198.18.7.105:22' },
+  },
+  'network-refused': {
+    file: HOST,
+    wrong: 'IN ACCEPT # NAT 198.18.7.108/31 full=1 to=10.99.9.104/31',
+    says: /the internal networks are: .*10\.10\.10\.0\/24/,
+    right: 'IN ACCEPT # NAT 198.18.7.108/31 full=1 to=10.10.10.104/31',
+    ask: { to: '198.18.7.109:22' },
+  },
+  'network-held': {
+    wrong: IN('NAT 198.18.7.102:3052'),
+    says: /leave the address out of the comment/,
+    right: IN('NAT 3052'),
   },
   'ports-missing': {
     wrong: 'IN ACCEPT # NAT',

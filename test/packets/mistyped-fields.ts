@@ -20,6 +20,24 @@ export const FIELDS: Record<string, Typed> = {
     says: /forwards exist for tcp/,
     right: IN('NAT 3025'),
   },
+  // Its other parts are forwarded.
+  'macro-part': {
+    wrong: 'IN Trcrt(ACCEPT) # NAT',
+    says: /the icmp part of macro Trcrt is not forwarded/,
+    right: 'IN ACCEPT -p udp -dport 33434:33524 # NAT',
+    ask: { to: '203.0.113.2:33434/udp' },
+    before: ANSWERS,
+  },
+  // Such a guest leaves past this node, with its own address, whatever is typed.
+  'guest-outside': {
+    file: 'firewall/200.fw',
+    wrong: 'OUT ACCEPT -p tcp -dport 443 # NAT',
+    says: /guest 200 .* is on no internal network of this node/,
+    right: '',
+    ask: { from: '200', to: '203.0.113.1:443' },
+    before: { seenAs: '203.0.113.50' },
+    after: { seenAs: '203.0.113.50' },
+  },
   'address-unsupported': {
     wrong: `IN ACCEPT -source 198.51.100.0/255.255.255.0 ${SSH} # NAT 3026`,
     says: /write: 198\.51\.100\.0\/24$/,

@@ -1,12 +1,16 @@
-// A wrong rule for each diagnostic of check that a rule alone brings about, all in one tree: its packet does not pass, and does when the help is typed.
+// A wrong rule for each diagnostic of check that a rule alone brings about, all in one tree: its packet does not pass, and does when the help is
+// typed, after which check tells the diagnostic no more.
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { node1Plan, saveInPlace, twoUplinks, type Answer } from '../lab/index.ts'
 import { BOUNDS } from './mistyped-bounds.ts'
 import { COMMENTS } from './mistyped-comments.ts'
 import { FIELDS } from './mistyped-fields.ts'
+import { LIMITS } from './mistyped-limits.ts'
+import { stepTests } from './mistyped-steps.ts'
 import { ANSWERS, CLUSTER, FW_105, FW_107, FW_108, HOST, IN, NOT, SETTINGS, type Typed } from './mistyped.ts'
 import { testNode } from './node.ts'
+import { check, type Told } from './told.ts'
 
 /** Each file by its path, with `RULES` where the lines stand. */
 type Files = Record<string, string>
@@ -34,7 +38,7 @@ ${IN('two')}
   [FW_107]: GUEST,
   [FW_108]: GUEST,
   'firewall/200.fw': GUEST,
-  [HOST]: GUEST,
+  [HOST]: GUEST.replace('RULES\n', 'IN ACCEPT # NAT 198.18.7.102/31 full=1 to=10.10.10.102/31\nRULES\n'),
   [SETTINGS]: `[nat]
 backend = nft
 RULES
@@ -65,12 +69,16 @@ block = 900
 `,
 }
 
-interface Diagnostic {
-  file: string
-  line: number
-  code: string
-  message: string
-  help: string | null
+/** Without blocks of ports, and with the node's own address to give away. */
+const BARE_FILES: Files = {
+  ...BLOCK_FILES,
+  [HOST]: GUEST,
+  [SETTINGS]: `[nat]
+backend = nft
+allow-reserved = yes
+[guest 105]
+ports = 6000-6300
+`,
 }
 
 const node = testNode('nft', {
@@ -84,23 +92,24 @@ const node = testNode('nft', {
   },
   serve: [
     '105:22,80,3122,8006/tcp',
+    '105:40,44,33434/udp',
     '107:22/tcp',
     '108:22,2049/tcp',
     '200:22/tcp',
     'pve:2049,3055,8006/tcp',
     'inet:443,444,445,446,447/tcp',
   ],
+  // Networks that are mapped as a whole.
+  prepare: ({ lab }) => lab.ip('inet', ['route add 198.18.7.96/27 via 203.0.113.2']),
 })
-
-async function check(): Promise<Diagnostic[]> {
-  return JSON.parse((await node.pvenat.run('check', '--json')).stdout) as Diagnostic[]
-}
 
 /** Rules that are wrong, typed all at once, and then all right: what check says, and the answers of before and after. */
 class Sheet {
-  readonly told = new Map<string, Diagnostic>()
+  readonly told = new Map<string, Told>()
   readonly before = new Map<string, Answer>()
   readonly after = new Map<string, Answer>()
+  /** The codes that check still tells of a rule when all is right. */
+  readonly left = new Map<string, string[]>()
   private readonly right = new Map<string, string>()
   private readonly entries: [code: string, typed: Typed][]
 
@@ -113,12 +122,20 @@ class Sheet {
 
   async fill(): Promise<void> {
     await this.save(([, { wrong }]) => wrong, false)
-    const diagnostics = await check()
+    const diagnostics = await check(node.pvenat)
     for (const entry of this.entries) await this.look(entry, diagnostics)
     await node.pvenat.run('apply')
     await this.ask(this.before)
     await this.save(([code]) => this.right.get(code) ?? '', true)
     await node.pvenat.run('apply')
+    const left = await check(node.pvenat)
+    for (const [code, typed] of this.entries) {
+      const told = await this.of(typed, this.right.get(code) ?? '', left)
+      this.left.set(
+        code,
+        told.map((one) => one.code),
+      )
+    }
     await this.ask(this.after)
   }
 
@@ -136,17 +153,19 @@ class Sheet {
   }
 
   /** Finds what is said at a wrong rule, and makes the right one of it. */
-  private async look([code, typed]: [string, Typed], diagnostics: readonly Diagnostic[]): Promise<void> {
-    const file = typed.file ?? FW_105
-    const lines = (await node.text(file)).split('\n')
-    const mine = diagnostics.find(
-      (one) =>
-        one.code === code &&
-        join(node.tree, file) === one.file &&
-        typed.wrong.split('\n').includes(lines[one.line - 1] ?? ''),
-    )
+  private async look([code, typed]: [string, Typed], diagnostics: readonly Told[]): Promise<void> {
+    const mine = (await this.of(typed, typed.wrong, diagnostics)).find((one) => one.code === code)
     if (mine) this.told.set(code, mine)
     this.right.set(code, typeof typed.right === 'string' ? typed.right : typed.right(mine?.help ?? ''))
+  }
+
+  /** The diagnostics of lines of a rule's file. */
+  private async of({ file = FW_105 }: Typed, text: string, diagnostics: readonly Told[]): Promise<Told[]> {
+    const lines = (await node.text(file)).split('\n')
+    const own = text.split('\n')
+    return diagnostics.filter(
+      (one) => one.file === join(node.tree, file) && own.includes(lines[one.line - 1] ?? ''),
+    )
   }
 
   private async ask(answers: Map<string, Answer>): Promise<void> {
@@ -167,6 +186,7 @@ const matches = (answer: Answer | undefined, wanted: object | 'none') =>
 describe.each<[string, Record<string, Typed>, Files]>([
   ['rules', { ...COMMENTS, ...FIELDS }, FILES],
   ['blocks and bounds', BOUNDS, BLOCK_FILES],
+  ['limits', LIMITS, BARE_FILES],
 ])('%s', (_, table, files) => {
   const sheet = new Sheet(table, files)
   beforeAll(() => sheet.fill())
@@ -174,21 +194,10 @@ describe.each<[string, Record<string, Typed>, Files]>([
   test.each(Object.entries(table))('%s', (code, typed) => {
     const { message = '', help } = sheet.told.get(code) ?? {}
     expect(help ?? message).toMatch(typed.says)
+    expect(sheet.left.get(code)).not.toContain(code)
     matches(sheet.before.get(code), typed.before ?? NOT)
     matches(sheet.after.get(code), typed.after ?? ANSWERS)
   })
 })
 
-test('port-kept: what a service of the node had is handed over when the administrator says so', async () => {
-  await saveInPlace(node.tree, FW_105, GUEST.replace(/^RULES$/m, IN('NAT 3055')))
-  await saveInPlace(node.tree, SETTINGS, '[nat]\nbackend = nft\n')
-  await node.pvenat.run('apply')
-  await node.lab.unserve('pve', 'tcp', 3055)
-  await node.pvenat.run('apply')
-  const kept = (await check()).find(({ code }) => code === 'port-kept')
-  expect(kept?.help).toMatch(/hands it over now with: pvenat apply --hand-over$/)
-  expect(await node.ask(3055)).toBe('refused')
-  await node.pvenat.run('apply', '--hand-over')
-  expect((await check()).map(({ code }) => code)).not.toContain('port-kept')
-  expect(await node.ask(3055)).toMatchObject({ server: '105' })
-})
+stepTests(node)
