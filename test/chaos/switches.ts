@@ -1,5 +1,6 @@
 /** The node's backend and its firewall are switched while all goes on: followed, nothing left behind, nothing lost. */
 import { expect, test } from 'vitest'
+import type { Status } from '../../src/show/status.ts'
 import { fwFile, isInBackend, saveInPlace, saveLikeGui, standIn, waitFor, Watcher } from '../lab/index.ts'
 import type { TestNode } from '../packets/node.ts'
 import { UNTOUCHED } from './world.ts'
@@ -15,6 +16,7 @@ export function switchTests(node: TestNode): void {
     await alternative(node.backend)
     await saveInPlace(node.tree, 'pvenat.conf', '[nat]\ninterval = 1\n')
     await node.converged()
+    const { repairs } = await node.published<Status>()
     const watcher = await Watcher.start(node.lab, UNTOUCHED)
     for (const [to, from] of [
       [other, node.backend],
@@ -33,6 +35,7 @@ export function switchTests(node: TestNode): void {
       await node.converged()
       // Nobody has changed anything.
       expect(said(/repaired/)).toBe(0)
+      await node.publishes({ backend: to, repairs })
       await watcher.isWell()
     }
     await watcher.stop()

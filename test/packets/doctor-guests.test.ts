@@ -1,6 +1,8 @@
 // Each finding of doctor about a guest, its rules and its addresses, by really breaking the thing.
+import { expect, test } from 'vitest'
 import * as ailments from './ailing.ts'
-import { findingTests, SSH } from './findings.ts'
+import { Daemon } from './daemon.ts'
+import { findingTests, found, SSH } from './findings.ts'
 
 const { edited } = ailments
 const ailing = new ailments.Ailing()
@@ -70,4 +72,24 @@ findingTests(ailing, {
     isAdvice: true,
     follows: edited(FW_105, /$/, '').breaks,
   },
+})
+
+test('bridge-zone: said while the table is missing; the fix makes it where the kernel can track connections on bridges', async () => {
+  const isSaid = async () => (await found(ailing)).some(({ id }) => id === 'bridge-zone')
+  const daemon = new Daemon(ailing)
+  const nftablesMode: ailments.Ailment = {
+    breaks: () => daemon.start(),
+    thenBreaks: () => node.sh('nft delete table bridge pvenat 2>/dev/null || true'),
+    after: () => daemon.end(),
+  }
+  expect(await isSaid()).toBe(false)
+  await ailing.during(nftablesMode, async () => {
+    const finding = (await found(ailing)).find(({ id }) => id === 'bridge-zone')
+    expect(finding).toMatchObject({ severity: 'error', fix: ['modprobe nf_conntrack_bridge; pvenat apply'] })
+    await ailing.mend(nftablesMode, finding?.fix ?? [])
+    // With a kernel that can, and with packets: test/qemu.
+    const tables = await node.sh('nft list tables bridge')
+    expect(await isSaid()).toBe(!tables.includes('table bridge pvenat'))
+  })
+  expect(await isSaid()).toBe(false)
 })

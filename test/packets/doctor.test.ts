@@ -170,7 +170,7 @@ findingTests(ailing, {
   },
   'own-leftovers': {
     breaks: () =>
-      ailing.sh(`for chain in DNAT PREROUTING; do nft -t nat -N PVENAT-$chain; done
+      ailing.sh(`for chain in DNAT PREROUTING EG-10.10.10.0/28; do nft -t nat -N PVENAT-$chain; done
         nft -t nat -A PVENAT-PREROUTING -j PVENAT-DNAT; nft -t nat -I PREROUTING -j PVENAT-PREROUTING`),
     severity: 'error',
     ask: { ...SSH, broken: { server: '105' } },

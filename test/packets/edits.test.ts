@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import type { Row } from '../../src/show/list.ts'
 import { backends, fwFile, saveInPlace, saveLikeGui, waitFor } from '../lab/index.ts'
 import { testNode } from './node.ts'
 
@@ -70,11 +71,18 @@ describe.each(backends)('edits with pvenat run on %s', (backend) => {
     await effect(`third save ${how}`, 4003, true, again)
   })
 
-  test('an edit touches no other forward: a stream through one of them goes on', async () => {
+  test('an edit touches no other forward: a stream through one of them goes on, and its counters, too', async () => {
     const stream = await node.lab.stream('inet', '203.0.113.2:8080')
+    const counters = async () =>
+      (JSON.parse((await node.pvenat.run('list', '--json', '--guest', '108')).stdout) as Row[]).map(
+        ({ packets, bytes }) => [packets, bytes],
+      )
+    const before = await counters()
+    expect(Math.max(...before.flat())).toBeGreaterThan(0)
     const start = performance.now()
     await node.save(FILE, 'IN SSH(ACCEPT) # NAT 1022')
     await effect('change beside a stream', 1022, true, start)
+    expect(await counters()).toEqual(before)
     expect(await stream.ping()).toBe(true)
     await stream.close()
   })

@@ -69,6 +69,49 @@ describe.each(backends)('stale flows on %s', (backend) => {
     await Promise.all([flow.close(), (await stream).close()])
   })
 
+  test('one stale flow ends alone: entries that differ from it in one field stay', async () => {
+    const stale = {
+      proto: 'udp',
+      zone: 0,
+      client: '198.19.7.1',
+      sport: 4000,
+      to: '203.0.113.2',
+      dport: 6060,
+      port: 60,
+    }
+    // Answers tell entries apart, too. Those of another client and of another port of the client come from where they should.
+    const others = [
+      { zone: 1 },
+      { zone: 2 },
+      { proto: 'tcp' },
+      { to: '203.0.113.7', port: 62 },
+      { dport: 6061, port: 63 },
+      { sport: 4001, port: 61 },
+      { client: '198.19.7.2', port: 61 },
+    ].map((part) => ({ ...stale, ...part }))
+    const rule = 'IN ACCEPT -p udp -dport 61 # NAT 6060'
+    await node.save('firewall/108.fw', rule)
+    await moved('--dport 6060.*:61')
+    for (const { proto, zone, client, sport, to, dport, port } of [stale, ...others])
+      await node.sh(
+        `conntrack -I -p ${proto} -w ${zone} -s ${client} -d ${to} -r 10.10.10.108 -q ${client} --sport ${sport} --dport ${dport} \
+          --reply-port-src ${port} --reply-port-dst ${sport} -t 600 ${proto === 'tcp' ? '--state ESTABLISHED' : ''} -u SEEN_REPLY,ASSURED`,
+      )
+    const entries = async () =>
+      (await node.sh('conntrack -L 2>/dev/null'))
+        .split('\n')
+        .filter((line) => line.includes(' src=198.19.7.'))
+    // Any edit has all flows looked at.
+    await node.save('firewall/108.fw', rule, 'IN ACCEPT -p udp -dport 62 # NAT 6062')
+    await waitFor(async () => (await entries()).length <= others.length, { timeoutMs: 40_000 })
+    const left = await entries()
+    expect(left).toHaveLength(others.length)
+    const same = / src=198\.19\.7\.1 dst=203\.0\.113\.2 sport=4000 dport=6060 /
+    expect(left.filter((line) => line.startsWith('udp') && same.test(line) && !/ zone=/.test(line))).toEqual(
+      [],
+    )
+  }, 60_000)
+
   /** Waits until a rule like this is in force; tells what is ours then. */
   const moved = async (rule: string) => {
     await waitFor(() => node.sh(`iptables-${backend}-save -t nat | grep -E -- '${rule}'`), {
