@@ -92,7 +92,8 @@ describe.each(backends)('stale flows on %s', (backend) => {
     const rule = 'IN ACCEPT -p udp -dport 61 # NAT 6060'
     await node.save('firewall/108.fw', rule)
     await moved('--dport 6060.*:61')
-    for (const { proto, zone, client, sport, to, dport, port } of [stale, ...others])
+    // The stale one comes last: a look that sees it sees them all.
+    for (const { proto, zone, client, sport, to, dport, port } of [...others, stale])
       await node.sh(
         `conntrack -I -p ${proto} -w ${zone} -s ${client} -d ${to} -r 10.10.10.108 -q ${client} --sport ${sport} --dport ${dport} \
           --reply-port-src ${port} --reply-port-dst ${sport} -t 600 ${proto === 'tcp' ? '--state ESTABLISHED' : ''} -u SEEN_REPLY,ASSURED`,
