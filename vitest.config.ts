@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/packets/**', 'test/browser/**', 'test/package/**', 'test/qemu/**'],
+          exclude: ['packets', 'browser', 'package', 'role', 'qemu'].map((folder) => `test/${folder}/**`),
           setupFiles: ['test/seed.ts'],
           env: { TZ: 'UTC' },
           // Against what hangs; a machine that is busy with something else is none of it.
@@ -39,17 +39,17 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
-      {
+      ...['package', 'role'].map((name) => ({
         test: {
-          name: 'package',
-          include: ['test/package/**/*.test.ts'],
-          pool: 'forks',
+          name,
+          include: [`test/${name}/**/*.test.ts`],
+          pool: 'forks' as const,
           poolOptions: { forks: { singleFork: true } },
           testTimeout: 60_000,
           // Debian is fetched and unpacked in them.
           hookTimeout: 600_000,
         },
-      },
+      })),
       {
         test: {
           name: 'qemu',

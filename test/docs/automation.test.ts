@@ -61,7 +61,7 @@ test.each([
 
 test('the role writes the source that get.sh writes', () => {
   const script = readFileSync('install/get.sh', 'utf8')
-  const role = readFileSync('install/ansible/pvenat/tasks/main.yml', 'utf8')
+  const role = readFileSync('install/ansible/pvenat/tasks/install.yml', 'utf8')
   const lines = (text: string) =>
     [...text.matchAll(/^ *((?:Types|URIs|Suites|Components|Signed-By): .*)$/gm)].map(([, line]) => line)
   const keyring = /^keyring=(.*)$/m.exec(script)?.[1] ?? ''

@@ -51,10 +51,17 @@ export interface Machine {
   stop: () => Promise<void>
 }
 
-/** Boots it, with folders of packages at /srv/NAME. Proxmox VE 8 has the legacy backend, 9 is tried with the other one. */
-export async function createMachine(suite: Suite, debs: Readonly<Record<string, string>>): Promise<Machine> {
+/** Lines of shell that make a machine say that it is a Proxmox VE node. */
+export const SAYS_PVE = `printf '#!/bin/sh\\necho pve-manager/8.4.1/x\\n' >/usr/bin/pveversion; chmod +x /usr/bin/pveversion`
+
+/** Boots it, with folders of packages at /srv/NAME, and with `more` packages in it. Proxmox VE 8 has the legacy backend, 9 is tried with the other one. */
+export async function createMachine(
+  suite: Suite,
+  debs: Readonly<Record<string, string>>,
+  more: readonly string[] = [],
+): Promise<Machine> {
   const backend = suite === 'bookworm' ? 'legacy' : 'nft'
-  const root = await debianRoot(suite)
+  const root = await debianRoot(suite, more)
   const lab = await createLab()
   const tree = await copyTree(node1Tree)
   const shown = Object.entries(debs).map(([name, folder]) => [`/srv/${name}`, folder] as const)
