@@ -57,6 +57,15 @@ const LINES_AT_ONCE = 2000
 /** After this long no further deletion begins; the next round goes on. */
 const ROUND_MS = 2000
 
+/** The lines of a text, a few at a time, with a turn for others in between. */
+async function* slicesOf(text: string): AsyncGenerator<string[]> {
+  const lines = text.split('\n')
+  for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
+    yield lines.slice(at, at + LINES_AT_ONCE)
+    await turn()
+  }
+}
+
 const LOOP = FAMILIES.flatMap((family) => parseCidr(LOOP_NETWORKS[family].targets) ?? [])
 
 /** One round. Returns how many stale flows there were, and how many ended. Throws when conntrack does not answer. */
@@ -73,12 +82,8 @@ export async function endStaleFlows(
       const isOurs = endpointAddresses(index, family, proto)
       if (!isOurs) continue
       const [stale, right]: [Flow[], Flow[]] = [[], []]
-      const lines = (await flows(family, proto)).split('\n')
-      for (let at = 0; at < lines.length; at += LINES_AT_ONCE) {
-        for (const flow of parseFlows(lines.slice(at, at + LINES_AT_ONCE), isOurs))
-          (isStale(flow) ? stale : right).push(flow)
-        await turn()
-      }
+      for await (const lines of slicesOf(await flows(family, proto)))
+        for (const flow of parseFlows(lines, isOurs)) (isStale(flow) ? stale : right).push(flow)
       found += stale.length
       for (const filter of deletions(stale, right))
         if (performance.now() < until) ended += await endFlows(filter)
@@ -98,8 +103,9 @@ async function endUnanswered(
     const sources = leaving.filter((one) => one.family === family)
     if (sources.length === 0) continue
     for (const text of [await flows(family, 'udp'), await flows(family, 'tcp', 'SYN_SENT')])
-      for (const flow of unanswered(text.split('\n'), sources, inside))
-        if (performance.now() < until) ended += await endFlows(flow)
+      for await (const lines of slicesOf(text))
+        for (const flow of unanswered(lines, sources, inside))
+          if (performance.now() < until) ended += await endFlows(flow)
   }
   return ended
 }
