@@ -6,8 +6,6 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parseIp, type Range } from '../../src/address.ts'
-import { endpoint } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
 import type { Row } from '../../src/show/list.ts'
 import { loadCases } from '../cases/case.ts'
@@ -19,31 +17,18 @@ import { filesOf, showSpec } from '../tracer/spec.ts'
 import * as tracer from '../tracer/world.ts'
 import { casePlan, makeCaseTree } from './casetree.ts'
 import type { Listed, Question } from './explainer.ts'
+import { at, disagreement, idleRows, isV6, type Asked, type Places } from './judge.ts'
 import { writeTree } from './tracertree.ts'
 
 /** How many random rule files each backend gets; the golden cases take turns. */
 const FILES = 6
 const seed = Number(process.env['SEED'] ?? 20261130)
 
-interface Asked {
-  /** Host of the lab, and the address that it calls from. */
-  from: string
-  source: string
-  proto: Proto
-  to: string
-  port: number
-}
-
 /** The node that rule files are for: who has which address, and the socket of its explainer. */
-interface World {
+interface World extends Places {
   lab: Lab
   explainer: string
-  external: readonly string[]
-  guests: ReadonlyMap<string, string>
 }
-
-const isV6 = (address: string): boolean => address.includes(':')
-const at = (address: string, port: number): string => endpoint(parseIp(address) as Range, port)
 
 let program: string
 beforeAll(async () => {
@@ -133,72 +118,6 @@ async function serveAll(
   )
 }
 
-/** What one of the three says against the others; '' when they agree. */
-function disagreement(
-  { from, source, proto, to, port }: Asked,
-  answer: Answer,
-  { gets, steps }: Explanation,
-  { rows, elsewhere }: Listed,
-  { external, guests }: World,
-): string {
-  const text = steps.map(({ sentence }) => sentence).join('\n')
-  const reached = typeof answer === 'string' ? undefined : answer
-  const [sent, inner = ''] = /sends it to (\S+)\.(?:\s|$)/.exec(text) ?? []
-  // An address of a config that nobody in the lab has: explain says that nothing answers there.
-  const isNobody = sent !== undefined && ![...guests.keys()].some((one) => inner === at(one, portOf(inner)))
-  // To it the internet knows no way back.
-  const isExempt = !reached && text.includes('that is what the exemption asks for')
-  // Guests of the lab have one NIC, those of some cases more.
-  if (text.includes('does not run: there is no ')) return ''
-  if (!isNobody && !isExempt && (reached !== undefined) !== (gets === 'through'))
-    return `explain says ${gets}`
-  const isForward = external.includes(to)
-  const claims = rows.filter((row) => isForward && isClaim(row, proto, to, port))
-  if (reached && isForward) {
-    const address = [...guests].filter(([, name]) => name === reached.server).map(([one]) => one)
-    if (!sent || !address.some((one) => inner === at(one, reached.port)))
-      return `explain sends it to ${inner}`
-    if (!claims.some((row) => row.inner.address?.split(', ').some((one) => address.includes(one))))
-      return 'list knows no forward of it that is in force'
-  }
-  if (reached) {
-    // A guest that calls itself goes round, with another source on its way.
-    const seen = [...text.matchAll(/seen as ([^,]+)/g)].at(-1)?.[1] ?? source
-    if (!seen.includes(reached.seenAs)) return `explain says that it is seen as ${seen}`
-  }
-  const [only, ...more] = claims
-  // Nothing but the row decides about a call from outside that any client may make; IKE alone is asked for a source port.
-  const isIke = proto === 'udp' && port === 500
-  const isSure =
-    !isIke && from === 'inet' && only?.state === 'active' && more.length === 0 && only.source === ''
-  const isThere = only?.inner.address?.split(', ').every((one) => isV6(one) !== isV6(to) || guests.has(one))
-  if (!isSure || isThere !== true) return ''
-  if (elsewhere.includes(`${only.file}:${only.line} ${isV6(to) ? 6 : 4}`))
-    return reached ? `check says that what ${only.comment} leads to answers past this node` : ''
-  return reached ? '' : `list says that ${only.comment} is active`
-}
-
-function portOf(place: string): number {
-  return Number(/:(\d+)$/.exec(place)?.[1])
-}
-
-/** A forward that is in force, at least for some of its ports, and asks for these. */
-function isClaim(
-  { kind, state, proto: protos, external, family }: Row,
-  proto: string,
-  to: string,
-  port: number,
-) {
-  if (kind !== 'forward' || (state !== 'active' && state !== 'partial')) return false
-  const { addresses, ports } = external
-  return (
-    family.includes(isV6(to) ? 6 : 4) &&
-    (protos.includes('all') || protos.includes(proto)) &&
-    (addresses === 'any' || addresses.includes(to)) &&
-    (ports === null || ports.some(([lo, hi]) => lo <= port && port <= hi))
-  )
-}
-
 /** VMID and gateway of the containers that have one on vmbr1: Proxmox VE sets it in the container. */
 function gatewaysIn(files: ReadonlyMap<string, string>): [string, string][] {
   return [...files].flatMap(([path, text]) => {
@@ -220,7 +139,7 @@ async function ask(world: World, tree: string, more: readonly Asked[]): Promise<
     say<Explanation[]>(explainer, { packets }),
     Promise.all(asked.map((one) => send(world, one))),
   ])
-  const reports: string[] = []
+  const reports = idleRows(listed.rows)
   for (const [i, one] of asked.entries()) {
     const explanation = explained[i] as Explanation
     const judge = (answer: Answer): string => disagreement(one, answer, explanation, listed, world)
