@@ -40,6 +40,7 @@ async function tell(lab: Lab, backend: Backend, tree: string): Promise<void> {
 
   step('pvenat run')
   const service = await pvenat.start()
+  await service.says(/egress added: .*/)
   say('the service says:')
   quote(service.stdout)
 
