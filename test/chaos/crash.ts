@@ -24,12 +24,12 @@ const STATE_TROUBLES: Record<string, { make: string; mend: string; tells?: RegEx
   },
   'read-only': {
     make: `mount -t tmpfs -o ro tmpfs ${STATE}`,
-    mend: `umount ${STATE}`,
+    mend: `umount -l ${STATE}`,
     tells: /EROFS|read-only/i,
   },
   'on a full disk': {
     make: `mount -t tmpfs -o size=8k tmpfs ${STATE}; head -c 8192 /dev/zero > ${STATE}/filler || true`,
-    mend: `umount ${STATE}`,
+    mend: `umount -l ${STATE}`,
     tells: /ENOSPC|no space/i,
   },
 }
