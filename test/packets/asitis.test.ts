@@ -143,6 +143,7 @@ describe.each(backends)('the ways out, %s', (backend) => {
       await both(node, out)
     }
     await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', { server: '105' }])
+    await node.save('firewall/200.fw')
     await node.pvenat.configure()
   })
 
