@@ -26,9 +26,10 @@ export function makeStaleFlows({ info, warning }: Journal): StaleFlows {
       if (trouble !== '') info(`over: ${trouble}`)
       ;[trouble, hasEnded] = ['', true]
     } catch (error) {
-      const message = `stale flows are not ended: ${(error as Error).message}`
-      if (message !== trouble) warning(message)
-      trouble = message
+      // Told once: the next pass may fail at another command of the same trouble.
+      if (trouble !== '') return
+      trouble = `stale flows are not ended: ${(error as Error).message}`
+      warning(trouble)
     }
   }
   return {
