@@ -5,6 +5,7 @@ import {
   copyTree,
   createLab,
   loadPveFirewall,
+  makeFixer,
   node1Plan,
   node1Tree,
   Pvenat,
@@ -108,6 +109,12 @@ const setBridgeNf = (value: number): Promise<void> =>
   })
 /** Table bridge pvenat as nft shows it; its handle is another one when it was made anew. */
 const table = (): Promise<string> => sh('nft -a list ruleset bridge | sed -n "/table bridge pvenat/,/^}/p"')
+/** Doctor's fix of the finding about it. */
+const fixOfTable = async (): Promise<string[]> => {
+  const { stdout } = await pvenat.run('doctor', '--json')
+  const found = JSON.parse(stdout) as { id: string; fix: string[] }[]
+  return found.flatMap(({ id, fix }) => (id === 'bridge-zone' ? fix : []))
+}
 const hasTable = async (): Promise<boolean> => (await table()).includes('meta ibrname "fwbr*" ct zone set 1')
 
 const OF_BRIDGES = /bridge-nf-call/
@@ -179,11 +186,21 @@ tell('the nftables firewall, bridged packets past iptables', await ask(lab, ALL)
 // It is the table that does it.
 pvenat.service?.signal('SIGSTOP')
 await sh('nft delete table bridge pvenat; conntrack -F')
+const fix = await fixOfTable()
 tell(
   'the nftables firewall, somebody deleted table bridge pvenat',
   await ask(lab, [...silent(BEHIND), ...DIRECT, ...FOREIGN]),
+  { 'the fix of doctor': fix },
 )
 
+const paste = await makeFixer(lab, pvenat, tree)
+await paste(fix)
+await sh('conntrack -F')
+tell('the nftables firewall, the fix of doctor put the table back', await ask(lab, [...BEHIND, ...DIRECT]), {
+  'the fix of doctor': await fixOfTable(),
+})
+
+await sh('nft delete table bridge pvenat')
 pvenat.service?.signal('SIGCONT')
 await waitFor(hasTable, { timeoutMs: SLOW_MS, intervalMs: 500, what: 'the table' })
 await sh('conntrack -F')

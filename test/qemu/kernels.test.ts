@@ -15,7 +15,7 @@ import { ROUTER, THROUGH_VPS } from './tunnels.ts'
 const SUITES = suites.filter((suite) => suite === (process.env['SUITE'] ?? suite))
 const FILES = (process.env['FILES'] ?? '').split(' ').filter((path) => path !== '')
 const TIMEOUT_MS = 3_600_000
-const LAB = ['dist/pvenat.cjs', 'debian/pvenat.service', 'fixtures/node1', 'docs']
+const LAB = ['dist/pvenat.cjs', 'debian/pvenat.service', 'fixtures/node1', 'docs', 'test/lab/pvetools.mjs']
 
 /** What runs in the guest, one after the other, and the stages that each tells. */
 const PROGRAMS: readonly (readonly [name: string, stages: readonly Stage[]])[] = (

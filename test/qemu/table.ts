@@ -140,7 +140,12 @@ export const FIREWALLS: readonly Stage[] = [
   {
     stage: 'the nftables firewall, somebody deleted table bridge pvenat',
     rows: [...silent(BEHIND), ...DIRECT, ...FOREIGN],
-    facts: {},
+    facts: { 'the fix of doctor': ['modprobe nf_conntrack_bridge; pvenat apply'] },
+  },
+  {
+    stage: 'the nftables firewall, the fix of doctor put the table back',
+    rows: [...BEHIND, ...DIRECT],
+    facts: { 'the fix of doctor': [] },
   },
   {
     stage: 'the nftables firewall, the service put the table back',
