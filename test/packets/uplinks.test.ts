@@ -115,6 +115,7 @@ describe.each(backends)('three uplinks, %s', (backend) => {
   })
 
   test('a default route that is deleted is given up, also while the disk is full', async () => {
+    const before = await own()
     const routes = await node.sh('ip route show default dev eth1')
     // A mount on which a file is open for writing cannot be made read-only, so another one is.
     await node.sh(`mkdir /run/aside; mount --bind /var/lib/pvenat /run/aside
@@ -124,7 +125,7 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     await node.sh('umount -l /var/lib/pvenat; umount /run/aside; rmdir /run/aside')
     for (const line of routes.trim().split('\n')) await node.sh(`ip route add ${line} dev eth1`)
     // Until then answers leave by the default route, and the next tests count such packets.
-    await soon('the uplink to be back', async () => (await own()).includes('default via 192.0.2.'))
+    await node.repaired(before)
     await answers('192.0.2.2')
   })
 
