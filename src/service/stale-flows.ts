@@ -1,5 +1,6 @@
 /** Ends stale flows beside the passes, so that a repair does not wait for hundreds of thousands of them. */
 import type { Due } from '../node/apply.ts'
+import { CommandFailed } from '../node/exec.ts'
 import { endAllStaleFlows, type Conntrack, type FlowWork } from '../node/conntrack.ts'
 import type { Journal } from './journal.ts'
 
@@ -11,11 +12,16 @@ export interface StaleFlows {
   close: () => void
 }
 
+/** The same for each command that fails by it. */
+function causeOf(error: Error): string {
+  return error instanceof CommandFailed ? error.finished.stderr : error.message
+}
+
 export function makeStaleFlows({ info, warning }: Journal): StaleFlows {
   let [isDue, hasEnded] = [true, false]
   let asked: Due['flows'] = 'due'
   let current: FlowWork | undefined
-  let trouble = ''
+  let [trouble, cause] = ['', '']
   const begin = async (conntrack: Conntrack, work: FlowWork): Promise<void> => {
     ;[current, hasEnded] = [work, false]
     const isCurrent = (): boolean => current === work
@@ -24,12 +30,14 @@ export function makeStaleFlows({ info, warning }: Journal): StaleFlows {
       if (count > 0) info(`ended ${count} stale flows`)
       if (!isCurrent()) return
       if (trouble !== '') info(`over: ${trouble}`)
-      ;[trouble, hasEnded] = ['', true]
+      ;[trouble, cause, hasEnded] = ['', '', true]
     } catch (error) {
-      // Told once: the next pass may fail at another command of the same trouble.
-      if (trouble !== '') return
-      trouble = `stale flows are not ended: ${(error as Error).message}`
-      warning(trouble)
+      const now = causeOf(error as Error)
+      if (now !== cause) {
+        trouble = `stale flows are not ended: ${(error as Error).message}`
+        warning(trouble)
+      }
+      cause = now
     }
   }
   return {
