@@ -117,10 +117,12 @@ export function guestTests(node: TestNode): void {
       let isOver = false
       const ask = (timeoutMs: number) =>
         node.call('inet', '192.0.2.7:22', { ...clientOf('192.0.2.7'), timeoutMs })
+      await node.sh('ip addr add 192.0.2.7/24 dev eth1')
+      // Until the service knows the address, the node answers from it by the default route.
+      await soon('the address to be known', async () => (await marks()).includes('--ctorigdst 192.0.2.7'))
       const asking = (async () => {
         while (!isOver) await ask(20)
       })()
-      await node.sh('ip addr add 192.0.2.7/24 dev eth1')
       await node.save('firewall/105.fw', 'IN ACCEPT # NAT 192.0.2.7 full=1')
       await seenAs('192.0.2.7')
       await soon('105 to answer as 192.0.2.7', async () => {
