@@ -40,8 +40,8 @@ export interface Applied {
   lockMs: number
   /** The installed ruleset after the pass, counters included. */
   readBack: Installed
-  /** The rights of guests now, and what else the next look needs. */
-  ledger: Remembered
+  /** Facts for the next look. */
+  remembered: Remembered
 }
 
 const MAX_TRIES = 20
@@ -141,7 +141,7 @@ async function pass(
       quarantined,
       installed,
       readBack: installed,
-      ledger: remember(look, outcome),
+      remembered: remember(look, outcome),
     }
   }
   const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
@@ -157,7 +157,7 @@ async function pass(
       quarantined,
       installed,
       readBack,
-      ledger: remember(look, outcome),
+      remembered: remember(look, outcome),
     }
   }
   const state = await readState(stateDir, warn)
@@ -185,7 +185,7 @@ async function pass(
     readBack: inWordsOf(outcome.ruleset, readBack, before?.installed),
     flows,
     flowsDue: !isSaved,
-    ledger: next,
+    remembered: next,
   }
 }
 

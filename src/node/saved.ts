@@ -29,7 +29,7 @@ export interface Saved {
 
 /** The ruleset that was applied through a backend, with its rights. */
 export function savedOf(
-  { outcome: { ruleset }, ledger: { rights, guests } }: Pick<Applied, 'outcome' | 'ledger'>,
+  { outcome: { ruleset }, remembered: { rights, guests } }: Pick<Applied, 'outcome' | 'remembered'>,
   { network }: Pick<Look, 'network'>,
   backend: Backend,
 ): Saved {

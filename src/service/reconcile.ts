@@ -242,22 +242,21 @@ export class Reconciler {
     this.before = { ruleset: applied.outcome.ruleset, installed: applied.readBack }
     quarantine.note(applied.quarantined)
     this.sightings = applied.outcome.view.sightings
-    this.uplinks = applied.ledger.uplinks
+    this.uplinks = applied.remembered.uplinks
     this.lookers.passed(applied, kernel.read)
     this.tell(looked, applied, { backend, backendWhy: why, tookMs, isRepair })
   }
 
   /** Returns whether the ruleset was in force before, so that all writes were repairs. */
   private async save(looked: Looked, applied: Applied, backend: Backend): Promise<boolean> {
-    const { outcome, ledger } = applied
-    const { ruleset } = outcome
+    const { ruleset } = applied.outcome
     const { saved, before, paths, journal } = this
     if (before?.ruleset === ruleset && saved?.backend === backend) return true
     const next = savedOf(applied, looked, backend)
     this.saved = next
     const isSame = saved !== undefined && fingerprint(saved) === fingerprint(next)
     const isRepair = isSame && before !== undefined
-    if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(ledger)) return isRepair
+    if (isSame && JSON.stringify(saved.ledger) === JSON.stringify(next.ledger)) return isRepair
     this.publishRights(next)
     await writeSaved(paths.stateDir, next).catch(({ message }: Error) =>
       journal.warning(`cannot save the ruleset for the next boot: ${message}`),

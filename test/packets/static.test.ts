@@ -157,6 +157,20 @@ describe.each(backends)('fail static on %s', (backend) => {
     await service.says(/in sync again/)
   })
 
+  test('what is saved for boot is written when it changes, and only then', async () => {
+    const saved = () => node.sh('stat -c %i /var/lib/pvenat/inforce.json')
+    const text = await node.text('firewall/105.fw')
+    const before = await saved()
+    const said = node.listen()
+    await node.edit('firewall/105.fw', () => `${text.trimEnd()}\nIN SSH(ACCEPT) # NAT 8006\n`)
+    await waitFor(() => said(/error\[port-reserved\]/) > 0, { what: 'the mistake to be told' })
+    expect(await saved()).toBe(before)
+    await node.edit('firewall/105.fw', () => `${text.trimEnd()}\nIN SSH(ACCEPT) # NAT 20022\n`)
+    await waitFor(async () => (await saved()) !== before, { what: 'the new rule to be saved' })
+    await node.edit('firewall/105.fw', () => text)
+    await node.converged()
+  })
+
   test('started without /etc/pve it touches nothing; NAT comes with it', async () => {
     await node.pvenat.service?.stop()
     await node.pvenat.run('rollback')
