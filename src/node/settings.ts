@@ -265,15 +265,14 @@ function blockNumber(text: string): number | undefined {
 }
 
 function reservedPorts(text: string): ReservedPort[] | undefined {
-  if (text === 'auto') return DEFAULT_SETTINGS.reserved
-  const items = list<ReservedPort>(text.replace(/^(auto)?\s*\+/, ''), (item) => {
+  const found = addedToAuto<ReservedPort>(text, (item) => {
     const match = /^(tcp|udp):(.*)$/.exec(item)
     const ports = portRange(match?.[2] ?? '')
     return match && ports
       ? { proto: match[1] as 'tcp' | 'udp', ports, holder: 'reserved in the settings' }
       : undefined
   })
-  return items && (/^(auto)?\s*\+/.test(text) ? [...DEFAULT_SETTINGS.reserved, ...items] : items)
+  return found && [...(found.auto ? DEFAULT_SETTINGS.reserved : []), ...found.items]
 }
 
 function interfaces(text: string): Settings['external'] | undefined {
@@ -291,11 +290,14 @@ function addedToAuto<T>(
   text: string,
   read: (item: string) => T | undefined,
 ): { auto: boolean; items: T[] } | undefined {
-  const named = text.replaceAll('+', ' ').replace(/^\s*auto\b/, '')
-  const isAuto = /^(auto\b|\+)/.test(text)
-  const items = text === 'auto' ? [] : list(named, read)
-  return items && { auto: isAuto, items }
+  const named = text.replaceAll('+', ' ').replace(AUTO, ' ')
+  const auto = text.startsWith('+') || AUTO.test(text)
+  const items = auto && /^[\s,]*$/.test(named) && text !== '+' ? [] : list(named, read)
+  return items && { auto, items }
 }
+
+/** The word, wherever it stands. */
+const AUTO = /(?<![^\s,+])auto(?![^\s,+])/
 
 function seconds(text: string): number | undefined {
   return number(text, 1, 3600)

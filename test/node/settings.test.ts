@@ -45,6 +45,8 @@ describe('a good value', () => {
     ['external = auto', (one) => one.external, { auto: true, names: [] }],
     ['external = +wg0', (one) => one.external, { auto: true, names: ['wg0'] }],
     ['external = auto, +wg0, tun0', (one) => one.external, { auto: true, names: ['wg0', 'tun0'] }],
+    ['external = wg0, auto', (one) => one.external, { auto: true, names: ['wg0'] }],
+    ['external = autobahn', (one) => one.external, { auto: false, names: ['autobahn'] }],
     [
       'internal = 10.0.0.0/8,fd10::/64',
       (one) => [one.internal.auto, ...one.internal.networks.map(formatRange)],
