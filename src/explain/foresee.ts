@@ -169,8 +169,10 @@ function othersDrop(
 /** Packets to guests whom routing rules of others keep from them: those of forwards, and answers to what goes out. */
 function ledAway({ network }: View, one: Forward | Egress): Diagnostic | undefined {
   if (one.rule.kind === 'exempt') return undefined
-  const inside = 'inner' in one ? one.inner : only(one.source)
-  const taken = network.taken?.find(({ to }) => inside && contains(to, inside))
+  const { ranges } = 'inner' in one ? { ranges: [one.inner] } : one.source
+  const taken = network.taken?.find(
+    ({ to }) => ranges !== 'any' && ranges.some((range) => contains(to, range)),
+  )
   if (!taken) return undefined
   return diagnose('foreign-drops', one.rule.place, {
     what: `leads packets to ${formatRange(taken.to)} away by ${taken.dev}`,

@@ -60,15 +60,18 @@ function kernelOut(world: World, pass: Pass, mark: number): string | undefined {
   if (isLoop) requireLoop(world, destination, trail)
   const inside = isLoop ? LOOP_OUT : internalAt(world, destination)?.bridge
   if (!inside) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
-  else if (way.dev !== inside && isExternal(world, way.dev))
-    trail.stop(
-      `The kernel sends it out by ${way.dev}, not by ${inside}: a routing rule of others takes it.`,
-      [way.told, 'ip rule show'],
-      {
-        commands: [ruleToMain(world.view.network, internalAt(world, destination)?.network ?? destination)],
-        instead: `change that rule so that it leaves ${show(destination)} to the table main`,
-      },
-    )
+  else if (way.dev !== inside) {
+    if (routeTo(world.facts, destination)?.dev === inside)
+      trail.stop(
+        `The kernel sends it out by ${way.dev}, not by ${inside}: a routing rule of others takes it.`,
+        [way.told, 'ip rule show'],
+        {
+          commands: [ruleToMain(world.view.network, internalAt(world, destination)?.network ?? destination)],
+          instead: `change that rule so that it leaves ${show(destination)} to the table main`,
+        },
+      )
+    if (isExternal(world, way.dev)) routeOut(world, destination, trail)
+  }
   return way.dev
 }
 

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FAMILIES, formatRange, type Family, type Range } from '../address.ts'
 import type { IpLink, IpRoute, IpRouting, IpRule } from '../ip.ts'
-import { toNetwork, type InwardRoute, type Network } from '../network.ts'
+import { inwardTo, toNetwork, type InwardRoute, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import type { StoredUplink } from '../uplinks.ts'
 import { NO_ANSWERS, type Answers } from './answers.ts'
@@ -38,12 +38,14 @@ export async function readNetwork(
 }
 
 /** Asks the kernel for the way from the internet to each internal network: rules of others may lead it elsewhere. */
-async function readTaken({ internal, external }: Network, family: Family): Promise<InwardRoute[]> {
-  const uplink = external.find(({ families }) => families.includes(family))
+async function readTaken(node: Network, family: Family): Promise<InwardRoute[]> {
+  const uplink = node.external.find(({ families }) => families.includes(family))
   const guests = new Map(
-    internal.flatMap(({ bridge, network, address }) => {
+    node.internal.flatMap(({ bridge, network, address }) => {
       const guest = firstHost(network, address)
-      return bridge !== '' && guest?.family === family ? [[formatRange(guest), { bridge, network }]] : []
+      // Where the table main leads elsewhere, no rule took it.
+      const isHere = guest?.family === family && inwardTo(node, guest)?.dev === bridge
+      return isHere ? [[formatRange(guest), { bridge, network }]] : []
     }),
   )
   if (!uplink || guests.size === 0) return []

@@ -172,6 +172,12 @@ describe.each(backends)('the ways out, %s', (backend) => {
     const { stderr } = await node.pvenat.run('check')
     const [command = ''] = /ip rule add to 10\.10\.10\.0\/24 lookup main priority 5269$/m.exec(stderr) ?? []
     expect(stderr.match(/foreign-drops\].* leads packets to 10\.10\.10\.0\/24 away by wg0/g)).toHaveLength(3)
+    // The same where that interface is none of the external ones.
+    await node.pvenat.configure('external = vmbr0')
+    await node.pvenat.run('apply')
+    expect((await node.pvenat.run('check')).stderr).toMatch(/foreign-drops\].* leads packets to .* by wg0/)
+    await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', undefined])
+    await node.pvenat.configure()
     await node.sh(command)
     await node.apply()
     await both(node, ['inet', '198.51.100.7', '203.0.113.2:1022', { server: '105' }])
