@@ -5,6 +5,7 @@ import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
 import { snatNeeds } from '../nat/policy.ts'
 import { inwardTo } from '../network.ts'
 import { isLetOut } from '../nat/sources.ts'
+import { networkUnanswered } from '../sentences.ts'
 import { dotted } from '../sysctls.ts'
 import type { Packet } from './packet.ts'
 import type { Fix, Trail } from './step.ts'
@@ -126,10 +127,13 @@ export function requireAnswered(world: World, address: Range, mapped: Range, tra
   const segment = segmentOf(world, address)
   if (segment === undefined || inwardTo(world.view.network, mapped)) return
   const network = show(mapped)
+  const [, help = '', commands = []] = networkUnanswered({ network, family: mapped.family })
   trail.stop(
     `${show(address)} is called on the wire of ${segment}, where this node does not answer for ${network}.`,
     ['ip route show table local'],
-    { commands: [`ip route add local ${network} dev lo`] },
+    commands.length > 0
+      ? { commands: commands.flatMap((one) => one ?? []) }
+      : { commands: [], instead: help },
   )
 }
 
