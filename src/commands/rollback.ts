@@ -44,8 +44,9 @@ export async function rollbackCommand({ io, paths, values }: Context): Promise<n
   })
   for (const { backend, plan } of removals) said.push(`${backend}:\n${renderChanges(plan.changes, removed)}`)
   if (!dryRun) await attempt(() => rollbackKernel(removals, warn))
-  if ((await hasBridgeZone()) !== false) {
-    said.push(`${removed} table bridge pvenat\n`)
+  const isZoneThere = await hasBridgeZone()
+  if (isZoneThere !== false) {
+    said.push(`${removed} table bridge pvenat${isZoneThere ? '' : ', if there was one'}\n`)
     if (!dryRun) await attempt(() => setBridgeZone(false))
   }
   if (await hasLoop([])) {

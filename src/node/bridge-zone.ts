@@ -24,10 +24,10 @@ export async function hasBridgeZone(): Promise<boolean | undefined> {
   return zoneIn(await run('nft', ['list', 'table', ...TABLE.split(' ')]))
 }
 
-/** Whether an answer of `nft list table` shows it. A program that is missing has no tables. */
+/** Whether an answer of `nft list table` shows it. A program that is missing has no tables, nor has a kernel without nf_tables. */
 export function zoneIn({ code, stdout, stderr }: Finished): boolean | undefined {
   if (code === 0) return stdout.includes(`ibrname "${BRIDGES}" ct zone set ${FIREWALL_BRIDGE_ZONE}\n`)
-  return code === NOT_STARTED || stderr.includes('No such file or directory') ? false : undefined
+  return code === NOT_STARTED || /No such file or directory|not supported/.test(stderr) ? false : undefined
 }
 
 /** Makes it, whatever is left of it; or takes it away. Throws CommandFailed where the kernel cannot track connections on bridges. */
