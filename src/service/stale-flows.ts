@@ -32,12 +32,11 @@ export function makeStaleFlows({ info, warning }: Journal): StaleFlows {
       if (trouble !== '') info(`over: ${trouble}`)
       ;[trouble, cause, hasEnded] = ['', '', true]
     } catch (error) {
-      const now = causeOf(error as Error)
-      if (now !== cause) {
-        trouble = `stale flows are not ended: ${(error as Error).message}`
-        warning(trouble)
-      }
-      cause = now
+      const before = cause
+      cause = causeOf(error as Error)
+      if (cause === before) return
+      trouble = `stale flows are not ended: ${(error as Error).message}`
+      warning(trouble)
     }
   }
   return {
