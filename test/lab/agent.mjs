@@ -40,11 +40,14 @@ function meaning(error) {
   throw error
 }
 
-/** A promise and its settling, with `nothing` as its value after a time. */
+/**
+ * A promise and its settling, with `nothing` as its value after a time. What arrived in time and was not read yet, because
+ * this process did not run, is read first: timers come before sockets in Node.js's loop, immediates behind them.
+ */
 function answerWithin(timeoutMs) {
   const answer = {}
   answer.promise = new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve('nothing'), timeoutMs)
+    const timer = setTimeout(() => setImmediate(resolve, 'nothing'), timeoutMs)
     answer.give = (value) => (clearTimeout(timer), resolve(value))
     answer.fail = (error) => {
       clearTimeout(timer)

@@ -154,12 +154,21 @@ export class Lab {
     if (this.namespaces.has(name)) throw new Error(`${name} is in the lab already`)
     const namespace = await Namespace.start(name)
     this.namespaces.set(name, namespace)
-    await namespace.setSysctls({ 'net/ipv6/conf/default/accept_dad': 0 })
+    await namespace.setSysctls(namespaceSysctls)
     await namespace.ip(['link set lo up'])
     return namespace
   }
 }
 
+/**
+ * New addresses serve at once. No ICMP error is held back by the kernel's limits, or "refused" would turn to "nothing" after
+ * a few questions; a mask cannot be empty in IPv6, and 127 is a type that nobody sends.
+ */
+const namespaceSysctls = {
+  'net/ipv6/conf/default/accept_dad': 0,
+  'net/ipv4/icmp_ratemask': 0,
+  'net/ipv6/icmp/ratemask': '127',
+}
 /** What a Proxmox VE node has. */
 const nodeSysctls = { 'net/ipv4/conf/all/rp_filter': 2 }
 /** What pve-firewall sets, and proxmox-firewall leaves alone. */

@@ -33,7 +33,6 @@ describe.each(backends)('hundreds of forwards, %s', (backend) => {
   const node = testNode(backend, {
     edits: { [HOST]: () => hostFile(SINGLE.map(({ line }) => line)) },
     prepare: async ({ lab }) => {
-      await lab.ns('pve').setSysctls({ 'net/ipv4/icmp_ratelimit': 0 })
       const portsOf = (guest: string) =>
         SINGLE.filter((one) => one.guest === guest).map(({ port }) => innerPort(port))
       const others = [7, 9, 5000, 5003, 5004, 5011, 5012, 5015]
