@@ -1,5 +1,6 @@
 /** Reads files, and reads again only those that may have changed since. */
-import { lstatSync, type Stats } from 'node:fs'
+import { constants, lstatSync } from 'node:fs'
+import type { FileState } from './stat-thread.ts'
 
 export interface Files {
   /** The last result of `read` for an unchanged file, else its new one. A failure is never kept. */
@@ -26,7 +27,7 @@ interface Seen {
 }
 
 /** A plain file's state, that of a missing file, or undefined for a path that is to be read, and refused, each time. */
-type Stat = (path: string) => Promise<Stats | undefined> | Stats | undefined
+type Stat = (path: string) => Promise<FileState | undefined> | FileState | undefined
 
 const statNow: Stat = (path) => lstatSync(path, { throwIfNoEntry: false })
 
@@ -59,7 +60,9 @@ async function stampOf(path: string, stat: Stat): Promise<string | undefined> {
     const stats = await stat(path)
     if (stats === undefined) return 'missing'
     const { ino, size, mtimeMs, ctimeMs, mode } = stats
-    return stats.isFile() ? `${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}` : undefined
+    return (mode & constants.S_IFMT) === constants.S_IFREG
+      ? `${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}`
+      : undefined
   } catch {
     return undefined
   }

@@ -7,6 +7,7 @@ import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { makeDeadlines } from './deadlines.ts'
 import { READER_LANES, Rounds, type FileChange, type PveChange } from './rounds.ts'
+import { startStatThread } from './stat-thread.ts'
 
 /** The internal command that starts it: `pvenat read-pve PVE-DIR NODE`. */
 export const READER_COMMAND = 'read-pve'
@@ -25,7 +26,7 @@ const PAUSE_MS_PER_FILE = 2
 const MIN_PAUSE_MS = 1000
 export const MAX_PAUSE_MS = 5000
 
-/** Between rounds without events, which find edits through other nodes: 2 ms a file, clamped to 1 s to 5 s. A file costs about 15 us. */
+/** Between rounds without events, which find edits through other nodes: 2 ms a file, clamped to 1 s to 5 s. A file costs about 20 us. */
 export function pauseMs(files: number): number {
   return Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, files * PAUSE_MS_PER_FILE))
 }
@@ -47,7 +48,7 @@ export async function runReader([pveDir = '', node = '']: readonly string[]): Pr
   process.stdout.on('error', () => process.exit())
   process.stdin.on('data', hint).on('end', () => process.exit())
   setInterval(() => write({}), ALIVE_MS)
-  const rounds = new Rounds(pveDir, node, hint, READER_LANES)
+  const rounds = new Rounds(pveDir, node, hint, READER_LANES, startStatThread())
   const renewWatches = watchFolders(pveDir, node, hint)
   let renewedAt = -Infinity
   for (;;) {

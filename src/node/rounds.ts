@@ -8,6 +8,7 @@ import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import { Late, makeDeadlines, type AskInTime } from './deadlines.ts'
 import { systemReason } from './system-error.ts'
 import { makeFiles, type Files } from './files.ts'
+import type { FileState, StatAll } from './stat-thread.ts'
 import {
   CLUSTER_CONF,
   codeOf,
@@ -61,6 +62,9 @@ export class Rounds {
   private readonly fileInTime: AskInTime
   private readonly mountInTime: AskInTime
   private readonly files: Files
+  /** All that the round asks about; rejects where that takes too long, and then each file is asked about by itself. */
+  private readonly statAll: StatAll | undefined
+  private states = new Map<string, FileState | undefined>()
   /** Apart, since configs are not asked for in each round. */
   private readonly configs: Files
   /** Hashes of the states that were told, and that the last round found; '' for a missing file. */
@@ -82,10 +86,14 @@ export class Rounds {
     private readonly node: string,
     onAnswer: () => void,
     private readonly lanes = COMMAND_LANES,
+    statAll?: StatAll,
   ) {
     this.fileInTime = makeDeadlines(FILE_LATE_MS, onAnswer)
     this.mountInTime = makeDeadlines(MOUNT_LATE_MS, onAnswer)
-    const stat = (path: string): Promise<Stats | undefined> => this.fileInTime(path, () => statOf(path))
+    const allInTime = makeDeadlines(FILE_LATE_MS, () => undefined)
+    this.statAll = statAll && ((paths) => allInTime('', () => statAll(paths)))
+    const stat = (path: string): Promise<FileState | undefined> | FileState | undefined =>
+      this.states.has(path) ? this.states.get(path) : this.fileInTime(path, () => statOf(path))
     this.files = makeFiles(undefined, stat)
     this.configs = makeFiles(undefined, stat)
   }
@@ -170,6 +178,9 @@ export class Rounds {
   }
 
   private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<void> {
+    const paths = [...wanted.keys()].map((path) => join(this.pveDir, path))
+    this.states =
+      (await this.statAll?.(paths).catch(() => undefined)) ?? new Map<string, FileState | undefined>()
     const left = wanted.entries()
     this.asked = [...wanted.values()].filter((files) => files === this.files).length
     let failure: unknown

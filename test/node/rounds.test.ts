@@ -1,9 +1,10 @@
 // Rounds of the reader: half of a change is not told, whoever asks meanwhile.
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { Rounds } from '../../src/node/rounds.ts'
+import { READER_LANES, Rounds } from '../../src/node/rounds.ts'
+import { startStatThread } from '../../src/node/stat-thread.ts'
 import { copyTree, node1Tree, removeTree } from '../lab/tree.ts'
 
 let dir: string
@@ -50,4 +51,28 @@ test('configs, which most rounds pass over, do not count for the pause between r
   expect(rounds.asked).toBe(asked)
   await rounds.next(true)
   expect(rounds.asked).toBe(asked)
+})
+
+test('the thread tells of all files what each tells by itself, and an edit', async () => {
+  const inOneGo = new Rounds(dir, 'pve1', () => undefined, READER_LANES, startStatThread())
+  const byItself = new Rounds(dir, 'pve1', () => undefined)
+  const sorted = async (one: Rounds) => new Map((await one.next(true)).files.sort())
+  expect(await sorted(inOneGo)).toEqual(await sorted(byItself))
+  await writeFile(join(dir, 'firewall/108.fw'), '[OPTIONS]\nenable: 0\n')
+  await rm(join(dir, 'firewall/107.fw'))
+  const told = await sorted(inOneGo)
+  expect(told).toEqual(await sorted(byItself))
+  expect([...told.keys()]).toEqual(['firewall/107.fw', 'firewall/108.fw'])
+})
+
+test('a thread that hangs is waited for once, and its files are asked about by themselves', async () => {
+  let questions = 0
+  const hanging = () => new Promise<never>(() => void questions++)
+  const alone = new Rounds(dir, 'pve1', () => undefined, READER_LANES, hanging)
+  expect((await alone.next(true)).files).toEqual(
+    (await new Rounds(dir, 'pve1', () => undefined).next(true)).files,
+  )
+  await writeFile(join(dir, 'firewall/108.fw'), '[OPTIONS]\nenable: 0\n')
+  expect((await alone.next(false)).files.map(([path]) => path)).toEqual(['firewall/108.fw'])
+  expect(questions).toBe(1)
 })
