@@ -253,7 +253,7 @@ describe.each(backends)('gaps, %s', (backend) => {
     await waitFor(handOver, { timeoutMs: 15_000 })
     await node.sh(publish)
     const from = now()
-    await waitFor(async () => (await rule('NAT 8085', 105))?.state === 'error')
+    await waitFor(async () => (await rule('NAT 8085', 105))?.state === 'error', { timeoutMs: 15_000 })
     const tookMs = now() - from
     await node.sh(end)
     expect(tookMs).toBeLessThan(await node.fair(2000, tookMs))
