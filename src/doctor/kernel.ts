@@ -1,8 +1,11 @@
 /** What in the kernel keeps NAT from working: forwarding, reverse path filters, bridges, connection tracking. */
+import { FAMILIES } from '../address.ts'
 import { forwardingOf, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
-import { sysctlCommand } from '../facts/fixes.ts'
+import { quoted, sysctlCommand } from '../facts/fixes.ts'
+import { markSetters } from '../facts/mark-setters.ts'
+import type { NftChain } from '../facts/nftables.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
-import { uplinkTroubles } from '../ruleset/uplinks.ts'
+import { hex, uplinkTroubles } from '../ruleset/uplinks.ts'
 import { wantedFamilies, type Check, type Patient } from './finding.ts'
 
 export const forwardingOff: Check = (patient) =>
@@ -80,6 +83,33 @@ export const uplinkTrouble: Check = ({ view }) =>
     fix: [],
     why: 'Clients that call the address of one uplink get no answer by another one. Other numbers are set by uplink-mark and uplink-table.',
   }))
+
+export const marksOverwritten: Check = ({ facts, view, ruleset }) =>
+  FAMILIES.filter((family) => ruleset.chains[family].some(({ name }) => name === 'PVENAT-UPLINK'))
+    .flatMap((family) => markSetters(facts, family, view))
+    .map(({ chain, place, proto, isBehind }) => {
+      const { mask } = view.settings.uplinkMark
+      const takes = isBehind ? 'takes' : 'may take'
+      return {
+        id: 'uplink',
+        severity: 'warning',
+        finding: `A rule that is not pvenat's ${takes} the marks of ${proto?.toUpperCase() ?? 'all'} packets away.`,
+        restsOn: [place],
+        fix: isBehind || chain.program !== undefined ? [] : [loadedFirst(chain)],
+        why: [
+          'An answer without its mark leaves by the default route, and a client of another uplink gets none.',
+          isBehind
+            ? `Let the rule keep the bits ${hex(mask)} of the mark.`
+            : 'Of two chains with one priority the kernel runs the newer one first, and it does not tell which that is.',
+        ].join(' '),
+      }
+    })
+
+/** Loads a table of nft anew, in one step, with its chain just before the priority of pvenat's. */
+function loadedFirst({ family, table, priority }: NftChain): string {
+  const earlier = `s/prerouting priority ${priority};/prerouting priority ${priority - 1};/`
+  return `{ echo ${quoted(`delete table ${family} ${table}`)}; nft -y list table ${family} ${quoted(table)} | sed '${earlier}'; } | nft -f -`
+}
 
 export const bridgesUnfiltered: Check = (patient) => {
   const path = 'net/bridge/bridge-nf-call-iptables'

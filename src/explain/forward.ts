@@ -32,7 +32,7 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   const { packet, trail } = pass
   const isNodes = pass.flow.in === undefined
   const mark = isNodes ? 0 : markOf(world.ruleset, pass.flow)
-  requireMark(world, pass.flow.family, mark, trail)
+  requireMark(world, pass.flow, mark, trail)
   const out =
     kernelOut(world, pass, mark) ?? uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
   const isBack = !isNodes && out === pass.flow.in

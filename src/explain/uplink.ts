@@ -1,5 +1,6 @@
 /** Several uplinks: by which of them a packet leaves, and by which its answer does, as the rules that set marks say. */
 import { prefixLength, sameRange, type Family, type Range } from '../address.ts'
+import { markSetters } from '../facts/mark-setters.ts'
 import { routeTo } from '../facts/node-facts.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
 import { marksDiffer } from './in-sync.ts'
@@ -27,7 +28,7 @@ export function uplinkOut(world: World, { flow, trail }: Pass): string | undefin
 export function explainAnswer(world: World, flow: Flow, inner: string, trail: Trail): void {
   if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
   const mark = answerMark(world, flow.family, flow.original.destination)
-  requireMark(world, flow.family, mark, trail)
+  requireMark(world, flow, mark, trail)
   const asked = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark })
   if (asked?.dev === flow.in)
     return trail.pass(`The answer leaves by ${asked.dev}, by which the client came.`, asked.told)
@@ -53,12 +54,23 @@ export function explainAnswer(world: World, flow: Flow, inner: string, trail: Tr
 }
 
 /** A packet without the mark that it should have goes where unmarked packets go. */
-export function requireMark(world: World, family: Family, mark: number, trail: Trail): void {
+export function requireMark(
+  world: World,
+  { family, proto }: Pick<Flow, 'family' | 'proto'>,
+  mark: number,
+  trail: Trail,
+): void {
   const problem = mark === 0 ? undefined : marksDiffer(world, family)
   if (problem !== undefined)
     trail.doubt(
       `The mark ${hex(mark)} is wanted, but it is not in force: ${problem}. To have it in force: pvenat apply.`,
       'table mangle in the kernel',
+    )
+  const setters = mark === 0 ? [] : markSetters(world.facts, family, world.view)
+  for (const setter of setters.filter((one) => one.proto === undefined || one.proto === proto))
+    trail.doubt(
+      `A rule that is not pvenat's ${setter.isBehind ? 'takes' : 'may take'} its mark ${hex(mark)} away; see pvenat doctor.`,
+      setter.place,
     )
 }
 

@@ -144,7 +144,8 @@ export function nftNat(nftables: Nftables): NftNat[] {
 
 type Conditions = Pick<NftNat, 'source' | 'destination' | 'out' | 'in' | 'proto' | 'ports'>
 
-function conditionsOf(rule: NftRule, nat: unknown, chain: NftChain, nftables: Nftables): Conditions {
+/** What a packet must have for a rule, as far as that is read; `nat`: its statement that translates. */
+export function conditionsOf(rule: NftRule, nat: unknown, chain: NftChain, nftables: Nftables): Conditions {
   const conditions: Conditions = {}
   for (const statement of rule.statements) {
     const match = field(statement, 'match')

@@ -71,6 +71,9 @@ function savedTable(
 /** A condition that pvenat does not read: it may hold or not. */
 const UNREAD = { unread: null }
 
+/** A target that sets bits of the mark anew, as iptables-save prints it; which bits stands at the end. */
+const NEW_MARK = /^(?:MARK --set-xmark \w+\/|CONNMARK --restore-mark --nfmask )(\w+)/
+
 function statementsOf(text: string, family: Family, chains: ReadonlySet<string>): unknown[] {
   const words: readonly string[] = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
   const statements: unknown[] = []
@@ -97,7 +100,10 @@ function statementsOf(text: string, family: Family, chains: ReadonlySet<string>)
     else if (name === '-j' || name === '-g') {
       // What stands behind it are options of the target.
       const isUntracked = words.includes('--notrack') || value === 'NOTRACK'
-      return [...statements, isUntracked ? { notrack: null } : targetOf(value, name === '-g', chains)]
+      if (isUntracked) return [...statements, { notrack: null }]
+      const mark = NEW_MARK.exec(words.slice(i + 1).join(' '))?.[1]
+      if (mark !== undefined) return [...statements, marking(Number(mark))]
+      return [...statements, targetOf(value, name === '-g', chains)]
     } else if (name !== '--comment' && name !== '-m') {
       // Of a module only its options say something.
       statements.push(UNREAD)
@@ -106,6 +112,11 @@ function statementsOf(text: string, family: Family, chains: ReadonlySet<string>)
     i++
   }
   return statements
+}
+
+/** A new mark that keeps all bits of the old one but these, as nft has it. */
+function marking(mask: number): unknown {
+  return { mangle: { key: { meta: { key: 'mark' } }, value: { '&': [{ meta: { key: 'mark' } }, ~mask] } } }
 }
 
 /** The states of a connection, and DNAT and SNAT, which nft has apart. */

@@ -43,6 +43,20 @@ const UPLINKS = ['203.0.113.2', '192.0.2.2'].map((address, index) => ({
   addresses: [parseIp(address) as Range],
   uplink: { index, ways: { 4: index === 0 ? { gateway: '203.0.113.1' } : { down: true as const } } },
 }))
+/** Packets of guests are marked, and a rule of others restores the marks of before. */
+function withMarkSetter(priority: number): Finding[] {
+  const { ruleset } = worldAt(FILES)
+  const about = { family: 'ip', table: 'wg-quick-wg1', name: 'premangle', policy: 'accept' } as const
+  const statements = [{ mangle: { key: { meta: { key: 'mark' } }, value: { ct: { key: 'mark' } } } }]
+  const rules = [{ handle: 5, statements }]
+  const chains = [{ ...about, type: 'filter', hook: 'prerouting', priority, rules }]
+  const marked = {
+    ...ruleset.chains,
+    4: [{ table: 'mangle' as const, name: 'PVENAT-UPLINK', rules: [], texts: [] }],
+  }
+  return examined({ ruleset: { ...ruleset, chains: marked } }, { nftables: { chains, sets: new Map() } })
+}
+
 const V6 = new Map([
   ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source fd10::/64 # NAT\n'],
 ])
@@ -124,5 +138,14 @@ export const FAULTS: readonly [fault: string, findings: readonly Finding[], id: 
   ],
   ['an external address that the internet does not route', onNetwork([CARRIER]), 'info behind-nat', []],
   ['one of several uplinks that is down', onNetwork(UPLINKS), 'warning uplink', []],
+  [
+    'a table of others that may take marks away',
+    withMarkSetter(-150),
+    'warning uplink',
+    [
+      "{ echo 'delete table ip wg-quick-wg1'; nft -y list table ip wg-quick-wg1 | sed 's/prerouting priority -150;/prerouting priority -151;/'; } | nft -f -",
+    ],
+  ],
+  ['a table of others that takes marks away', withMarkSetter(-149), 'warning uplink', []],
   ['no external interface', onNetwork([]), 'error no-external', []],
 ]

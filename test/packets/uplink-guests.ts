@@ -12,10 +12,12 @@ export const clientOf = (address: string): { from: string } => ({
 
 const INTERNET = { 4: '198.51.100.7:443', 6: '[2001:db8:51::7]:443' } as const
 
-/** Waits that must be over within a second, and the marks. */
+/** Waits that must be over within a second, the rules of guest 105, and the marks. */
 export function patience(node: TestNode): {
   soon: (what: string, isSo: () => Promise<boolean>) => Promise<void>
   answers: (address: string) => Promise<void>
+  seenAs: (address: string) => Promise<void>
+  save: (...rules: string[]) => Promise<void>
   marks: () => Promise<string>
 } {
   const marks = () => node.sh(`iptables-${node.backend}-save -t mangle`)
@@ -31,21 +33,21 @@ export function patience(node: TestNode): {
       const answer = await node.call('inet', `${address}:8080`, { ...clientOf(address), timeoutMs: 200 })
       return typeof answer === 'object'
     })
-  return { soon, answers, marks }
+  /** Waits until guest 105 is seen as this address by the internet. */
+  const seenAs = (address: string) =>
+    soon(`105 to be seen as ${address}`, async () => {
+      const to = INTERNET[address.includes(':') ? 6 : 4]
+      const answer = await node.call('105', to, { timeoutMs: 200 })
+      return typeof answer === 'object' && answer.seenAs === address
+    })
+  const save = (...rules: string[]) => node.save('firewall/105.fw', ...rules, 'IN SSH(ACCEPT) # NAT 1022')
+  return { soon, answers, seenAs, save, marks }
 }
 
 export function guestTests(node: TestNode): void {
   const { backend } = node
-  const { soon, answers, marks } = patience(node)
+  const { soon, answers, seenAs, save, marks } = patience(node)
   describe('guests leave', () => {
-    /** Waits until guest 105 is seen as this address by the internet. */
-    const seenAs = (address: string) =>
-      soon(`105 to be seen as ${address}`, async () => {
-        const to = INTERNET[address.includes(':') ? 6 : 4]
-        const answer = await node.call('105', to, { timeoutMs: 200 })
-        return typeof answer === 'object' && answer.seenAs === address
-      })
-    const save = (...rules: string[]) => node.save('firewall/105.fw', ...rules, 'IN SSH(ACCEPT) # NAT 1022')
     /** A connection by wg0 stays there while new ones leave by this rule, as this address. */
     const staysAtWg0 = async (rule: string, address: string) => {
       const stream = await node.lab.stream('105', INTERNET[4])
