@@ -1,6 +1,8 @@
 /** Guests of a node with three uplinks: by which of them they leave and are reached, and nothing by another one. */
 import { describe, expect, test } from 'vitest'
 import { forgetLeaks, leaks, now, uplinkAddresses, waitFor } from '../lab/index.ts'
+import type { Family } from '../../src/address.ts'
+import { saveProgram } from '../../src/facts/backend.ts'
 import { askFtp, serveFtp } from './ftp.ts'
 import type { TestNode } from './node.ts'
 
@@ -16,11 +18,11 @@ const INTERNET = { 4: '198.51.100.7:443', 6: '[2001:db8:51::7]:443' } as const
 export function patience(node: TestNode): {
   soon: (what: string, isSo: () => Promise<boolean>) => Promise<void>
   answers: (address: string) => Promise<void>
-  seenAs: (address: string) => Promise<void>
+  seenAs: (address: string, guest?: string) => Promise<void>
   save: (...rules: string[]) => Promise<void>
-  marks: () => Promise<string>
+  marks: (family?: Family) => Promise<string>
 } {
-  const marks = () => node.sh(`iptables-${node.backend}-save -t mangle`)
+  const marks = (family: Family = 4) => node.sh(`${saveProgram(node.backend, family)} -t mangle`)
   /** Waits until it is so, which has to be within a second of the event. */
   async function soon(what: string, isSo: () => Promise<boolean>): Promise<void> {
     const start = now()
@@ -33,11 +35,11 @@ export function patience(node: TestNode): {
       const answer = await node.call('inet', `${address}:8080`, { ...clientOf(address), timeoutMs: 200 })
       return typeof answer === 'object'
     })
-  /** Waits until guest 105 is seen as this address by the internet. */
-  const seenAs = (address: string) =>
-    soon(`105 to be seen as ${address}`, async () => {
+  /** Waits until a guest is seen as this address by the internet. */
+  const seenAs = (address: string, guest = '105') =>
+    soon(`${guest} to be seen as ${address}`, async () => {
       const to = INTERNET[address.includes(':') ? 6 : 4]
-      const answer = await node.call('105', to, { timeoutMs: 200 })
+      const answer = await node.call(guest, to, { timeoutMs: 200 })
       return typeof answer === 'object' && answer.seenAs === address
     })
   const save = (...rules: string[]) => node.save('firewall/105.fw', ...rules, 'IN SSH(ACCEPT) # NAT 1022')
@@ -82,9 +84,7 @@ export function guestTests(node: TestNode): void {
     test('by the uplink that their rule names, and by no other while that is down', async () => {
       await save('OUT ACCEPT # NAT via=wg0')
       // Until then guests have no rule for IPv6, and leave as they are.
-      await soon('the mark of IPv6', async () =>
-        (await node.sh(`ip6tables-${backend}-save -t mangle`)).includes('-s fd10::105/128'),
-      )
+      await soon('the mark of IPv6', async () => (await marks(6)).includes('-s fd10::105/128'))
       await seenAs('203.0.115.2')
       await seenAs('2001:db8:115::2')
       expect(await node.call('105', '203.0.113.2:8080')).toMatchObject({ server: '108' })
@@ -139,6 +139,29 @@ export function guestTests(node: TestNode): void {
       expect(await leaks(node.lab)).toEqual([])
     })
 
+    test('with firewall=1, too: by via=, as an address, and by full=1 both ways', async () => {
+      const rules = await node.text('firewall/107.fw')
+      await node.sh('ip addr add 192.0.2.7/24 dev eth1')
+      await soon('the address to be known', async () => (await marks()).includes('--ctorigdst 192.0.2.7'))
+      await node.save('firewall/107.fw', 'OUT ACCEPT # NAT via=wg0')
+      await soon('the mark of IPv6', async () => (await marks(6)).includes('-s fd10::107/128'))
+      for (const address of Object.values(uplinkAddresses.wg0)) await seenAs(address, '107')
+      await node.save('firewall/107.fw', 'OUT ACCEPT # NAT 192.0.2.2')
+      await seenAs('192.0.2.2', '107')
+      await node.save('firewall/107.fw', 'IN ACCEPT # NAT 192.0.2.7 full=1')
+      await seenAs('192.0.2.7', '107')
+      // The one port from which its firewall lets SSH in.
+      const client = { ...clientOf('192.0.2.7'), fromPort: 822 }
+      expect(await node.call('inet', '192.0.2.7:22', client)).toMatchObject({
+        server: '107',
+        seenAs: client.from,
+      })
+      await node.edit('firewall/107.fw', () => rules)
+      await seenAs('203.0.113.2', '107')
+      await node.sh('ip addr del 192.0.2.7/24 dev eth1')
+      expect(await leaks(node.lab)).toEqual([])
+    })
+
     test('untranslated by NAT none via=, and by no other uplink, also while marks are not to be had', async () => {
       await save('OUT ACCEPT # NAT none via=wg0')
       const others = async () => (await leaks(node.lab)).filter((line) => !line.includes('-i wg0'))
@@ -188,7 +211,12 @@ export function guestTests(node: TestNode): void {
           return isWhole
         }
         const clamped = (isSo: boolean) =>
-          soon('the clamp', async () => (await marks()).includes(`--set-mss ${mtu - 40}`) === isSo)
+          soon('the clamp of both families', async () => {
+            const [v4, v6] = [await marks(4), await marks(6)]
+            return [v4.includes(`--set-mss ${mtu - 40}`), v6.includes(`--set-mss ${mtu - 60}`)].every(
+              (is) => is === isSo,
+            )
+          })
         await clamped(true)
         for (const family of [4, 6] as const) {
           const own = uplinkAddresses[dev][family]
@@ -256,7 +284,7 @@ export function guestTests(node: TestNode): void {
           `addr add 100.64.0.1 peer 100.64.0.2/32 dev ${name}`,
         ])
         await answers('100.64.0.2')
-        expect(await node.sh(`iptables-${backend}-save -t mangle`)).toContain('--set-mss 1452')
+        expect(await marks()).toContain('--set-mss 1452')
         await node.sh(`ip link del ${name}`)
       }
     })

@@ -17,22 +17,13 @@ import { makeLooking } from '../../src/node/asking.ts'
 import { readFolder } from '../../src/node/published.ts'
 import { testNode } from './node.ts'
 import { clientOf, guestTests, patience } from './uplink-guests.ts'
+import { loadWgQuick, wgQuickTest } from './wg-quick.ts'
 
 const V4 = Object.values(uplinkAddresses).map((own) => own[4])
 const V6 = Object.values(uplinkAddresses).map((own) => `[${own[6]}]`)
 const ALL = [...V4, ...V6]
 /** The kernel's words for a route that is unreachable. */
 const NO_WAY = /unreachable|No route to host/
-
-/** The table of wg-quick for a tunnel without `Table = off`, here older than the table of pvenat. */
-const WG_QUICK = ['ip', 'ip6']
-  .map(
-    (family) => `table ${family} wg-quick-wg1 {
-  chain premangle { type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }
-  chain postmangle { type filter hook postrouting priority -150; meta l4proto udp meta mark 51820 ct mark set mark; }
-}`,
-  )
-  .join('\n')
 
 describe.each(backends)('three uplinks, %s', (backend) => {
   const node = testNode(backend, {
@@ -45,14 +36,25 @@ describe.each(backends)('three uplinks, %s', (backend) => {
         (text: string) => text.replace(/ip=10\.10\.10\.(\d+)\/24/, '$&,ip6=fd10::$1/64'),
       ]),
     ),
-    serve: ['105:22/tcp', '107:22/tcp', '108:80/tcp', '108:5003/udp', 'inet:443/tcp', 'pve:9090/tcp'],
+    rules: {
+      'firewall/105.fw': ['IN SSH(ACCEPT) # NAT 1022', 'IN ACCEPT -p udp -dport 5005 # NAT 25005'],
+    },
+    serve: [
+      '105:22/tcp',
+      '105:5005/udp',
+      '107:22/tcp',
+      '108:80/tcp',
+      '108:5003/udp',
+      'inet:443/tcp',
+      'pve:9090/tcp',
+    ],
     prepare: async ({ lab }) => {
       await addTunnel(lab)
       await dropForeignSources(lab)
       // Else pve-firewall lets nobody to the service of the node.
       const accept = `tables-${backend} -I INPUT -p tcp --dport 9090 -j ACCEPT`
       await lab.exec('pve', ['sh', '-ec', `ip${accept}; ip6${accept}`])
-      await lab.exec('pve', ['nft', '-f', '-'], { input: WG_QUICK })
+      await loadWgQuick(lab)
     },
     pvenat: 'run',
   })
@@ -60,36 +62,16 @@ describe.each(backends)('three uplinks, %s', (backend) => {
   const own = async () => (await node.parts()).own
   const { soon, answers, seenAs, save, marks } = patience(node)
 
-  test('wg-quick’s older table takes the marks of UDP away; doctor and explain tell so, and the fix mends that', async () => {
-    const udp = (address: string) =>
-      node.call('inet', `${address}:15003/udp`, { ...clientOf(address), timeoutMs: 300 })
-    expect(await ask('inet', '192.0.2.2:8080')).toMatchObject({ server: '108' })
-    for (const address of ['192.0.2.2', '[2001:db8:2::2]']) expect(typeof (await udp(address))).toBe('string')
-    const explained = await node.pvenat.run('explain', 'udp', '198.51.100.7', '192.0.2.2:15003')
-    expect(explained.stdout).toContain('may take its mark 0x2000000 away; see pvenat doctor')
-    const findings = async () => {
-      const { stdout } = await node.pvenat.run('doctor', '--json')
-      return (JSON.parse(stdout) as { id: string; fix: string[] }[]).filter(({ id }) => id === 'uplink')
-    }
-    const fix = (await findings()).flatMap((one) => one.fix)
-    expect(fix).toHaveLength(2)
-    await node.sh(fix.join('\n'))
-    expect(await findings()).toEqual([])
-    for (const address of ALL) expect(await udp(address)).toMatchObject({ server: '108' })
-    await node.sh('nft delete table ip wg-quick-wg1; nft delete table ip6 wg-quick-wg1')
-    // A table that is newer than pvenat's comes first, and does no harm.
-    await node.lab.exec('pve', ['nft', '-f', '-'], { input: WG_QUICK })
-    for (const address of ALL) expect(await udp(address)).toMatchObject({ server: '108' })
-    await forgetLeaks(node.lab)
-  })
+  wgQuickTest(node, ALL)
 
   test.each(ALL)('forwards, the node’s services and hairpin at %s', async (address) => {
     const client = clientOf(address)
     expect(await ask('inet', `${address}:1022`)).toMatchObject({ server: '105', seenAs: client.from })
     expect(await ask('inet', `${address}:8080`)).toMatchObject({ server: '108', seenAs: client.from })
     expect(await ask('inet', `${address}:15003/udp`)).toMatchObject({ server: '108', seenAs: client.from })
+    expect(await ask('inet', `${address}:25005/udp`)).toMatchObject({ server: '105', seenAs: client.from })
     expect(await ask('inet', `${address}:9090`)).toMatchObject({ server: 'pve', seenAs: client.from })
-    for (const guest of ['105', '107'])
+    for (const guest of ['105', '107', '108'])
       expect(await ask(guest, `${address}:8080`)).toMatchObject({ server: '108' })
     expect(await ask('105', `${address}:1022`)).toMatchObject({ server: '105' })
   })
@@ -149,6 +131,27 @@ describe.each(backends)('three uplinks, %s', (backend) => {
       (await node.sh('ip route show table 7702')).includes('default via 192.0.2.3 '),
     )
     await answers('192.0.2.2')
+  })
+
+  test('a lease that moves to another address and another gateway is followed', async () => {
+    await node.lab.ip('inet', ['addr add 192.0.2.4/24 dev eth1'])
+    await save('OUT ACCEPT # NAT via=eth1')
+    await seenAs('192.0.2.2')
+    // As dhclient-script does it.
+    const leased = (address: string, router: string) =>
+      node.sh(`ip -4 addr flush dev eth1; ip -4 addr add ${address}/24 broadcast 192.0.2.255 dev eth1
+        ip -4 route add default via ${router} dev eth1 metric 200`)
+    await leased('192.0.2.9', '192.0.2.4')
+    await answers('192.0.2.9')
+    await seenAs('192.0.2.9')
+    await leased('192.0.2.2', '192.0.2.3')
+    await answers('192.0.2.2')
+    await seenAs('192.0.2.2')
+    await save('OUT ACCEPT # NAT')
+    await seenAs('203.0.113.2')
+    await node.lab.ip('inet', ['addr del 192.0.2.4/24 dev eth1'])
+    // Until the service knew an address, the node answered from it by the default route.
+    await forgetLeaks(node.lab)
   })
 
   test('a default route that is deleted is given up, also while the disk is full', async () => {
