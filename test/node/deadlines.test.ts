@@ -6,12 +6,12 @@ import { Late, makeDeadlines } from '../../src/node/deadlines.ts'
 test('a late answer costs the limit once, and is told when it comes', async () => {
   let told = 0
   let answer = (): void => undefined
-  const ask = makeDeadlines(30, () => told++)
+  const ask = makeDeadlines(300, () => told++)
   const question = () => new Promise<string>((resolve) => (answer = () => resolve('text')))
   await expect(ask('105.fw', question)).rejects.toThrow(Late)
   const start = performance.now()
   await expect(ask('105.fw', () => Promise.resolve('asked again'))).rejects.toThrow(Late)
-  expect(performance.now() - start).toBeLessThan(20)
+  expect(performance.now() - start).toBeLessThan(250)
   expect(await ask('107.fw', () => Promise.resolve('of another'))).toBe('of another')
   expect(told).toBe(0)
   answer()
