@@ -17,7 +17,7 @@ const FIREWALL_LOG = '/var/log/pve-firewall.log'
 const SHOP = { endpoint: '203.0.113.2:8080', server: '108' }
 
 let oldDebs: string
-let nodes: Map<string, string>
+let nodes: Awaited<ReturnType<typeof runtimes>>
 beforeAll(async () => {
   ;[oldDebs, nodes] = await Promise.all([buildOldDeb(), runtimes()])
 })
@@ -28,7 +28,7 @@ describe.each(suites)('on %s', (suite) => {
   let before: { network: string; files: string }
 
   beforeAll(async () => {
-    machine = await createMachine(suite, { new: 'dist', old: oldDebs, nodes: '/', lab: 'test/lab' })
+    machine = await createMachine(suite, { new: 'dist', old: oldDebs, nodes: nodes.folder, lab: 'test/lab' })
     const { lab, debian, backend } = machine
     await Promise.all([lab.serve('108', 'tcp', 80), lab.serve('105', 'tcp', 22)])
     await waitFor(() => debian.run('test', '-e', '/etc/pve/local').then(({ exitCode }) => exitCode === 0))
@@ -229,14 +229,14 @@ describe.each(suites)('on %s', (suite) => {
     expect(await debian.property('pvenat', 'StatusText')).toMatch(/^OK/)
   })
 
-  test('it runs on the oldest Node.js builds and on this machine’s', async () => {
+  test('it runs on the oldest Node.js builds', async () => {
     const { debian, tree } = machine
     const file = await readFile(join(tree, 'firewall/105.fw'), 'utf8')
     let port = 5020
     await debian.sh('cp /usr/bin/node /root/node')
-    for (const [version, program] of nodes) {
+    for (const [version, program] of nodes.programs) {
       await debian.sh(
-        `systemctl stop pvenat; install /srv/nodes${program} /usr/bin/node; systemctl start pvenat`,
+        `systemctl stop pvenat; install /srv/nodes/${program} /usr/bin/node; systemctl start pvenat`,
       )
       expect((await debian.sh('node --version')).trim()).toBe(version)
       port += 1

@@ -1,17 +1,20 @@
-/** The Node.js builds that the service must run on: the oldest ones of both majors, and this machine's. */
+/** The oldest builds of Node.js that the service must run on; the newest ones of both majors are in the Debian roots. */
 import { access } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
 
-/** Versions, and where their programs are; those of the npm package `node` are fetched once. */
-export async function runtimes(): Promise<Map<string, string>> {
-  const found = new Map<string, string>()
+/** The folder that holds them, and where in it the program of each version is. Those of the npm package `node` are fetched once. */
+export async function runtimes(): Promise<{ folder: string; programs: Map<string, string> }> {
+  const folder = join(tmpdir(), 'pvenat-nodes')
+  const programs = new Map<string, string>()
   for (const version of ['18.19.0', '20.19.0']) {
-    const prefix = join(tmpdir(), 'pvenat-nodes', version)
-    const program = join(prefix, 'node_modules/node/bin/node')
-    await access(program).catch(() => execa('npm', ['install', '--prefix', prefix, `node@${version}`]))
-    found.set(`v${version}`, program)
+    const prefix = join(folder, version)
+    const program = 'node_modules/node/bin/node'
+    await access(join(prefix, program)).catch(() =>
+      execa('npm', ['install', '--prefix', prefix, `node@${version}`]),
+    )
+    programs.set(`v${version}`, join(version, program))
   }
-  return found.set(process.version, process.execPath)
+  return { folder, programs }
 }
