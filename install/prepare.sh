@@ -114,7 +114,9 @@ fetch_promtool() {
   unpacked=$(mktemp -d)
   {
     apt-get -qq update
-    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb .)
+    # From Debian 13 on it has a package of its own.
+    package=$(apt-cache show promtool >/dev/null 2>&1 && echo promtool || echo prometheus)
+    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg-deb -x "$package"_*.deb .)
     install -m 755 "$unpacked/usr/bin/promtool" /usr/local/bin/promtool
   } </dev/null >/dev/null || die 'could not fetch promtool'
   rm -rf "$unpacked"
