@@ -189,35 +189,39 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     expect(await leaks(node.lab)).toEqual([])
   })
 
+  /** The same in both families. */
+  const both = (script: string) => `for f in -4 -6; do ${script}; done`
+  const halves = ['0.0.0.0/1', '128.0.0.0/1', '::/3', '2000::/4', '3000::/4', 'fc00::/7']
   test.each([
     [
       'wg-quick’s rules, added without a preference',
-      [
-        'route add default dev wg0 table 51820',
-        'rule add not fwmark 51820 table 51820',
-        'rule add table main suppress_prefixlength 0',
-      ],
-      ['rule del table main suppress_prefixlength 0', 'rule del table 51820', 'route flush table 51820'],
+      both(`ip $f route add default dev wg0 table 51820
+        ip $f rule add not fwmark 51820 table 51820; ip $f rule add table main suppress_prefixlength 0`),
+      both(`ip $f rule del table main suppress_prefixlength 0
+        ip $f rule del table 51820; ip $f route flush table 51820`),
     ],
     [
       'OpenVPN’s halves',
-      ['route add 0.0.0.0/1 dev wg0', 'route add 128.0.0.0/1 dev wg0'],
-      ['route del 0.0.0.0/1', 'route del 128.0.0.0/1'],
+      halves.map((half) => `ip route add ${half} dev wg0`).join('\n'),
+      halves.map((half) => `ip route del ${half} dev wg0`).join('\n'),
     ],
     [
       'a rule from an address of the node',
-      ['rule add from 192.0.2.2 table 100', 'route add default via 192.0.2.1 dev eth1 table 100'],
-      ['rule del from 192.0.2.2', 'route flush table 100'],
+      `ip rule add from 192.0.2.2 table 100; ip route add default via 192.0.2.1 dev eth1 table 100
+        ip -6 rule add from 2001:db8:2::2 table 100; ip -6 route add default via 2001:db8:2::1 dev eth1 table 100`,
+      both('ip $f rule del table 100; ip $f route flush table 100'),
     ],
   ])('%s stay, and answers leave as before', async (_, made, gone) => {
     const others = async () =>
-      (await node.sh('ip rule; ip route show table all')).split('\n').filter((line) => !line.includes('118'))
-    await node.lab.ip('pve', made)
+      (await node.sh('ip rule; ip -6 rule; ip route show table all'))
+        .split('\n')
+        .filter((line) => !line.includes('118'))
+    await node.sh(made)
     const before = (await others()).sort()
-    for (const address of V4) await answers(address)
+    for (const address of ALL) await answers(address)
     expect((await others()).sort()).toEqual(before)
-    await node.lab.ip('pve', gone)
-    for (const address of V4) await answers(address)
+    await node.sh(gone)
+    for (const address of ALL) await answers(address)
   })
 
   test('marks that others use stop this feature alone, and are told', async () => {
