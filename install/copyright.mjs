@@ -8,8 +8,8 @@ function packageFolders(inputs) {
 }
 
 /** A bill of materials in SPDX 2.3 form. `seconds` is its time, so that the same sources give the same bytes. */
-export function billOf(inputs, version, seconds) {
-  const root = { SPDXID: 'SPDXRef-pvenat', name: 'pvenat', versionInfo: version, licenseDeclared: 'MIT' }
+export function billOf(inputs, version, seconds, name = 'pvenat') {
+  const root = { SPDXID: `SPDXRef-${name}`, name, versionInfo: version, licenseDeclared: 'MIT' }
   const parts = packageFolders(inputs).map((folder) => {
     const { name, version: versionInfo, license } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
     const id = `SPDXRef-${name.replace(/[^A-Za-z0-9.]+/g, '-')}-${versionInfo}`
@@ -23,8 +23,8 @@ export function billOf(inputs, version, seconds) {
     spdxVersion: 'SPDX-2.3',
     dataLicense: 'CC0-1.0',
     SPDXID: 'SPDXRef-DOCUMENT',
-    name: `pvenat-${version}`,
-    documentNamespace: `urn:pvenat:sbom:${version}:${seconds}`,
+    name: `${name}-${version}`,
+    documentNamespace: `urn:${name}:sbom:${version}:${seconds}`,
     creationInfo: {
       created: new Date(seconds * 1000).toISOString().replace('.000', ''),
       creators: ['Tool: pvenat-build'],

@@ -19,9 +19,10 @@ copyFileSync('install/pvenat.conf', `${stage}/pvenat.conf`)
 for (const made of ['man', 'completions']) cpSync(`dist/${made}`, `${stage}/${made}`, { recursive: true })
 cpSync('docs', `${stage}/docs`, { recursive: true, filter: (path) => path !== 'docs/man' })
 copyFileSync('README.md', `${stage}/README.md`)
-// On a node there is one Node.js, Debian's, whatever a path says.
+copyFileSync('install/start.sh', `${stage}/start`)
+chmodSync(`${stage}/start`, 0o755)
 const bundle = readFileSync('dist/pvenat.cjs', 'utf8')
-writeFileSync(`${stage}/pvenat`, bundle.replace('#!/usr/bin/env node', '#!/usr/bin/node'))
+writeFileSync(`${stage}/pvenat`, bundle.replace('#!/usr/bin/env node', '#!/usr/lib/pvenat/start'))
 chmodSync(`${stage}/pvenat`, 0o755)
 
 // Nothing is compiled, so the compilers that Debian takes for granted (build-essential) may be missing.

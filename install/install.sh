@@ -58,14 +58,19 @@ if [ -z "$pve" ] || [ ! -d /etc/pve ]; then die 3 'this is no Proxmox VE node: t
 dpkg --compare-versions "$pve" ge 8 || die 3 "Proxmox VE $pve is too old; 8 or 9 is needed"
 say "Proxmox VE $pve"
 
+own=/usr/lib/pvenat/node
 needed=$(dpkg-deb -f "$package" Depends | sed -n 's/.*nodejs (>= \([^)]*\)).*/\1/p')
 node=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || true
 found="Node.js $node"
-if [ -z "$node" ]; then
+if [ -x "$own" ]; then
+  node=$("$own" --version | tr -d v)
+  found="Node.js $node, of pvenat-nodejs"
+elif [ -z "$node" ]; then
   node=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')
-  found="there is no Node.js here: Debian's $node comes along, about 100 MB"
+  found="there is no Node.js here: Debian's $node comes along, about 100 MB
+(on amd64 also without it: first install pvenat-nodejs_*_amd64.deb, a Node.js that only pvenat uses)"
 fi
-[ -n "$node" ] || die 5 "apt knows no nodejs; try: apt-get update"
+[ -n "$node" ] || die 5 'apt knows no nodejs; try: apt-get update, or install pvenat-nodejs_*_amd64.deb first'
 dpkg --compare-versions "$node" ge "$needed" || die 5 "Node.js $node is too old; $needed is needed"
 say "$found"
 
@@ -105,7 +110,7 @@ lend_node() {
 
 # Runs pvenat; by the lent Node.js in a mount namespace, since Debian's reads files of /usr/share/nodejs.
 run() {
-  [ -n "$lent" ] || { "$program" "$@"; return; }
+  [ -n "$lent" ] || { sh "$start" "$program" "$@"; return; }
   # shellcheck disable=SC2016 # for the inner shell
   LD_LIBRARY_PATH=$(echo "$scratch"/usr/lib/*-linux-gnu) unshare --mount sh -c \
     'mount --bind "$0/usr/share" /usr/share && exec "$0/usr/bin/node" "$0/usr/sbin/pvenat" "$@"' "$scratch" "$@"
@@ -127,16 +132,18 @@ X
 }
 
 lent=
+start=/usr/lib/pvenat/start
 program=$(command -v pvenat) || true
 if [ -n "$dry_run" ] && [ -z "$quiet" ]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   dpkg-deb -x "$package" "$scratch"
   program=$scratch/usr/sbin/pvenat
+  start=$scratch$start
 fi
 if [ -n "$quiet" ]; then
   :
-elif command -v node >/dev/null || lend_node; then
+elif [ -x "$own" ] || [ -x /usr/bin/node ] || lend_node; then
   show
 else
   echo 'what would be in force cannot be shown: that takes Node.js, which cannot be had for a look:'

@@ -39,14 +39,17 @@ function release() {
   process.env.SOURCE_DATE_EPOCH = String(seconds)
 
   execFileSync('npm', ['run', '--silent', 'deb'], { stdio: ['ignore', 'ignore', 'inherit'] })
-  execFileSync(process.execPath, ['install/build-demo.mjs'], { stdio: ['ignore', 'ignore', 'inherit'] })
+  for (const script of ['install/nodejs.mjs', 'install/build-demo.mjs'])
+    execFileSync(process.execPath, [script], { stdio: ['ignore', 'ignore', 'inherit'] })
   rmSync(OUT, { recursive: true, force: true })
   mkdirSync(OUT, { recursive: true })
-  const deb = `pvenat_${version}_all.deb`
+  const nodejs = `pvenat-nodejs_${JSON.parse(read('install/nodejs/package.json')).version}`
+  const debs = [`pvenat_${version}_all.deb`, `${nodejs}_amd64.deb`]
   for (const [from, to] of [
-    [`dist/${deb}`, deb],
+    ...debs.map((deb) => [`dist/${deb}`, deb]),
     ['dist/pvenat.cjs', 'pvenat.cjs'],
     ['dist/pvenat.spdx.json', `pvenat_${version}.spdx.json`],
+    [`dist/${nodejs}.spdx.json`, `${nodejs}.spdx.json`],
   ])
     copyFileSync(from, join(OUT, to))
   packDemo(`pvenat-demo_${version}`, seconds)
@@ -57,7 +60,12 @@ function release() {
 
   const key = publicKey(values.key)
   writeFileSync(join(OUT, 'pvenat-archive-keyring.gpg'), key)
-  writeRepository(join(OUT, 'apt'), [`dist/${deb}`], values.key, seconds)
+  writeRepository(
+    join(OUT, 'apt'),
+    debs.map((deb) => `dist/${deb}`),
+    values.key,
+    seconds,
+  )
   const keySum = createHash('sha256').update(key).digest('hex')
   const script = read('install/get.sh')
     .replace(/^base=.*$/m, `base=${values.base}`)

@@ -1,4 +1,4 @@
-// A static apt repository of one package: a folder that any web server serves.
+// A static apt repository of the packages: a folder that any web server serves.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -36,11 +36,13 @@ export function writeRepository(folder, debs, key, seconds) {
     copyFileSync(deb, join(folder, pool))
     const control = execFileSync('dpkg-deb', ['--field', deb], { encoding: 'utf8' }).trimEnd()
     const bytes = readFileSync(deb)
-    return `${control}\nFilename: ${pool}\nSize: ${statSync(deb).size}\nSHA256: ${sha256(bytes)}\n`
+    const text = `${control}\nFilename: ${pool}\nSize: ${statSync(deb).size}\nSHA256: ${sha256(bytes)}\n`
+    return { text, for: /^Architecture: (.*)$/m.exec(control)[1] }
   })
-  const packages = Buffer.from(entries.join('\n'))
-  const sums = ARCHITECTURES.flatMap((architecture) =>
-    [
+  const sums = ARCHITECTURES.flatMap((architecture) => {
+    const fitting = entries.filter((entry) => ['all', architecture].includes(entry.for))
+    const packages = Buffer.from(fitting.map(({ text }) => text).join('\n'))
+    return [
       ['Packages', packages],
       ['Packages.gz', gzipSync(packages, { level: 9 })],
     ].map(([name, bytes]) => {
@@ -50,8 +52,8 @@ export function writeRepository(folder, debs, key, seconds) {
       writeFileSync(join(byHash, sha256(bytes)), bytes)
       writeFileSync(join(suite, place, name), bytes)
       return ` ${sha256(bytes)} ${bytes.length} ${place}/${name}\n`
-    }),
-  )
+    })
+  })
   const date = new Date(seconds * 1000).toUTCString().replace('GMT', 'UTC')
   const fields = [
     'Origin: pvenat',

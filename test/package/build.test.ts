@@ -65,6 +65,7 @@ test('it holds what it should, and nothing else', async () => {
       '-rw-r--r-- root/root ./usr/share/man/man5/pvenat.conf.5.gz',
       '-rw-r--r-- root/root ./usr/share/man/man7/pvenat-comments.7.gz',
       '-rw-r--r-- root/root ./usr/share/zsh/vendor-completions/_pvenat',
+      '-rwxr-xr-x root/root ./usr/lib/pvenat/start',
       '-rwxr-xr-x root/root ./usr/sbin/pvenat',
       'lrwxrwxrwx root/root ./usr/sbin/pvenat-rollback -> pvenat',
       'lrwxrwxrwx root/root ./usr/share/man/man1/pvenat-rollback.1.gz -> pvenat.1.gz',

@@ -37,12 +37,13 @@ export class Debian {
     return debian
   }
 
-  /** Runs systemd until everything that boots has come up, or failed. */
+  /** Runs systemd until all that services need is there: before, /tmp may still be mounted over. */
   async boot(): Promise<void> {
     const running = this.lab.spawn(this.node, ['sh', bootScript, ROOT, this.cgroup])
     const pid = await waitFor(() => this.initOf(running.pid), { what: 'the first process' })
     this.init = { running, pid }
-    await waitFor(async () => (await this.run('systemctl', 'is-system-running')).stdout !== 'offline', {
+    const state = async () => (await this.run('systemctl', 'is-system-running')).stdout
+    await waitFor(async () => !['', 'offline', 'initializing'].includes(await state()), {
       timeoutMs: 20_000,
       what: `systemd to run:\n${running.stdout}${running.stderr}`,
     })

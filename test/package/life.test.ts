@@ -3,10 +3,10 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { guiLines } from '../service/firewall-log.ts'
-import { addForeignRules, Prober, saveLikeGui, snapshot, waitFor } from '../lab/index.ts'
+import { addForeignRules, saveLikeGui, snapshot, waitFor } from '../lab/index.ts'
 import { deadMount } from './dead.ts'
 import { buildOldDeb, OLD_VERSION, VERSION } from './debs.ts'
-import { createMachine, type Machine } from './machine.ts'
+import { createMachine, SHOP, withoutInterruption, type Machine } from './machine.ts'
 import { FORGET_REPOSITORY, HAVE_REPOSITORY, mend } from './mending.ts'
 import { suites } from './root.ts'
 import { runtimes } from './runtimes.ts'
@@ -14,7 +14,6 @@ import { runtimes } from './runtimes.ts'
 const NEW = `/srv/new/pvenat_${VERSION}_all.deb`
 const OLD = `/srv/old/pvenat_${OLD_VERSION}_all.deb`
 const FIREWALL_LOG = '/var/log/pve-firewall.log'
-const SHOP = { endpoint: '203.0.113.2:8080', server: '108' }
 
 let oldDebs: string
 let nodes: Awaited<ReturnType<typeof runtimes>>
@@ -41,13 +40,7 @@ describe.each(suites)('on %s', (suite) => {
   const apt = (...words: string[]) => machine.debian.must('apt-get', '-y', '-q', ...words)
   const isActive = async () => (await machine.debian.property('pvenat', 'ActiveState')) === 'active'
   const expectShop = async () => expect(await ask(SHOP.endpoint)).toMatchObject({ server: SHOP.server })
-  const probe = async (act: () => Promise<unknown>) => {
-    const prober = await Prober.start(machine.lab, [SHOP])
-    await act()
-    const { asked, failures } = await prober.stop()
-    expect(failures.slice(0, 3)).toEqual([])
-    expect(asked).toBeGreaterThan(10)
-  }
+  const probe = (act: () => Promise<unknown>) => withoutInterruption(machine.lab, act)
   /** All files that a package could leave, but for dpkg's own knowledge of it, and what systemd clears away some time after a power cut. */
   const fileList = () =>
     machine.debian

@@ -1,8 +1,10 @@
 /** A lab whose node is a Debian machine with systemd, with what the tests of the package do to it. */
+import { expect } from 'vitest'
 import {
   copyTree,
   createLab,
   node1Tree,
+  Prober,
   removeTree,
   saveLikeGui,
   type Backend,
@@ -49,6 +51,18 @@ export interface Machine {
   /** Whether the cluster's files can be had at the next boot, or now while it waits for them. */
   setQuorate: (isQuorate: boolean) => Promise<void>
   stop: () => Promise<void>
+}
+
+/** A forward of the fixture; the lab's guest 108 has to serve port 80 of tcp. */
+export const SHOP = { endpoint: '203.0.113.2:8080', server: '108' }
+
+/** Does something while the internet goes on asking for the shop, which never fails. */
+export async function withoutInterruption(lab: Lab, act: () => Promise<unknown>): Promise<void> {
+  const prober = await Prober.start(lab, [SHOP])
+  await act()
+  const { asked, failures } = await prober.stop()
+  expect(failures.slice(0, 3)).toEqual([])
+  expect(asked).toBeGreaterThan(10)
 }
 
 /** Lines of shell that make a machine say that it is a Proxmox VE node. */

@@ -1,26 +1,28 @@
 // A release from its web server: one line installs it, an upgrade follows it, a forged one is refused, removal leaves nothing.
-import { appendFile, cp, readFile } from 'node:fs/promises'
+import { appendFile, cp, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { waitFor } from '../lab/index.ts'
 import { OLD_VERSION, VERSION } from './debs.ts'
-import { createMachine, SAYS_PVE, type Machine } from './machine.ts'
-import { suites } from './root.ts'
+import { createMachine, SAYS_PVE, SHOP, withoutInterruption, type Machine } from './machine.ts'
+import { ARCHIVES, suites } from './root.ts'
 import { Releases, serving, STRANGER } from './site.ts'
 
 let releases: Releases
 let site: string
+let again: string
 let oldSite: string
 beforeAll(async () => {
   releases = await Releases.create()
   site = await releases.make('new')
-  oldSite = await releases.makeOld('old')
+  again = await releases.make('again')
+  oldSite = await releases.makeOld('old', site)
 })
 afterAll(() => releases.remove())
 
 test('a release is the same bytes each time, and signed', async () => {
-  const other = await releases.make('again')
-  const { stdout } = await execa('diff', ['-r', site, other], { reject: false })
+  const { stdout } = await execa('diff', ['-r', site, again], { reject: false })
   expect(stdout).toBe('')
   await execa('sha256sum', ['--check', '--strict', 'SHA256SUMS'], { cwd: site })
   await execa('gpg', ['--verify', 'SHA256SUMS.asc', 'SHA256SUMS'], { cwd: site, env: releases.env })
@@ -30,6 +32,30 @@ test('a release is the same bytes each time, and signed', async () => {
   expect(bill.packages.map(({ name }) => name)).toEqual(expect.arrayContaining(['pvenat', 'chokidar', 'ini']))
   expect(await readFile(join(site, 'RELEASE-NOTES.md'), 'utf8')).toContain(`# pvenat ${VERSION} (2026-02-01)`)
 })
+
+// It looks through a program of 107 MB.
+test(
+  'the package of Node.js holds one program, and lintian is told why about the rest',
+  { timeout: 120_000 },
+  async () => {
+    const [deb = ''] = (await readdir(site)).filter((name) => /^pvenat-nodejs_.*_amd64\.deb$/.test(name))
+    const file = join(site, deb)
+    const { stdout } = await execa('dpkg-deb', ['--contents', file])
+    expect(stdout.match(/^-.*$/gm)?.map((line) => line.replace(/^(\S+) .* \.\//, '$1 '))).toEqual([
+      '-rwxr-xr-x usr/lib/pvenat/node',
+      '-rw-r--r-- usr/share/doc/pvenat-nodejs/changelog.gz',
+      '-rw-r--r-- usr/share/doc/pvenat-nodejs/copyright',
+      '-rw-r--r-- usr/share/lintian/overrides/pvenat-nodejs',
+    ])
+    expect((await execa('lintian', ['--allow-root', '--fail-on', 'none', file])).stdout).toBe('')
+    // get.sh says the size beforehand.
+    const packed = Math.round((await stat(file)).size / 1e6)
+    const unpacked = Number((await execa('dpkg-deb', ['--field', file, 'Installed-Size'])).stdout)
+    expect(await readFile(join(site, 'get.sh'), 'utf8')).toContain(
+      `${packed} MB to fetch, ${Math.round((unpacked * 1024) / 1e6)} MB installed`,
+    )
+  },
+)
 
 test('the demo of a release runs where there is no npm', async () => {
   await execa('tar', ['-xzf', join(site, `pvenat-demo_${VERSION}.tar.gz`), '-C', releases.folder])
@@ -59,7 +85,7 @@ describe.each(suites)('on %s', (suite) => {
   -o \\( -not -type d -o -not -path '/var/lib/systemd*' \\) -printf '%y %m %u:%g %p %l\\n' | sort`)
 
   beforeAll(async () => {
-    machine = await createMachine(suite, { site, old: oldSite })
+    machine = await createMachine(suite, { site, old: oldSite, install: 'install' })
     await machine.debian.sh(SAYS_PVE)
     before = await fileList()
   })
@@ -98,7 +124,7 @@ describe.each(suites)('on %s', (suite) => {
     })
     await cp(site, forged, { recursive: true, force: true })
     await appendFile(join(forged, `apt/pool/main/p/pvenat/pvenat_${VERSION}_all.deb`), 'x')
-    await machine.debian.sh('apt-get -y -q remove pvenat; apt-get clean')
+    await machine.debian.sh(`apt-get -y -q remove pvenat; rm ${ARCHIVES}/pvenat_*`)
     expect(await getFrom(forged)).toMatchObject({ exitCode: 1 })
     expect(await version()).not.toContain('installed')
   })
@@ -109,5 +135,52 @@ describe.each(suites)('on %s', (suite) => {
     const gone = await getFrom(site, '--remove')
     expect(gone.exitCode, gone.said).toBe(0)
     expect(await fileList()).toBe(before)
+  })
+
+  describe('without Debian’s Node.js', () => {
+    const DEBIANS = `$(dpkg-query -W -f '\${Package} ' 'node*' 'libnode*')`
+    const ask = () => machine.lab.ask('inet', 'tcp', SHOP.endpoint, { timeoutMs: 200 })
+    const program = async () =>
+      machine.debian.sh(`readlink "/proc/$(systemctl show --value -p MainPID pvenat)/exe"`)
+    let bare: string
+
+    beforeAll(async () => {
+      await machine.lab.serve(SHOP.server, 'tcp', 80)
+      await machine.debian.sh(`dpkg --purge --force-depends ${DEBIANS}
+rm -f /etc/apt/sources.list; echo 'deb [trusted=yes] copy:${ARCHIVES} ./' >/etc/apt/sources.list.d/own.list
+apt-get -q update`)
+      bare = await fileList()
+    })
+
+    test('it says that there are two, and installs the one of its own when it is told to', async () => {
+      expect((await get('--dry-run')).stdout).toMatch(/^there is no Node\.js here.*\nwith --standalone, /m)
+      const { exitCode, said } = await getFrom(site, '--standalone')
+      expect(exitCode, said).toBe(0)
+      expect((await machine.debian.run('test', '-e', '/usr/bin/node')).exitCode).toBe(1)
+      expect((await program()).trim()).toBe('/usr/lib/pvenat/node')
+      await waitFor(async () => typeof (await ask()) === 'object')
+      const script = ['sh', '/srv/install/install.sh', '--dry-run', `/srv/site/pvenat_${VERSION}_all.deb`]
+      expect(await machine.debian.must(...script)).toMatch(
+        /^Node\.js \S+, of pvenat-nodejs$.*:8080\/tcp.*^unchanged$/ms,
+      )
+    })
+
+    test('Debian’s takes its place and the other way round, and NAT stays in force', async () => {
+      const { debian, lab } = machine
+      await withoutInterruption(lab, () => debian.sh('apt-get -y -q install nodejs pvenat-nodejs-'))
+      expect((await program()).trim()).toBe('/usr/bin/node')
+      await withoutInterruption(lab, () =>
+        serving(lab, site, () => debian.sh(`apt-get -y -q install pvenat-nodejs; dpkg --purge ${DEBIANS}`)),
+      )
+      expect((await program()).trim()).toBe('/usr/lib/pvenat/node')
+      expect((await debian.sh('systemctl is-active pvenat')).trim()).toBe('active')
+    })
+
+    test('removal leaves nothing of both packages', async () => {
+      const { exitCode, said } = await getFrom(site, '--remove')
+      expect(exitCode, said).toBe(0)
+      expect(await machine.debian.sh('iptables-save')).not.toContain('PVENAT')
+      expect(await fileList()).toBe(bare)
+    })
   })
 })

@@ -37,10 +37,11 @@ export class Releases {
     return this.release(name, { [`## ${VERSION} (unreleased)`]: `## ${VERSION} (2026-02-01)` })
   }
 
-  /** The same sources as an older version. */
-  makeOld(name: string): Promise<string> {
+  /** The same sources as an older version; the package of Node.js may be of another release, as its bytes are the same. */
+  makeOld(name: string, nodejsOf?: string): Promise<string> {
     const heading = `## ${OLD_VERSION} (unreleased)`
-    return this.release(name, { [VERSION]: OLD_VERSION, [heading]: `## ${OLD_VERSION} (2026-01-15)` })
+    const changes = { [VERSION]: OLD_VERSION, [heading]: `## ${OLD_VERSION} (2026-01-15)` }
+    return this.release(name, changes, nodejsOf)
   }
 
   async remove(): Promise<void> {
@@ -49,9 +50,15 @@ export class Releases {
   }
 
   /** Runs `npm run release` in a clone with these changes of text. */
-  private async release(name: string, changes: Readonly<Record<string, string>>): Promise<string> {
+  private async release(
+    name: string,
+    changes: Readonly<Record<string, string>>,
+    nodejsOf?: string,
+  ): Promise<string> {
     const folder = join(this.folder, name)
     await execa('git', ['clone', '--quiet', '.', folder])
+    if (nodejsOf !== undefined)
+      await execa('sh', ['-c', `mkdir '${folder}/dist'; cp '${nodejsOf}'/pvenat-nodejs_* '${folder}/dist'`])
     for (const file of ['package.json', 'package-lock.json', 'CHANGELOG.md']) {
       let text = await readFile(join(folder, file), 'utf8')
       for (const [from, to] of Object.entries(changes)) text = text.replace(from, to)
