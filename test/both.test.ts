@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { CODES, type Code } from '../src/diagnostic.ts'
-import { FINDING_IDS } from '../src/doctor/finding.ts'
+import { FINDING_IDS } from '../src/checks/finding.ts'
 import { WORDINGS } from '../src/wordings.ts'
 import { loadCases, type Case } from './cases/case.ts'
 import { examined } from './doctor/worlds.ts'

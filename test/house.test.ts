@@ -22,7 +22,7 @@ const PURE_FOLDERS = [
   'src/ruleset',
   'src/facts',
   'src/explain',
-  'src/doctor',
+  'src/checks',
   'src/import',
 ]
 const PURE_FILES = [
@@ -64,8 +64,8 @@ const ROOMS = [
   'nat',
   'ruleset',
   'facts',
+  'checks',
   'explain',
-  'doctor',
   'import',
   'show',
   'node',

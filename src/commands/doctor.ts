@@ -1,7 +1,7 @@
 /** `doctor`: what on this node keeps NAT from working, and the fix for each. Changes nothing. */
 import { isError } from '../diagnostic.ts'
-import { examine } from '../doctor/doctor.ts'
-import type { Finding, SdnSubnet } from '../doctor/finding.ts'
+import { examine } from '../checks/doctor.ts'
+import type { Finding, SdnSubnet } from '../checks/finding.ts'
 import { field, members, parseJson, textOf } from '../json.ts'
 import { chooseBackend } from '../node/backend.ts'
 import { CommandFailed } from '../node/exec.ts'

@@ -1,26 +1,16 @@
 /** Whether what a guest sends comes to this node, where translations are undone. */
-import { contains, formatRange as show, network, sameRange, type Range } from '../address.ts'
+import { contains, formatRange as show, network, type Range } from '../address.ts'
+import { capital } from '../checks/finding.ts'
+import { isOfGuest, pastNode, shownClients, wayBack } from '../checks/gateway.ts'
+import { configOf } from '../checks/guests.ts'
+import { bridgeNetfilter } from '../facts/node-facts.ts'
 import { gatewayOf } from '../guest/guest.ts'
-import { gatewayCommand, quoted, withOption } from '../facts/fixes.ts'
-import { snatNeeds } from '../nat/policy.ts'
 import { inwardTo } from '../network.ts'
-import { isLetOut } from '../nat/sources.ts'
 import { networkUnanswered } from '../sentences.ts'
 import { dotted } from '../sysctls.ts'
 import type { Packet } from './packet.ts'
-import type { Fix, Trail } from './step.ts'
-import {
-  apiOf,
-  capital,
-  guestName,
-  internalAt,
-  isExternal,
-  ownInterface,
-  placeOf,
-  segmentOf,
-  type Located,
-  type World,
-} from './world.ts'
+import type { Trail } from './step.ts'
+import { guestName, internalAt, ownInterface, segmentOf, type Located, type World } from './world.ts'
 
 /** Whether the answer comes back through this node, where the translation is undone. */
 export function checkAnswer(world: World, guest: Located, packet: Packet, trail: Trail): void {
@@ -38,88 +28,51 @@ export function checkAnswer(world: World, guest: Located, packet: Packet, trail:
 /** Whether what a guest sends out of its own network comes to this node. */
 export function checkGateway(
   world: World,
-  guest: Located,
+  located: Located,
   packet: Packet,
   trail: Trail,
-  verb: 'sends' | 'answers',
+  does: 'sends' | 'answers',
 ): void {
-  const { owned, nic } = guest
+  const { view, facts, translation } = world
+  const { guest, nic } = located
   const { family } = packet
-  const isSending = verb === 'sends'
-  const way = gatewayOf(owned.guest, nic, family)
-  const name = guestName(guest)
-  const by = way?.nic ?? nic
-  const read = `config of guest ${owned.guest.vmid} (net${by.index})`
-  const inner = internalAt(world, isSending ? packet.source : packet.destination)?.address
+  const isSending = does === 'sends'
+  const own = isSending ? packet.source : packet.destination
+  const way = gatewayOf(guest, nic, family)
+  const name = guestName(located)
+  const read = configOf({ guest, nic: way?.nic ?? nic })
+  const shown = isSending ? [] : shownClients(translation.rules, own, packet.proto)
+  const { gateway, snat, advice } = wayBack(world, located, own, shown)
+  const commands = snat.length > 0 || gateway === undefined ? snat : [gateway]
+  const fix = { commands, instead: advice }
   if (!way) {
-    if (owned.guest.type === 'lxc' && nic.addresses[family] && family === 4)
+    if (guest.type === 'lxc' && nic.addresses[family] && family === 4)
       trail.stop(
         `${capital(name)} has no gateway, so ${isSending ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
         [read],
-        gatewayFix(world, guest, packet, inner, isSending),
+        fix,
       )
     return trail.unknown(
       `The config of ${name} names no gateway; which it uses cannot be read from the node.`,
       read,
     )
   }
-  const { gateway } = way
-  if (ownInterface(world, gateway) !== undefined)
-    return trail.pass(
-      `What ${name} ${verb} comes to this node: its gateway is ${show(gateway)}.`,
-      `${read}: ${show(gateway)}`,
-    )
-  const goes = `What ${name} ${verb} goes ${by === nic ? '' : `by net${by.index} `}to ${show(gateway)}, not to this node`
-  const meets = `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
-  if (!isSending && by !== nic && isExternal(world, by.bridge) && world.facts.sysctls.get(meets) === '1')
+  const names = `${read}: ${show(way.gateway)}`
+  if (ownInterface(world, way.gateway) !== undefined)
+    return trail.pass(`What ${name} ${does} comes to this node: its gateway is ${show(way.gateway)}.`, names)
+  const isGuests = (address: Range): boolean => isOfGuest(view, address)
+  const past = pastNode(view, facts.addresses, isGuests, located, family, does)
+  if (!past)
     return trail.doubt(
-      `${goes}; it is translated back only because frames that cross ${by.bridge ?? ''} meet iptables.`,
-      `${read}: ${show(gateway)}`,
-      `${dotted(meets)} = 1`,
+      `What ${name} ${does} goes to ${show(way.gateway)}; whether it comes from there to this node cannot be read here.`,
+      names,
     )
-  trail.stop(
-    `${goes}, so ${isSending ? 'nothing here translates it' : 'the answer is not translated back'}.`,
-    [`${read}: ${show(gateway)}`, ...(inner ? [`${show(inner)} is this node's address there`] : [])],
-    gatewayFix(world, guest, packet, inner, isSending),
-  )
-}
-
-/** The node's address for a gateway, where it has one there; or, for an answer, snat=1 at the forward that led to the guest, if it may. */
-function gatewayFix(
-  world: World,
-  { owned, nic }: Located,
-  { family, proto, source, destination }: Packet,
-  inner: Range | undefined,
-  isSending: boolean,
-): Fix {
-  const config = world.configs.get(owned.guest.vmid) ?? ''
-  // With a gateway on another NIC a second one would compete.
-  const isAlone = (gatewayOf(owned.guest, nic, family)?.nic ?? nic) === nic
-  // Without an OUT rule the other gateway is its only way out.
-  const own = isSending ? source : destination
-  const goesOut = isLetOut(world.translation.rules, own)
-  const line = inner && isAlone ? gatewayCommand(owned.guest, nic, family, config, inner) : undefined
-  const set = line !== undefined && goesOut ? [line] : []
-  const forward = world.translation.rules.find(
-    ({ state, forwards }) =>
-      !isSending &&
-      state === 'active' &&
-      forwards.some((one) => sameRange(one.inner, destination) && ['all', proto].includes(one.proto)),
-  )
-  const api = forward && apiOf(world, forward)
-  if (!forward || api === undefined) {
-    const first = goesOut ? '' : 'give the guest a rule OUT ACCEPT # NAT, then '
-    return { commands: set, instead: `${first}make this node the gateway of the guest` }
-  }
-  const needs = snatNeeds(forward.scope, world.view)
-  if (needs !== undefined) {
-    const instead = `write ${needs} into pvenat.conf and snat=1 into the comment of ${placeOf(forward)}`
-    return { commands: set, instead }
-  }
-  return {
-    commands: [`pvesh set ${api} --comment ${quoted(withOption(forward.comment, 'snat=1'))}`],
-    instead: `write snat=1 into the comment of ${placeOf(forward)}, or make this node the gateway of the guest${set.map((line) => `: ${line}`).join('')}`,
-  }
+  const sentence = `${capital(past.sentence)}.`
+  const meets = bridgeNetfilter(family)
+  if (past.isBridged && facts.sysctls.get(meets) === '1')
+    return trail.doubt(sentence, names, `${dotted(meets)} = 1`)
+  const inner = internalAt(world, own)?.address
+  trail.stop(sentence, [names, ...(inner ? [`${show(inner)} is this node's address there`] : [])], fix)
 }
 
 /** On the wire outside somebody has to answer for an address of a mapped network, for packets that come in as for answers. */

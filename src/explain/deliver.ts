@@ -1,8 +1,10 @@
 /** Between the node and its guests: the firewall bridge, pve-firewall, the wire, and the way back. */
 import { contains, formatRange as show, sameRange, type Range } from '../address.ts'
+import { capital } from '../checks/finding.ts'
+import { notPlugged, stranger } from '../checks/guests.ts'
+import { bridgedUnmet } from '../checks/kernel.ts'
 import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/node-facts.ts'
 import { configEdit } from '../facts/fixes.ts'
-import { dotted } from '../sysctls.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter } from './forward.ts'
 import { requireInForce } from './in-sync.ts'
@@ -12,7 +14,6 @@ import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
 import type { Trail } from './step.ts'
 import { enterBy, ruleName, walk, type Flow } from './walk.ts'
 import {
-  capital,
   guestAt,
   guestName,
   internalAt,
@@ -92,25 +93,26 @@ export function deliver(
 }
 
 /** The guest's interface on the node: it is there while the guest runs. */
-function requireWire(world: World, guest: Located, trail: Trail): void {
-  const { type, vmid } = guest.owned.guest
-  const name = tapName(guest.owned.guest, guest.nic)
-  const { index, isDisconnected } = guest.nic
+function requireWire(world: World, located: Located, trail: Trail): void {
+  const { guest, nic } = located
+  const { type, vmid } = guest
+  const name = tapName(guest, nic)
+  const { index, isDisconnected } = nic
   const link = linkOf(world.facts, name)
   if (!link)
-    trail.stop(`${capital(guestName(guest))} does not run: there is no ${name}.`, ['ip addr show'], {
+    trail.stop(`${capital(guestName(located))} does not run: there is no ${name}.`, ['ip addr show'], {
       commands: [`${type === 'qemu' ? 'qm' : 'pct'} start ${vmid}`],
     })
   if (isDisconnected)
     trail.stop(
-      `net${index} of ${guestName(guest)} is disconnected.`,
+      `net${index} of ${guestName(located)} is disconnected.`,
       [`config of guest ${vmid} (net${index}): link_down=1`],
       {
-        commands: [configEdit(guest.owned.guest, guest.nic, world.configs.get(vmid) ?? '', 'link_down', '0')],
+        commands: [configEdit(guest, nic, world.configs.get(vmid) ?? '', 'link_down', '0')],
       },
     )
   if (!link.up)
-    trail.stop(`The interface ${name} of ${guestName(guest)} is down.`, ['ip addr show'], {
+    trail.stop(`The interface ${name} of ${guestName(located)} is down.`, ['ip addr show'], {
       commands: [`ip link set ${name} up`],
     })
 }
@@ -135,41 +137,35 @@ function checkNeighbour(
       `${show(address)} did not answer on ${out} when it was last asked for.`,
       `${read}: ${entry.states.join()}`,
     )
-  const { mac } = guest?.nic ?? {}
-  if (guest && mac !== undefined && mac !== entry.mac)
-    trail.stop(
-      `Frames for ${show(address)} go to ${entry.mac}, but ${guestName(guest)} is ${mac}: somebody else answers for the address.`,
-      [read, guest.from],
-      { commands: [`ip neigh del ${show(address)} dev ${out}`] },
-    )
+  if (guest) trail.stopFor(stranger(guest, entry))
   trail.pass(`${show(address)} answers on ${out} as ${entry.mac}.`, `${read}: ${entry.states.join()}`)
 }
 
 /** pve-firewall at the guest's NIC, and our own accept ahead of it. */
 function passGuestFirewall(
   world: World,
-  guest: Located,
+  located: Located,
   direction: 'in' | 'out',
   packet: Packet,
   trail: Trail,
 ): void {
-  const { owned, nic } = guest
-  const name = guestName(guest)
+  const { guest, nic } = located
+  const name = guestName(located)
   if (!nic.firewall)
     return trail.pass(
       `pve-firewall leaves net${nic.index} of ${name} alone: it has no firewall=1.`,
-      `config of guest ${owned.guest.vmid}`,
+      `config of guest ${guest.vmid}`,
     )
-  const off = guestFirewallOff(world.view, owned)
-  const bridge = linkOf(world.facts, firewallBridge(owned.guest, nic))?.name
-  const unmet = notMet(world, guest, direction, packet, bridge)
+  const off = guestFirewallOff(world.view, located)
+  const bridge = linkOf(world.facts, firewallBridge(guest, nic))?.name
+  const unmet = notMet(world, located, direction, packet)
   // What proxmox-firewall drops on a bridge no accept of ours brings back.
   const isIptables = world.view.firewall === 'iptables'
   if (isIptables && bridge !== undefined && accepted(world, bridge, direction, packet, trail)) return
   if (off !== undefined)
-    return trail.pass(`pve-firewall lets it pass: ${off}.`, `${owned.guest.vmid}.fw, cluster.fw`)
-  if (unmet !== undefined) return trail.note(...unmet)
-  const { verdict, by, restsOn, fix } = judgeGuest(world.view, owned, nic, direction, packet)
+    return trail.pass(`pve-firewall lets it pass: ${off}.`, `${guest.vmid}.fw, cluster.fw`)
+  if (unmet) return trail.note(...unmet)
+  const { verdict, by, restsOn, fix } = judgeGuest(world.view, located, direction, packet)
   if (verdict === 'accept') return trail.pass(`The firewall of ${name} lets it ${direction}: ${by}.`, restsOn)
   if (verdict === 'unknown')
     return trail.unknown(
@@ -182,30 +178,21 @@ function passGuestFirewall(
 
 /** Why the rules of a guest are not met although its config asks for them. */
 function notMet(
-  { view, facts }: World,
-  guest: Located,
+  world: World,
+  located: Located,
   direction: 'in' | 'out',
   { family }: Packet,
-  bridge: string | undefined,
-): [string, string] | undefined {
+): [string, ...string[]] | undefined {
+  const { view, facts } = world
   if (view.firewall === 'nftables') {
     const sentence =
       'The rules of the guest are not in the kernel: proxmox-firewall has no table for guests there.'
     const isLoaded = facts.nftables.chains.some(({ table }) => table === 'proxmox-firewall-guests')
     return isLoaded ? undefined : [sentence, 'nft list tables']
   }
-  if (bridge === undefined)
-    return [
-      `The NIC has firewall=1 but no firewall bridge, so its rules are not met until ${guestName(guest)} is restarted.`,
-      'ip addr show',
-    ]
-  const path = `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
-  if (facts.sysctls.get(path) === '0')
-    return [
-      `Bridged packets do not meet iptables, so the rules of the guest do not count.`,
-      `${dotted(path)} = 0`,
-    ]
-  const chain = `${tapName(guest.owned.guest, guest.nic)}-${direction.toUpperCase()}`
+  const cause = notPlugged(world, located) ?? bridgedUnmet(facts, family)
+  if (cause) return [cause.finding, ...cause.restsOn]
+  const chain = `${tapName(located.guest, located.nic)}-${direction.toUpperCase()}`
   if (hasChain(facts, family, chain)) return undefined
   return [
     `pve-firewall has no chain ${chain} in the kernel: the rules of the guest are not in force.`,

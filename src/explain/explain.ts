@@ -4,8 +4,8 @@
  * counts only while the very same rules are in force.
  */
 import { contains, formatRange as show, mappedInto, type Range } from '../address.ts'
-import { routeTo, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
-import { sysctlCommand } from '../facts/fixes.ts'
+import { strictFilter } from '../checks/kernel.ts'
+import { routeTo } from '../facts/node-facts.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { requireAnswered } from './answer.ts'
 import { deliver, leaveGuest } from './deliver.ts'
@@ -89,12 +89,10 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
     `${own === undefined ? 'routes' : show(destination)} on ${dev}`,
   )
   if (segment !== undefined) return onSegment(world, packet, segment, trail)
-  if (family === 4 && rpFilter(world.facts, dev) === 1 && back?.dev !== dev)
-    trail.stop(
-      `Strict reverse path filtering on ${dev} drops it: the route to ${show(source)} leads by ${back?.dev ?? 'nowhere'}.`,
-      rpFilterRead(world.facts, dev),
-      { commands: [sysctlCommand(`net/ipv4/conf/${dev}/rp_filter`, 2)] },
-    )
+  if (family === 4 && back?.dev !== dev)
+    trail.stopFor(strictFilter(world.facts, dev), {
+      restsOn: [`ip route show: ${show(source)} by ${back?.dev ?? 'nothing'}`],
+    })
   return { in: dev }
 }
 

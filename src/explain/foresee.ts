@@ -1,23 +1,18 @@
 /** Rules by which no packet would get through, as explain would say when one is asked about: told before any comes. */
 import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { pastNode, withSetting } from '../checks/gateway.ts'
+import { hiddenSockets, takesPorts } from '../checks/surroundings.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import type { Nftables } from '../facts/nftables.ts'
 import { ruleToMain, withOption } from '../facts/fixes.ts'
-import { gatewayOf, label, type Nic, type OwnedGuest } from '../guest/guest.ts'
-import { serves } from '../nat/sockets.ts'
+import { label, type Nic, type Plugged } from '../guest/guest.ts'
 import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
-import { snatNeeds } from '../nat/policy.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
 import { formatPorts, meets, mergePorts, takeOut, type PortRange } from '../ports.ts'
 import type { Met } from './fields.ts'
 import { letPass, lossOf } from './others.ts'
 import { keptOut, notForwarded } from './pvefirewall.ts'
-
-interface Plugged {
-  owned: OwnedGuest
-  nic: Nic
-}
 
 /** One diagnostic of a kind for each active rule. `filters`: of others, by family. */
 export function foresee(
@@ -62,7 +57,7 @@ function pluggedGuests({ guests, known }: View): ReadonlyMap<string, Plugged> {
     guests.flatMap((owned) =>
       owned.guest.nics.flatMap((nic) =>
         Object.values(known.get(owned.guest.vmid)?.nics.get(nic.index) ?? {}).map(
-          ({ ip }) => [addressKey(ip), { owned, nic }] as const,
+          ({ ip }) => [addressKey(ip), { ...owned, nic }] as const,
         ),
       ),
     ),
@@ -87,12 +82,11 @@ function guestDrops(
   const guest = guests.get(addressKey(inner))
   const dport = innerPort ?? ports?.[0]
   const clients = seenClients(view, forward)
-  const refused =
-    guest && keptOut(view, guest.owned, guest.nic, { family, proto, destination: inner, dport, clients })
+  const refused = guest && keptOut(view, guest, { family, proto, destination: inner, dport, clients })
   if (!guest || !refused) return undefined
   const port = dport === undefined ? proto : `port ${dport}/${proto}`
   const { by, restsOn: at, command } = refused
-  const what = `${label(guest.owned.guest)} does not let ${port}`
+  const what = `${label(guest.guest)} does not let ${port}`
   return diagnose('guest-drops', rule.place, { what, by, at, command })
 }
 
@@ -182,20 +176,19 @@ function ledAway({ network }: View, one: Forward | Egress): Diagnostic | undefin
   })
 }
 
-/** The way by which a guest sends past this node. A router among the guests may well send it here. */
+/** The guest that has an address, and how it sends past this node. */
 function wayAround(
-  { network }: View,
+  view: View,
   guests: ReadonlyMap<string, Plugged>,
   address: Range,
-): { plugged: Plugged; what: string; isBridged: boolean } | undefined {
+  does: 'sends' | 'answers',
+): { nic: Nic; sentence: string } | undefined {
+  const { own } = view.network
   const plugged = address.lo === address.hi ? guests.get(addressKey(address)) : undefined
-  const way = plugged && gatewayOf(plugged.owned.guest, plugged.nic, address.family)
-  if (!plugged || !way || network.own.length === 0) return undefined
-  if (network.own.some(({ ip }) => sameRange(ip, way.gateway)) || guests.has(addressKey(way.gateway)))
-    return undefined
-  const what = `guest ${label(plugged.owned.guest)} sends by net${way.nic.index} to ${formatRange(way.gateway)}, past this node`
-  const isBridged = way.nic !== plugged.nic && network.external.some(({ name }) => name === way.nic.bridge)
-  return { plugged, what, isBridged }
+  if (!plugged || own.length === 0) return undefined
+  const isGuests = (one: Range): boolean => guests.has(addressKey(one))
+  const past = pastNode(view, own, isGuests, plugged, address.family, does)
+  return past && { nic: plugged.nic, sentence: past.sentence }
 }
 
 function answersElsewhere(
@@ -203,18 +196,11 @@ function answersElsewhere(
   guests: ReadonlyMap<string, Plugged>,
   { inner, snat, rule }: Forward,
 ): Diagnostic | undefined {
-  const way = snat || rule.kind === 'exempt' ? undefined : wayAround(view, guests, inner)
+  const way = snat || rule.kind === 'exempt' ? undefined : wayAround(view, guests, inner, 'answers')
   if (!way) return undefined
-  const needs = snatNeeds(rule.scope, view)
-  const granted = needs === undefined ? '' : ` (with ${needs} in pvenat.conf)`
-  const help = `let it answer this node: ${withOption(rule.comment, 'snat=1')}${granted}`
-  const so = way.isBridged
-    ? 'so its answers are translated back only while net.bridge.bridge-nf-call-iptables is 1'
-    : NOTHING_TRANSLATED
-  return diagnose('answers-elsewhere', rule.place, { what: `${way.what}, ${so}`, help })
+  const help = `let it answer this node: ${withOption(rule.comment, 'snat=1')}${withSetting(view, [rule.scope])}`
+  return diagnose('answers-elsewhere', rule.place, { what: way.sentence, help })
 }
-
-const NOTHING_TRANSLATED = 'so nothing is translated on that way'
 
 /** An OUT rule for single guests, none of which sends by this node. */
 function leavesElsewhere(
@@ -224,38 +210,37 @@ function leavesElsewhere(
 ): Diagnostic | undefined {
   // The way back of full=1 is told with its way in.
   if (exempt || rule.forwards.length > 0 || source.ranges === 'any') return undefined
-  const ways = source.ranges.map((range) => wayAround(view, guests, range))
+  const ways = source.ranges.map((range) => wayAround(view, guests, range, 'sends'))
   const [[range], [way]] = [source.ranges, ways]
   if (!range || !way || ways.includes(undefined)) return undefined
-  const { nic } = way.plugged
   const own = view.network.internal.find(({ network }) => contains(network, range))?.address
-  const help = `make this node its gateway, at net${nic.index} and at no other${own ? `: ${formatRange(own)}` : ''}`
-  return diagnose('answers-elsewhere', rule.place, { what: `${way.what}, ${NOTHING_TRANSLATED}`, help })
+  const help = `make this node its gateway, at net${way.nic.index} and at no other${own ? `: ${formatRange(own)}` : ''}`
+  return diagnose('answers-elsewhere', rule.place, { what: way.sentence, help })
 }
 
 /** Services that do not listen all the time: those of a cluster, and those that a GUI or a migration starts. */
 const SOMETIMES = ['corosync', 'live migration', 'VNC console']
 
 /** What of this node a rule of the administrator hides from the outside; a guest's rule is refused instead. */
-function hidden({ listeners, settings, isClustered }: View, rule: NatRule): Diagnostic[] {
+function hidden(view: View, rule: NatRule): Diagnostic[] {
   if (rule.scope.kind === 'guest' || rule.kind !== 'forward') return []
-  const services = new Map<string, { ports: PortRange; holder: string }>()
-  const taken: PortRange[] = []
-  for (const { proto, ports, external, full, source } of rule.forwards) {
-    if (full || !ports || source.ranges !== 'any') continue
-    taken.push(ports)
-    const listening = listeners
-      .filter((socket) => socket.proto === proto && external.some((at) => serves(socket, at)))
-      .map(({ port, holder }) => ({ ports: [port, port] as PortRange, holder: holder || 'a service' }))
-    const sometimes = settings.reserved.filter(
-      (one) =>
-        one.proto === proto && SOMETIMES.includes(one.holder) && (isClustered || one.holder !== 'corosync'),
-    )
-    for (const one of [...listening, ...sometimes])
-      if (meets(one.ports, ports)) services.set(`${formatPorts([one.ports])}/${proto}`, one)
-  }
+  const forwards = rule.forwards.filter(takesPorts)
+  const listening = hiddenSockets(view, rule).map(({ proto, port, holder }) => ({
+    proto,
+    ports: [port, port] as const,
+    holder: holder || 'a service',
+  }))
+  const sometimes = view.settings.reserved.filter(
+    (one) =>
+      SOMETIMES.includes(one.holder) &&
+      (view.isClustered || one.holder !== 'corosync') &&
+      forwards.some(({ proto, ports }) => one.proto === proto && meets(one.ports, ports)),
+  )
+  const services = new Map(
+    [...listening, ...sometimes].map((one) => [`${formatPorts([one.ports])}/${one.proto}`, one]),
+  )
   if (services.size === 0) return []
-  const left = mergePorts(taken)
+  const left = mergePorts(forwards.map(({ ports }) => ports))
   for (const { ports } of services.values()) takeOut(left, ports)
   const port = [...services.keys()].slice(0, MAX_NAMED).join(', ')
   const holder = [...new Set([...services.values()].map((one) => one.holder))].slice(0, MAX_NAMED).join(', ')

@@ -9,13 +9,15 @@ import {
   type Family,
   type Range,
 } from '../address.ts'
-import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
-import { forwardingOf, forwardPolicy, linkOf, routeTo } from '../facts/node-facts.ts'
-import { acceptLines, insertions, ruleToMain, sysctlCommand } from '../facts/fixes.ts'
+import type { Finding } from '../checks/finding.ts'
+import { familyUnforwarded, interfaceUnforwarded } from '../checks/kernel.ts'
+import { loopDown, policyElsewhere, policyHere } from '../checks/rules.ts'
+import { iptables, otherBackend } from '../facts/backend.ts'
+import { linkOf, routeTo } from '../facts/node-facts.ts'
+import { acceptLines, insertions, ruleToMain } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
-import { LOOP_IN, LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
-import { dotted, FORWARDING } from '../sysctls.ts'
+import { LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { requireAnswered } from './answer.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
@@ -113,13 +115,7 @@ function routeOut(world: World, destination: Range, trail: Trail): string {
 
 /** The loop by which guests reach themselves: its interfaces, and its route. */
 function requireLoop({ facts }: World, destination: Range, trail: Trail): void {
-  const missing = [LOOP_OUT, LOOP_IN].find((name) => !linkOf(facts, name)?.up)
-  if (missing !== undefined)
-    trail.stop(
-      `The interface ${missing}, by which guests reach themselves, is missing or down.`,
-      ['ip addr show'],
-      APPLY,
-    )
+  trail.stopFor(loopDown(facts))
   const { dev } = routeTo(facts, destination) ?? {}
   if (dev !== LOOP_OUT)
     trail.stop(
@@ -153,20 +149,8 @@ function lostLoop({ view }: World, { trail }: Pass): never {
 
 /** The switch for the whole node, and those of the interfaces by which the packet and its answer come. */
 function checkForwarding({ facts }: World, { family, in: from, out }: Flow, trail: Trail): void {
-  const isOff = (path: string): boolean => facts.sysctls.get(path) === '0'
-  const path = FORWARDING[family]
-  if (isOff(path))
-    trail.stop(`This node does not forward IPv${family} packets at all.`, [`${dotted(path)} = 0`], {
-      commands: [sysctlCommand(path, 1)],
-    })
-  const closed = [from, out].find((dev = '') => family === 4 && isOff(forwardingOf(dev)))
-  if (closed === undefined) return
-  const what = closed === from ? 'packets' : 'answers'
-  trail.stop(
-    `This node does not forward ${what} that come by ${closed}.`,
-    [`${dotted(forwardingOf(closed))} = 0`],
-    { commands: [sysctlCommand(forwardingOf(closed), 1)] },
-  )
+  trail.stopFor(familyUnforwarded(facts, family))
+  if (family === 4) for (const dev of [from, out]) trail.stopFor(interfaceUnforwarded(facts, dev ?? ''))
 }
 
 /** FORWARD of the filter table, where the packet is routed or crosses a guest's firewall bridge. Returns our own accept if it decided. */
@@ -187,21 +171,24 @@ export function checkFilter(world: World, flow: Flow, trail: Trail): Hit | undef
 /** The tables of the other backend, where pvenat has no rules. */
 function checkOther({ view, facts }: World, flow: Flow, trail: Trail): void {
   const { family, dnat, bridged, out } = flow
-  const other = otherBackend(facts.backend)
-  const dropped = droppedByPolicy(facts, other, flow)
-  if (dropped === 'unknown') policyDoubt(`${saveProgram(other, family)}: :FORWARD DROP`, trail)
-  if (dropped !== 'drop') return
   const isOurs = dnat || bridged || view.network.external.some(({ name }) => name === out)
   const lines = isOurs ? acceptLines(view.network, family) : linesFor(flow)
-  trail.stop(
-    `The policy of FORWARD is DROP in the tables of the other backend, iptables-${other}, where pvenat has no say.`,
-    [`${saveProgram(other, family)}: :FORWARD DROP`],
-    { commands: insertions(iptables(other, family), lines) },
+  stopByPolicy(
+    policyElsewhere(facts, family, lines),
+    droppedByPolicy(facts, otherBackend(facts.backend), flow),
+    trail,
   )
 }
 
-function policyDoubt(place: string, trail: Trail): void {
-  trail.doubt('The policy of FORWARD is DROP, and whether a rule lets it pass cannot be read.', place)
+/** Rules of others may let a packet pass in spite of the policy. */
+function stopByPolicy(
+  policy: Finding | undefined,
+  dropped: ReturnType<typeof droppedByPolicy>,
+  trail: Trail,
+): void {
+  if (!policy || !dropped) return
+  if (dropped === 'drop') trail.stopFor(policy)
+  trail.doubt(`${policy.finding} Whether a rule lets it pass cannot be read.`, ...policy.restsOn)
 }
 
 /** Rules of FORWARD for one packet and its answers alone. */
@@ -226,23 +213,15 @@ function blocked(world: World, hit: Hit, trail: Trail): never {
 function checkPolicy(world: World, flow: Flow, trail: Trail): void {
   const { family } = flow
   const { backend } = world.facts
-  if (forwardPolicy(world.facts, backend, family) !== 'DROP') return
+  const policy = policyHere(world.facts, family)
+  if (!policy) return
   const walked = walk(world.ruleset, 'PVENAT-PASS', flow)
   if (walked.hit?.rule.target.kind === 'accept') {
-    trail.pass(
-      'The policy of FORWARD is DROP, which somebody else set (Docker does); pvenat lets this packet pass all the same.',
-      ruleName(walked.hit),
-    )
+    trail.pass(`${policy.finding} pvenat lets this packet pass all the same.`, ruleName(walked.hit))
     return requireInForce(world, family, walked, trail)
   }
-  const dropped = droppedByPolicy(world.facts, backend, flow)
-  if (dropped === 'unknown') policyDoubt(`${saveProgram(backend, family)}: :FORWARD DROP`, trail)
-  if (dropped === 'drop')
-    trail.stop(
-      'The policy of FORWARD is DROP, which somebody else set (Docker does), and nothing of pvenat is for this packet.',
-      [`${saveProgram(backend, family)}: :FORWARD DROP`],
-      { commands: insertions(iptables(backend, family), linesFor(flow)) },
-    )
+  const fix = insertions(iptables(backend, family), linesFor(flow))
+  stopByPolicy({ ...policy, fix }, droppedByPolicy(world.facts, backend, flow), trail)
 }
 
 /** The nat table behind routing: whom the other side sees. */

@@ -6,7 +6,7 @@ import { contains, formatRange as show, sameRange, type Range } from '../address
 import { fileName, placeName, type Code } from '../diagnostic.ts'
 import { guestApi, quoted } from '../facts/fixes.ts'
 import type { FwFile, FwRule } from '../fw/fw-file.ts'
-import type { Nic, OwnedGuest } from '../guest/guest.ts'
+import type { OwnedGuest, Plugged } from '../guest/guest.ts'
 import { namesOf, resolveAddresses, type NameScope } from '../nat/match.ts'
 import type { Match } from '../nat/nat-rule.ts'
 import { holds, sourcesMeet } from '../nat/sources.ts'
@@ -43,35 +43,33 @@ export function guestFirewallOff(view: View, { guest, fw }: OwnedGuest): string 
 }
 
 /** A guest's firewall at one NIC. Addresses and ports are the inner ones, as the packet has them there. */
-export function judgeGuest(
-  view: View,
-  owned: OwnedGuest,
-  nic: Nic,
-  direction: Direction,
-  packet: Packet,
-): Judgement {
-  const { guest, fw } = owned
-  const file = guestFw(guest.vmid)
+export function judgeGuest(view: View, plugged: Plugged, direction: Direction, packet: Packet): Judgement {
+  const { guest, fw, nic } = plugged
   const own = namesOf(view, fw, guest.vmid)
   if (direction === 'in' && isBlacklisted(view, packet)) return blacklisted(packet)
   const filter = `ipfilter-net${nic.index}`
   const api = guestApi(view, guest)
-  if (direction === 'out' && !maySend(owned, nic, filter, own, packet))
+  if (direction === 'out' && !maySend(plugged, filter, own, packet))
     return {
       verdict: 'drop',
       by: `ipset ${filter} does not hold the source`,
-      restsOn: fileName(file),
+      restsOn: fileName(guestFw(guest.vmid)),
       fix: admit(`${api}/ipset`, filter, fw.ipset.has(filter), packet.source),
     }
-  const key = direction === 'in' ? 'policy_in' : 'policy_out'
-  const judged =
-    firstMatch(view, placed(view, fw, file, own), direction, `net${nic.index}`, packet) ??
-    policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), fileName(file))
+  const judged = byRules(view, plugged, direction, askedBy(packet))
   const { proto, dport } = packet
   const port = dport === undefined ? '' : `, port ${dport}`
-  return withRule(judged, api, direction, packet, {
-    instead: `guest ${guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${port}`,
-  })
+  const instead = `guest ${guest.vmid} > Firewall > Add: direction ${direction}, action ACCEPT, protocol ${proto}${port}`
+  return judged.fix ? { ...judged, fix: { ...judged.fix, instead } } : judged
+}
+
+/** The rules of a guest and the policy behind them, at one NIC. */
+function byRules(view: View, { guest, fw, nic }: Plugged, direction: Direction, asked: Asked): Judgement {
+  const file = guestFw(guest.vmid)
+  const rules = placed(view, fw, file, namesOf(view, fw, guest.vmid))
+  const key = direction === 'in' ? 'policy_in' : 'policy_out'
+  const last = policy(key, fw.options[key] ?? (direction === 'in' ? 'DROP' : 'ACCEPT'), file)
+  return judge(view, at(rules, `net${nic.index}`), direction, asked, last, guestApi(view, guest))
 }
 
 /** Ports of the node that pve-firewall opens to its ipset `management` by itself. */
@@ -90,12 +88,24 @@ export function judgeNode(view: View, iface: string, packet: Packet): Judgement 
     return undefined
   const names = namesOf(view)
   if (isBlacklisted(view, packet)) return blacklisted(packet)
-  const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
-  const judged =
-    firstMatch(view, rules, 'in', iface, packet) ??
-    judgeManagement(names, packet) ??
-    policy('policy_in', cluster.options['policy_in'] ?? 'DROP', fileName(CLUSTER_FW))
-  return withRule(judged, `/nodes/${quoted(node)}/firewall`, 'in', packet)
+  const last =
+    judgeManagement(names, packet) ?? policy('policy_in', cluster.options['policy_in'] ?? 'DROP', CLUSTER_FW)
+  const api = `/nodes/${quoted(node)}/firewall`
+  return judge(view, at(nodeRules(view), iface), 'in', askedBy(packet), last, api)
+}
+
+/** Of the node, then of the datacenter. */
+function nodeRules(view: View): Placed[] {
+  const names = namesOf(view)
+  return [
+    ...placed(view, view.host, hostFw(view.node), names),
+    ...placed(view, view.cluster, CLUSTER_FW, names),
+  ]
+}
+
+/** The rules for a NIC or an interface. */
+function at(rules: readonly Placed[], iface: string): Placed[] {
+  return rules.filter((one) => one.iface === undefined || one.iface === iface)
 }
 
 function judgeManagement(names: NameScope, { proto, dport, source }: Packet): Judgement | undefined {
@@ -108,21 +118,6 @@ function judgeManagement(names: NameScope, { proto, dport, source }: Packet): Ju
     by: 'pve-firewall opens this port to the network of the node by itself, and which that is follows from the name of the node',
     restsOn: 'pve-firewall localnet',
   }
-}
-
-/** With a rule that would let it through: the GUI puts new ones above all others. */
-function withRule(
-  judged: Judgement,
-  api: string,
-  direction: Direction,
-  { proto, dport, source, destination }: Packet,
-  more: Pick<Fix, 'instead'> = {},
-): Judgement {
-  if (judged.verdict !== 'drop') return judged
-  const ports = dport === undefined ? '' : ` --dport ${dport}`
-  const end = direction === 'in' ? `--source ${show(source)}` : `--dest ${show(destination)}`
-  const command = `pvesh create ${api}/rules --type ${direction} --action ACCEPT --proto ${proto}${ports} ${end} --enable 1`
-  return { ...judged, fix: { commands: [command], ...more } }
 }
 
 function isBlacklisted(view: View, { source }: Packet): boolean {
@@ -140,8 +135,7 @@ function blacklisted({ source }: Packet): Judgement {
  * pve-firewall puts the addresses that a container's config names into it (Firewall.pm, compile_ipsets).
  */
 function maySend(
-  { guest, fw }: OwnedGuest,
-  nic: Nic,
+  { guest, fw, nic }: Plugged,
   filter: string,
   names: NameScope,
   { family, source }: Packet,
@@ -180,118 +174,26 @@ function placed(view: View, fw: FwFile, file: string, names: NameScope): Placed[
   })
 }
 
-function firstMatch(
+/**
+ * What rules, and the policy behind them, do with all that is asked about, with a rule that would let it through: the GUI puts new ones above all
+ * others. A rule for some of it decides only if it accepts. `last`: what holds where no rule decides.
+ */
+function judge(
   view: View,
   rules: readonly Placed[],
-  direction: Direction,
-  iface: string,
-  packet: Packet,
-): Judgement | undefined {
-  for (const one of rules) {
-    if (one.rule.type !== direction || (one.iface !== undefined && one.iface !== iface)) continue
-    const is = concerns(one, packet, view)
-    if (is === 'no') continue
-    const restsOn = placeName({ file: one.file, span: one.rule.span })
-    const { action, macro } = one.rule
-    const by = `rule ${direction.toUpperCase()} ${macro === undefined ? action : `${macro}(${action})`}`
-    if (is === 'unknown')
-      return { verdict: 'unknown', by: `${by}, whose addresses pvenat cannot read`, restsOn }
-    return { verdict: action === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
-  }
-  return undefined
-}
-
-/** Addresses that pve-firewall takes and pvenat does not. */
-const UNREAD: readonly Code[] = ['address-unsupported', 'unsupported']
-
-function concerns({ rule, file, names }: Placed, packet: Packet, view: View): 'yes' | 'no' | 'unknown' {
-  if (!templates(rule, packet.family, view.services).some((one) => fits(one, packet))) return 'no'
-  const place = { file, span: rule.span }
-  let isKnown = true
-  for (const [text, address] of [
-    [rule.source, packet.source],
-    [rule.dest, packet.destination],
-  ] as const) {
-    const found = resolveAddresses(text, names, place)
-    if (!('code' in found)) {
-      const match = found[packet.family]
-      if (!match || !holds(match, address)) return 'no'
-    } else if (UNREAD.includes(found.code)) isKnown = false
-    // A name that leads nowhere: pve-firewall leaves the rule out.
-    else return 'no'
-  }
-  return isKnown ? 'yes' : 'unknown'
-}
-
-function fits({ proto, dports, sports, icmpType }: Template, packet: Packet): boolean {
-  if (proto !== '' && proto !== packet.proto) return false
-  if (icmpType !== undefined && !['any', 'echo-request'].includes(icmpType)) return false
-  // pve-firewall leaves the condition out for port 0.
-  const open = (ports: Template['dports']): boolean => ports.length === 0 || ports.some(([lo]) => lo === 0)
-  const inside = (ports: Template['dports'], port: number | undefined): boolean =>
-    open(ports) || ports.some((range) => inPorts(range, port))
-  return inside(dports, packet.dport) && inside(sports, packet.sport)
-}
-
-function policy(key: string, value: string | number, restsOn: string): Judgement {
-  const by = `no rule is for it, and ${key} is ${value}`
-  return { verdict: value === 'ACCEPT' ? 'accept' : 'drop', by, restsOn }
-}
-
-/** Clients, and the inner address and port that they are to reach; undefined: any. */
-interface Asked {
-  family: Packet['family']
-  proto: string
-  clients: Match
-  destination?: Range
-  dport?: number | undefined
-}
-
-interface Refusal {
-  /** `no rule is for it, and policy_in is DROP`. */
-  by: string
-  /** `107.fw:9`. */
-  restsOn: string
-  /** The line that lets them in. */
-  command: string
-}
-
-/** Why a guest's firewall lets none of the clients in; undefined when it lets some in, or when that cannot be told. */
-export function keptOut(view: View, owned: OwnedGuest, nic: Nic, asked: Asked): Refusal | undefined {
-  const { guest, fw } = owned
-  if (!nic.firewall || guestFirewallOff(view, owned) !== undefined) return undefined
-  const own = namesOf(view, fw, guest.vmid)
-  const file = guestFw(guest.vmid)
-  const rules = placed(view, fw, file, own).filter(
-    ({ iface }) => iface === undefined || iface === `net${nic.index}`,
-  )
-  const last = { by: fw.options['policy_in'] ?? 'DROP', key: 'policy_in', file }
-  return refusesAll(view, rules, 'in', asked, last, guestApi(view, guest))
-}
-
-/** Why the nftables firewall forwards nothing of it: FORWARD rules of host.fw, then of cluster.fw, then policy_forward. */
-export function notForwarded(view: View, asked: Asked): Refusal | undefined {
-  const { cluster, host, node, firewall } = view
-  if (firewall !== 'nftables' || !isOn(cluster.options['enable'], 0, view.now)) return undefined
-  if (!isOn(host.options['enable'], 1, view.now)) return undefined
-  const names = namesOf(view)
-  const rules = [...placed(view, host, hostFw(node), names), ...placed(view, cluster, CLUSTER_FW, names)]
-  const last = { by: cluster.options['policy_forward'] ?? 'ACCEPT', key: 'policy_forward', file: CLUSTER_FW }
-  return refusesAll(view, rules, 'forward', asked, last, '/cluster/firewall')
-}
-
-function refusesAll(
-  view: View,
-  rules: readonly Placed[],
-  type: 'in' | 'forward',
+  type: Direction | 'forward',
   asked: Asked,
-  last: { by: string | number; key: string; file: string },
+  last: Judgement,
   api: string,
-): Refusal | undefined {
-  const { family, proto, clients, destination, dport } = asked
+): Judgement {
+  const judged = firstMatch(view, rules, type, asked) ?? last
+  return judged.verdict === 'drop' ? { ...judged, fix: { commands: [admitting(api, type, asked)] } } : judged
+}
+
+function admitting(api: string, type: string, { clients, destination, proto, dport }: Asked): string {
   const { ranges } = clients
   const isNamed = ranges !== 'any' && ranges.length <= MAX_NAMED
-  const command = [
+  return [
     `pvesh create ${api}/rules --type ${type} --action ACCEPT`,
     ...(isNamed ? [`--source ${ranges.map(show).join(',')}`] : []),
     ...(destination ? [`--dest ${show(destination)}`] : []),
@@ -299,41 +201,119 @@ function refusesAll(
     ...(dport === undefined ? [] : [`--dport ${dport}`]),
     '--enable 1',
   ].join(' ')
-  const refusal = (by: string, restsOn: string): Refusal => ({ by, restsOn, command })
-  for (const { rule, file, iface, names } of rules) {
-    if (rule.type !== type) continue
-    const isFor = templates(rule, family, view.services).some((one) =>
-      fits(one, { family, proto, dport, source: NOBODY, destination: NOBODY }),
-    )
-    if (!isFor && proto !== 'all') continue
-    const place = { file, span: rule.span }
-    const [source, to] = [rule.source, rule.dest].map((text) => resolveAddresses(text, names, place))
-    if (!source || !to) continue
-    if ('code' in source || 'code' in to) {
-      if ([source, to].some((one) => 'code' in one && UNREAD.includes(one.code))) return undefined
-      continue
-    }
-    const [from, at] = [source[family], to[family]]
-    if (!from || !at || !sourcesMeet(from, clients)) continue
-    if (destination && !holds(at, destination)) continue
-    if (!destination && isInside(view, at)) continue
-    if (rule.action === 'ACCEPT') return undefined
-    const isOfAll =
-      from.ranges === 'any' || (ranges !== 'any' && ranges.length === 1 && ranges[0]?.lo === ranges[0]?.hi)
-    const isWhole = isOfAll && (destination ?? at.ranges === 'any') && isFor
-    if (isWhole && (iface === undefined || type === 'in'))
-      return refusal(`rule ${type.toUpperCase()} ${rule.action}`, placeName(place))
-  }
-  if (last.by === 'ACCEPT') return undefined
-  return refusal(`no rule is for it, and ${last.key} is ${last.by}`, fileName(last.file))
 }
 
-/** What leads to networks of this node is no way out. */
-function isInside({ network }: View, { ranges }: Match): boolean {
-  return (
-    ranges !== 'any' && ranges.every((range) => network.internal.some((one) => contains(one.network, range)))
-  )
+function firstMatch(
+  view: View,
+  rules: readonly Placed[],
+  type: Direction | 'forward',
+  asked: Asked,
+): Judgement | undefined {
+  for (const one of rules) {
+    if (one.rule.type !== type) continue
+    const meets = concerns(one, asked, view)
+    if (meets === 'none') continue
+    const restsOn = placeName({ file: one.file, span: one.rule.span })
+    const { action, macro } = one.rule
+    const by = `rule ${type.toUpperCase()} ${macro === undefined ? action : `${macro}(${action})`}`
+    if (meets === 'unknown')
+      return { verdict: 'unknown', by: `${by}, whose addresses pvenat cannot read`, restsOn }
+    if (action === 'ACCEPT') return { verdict: 'accept', by, restsOn }
+    if (meets === 'all') return { verdict: 'drop', by, restsOn }
+  }
+  return undefined
+}
+
+/** Addresses that pve-firewall takes and pvenat does not. */
+const UNREAD: readonly Code[] = ['address-unsupported', 'unsupported']
+
+/** How much of what is asked about a rule is for. */
+function concerns(
+  { rule, file, iface, names }: Placed,
+  asked: Asked,
+  view: View,
+): 'all' | 'some' | 'none' | 'unknown' {
+  const { family, proto, clients, destination } = asked
+  const isFor = templates(rule, family, view.services).some((one) => fits(one, asked))
+  if (!isFor && proto !== 'all') return 'none'
+  const place = { file, span: rule.span }
+  const read = (text: string | undefined): Match | 'none' | 'unknown' => {
+    const found = resolveAddresses(text, names, place)
+    // A name that leads nowhere: pve-firewall leaves the rule out.
+    if ('code' in found) return UNREAD.includes(found.code) ? 'unknown' : 'none'
+    return found[family] ?? 'none'
+  }
+  const [from, to] = [read(rule.source), read(rule.dest)]
+  if (from === 'none' || (from !== 'unknown' && !sourcesMeet(from, clients))) return 'none'
+  if (to === 'none' || (to !== 'unknown' && !isMeant(view, to, destination))) return 'none'
+  if (from === 'unknown' || to === 'unknown') return 'unknown'
+  const { ranges } = clients
+  const isOfAll = from.ranges === 'any' || (ranges !== 'any' && ranges.length === 1 && isOne(ranges[0]))
+  const isToAll = destination !== undefined || to.ranges === 'any'
+  // Which interfaces a forwarded packet takes is not asked about.
+  const isEverywhere = iface === undefined || rule.type !== 'forward'
+  return isFor && isOfAll && isToAll && isEverywhere ? 'all' : 'some'
+}
+
+function isOne(range: Range | undefined): boolean {
+  return range?.lo === range?.hi
+}
+
+/** Whether a rule is for the destination; where none is named, for any outside. */
+function isMeant({ network }: View, to: Match, destination: Range | undefined): boolean {
+  if (destination) return holds(to, destination)
+  const isInside = (range: Range): boolean => network.internal.some((one) => contains(one.network, range))
+  return to.ranges === 'any' || !to.ranges.every(isInside)
+}
+
+function fits({ proto, dports, sports, icmpType }: Template, asked: Asked): boolean {
+  if (proto !== '' && proto !== asked.proto) return false
+  if (icmpType !== undefined && !['any', 'echo-request'].includes(icmpType)) return false
+  // pve-firewall leaves the condition out for port 0.
+  const open = (ports: Template['dports']): boolean => ports.length === 0 || ports.some(([lo]) => lo === 0)
+  const inside = (ports: Template['dports'], port: number | undefined): boolean =>
+    open(ports) || ports.some((range) => inPorts(range, port))
+  return inside(dports, asked.dport) && inside(sports, asked.sport)
+}
+
+function policy(key: string, value: string | number, file: string): Judgement {
+  const by = `no rule is for it, and ${key} is ${value}`
+  return { verdict: value === 'ACCEPT' ? 'accept' : 'drop', by, restsOn: fileName(file) }
+}
+
+/** Clients, and the inner address and port that they are to reach; undefined: any. */
+interface Asked extends Pick<Packet, 'family' | 'proto' | 'sport' | 'dport'> {
+  clients: Match
+  destination?: Range
+}
+
+function askedBy({ source, ...packet }: Packet): Asked {
+  return { ...packet, clients: { ranges: [source] } }
+}
+
+/** Why a guest's firewall lets none of the clients in; undefined when it lets some in, or when that cannot be told. */
+export function keptOut(view: View, plugged: Plugged, asked: Asked): Refusal | undefined {
+  if (!plugged.nic.firewall || guestFirewallOff(view, plugged) !== undefined) return undefined
+  return refusal(byRules(view, plugged, 'in', asked))
+}
+
+/** Why the nftables firewall forwards nothing of it: FORWARD rules of host.fw, then of cluster.fw, then policy_forward. */
+export function notForwarded(view: View, asked: Asked): Refusal | undefined {
+  const { cluster, host, firewall } = view
+  if (firewall !== 'nftables' || !isOn(cluster.options['enable'], 0, view.now)) return undefined
+  if (!isOn(host.options['enable'], 1, view.now)) return undefined
+  const last = policy('policy_forward', cluster.options['policy_forward'] ?? 'ACCEPT', CLUSTER_FW)
+  return refusal(judge(view, nodeRules(view), 'forward', asked, last, '/cluster/firewall'))
+}
+
+interface Refusal extends Pick<Judgement, 'by' | 'restsOn'> {
+  /** The line that lets them in. */
+  command: string
+}
+
+function refusal({ by, restsOn, fix }: Judgement): Refusal | undefined {
+  const [command] = fix?.commands ?? []
+  return command === undefined ? undefined : { by, restsOn, command }
 }
 
 const MAX_NAMED = 8
-const NOBODY: Range = { family: 4, lo: 0n, hi: 0n }

@@ -1,9 +1,10 @@
 /** Why nothing translates a packet: the rule that looks as if it should, and what keeps it from doing so. */
 import { formatRange as show, sameRange } from '../address.ts'
+import { switchOn } from '../checks/surroundings.ts'
 import { word } from '../diagnostic.ts'
 import { guestApi, REQUIRE_NO_FIREWALL, ruleAt } from '../facts/fixes.ts'
-import { isOn } from '../nat/marked.ts'
-import type { NatRule } from '../nat/nat-rule.ts'
+import { sources } from '../nat/marked.ts'
+import type { NatRule, Scope } from '../nat/nat-rule.ts'
 import { holds } from '../nat/sources.ts'
 import { templates } from '../nat/template.ts'
 import type { PortRange } from '../ports.ts'
@@ -138,26 +139,22 @@ function fixFor(world: World, rule: NatRule): { fix?: Fix } {
   const api = apiOf(world, rule)
   if (rule.state === 'inactive') {
     const own = ruleAt(view, rule.place.file, rule.place.span.line)
-    const isOff = isFirewallOff(world, rule)
-    const commands = isOff ? [REQUIRE_NO_FIREWALL] : []
+    const above = sources(view).find(({ scope, off }) => off !== '' && isSameScope(scope, rule.scope))
+    const commands = above ? [REQUIRE_NO_FIREWALL] : []
     if (own?.enable === 0 && api !== undefined) commands.push(`pvesh set ${api} --enable 1`)
-    const instead = isOff ? 'switch the firewall on; look first at the ports that it would close' : undefined
-    return commands.length > 0 ? { fix: { commands, instead: instead ?? `tick On at ${placeOf(rule)}` } } : {}
+    const instead = above ? switchOn(above.help) : `tick On at ${placeOf(rule)}`
+    return commands.length > 0 ? { fix: { commands, instead } } : {}
   }
   const { help } =
     translation.diagnostics.map((one) => word(one)).find(({ message }) => message === rule.reason) ?? {}
   return { fix: { commands: ['pvenat check'], ...(help === undefined ? {} : { instead: help }) } }
 }
 
-/** Whether a switch above a rule is off. */
-function isFirewallOff({ view }: World, { scope }: NatRule): boolean {
-  if (!view.settings.requireFirewall) return false
-  const isGuestOff = view.guests.some(
-    ({ guest, fw }) =>
-      scope.kind === 'guest' && guest.vmid === scope.guest.vmid && !isOn(fw.options['enable'], 0, view.now),
+function isSameScope(one: Scope, other: Scope): boolean {
+  return (
+    one.kind === other.kind &&
+    (one.kind !== 'guest' || (other.kind === 'guest' && one.guest.vmid === other.guest.vmid))
   )
-  const isHostOff = scope.kind !== 'guest' && !isOn(view.host.options['enable'], 1, view.now)
-  return isGuestOff || isHostOff || !isOn(view.cluster.options['enable'], 0, view.now)
 }
 
 /** A guest's packet on its way out that nothing translates. */
@@ -178,7 +175,7 @@ export function noEgress(world: World, { flow, trail, sender }: Pass, out: strin
       fixFor(world, asleep).fix,
     )
   const { guest } = sender
-  const api = guest && `${guestApi(world.view, guest.owned.guest)}/rules`
+  const api = guest && `${guestApi(world.view, guest.guest)}/rules`
   return trail.stop(
     `Nothing translates its source, so it would leave by ${out} as ${show(source)}, and no answer finds its way back to a private address.`,
     ['nat PVENAT-POSTROUTING', 'pvenat list'],

@@ -1,5 +1,7 @@
 /** What explain answers: steps in the order of the packet's way, each resting on something that was read. */
 
+import type { Finding } from '../checks/finding.ts'
+
 /** `pass` and `stop` decide; `note` says what is good to know, `unknown` what cannot be known here. */
 type StepVerdict = 'pass' | 'stop' | 'note' | 'unknown'
 
@@ -49,6 +51,14 @@ export class Trail {
   doubt(sentence: string, ...restsOn: string[]): void {
     this.isDoubtful = true
     this.unknown(sentence, ...restsOn)
+  }
+
+  /** Stops for a cause that doctor finds, too; `more`: what else was read, or can be done. */
+  stopFor(cause: Finding | undefined, more: { restsOn?: string[] } & Partial<Fix> = {}): void {
+    if (!cause) return
+    const { restsOn = [], commands = cause.fix, instead } = more
+    const fix = instead === undefined ? { commands } : { commands, instead }
+    this.stop(cause.finding, [...cause.restsOn, ...restsOn], fix)
   }
 
   /** Never returns. */

@@ -3,7 +3,7 @@ import { contains, sameRange, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import type { NodeFacts } from '../facts/node-facts.ts'
 import { ruleApi } from '../facts/fixes.ts'
-import { label, SOURCE_NAMES, type Nic, type OwnedGuest } from '../guest/guest.ts'
+import { label, SOURCE_NAMES, type Plugged } from '../guest/guest.ts'
 import type { NatRule } from '../nat/nat-rule.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
@@ -25,9 +25,7 @@ export interface World {
 }
 
 /** The NIC of a guest of this node that has an address. */
-export interface Located {
-  owned: OwnedGuest
-  nic: Nic
+export interface Located extends Plugged {
   /** Who told that it is the guest's. */
   from: string
 }
@@ -49,11 +47,11 @@ export function guestAt({ view }: World, address: Range): Located | undefined {
       const one = known?.nics.get(nic.index)?.[address.family]
       if (!one || !sameRange(one.ip, address)) continue
       const config = `the config of guest ${owned.guest.vmid} (net${nic.index})`
-      return { owned, nic, from: one.from === 'config' ? config : SOURCE_NAMES[one.from] }
+      return { ...owned, nic, from: one.from === 'config' ? config : SOURCE_NAMES[one.from] }
     }
     const [nic] = owned.guest.nics
     if (known?.set && nic && sameRange(known.set.ip, address))
-      return { owned, nic, from: SOURCE_NAMES.settings }
+      return { ...owned, nic, from: SOURCE_NAMES.settings }
   }
   return undefined
 }
@@ -78,7 +76,7 @@ export function segmentOf({ view }: World, address: Range): string | undefined {
 }
 
 /** `guest 107 (db)`. */
-export function guestName({ owned: { guest } }: Located): string {
+export function guestName({ guest }: Plugged): string {
   return `guest ${label(guest)}`
 }
 
@@ -99,8 +97,4 @@ export function ruleById({ translation }: World, id: string | undefined): NatRul
 /** The rule in the API. */
 export function apiOf({ view }: World, { place }: NatRule): string | undefined {
   return ruleApi(view, place.file, place.span.line)
-}
-
-export function capital(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1)
 }

@@ -137,6 +137,11 @@ export function forwardingOf(dev: string): string {
   return `net/ipv4/conf/${dev}/forwarding`
 }
 
+/** The switch by which bridged packets of a family meet iptables. */
+export function bridgeNetfilter(family: Family): string {
+  return `net/bridge/bridge-nf-call-${family === 4 ? 'iptables' : 'ip6tables'}`
+}
+
 /** The values that `rpFilter` is made of, as `sysctl` prints them. */
 export function rpFilterRead({ sysctls }: Pick<NodeFacts, 'sysctls'>, dev: string): string[] {
   return ['all', dev].map((name) => {
@@ -148,8 +153,7 @@ export function rpFilterRead({ sysctls }: Pick<NodeFacts, 'sysctls'>, dev: strin
 /** The sysctls that facts hold; `*` stands for every interface. */
 export const READ_SYSCTLS: readonly string[] = [
   ...FAMILIES.map((family) => FORWARDING[family]),
-  'net/bridge/bridge-nf-call-iptables',
-  'net/bridge/bridge-nf-call-ip6tables',
+  ...FAMILIES.map(bridgeNetfilter),
   'net/netfilter/nf_conntrack_count',
   'net/netfilter/nf_conntrack_max',
   'net/ipv4/conf/*/rp_filter',

@@ -80,6 +80,11 @@ export interface OwnedGuest {
   fw: FwFile
 }
 
+/** A NIC of such a guest. */
+export interface Plugged extends OwnedGuest {
+  nic: Nic
+}
+
 /** A guest of another node of the cluster. */
 export interface GuestElsewhere {
   guest: Guest

@@ -7,9 +7,9 @@ export function holds({ ranges }: Match, address: Range): boolean {
   return ranges === 'any' || ranges.some((range) => contains(range, address))
 }
 
-/** Whether an active rule lets an address out, translated. */
-export function isLetOut(rules: readonly NatRule[], address: Range): boolean {
-  return rules.some(
+/** The active rule that lets an address out, translated. */
+export function ruleOut(rules: readonly NatRule[], address: Range): NatRule | undefined {
+  return rules.find(
     ({ state, egresses }) =>
       state === 'active' && egresses.some(({ source, exempt }) => !exempt && holds(source, address)),
   )

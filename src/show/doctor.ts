@@ -1,5 +1,5 @@
 /** The findings of doctor as a person reads them. */
-import type { Finding } from '../doctor/finding.ts'
+import type { Finding } from '../checks/finding.ts'
 import { coloured, plain, printable } from './diagnostics.ts'
 
 /** `colour` paints the severities. */

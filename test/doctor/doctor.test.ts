@@ -1,7 +1,7 @@
 // Findings by the facts that they rest on: versions, modules, a full table, what systemd says.
 import { describe, expect, test } from 'vitest'
-import { examine } from '../../src/doctor/doctor.ts'
-import type { Finding, Patient } from '../../src/doctor/finding.ts'
+import { examine } from '../../src/checks/doctor.ts'
+import type { Finding, Patient } from '../../src/checks/finding.ts'
 import { configEdit, quoted, withOption } from '../../src/facts/fixes.ts'
 import { foreignNat } from '../../src/facts/foreign.ts'
 import { parseGuestConfig } from '../../src/guest/config.ts'
@@ -39,7 +39,7 @@ test('a guest that only has forwards keeps its own gateway', () => {
     const view = { ...world.view, settings, guests }
     return examine({ ...world, view, sdnSnat: [], differs: [], errors: 0 })
   }
-  const why = expect.stringContaining('snat=1 it answers this node (with [guest 105] snat = yes') as string
+  const why = expect.stringContaining('it answers this node (with [guest 105] snat = yes') as string
   expect(find(false)).toMatchObject([{ id: 'guest-gateway', fix: [], why }])
   expect(find(true)).toMatchObject([
     {

@@ -1,7 +1,7 @@
 // NAT rules of others: which of them a fix deletes, and which stay because nothing would replace them.
 import { expect, test } from 'vitest'
-import { examine } from '../../src/doctor/doctor.ts'
-import type { Patient } from '../../src/doctor/finding.ts'
+import { examine } from '../../src/checks/doctor.ts'
+import type { Patient } from '../../src/checks/finding.ts'
 import { parseBootLines } from '../../src/facts/interfaces.ts'
 import { FACTS, worldAt } from '../explain/world.ts'
 

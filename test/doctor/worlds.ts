@@ -1,7 +1,7 @@
 /** Nodes with a fault each, by facts alone: versions, modules, a full table, what systemd says. */
 import { parseIp, type Range } from '../../src/address.ts'
-import { examine } from '../../src/doctor/doctor.ts'
-import type { Finding, Patient } from '../../src/doctor/finding.ts'
+import { examine } from '../../src/checks/doctor.ts'
+import type { Finding, Patient } from '../../src/checks/finding.ts'
 import type { View } from '../../src/nat/view.ts'
 import { FACTS, worldAt } from '../explain/world.ts'
 

@@ -161,7 +161,7 @@ test.each([
     one.guest.vmid === 105 ? { ...one, guest: parseGuestConfig(config, 105, one.guest.type) } : one,
   )
   const { steps } = asked({ ...world, view: { ...world.view, guests } }, 'tcp 10.10.10.105 198.51.100.7:443')
-  expect(steps.at(-1)?.sentence).toMatch(/goes to 10\.10\.10\.254, not to this node/)
+  expect(steps.at(-1)?.sentence).toMatch(/sends by net0 to 10\.10\.10\.254, past this node/)
   expect(steps.at(-1)?.fix?.commands).toHaveLength(commands)
 })
 

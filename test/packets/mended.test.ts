@@ -41,7 +41,7 @@ const BROKEN: Record<string, Broken> = {
   'the loop is gone': {
     ...ailments.LOOP_GONE,
     ask: ['107', '10.10.10.107', '203.0.113.2:822'],
-    says: /pvenat0, by which guests reach themselves, is missing/,
+    says: /interfaces by which guests reach themselves are missing or down: pvenat0, pvenat1/,
   },
   'the rule is switched off': {
     ...edited(FW_105, 'IN SSH', '|IN SSH'),
@@ -62,7 +62,7 @@ const BROKEN: Record<string, Broken> = {
   'the answer goes to another gateway': {
     ...ailments.OTHER_GATEWAY,
     ask: SSH,
-    says: /answers goes to 10\.10\.10\.254, not to this node/,
+    says: /sends by net0 to 10\.10\.10\.254, past this node, so nothing is translated/,
   },
   'the answer goes to another gateway, and snat=1 is allowed': {
     breaks: async () => {
@@ -70,13 +70,13 @@ const BROKEN: Record<string, Broken> = {
       await ailments.OTHER_GATEWAY.breaks(ailing)
     },
     ask: SSH,
-    says: /answers goes to 10\.10\.10\.254, not to this node/,
+    says: /sends by net0 to 10\.10\.10\.254, past this node, so nothing is translated/,
     after: () => ailments.OTHER_GATEWAY.follows(ailing),
   },
   'a guest goes out by another gateway': {
     ...ailments.OTHER_GATEWAY,
     ask: OUT,
-    says: /sends goes to 10\.10\.10\.254, not to this node, so nothing here translates it/,
+    says: /sends by net0 to 10\.10\.10\.254, past this node, so nothing is translated/,
   },
   'the node does not forward': {
     ...ailments.NO_FORWARDING,
@@ -122,7 +122,7 @@ const BROKEN: Record<string, Broken> = {
   'the other backend drops': {
     ...ailments.OTHER_BACKEND_DROPS,
     ask: SSH,
-    says: /policy of FORWARD is DROP in the tables of the other backend, iptables-nft/,
+    says: /policy of FORWARD is DROP in the other backend, iptables-nft/,
   },
   'the network is isolated': {
     ...edited('nodes/pve1/host.fw', /$/, '\n[RULES]\nOUT REJECT -source 10.10.10.0/24 # NAT\n'),
@@ -133,7 +133,7 @@ const BROKEN: Record<string, Broken> = {
   'strict reverse path filtering': {
     ...ailments.STRICT_FILTER,
     ask: ['inet', '198.51.100.7', '192.0.2.2:1022'],
-    says: /Strict reverse path filtering on eth1 drops it/,
+    says: /Strict reverse path filtering on eth1 drops clients whose route leads by another interface/,
   },
   'the source is another one': {
     ...edited(FW_105, 'IN SSH(ACCEPT)', 'IN SSH(ACCEPT) -source 198.51.100.7'),

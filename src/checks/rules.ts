@@ -1,7 +1,7 @@
 /** Rules of ours that are not where they should be, and policies of FORWARD. */
-import { FAMILIES } from '../address.ts'
-import { iptables, otherBackend, saveProgram, type Backend } from '../facts/backend.ts'
-import { forwardPolicy, linkOf } from '../facts/node-facts.ts'
+import { FAMILIES, type Family } from '../address.ts'
+import { iptables, otherBackend, saveProgram } from '../facts/backend.ts'
+import { forwardPolicy, linkOf, type NodeFacts } from '../facts/node-facts.ts'
 import { acceptLines, insertions, missingAccepts } from '../facts/fixes.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { HOOKS, OWN_CHAIN } from '../ruleset/ruleset.ts'
@@ -19,9 +19,12 @@ export const notInForce: Check = ({ differs = [], facts }) => {
   }
 }
 
-export const loopMissing: Check = ({ facts, ruleset }) => {
+export const loopMissing: Check = ({ facts, ruleset }) =>
+  ruleset.loop.length === 0 ? undefined : loopDown(facts)
+
+export function loopDown(facts: NodeFacts): Finding | undefined {
   const missing = [LOOP_OUT, LOOP_IN].filter((name) => !linkOf(facts, name)?.up)
-  if (ruleset.loop.length === 0 || missing.length === 0) return undefined
+  if (missing.length === 0) return undefined
   return {
     id: 'loop-missing',
     severity: 'error',
@@ -51,35 +54,44 @@ export const bridgeZoneMissing: Check = ({ facts, ruleset }) => {
 }
 
 export const forwardPolicyDrop: Check = (patient) => {
-  const { facts } = patient
-  const own = facts.backend
-  const other = otherBackend(own)
-  return wantedFamilies(patient).flatMap((family): Finding[] => {
-    const rest = (backend: Backend): string[] => [`${saveProgram(backend, family)}: :FORWARD DROP`]
-    const isDrop = (backend: Backend): boolean => forwardPolicy(facts, backend, family) === 'DROP'
-    const found: Finding[] = []
-    const lines = acceptLines(patient.view.network, family)
-    const missing = missingAccepts(lines, facts.tables[other][family])
-    if (isDrop(other) && missing.length > 0)
-      found.push({
-        id: 'forward-policy-other',
-        severity: 'error',
-        finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
-        restsOn: rest(other),
-        fix: insertions(iptables(other, family), missing),
-        why: 'The kernel asks both backends, and pvenat has rules in one only, so nothing that is forwarded passes. The fix lets forwarded connections, answers and internal networks pass; the policy stays.',
-      })
-    if (isDrop(own))
-      found.push({
-        id: 'forward-policy',
-        severity: 'info',
-        finding: `The policy of FORWARD is DROP in ${iptables(own, family)}, which somebody else set (Docker does).`,
-        restsOn: rest(own),
-        fix: [],
-        why: 'pvenat lets its own forwards and egress pass all the same; other routed packets are dropped.',
-      })
-    return found
+  const { facts, view } = patient
+  return wantedFamilies(patient).flatMap((family) => {
+    const other = otherBackend(facts.backend)
+    const lines = missingAccepts(acceptLines(view.network, family), facts.tables[other][family])
+    const elsewhere = lines.length > 0 ? policyElsewhere(facts, family, lines) : undefined
+    return [elsewhere, policyHere(facts, family)].flatMap((one) => one ?? [])
   })
+}
+
+/** `lines`: the rules of FORWARD that are to be there. */
+export function policyElsewhere(
+  facts: NodeFacts,
+  family: Family,
+  lines: readonly string[],
+): Finding | undefined {
+  const other = otherBackend(facts.backend)
+  if (forwardPolicy(facts, other, family) !== 'DROP') return undefined
+  return {
+    id: 'forward-policy-other',
+    severity: 'error',
+    finding: `The policy of FORWARD is DROP in the other backend, ${iptables(other, family)}.`,
+    restsOn: [`${saveProgram(other, family)}: :FORWARD DROP`],
+    fix: insertions(iptables(other, family), lines),
+    why: 'The kernel asks both backends, and pvenat has rules in one only, so nothing that is forwarded passes. The fix lets forwarded connections, answers and internal networks pass; the policy stays.',
+  }
+}
+
+export function policyHere(facts: NodeFacts, family: Family): Finding | undefined {
+  const { backend } = facts
+  if (forwardPolicy(facts, backend, family) !== 'DROP') return undefined
+  return {
+    id: 'forward-policy',
+    severity: 'info',
+    finding: `The policy of FORWARD is DROP in ${iptables(backend, family)}, which somebody else set (Docker does).`,
+    restsOn: [`${saveProgram(backend, family)}: :FORWARD DROP`],
+    fix: [],
+    why: 'pvenat lets its own forwards and egress pass all the same; other routed packets are dropped.',
+  }
 }
 
 /** Rules of ours in the tables that we do not use: left over from a time with another setting. */

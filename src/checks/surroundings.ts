@@ -2,9 +2,12 @@
 import { formatRange, isPrivate } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { REQUIRE_NO_FIREWALL } from '../facts/fixes.ts'
-import { serves } from '../nat/sockets.ts'
+import type { Forward, NatRule } from '../nat/nat-rule.ts'
+import { serves, type Socket } from '../nat/sockets.ts'
+import type { View } from '../nat/view.ts'
+import type { PortRange } from '../ports.ts'
 import { DATACENTER_OFF, sources } from '../nat/marked.ts'
-import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
+import { capital, wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
 
 /** Rules count only while the firewall of their scope is on. That of the datacenter is told even if no rule depends on it yet. */
 export function firewallOff({ view, translation }: Patient): Finding[] {
@@ -17,16 +20,21 @@ export function firewallOff({ view, translation }: Patient): Finding[] {
       {
         id: 'firewall-off',
         severity: rules.length > 0 ? 'error' : 'warning',
-        finding: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}, so rules that depend on it make no NAT.`,
+        finding: `${capital(reason)}, so rules that depend on it make no NAT.`,
         restsOn: [
           'setting require-firewall = yes',
           ...rules.slice(0, 3).map(({ place }) => placeName(place)),
         ],
         fix: [REQUIRE_NO_FIREWALL],
-        why: `With this setting NAT rules work while the firewall is off. Or ${help}: look first at the ports that it would close.`,
+        why: `With this setting NAT rules work while the firewall is off. Or ${switchOn(help)}.`,
       },
     ]
   })
+}
+
+/** `help`: where the switch is. */
+export function switchOn(help: string): string {
+  return `${help}: look first at the ports that it would close`
 }
 
 export const serviceStopped: Check = (patient) => {
@@ -118,38 +126,44 @@ export const noExternal: Check = ({ view, translation }) => {
   }
 }
 
-/** A service of the node on a port that a forward of the administrator takes (a guest's rule is refused instead). */
-export const servicesHidden: Check = ({ facts, view, translation }) => {
-  const forwards = translation.rules
-    .filter(({ state, kind }) => state === 'active' && kind === 'forward')
-    .flatMap((rule) => rule.forwards)
-  const seen = new Set<string>()
-  return view.listeners.flatMap((socket): Finding[] => {
-    const key = `${socket.proto}/${socket.port}`
-    const forward = forwards.find(
-      ({ proto, ports, external, full }) =>
-        !full &&
-        proto === socket.proto &&
-        ports &&
-        ports[0] <= socket.port &&
-        socket.port <= ports[1] &&
-        external.some((address) => serves(socket, address)),
-    )
-    if (!forward || seen.has(key)) return []
-    seen.add(key)
-    const owners = facts.holders.filter(({ proto, port }) => proto === socket.proto && port === socket.port)
-    return [
-      {
-        id: 'service-hidden',
-        severity: 'warning',
-        finding: `${socket.holder || 'A service of this node'} listens on ${key}, and ${placeName(forward.rule.place)} forwards that port to a guest.`,
-        restsOn: [`/proc/net/${socket.proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
-        fix: [],
-        why: `From outside the service cannot be reached. Give one of the two another port: the forward by its comment, or the service${owners[0]?.unit === undefined ? '' : ` ${owners[0].unit}`}.`,
-      },
-    ]
-  })
+/** Whether a forward takes a port from every client. */
+export function takesPorts(one: Forward): one is Forward & { ports: PortRange } {
+  return !one.full && one.ports !== undefined && one.source.ranges === 'any'
 }
+
+/** Sockets of this node that a rule hides from the outside. */
+export function hiddenSockets({ listeners }: View, { forwards }: NatRule): Socket[] {
+  return listeners.filter((socket) =>
+    forwards
+      .filter(takesPorts)
+      .some(
+        ({ proto, ports: [lo, hi], external }) =>
+          proto === socket.proto &&
+          lo <= socket.port &&
+          socket.port <= hi &&
+          external.some((address) => serves(socket, address)),
+      ),
+  )
+}
+
+/** A service of the node on a port that a forward of the administrator takes (a guest's rule is refused instead). */
+export const servicesHidden: Check = ({ facts, view, translation }) =>
+  translation.rules
+    .filter(({ state, kind }) => state === 'active' && kind === 'forward')
+    .flatMap((rule) =>
+      hiddenSockets(view, rule).map(({ proto, port, holder }): Finding => {
+        const owners = facts.holders.filter((one) => proto === one.proto && port === one.port)
+        const unit = owners[0]?.unit === undefined ? '' : ` ${owners[0].unit}`
+        return {
+          id: 'service-hidden',
+          severity: 'warning',
+          finding: `${holder || 'A service of this node'} listens on ${proto}/${port}, and ${placeName(rule.place)} forwards that port to a guest.`,
+          restsOn: [`/proc/net/${proto}`, ...owners.map(({ name, pid }) => `process ${pid} (${name})`)],
+          fix: [],
+          why: `From outside the service cannot be reached. Give one of the two another port: the forward by its comment, or the service${unit}.`,
+        }
+      }),
+    )
 
 export const rulesInError: Check = ({ errors }) => {
   if (errors === 0) return undefined

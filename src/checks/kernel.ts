@@ -1,40 +1,48 @@
 /** What in the kernel keeps NAT from working: forwarding, reverse path filters, bridges, connection tracking. */
-import { FAMILIES } from '../address.ts'
-import { forwardingOf, rpFilter, rpFilterRead } from '../facts/node-facts.ts'
+import { FAMILIES, type Family } from '../address.ts'
+import { bridgeNetfilter, forwardingOf, rpFilter, rpFilterRead, type NodeFacts } from '../facts/node-facts.ts'
 import { quoted, sysctlCommand } from '../facts/fixes.ts'
 import { markSetters } from '../facts/mark-setters.ts'
 import type { NftChain } from '../facts/nftables.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { hex, uplinkTroubles } from '../ruleset/uplinks.ts'
-import { wantedFamilies, type Check, type Patient } from './finding.ts'
+import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
 
 export const forwardingOff: Check = (patient) =>
-  wantedFamilies(patient)
-    .filter((family) => patient.facts.sysctls.get(FORWARDING[family]) === '0')
-    .map((family) => ({
-      id: `forwarding-off-v${family}`,
-      severity: 'error',
-      finding: `This node does not forward IPv${family} packets.`,
-      restsOn: [`${dotted(FORWARDING[family])} = 0`],
-      fix: [sysctlCommand(FORWARDING[family], 1)],
-      why: 'Packets of guests, and those that are forwarded to them, end at the node.',
-    }))
+  wantedFamilies(patient).flatMap((family) => familyUnforwarded(patient.facts, family) ?? [])
 
-/** Interfaces that somebody excepted from forwarding. */
+export function familyUnforwarded({ sysctls }: NodeFacts, family: Family): Finding | undefined {
+  const path = FORWARDING[family]
+  if (sysctls.get(path) !== '0') return undefined
+  return {
+    id: `forwarding-off-v${family}`,
+    severity: 'error',
+    finding: `This node does not forward IPv${family} packets.`,
+    restsOn: [`${dotted(path)} = 0`],
+    fix: [sysctlCommand(path, 1)],
+    why: 'Packets of guests, and those that are forwarded to them, end at the node.',
+  }
+}
+
 export const interfaceForwardingOff: Check = ({ facts, view }) => {
-  if (facts.sysctls.get(FORWARDING[4]) === '0') return undefined
+  if (familyUnforwarded(facts, 4)) return undefined
   const { external, internal } = view.network
   const names = new Set([...external.map(({ name }) => name), ...internal.map(({ bridge }) => bridge)])
-  return [...names]
-    .filter((name) => facts.sysctls.get(forwardingOf(name)) === '0')
-    .map((name) => ({
-      id: 'forwarding-off-interface',
-      severity: 'error',
-      finding: `IPv4 packets that come by ${name} are not forwarded.`,
-      restsOn: [`${dotted(forwardingOf(name))} = 0`],
-      fix: [sysctlCommand(forwardingOf(name), 1)],
-      why: 'Such packets, and answers that come by it, end at the node.',
-    }))
+  return [...names].flatMap((name) => interfaceUnforwarded(facts, name) ?? [])
+}
+
+/** An interface that somebody excepted from forwarding. */
+export function interfaceUnforwarded({ sysctls }: NodeFacts, name: string): Finding | undefined {
+  const path = forwardingOf(name)
+  if (sysctls.get(path) !== '0') return undefined
+  return {
+    id: 'forwarding-off-interface',
+    severity: 'error',
+    finding: `IPv4 packets and answers that come by ${name} are not forwarded.`,
+    restsOn: [`${dotted(path)} = 0`],
+    fix: [sysctlCommand(path, 1)],
+    why: 'They end at the node.',
+  }
 }
 
 /** The firewall bridges of guests; none where iptables has no say. */
@@ -61,17 +69,19 @@ export const rpFilterOff: Check = (patient) => {
 
 export const rpFilterStrict: Check = ({ facts, view }) => {
   const external = view.network.external.filter(({ families }) => families.includes(4))
-  if (external.length < 2) return undefined
-  return external
-    .filter(({ name }) => rpFilter(facts, name) === 1)
-    .map(({ name }) => ({
-      id: 'rp-filter-strict',
-      severity: 'error',
-      finding: `Strict reverse path filtering on ${name} drops clients whose route leads by another external interface.`,
-      restsOn: rpFilterRead(facts, name),
-      fix: [sysctlCommand(`net/ipv4/conf/${name}/rp_filter`, 2)],
-      why: `Forwards at the addresses of ${name} work for some clients only.`,
-    }))
+  return external.length < 2 ? undefined : external.flatMap(({ name }) => strictFilter(facts, name) ?? [])
+}
+
+export function strictFilter(facts: NodeFacts, name: string): Finding | undefined {
+  if (rpFilter(facts, name) !== 1) return undefined
+  return {
+    id: 'rp-filter-strict',
+    severity: 'error',
+    finding: `Strict reverse path filtering on ${name} drops clients whose route leads by another interface.`,
+    restsOn: rpFilterRead(facts, name),
+    fix: [sysctlCommand(`net/ipv4/conf/${name}/rp_filter`, 2)],
+    why: `Forwards at the addresses of ${name} work for some clients only.`,
+  }
 }
 
 export const uplinkTrouble: Check = ({ view }) =>
@@ -111,10 +121,14 @@ function loadedFirst({ family, table, priority }: NftChain): string {
   return `{ echo ${quoted(`delete table ${family} ${table}`)}; nft -y list table ${family} ${quoted(table)} | sed '${earlier}'; } | nft -f -`
 }
 
-export const bridgesUnfiltered: Check = (patient) => {
-  const path = 'net/bridge/bridge-nf-call-iptables'
-  const value = patient.facts.sysctls.get(path)
-  if (value === '1' || firewallBridges(patient).length === 0) return undefined
+export const bridgesUnfiltered: Check = (patient) =>
+  firewallBridges(patient).length === 0 ? undefined : bridgedUnmet(patient.facts, 4)
+
+/** Bridged packets of a family do not meet iptables. */
+export function bridgedUnmet({ sysctls }: NodeFacts, family: Family): Finding | undefined {
+  const path = bridgeNetfilter(family)
+  const value = sysctls.get(path)
+  if (value === '1') return undefined
   return {
     id: 'bridge-nf-off',
     severity: 'warning',
@@ -122,8 +136,7 @@ export const bridgesUnfiltered: Check = (patient) => {
     restsOn: [value === undefined ? 'the module br_netfilter is not loaded' : `${dotted(path)} = ${value}`],
     fix: [
       ...(value === undefined ? ['modprobe br_netfilter'] : []),
-      sysctlCommand(path, 1),
-      sysctlCommand('net/bridge/bridge-nf-call-ip6tables', 1),
+      ...FAMILIES.map((one) => sysctlCommand(bridgeNetfilter(one), 1)),
     ],
     why: 'Whatever you forward is let into the guest; pve-firewall sets this every ten seconds while it runs, so see: systemctl status pve-firewall.',
   }

@@ -2,7 +2,8 @@
 import { worstFirst } from '../diagnostic.ts'
 import type { Check, Finding, Patient } from './finding.ts'
 import { foreignForward, foreignMasquerade, twoBackends } from './foreign.ts'
-import { addressTwice, firewallNotPlugged, gatewayElsewhere, macTwice, strangerAnswers } from './guests.ts'
+import { gatewayElsewhere } from './gateway.ts'
+import { addressTwice, firewallNotPlugged, macTwice, strangerAnswers } from './guests.ts'
 import {
   bridgesUnfiltered,
   conntrackFull,

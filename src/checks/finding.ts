@@ -88,6 +88,11 @@ export interface Patient {
 
 export type Check = (patient: Patient) => Finding | Finding[] | undefined
 
+/** A sentence begins with a capital letter. */
+export function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1)
+}
+
 /** The families of which anything is wanted. */
 export function wantedFamilies({ ruleset }: Patient): Family[] {
   return FAMILIES.filter((family) => ruleset.chains[family].length > 0)
