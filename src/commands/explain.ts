@@ -31,9 +31,12 @@ export async function explainCommand({ io, json, paths, words, colour }: Context
   return explained.gets === 'through' ? 0 : 1
 }
 
-/** Explains until the kernel has answered each question for the way: an answer may lead to another question. */
-async function explainByKernel(world: World, packet: Packet): Promise<Explanation> {
-  const answers = new Map<string, { dev: string | undefined } | undefined>()
+/** Explains until the kernel has answered each question for the way: an answer may lead to another question. `answers`: those that are known. */
+export async function explainByKernel(
+  world: Omit<World, 'askWay'>,
+  packet: Packet,
+  answers = new Map<string, ReturnType<World['askWay']>>(),
+): Promise<Explanation> {
   for (;;) {
     const open = new Set<string>()
     const askWay: World['askWay'] = (question) => {
@@ -47,7 +50,7 @@ async function explainByKernel(world: World, packet: Packet): Promise<Explanatio
 }
 
 /** The interface of `ip route get`, none where there is no way; undefined where the program does not answer. */
-async function wayOf(question: string): Promise<{ dev: string | undefined } | undefined> {
+async function wayOf(question: string): Promise<ReturnType<World['askWay']>> {
   const { code, stdout } = await run('ip', ['-j', 'route', 'get', ...question.split(' ')])
   if (code === NOT_STARTED || code === TOO_LATE) return undefined
   return { dev: code === 0 ? (JSON.parse(stdout) as IpRoute[])[0]?.dev : undefined }

@@ -3,11 +3,12 @@ import { contains, formatRange as show, sameRange, type Range } from '../address
 import { capital } from '../checks/finding.ts'
 import { notPlugged, stranger } from '../checks/guests.ts'
 import { bridgedUnmet } from '../checks/kernel.ts'
-import { firewallBridge, hasChain, linkOf, routeTo, tapName } from '../facts/node-facts.ts'
+import { firewallBridge, hasChain, linkOf, tapName } from '../facts/node-facts.ts'
 import { configEdit } from '../facts/fixes.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter } from './forward.ts'
 import { requireInForce } from './in-sync.ts'
+import { wayTo } from './kernel-way.ts'
 import { checkCrossing } from './others.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
@@ -38,7 +39,7 @@ export function leaveGuest(
   requireWire(world, guest, trail)
   passGuestFirewall(world, guest, 'out', packet, trail)
   const here = internalAt(world, packet.source)
-  const dev = here?.bridge || routeTo(world.facts, packet.source)?.dev || bridge
+  const dev = here?.bridge || wayTo(world, packet.source, trail) || bridge
   const around = here?.network ?? ownNetwork(guest, packet)
   const isNodes = ownInterface(world, packet.destination) !== undefined
   if (around && contains(around, packet.destination)) return isNodes ? { in: dev } : { in: dev, bridged: dev }

@@ -5,13 +5,13 @@
  */
 import { contains, formatRange as show, mappedInto, type Range } from '../address.ts'
 import { strictFilter } from '../checks/kernel.ts'
-import { routeTo } from '../facts/node-facts.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { requireAnswered } from './answer.ts'
 import { deliver, leaveGuest } from './deliver.ts'
 import { forward, requireUp } from './forward.ts'
 import type { Pass } from './pass.ts'
 import { requireInForce } from './in-sync.ts'
+import { wayTo } from './kernel-way.ts'
 import { toNode } from './node.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { checkArrival, checkTranslated, requireTracked, takenByOthers } from './others.ts'
@@ -42,8 +42,6 @@ export function explain(world: World, packet: Packet): Explanation {
     for (const what of world.facts.unread)
       trail.unknown(`Something could not be read, so what rests on it may be wrong: ${what}.`, what)
     const sender = enter(world, packet, trail)
-    if (world.facts.policyRouting && !world.askWay)
-      trail.unknown('This node has rules of policy routing, which explain does not follow.', 'ip rule show')
     if (sender.bridged !== undefined)
       return deliver(world, { packet, out: sender.bridged, trail, bridged: true })
     route(world, packet, sender, trail)
@@ -63,9 +61,11 @@ function enter(world: World, packet: Packet, trail: Trail): Sender {
   const internal = internalAt(world, source)
   if (!internal) return fromOutside(world, packet, trail)
   const { network, address } = internal
-  const dev = internal.bridge || routeTo(world.facts, source)?.dev
+  const dev = internal.bridge || wayTo(world, source, trail)
   if (dev === undefined)
-    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
+    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, [
+      `ip route get ${show(source)}`,
+    ])
   trail.pass(
     `It comes from the internal network ${show(network)} by ${dev}; no guest of this node is known to have ${show(source)}.`,
     `${address ? show(address) : 'routes'} on ${dev}`,
@@ -77,21 +77,23 @@ function enter(world: World, packet: Packet, trail: Trail): Sender {
 function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   const { source, destination, family } = packet
   const own = ownInterface(world, destination)
-  const back = routeTo(world.facts, source)
+  const back = wayTo(world, source, trail)
   const mapped = own === undefined ? mappedNetwork(world, packet) : undefined
   const segment = own === undefined && !mapped ? segmentOf(world, destination) : undefined
   if (mapped) requireAnswered(world, destination, mapped, trail)
-  const dev = (isExternal(world, own) ? own : segment) ?? back?.dev
+  const dev = (isExternal(world, own) ? own : segment) ?? back
   if (dev === undefined)
-    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, ['ip route show'])
+    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, [
+      `ip route get ${show(source)}`,
+    ])
   trail.pass(
     `It comes from outside by ${dev}.`,
     `${own === undefined ? 'routes' : show(destination)} on ${dev}`,
   )
   if (segment !== undefined) return onSegment(world, packet, segment, trail)
-  if (family === 4 && back?.dev !== dev)
+  if (family === 4 && back !== dev)
     trail.stopFor(strictFilter(world.facts, dev), {
-      restsOn: [`ip route show: ${show(source)} by ${back?.dev ?? 'nothing'}`],
+      restsOn: [`ip route get ${show(source)}: by ${back ?? 'nothing'}`],
     })
   return { in: dev }
 }
@@ -128,12 +130,14 @@ function onSegment(world: World, { destination, family }: Packet, segment: strin
 /** The answer needs a route, too: to the client, or back into the network of a guest. */
 function requireWayBack(world: World, { source }: Packet, trail: Trail): void {
   if (world.facts.policyRouting) return
-  const back = routeTo(world.facts, source)
+  const back = wayTo(world, source, trail)
   const own = internalAt(world, source)
-  const isAstray = own !== undefined && own.bridge !== back?.dev && isExternal(world, back?.dev)
-  if (back?.type === 'unicast' && !isAstray) return
-  const where = isAstray ? `leads outside, by ${back?.dev}` : back ? `is ${back.type}` : 'is missing'
-  trail.stop(`The answer does not come back: the route to ${show(source)} ${where}.`, ['ip route show'])
+  const isAstray = own !== undefined && own.bridge !== back && isExternal(world, back)
+  if (back !== undefined && !isAstray) return
+  const where = isAstray
+    ? `the route to ${show(source)} leads outside, by ${back}`
+    : `there is no way to ${show(source)}`
+  trail.stop(`The answer does not come back: ${where}.`, [`ip route get ${show(source)}`])
 }
 
 /** Routing, once or, for a guest that calls itself, twice. */

@@ -13,10 +13,11 @@ import type { Finding } from '../checks/finding.ts'
 import { familyUnforwarded, interfaceUnforwarded } from '../checks/kernel.ts'
 import { loopDown, policyElsewhere, policyHere } from '../checks/rules.ts'
 import { iptables, otherBackend } from '../facts/backend.ts'
-import { linkOf, routeTo } from '../facts/node-facts.ts'
+import { linkOf } from '../facts/node-facts.ts'
 import { acceptLines, insertions, ruleToMain } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { holds } from '../nat/sources.ts'
+import { inwardTo } from '../network.ts'
 import { LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { requireAnswered } from './answer.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
@@ -25,7 +26,7 @@ import { checkLeaving, checkOthers, droppedByPolicy, requireTracked } from './ot
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { kernelWay } from './kernel-way.ts'
-import { requireMark, uplinkOut } from './uplink.ts'
+import { requireMark, requireUplink } from './uplink.ts'
 import { markOf, ruleName, walk, type Flow, type Hit } from './walk.ts'
 import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
 
@@ -35,8 +36,7 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   const isNodes = pass.flow.in === undefined
   const mark = isNodes ? 0 : markOf(world.ruleset, pass.flow)
   requireMark(world, pass.flow, mark, trail)
-  const out =
-    kernelOut(world, pass, mark) ?? uplinkOut(world, pass) ?? routeOut(world, pass.flow.destination, trail)
+  const out = kernelOut(world, pass, mark)
   const isBack = !isNodes && out === pass.flow.in
   const flow: Flow = { ...pass.flow, out, bridged: isBack, mark }
   if (isBack && flow.dnat && sameRange(flow.destination, packet.source)) lostLoop(world, pass)
@@ -50,38 +50,46 @@ export function forward(world: World, pass: Pass): { out: string; flow: Flow } {
   return { out, flow: left }
 }
 
-/** As the kernel says where it has a choice. Routing rules of others may take packets even for the networks of this node. */
-function kernelOut(world: World, pass: Pass, mark: number): string | undefined {
+/** As the kernel says. Routing rules of others may take packets even for the networks of this node. */
+function kernelOut(world: World, pass: Pass, mark: number): string {
+  const { view, facts } = world
   const { flow, trail } = pass
-  const { in: from, source, destination } = flow
-  if (from === undefined) return undefined
-  const way = kernelWay(world, { from: source, to: destination, iif: from, mark })
-  if (!way) return undefined
-  if (way.dev === undefined) noWay(world, pass, way.told)
+  const { in: iif, source, destination, family } = flow
   const isLoop = isLoopTarget(destination)
-  if (isLoop) requireLoop(world, destination, trail)
+  if (isLoop) trail.stopFor(loopDown(facts))
+  const { dev, told } = kernelWay(world, { from: source, to: destination, iif, mark }, trail)
+  if (dev === undefined) return noWay(world, pass, mark, told)
   const inside = isLoop ? LOOP_OUT : internalAt(world, destination)?.bridge
-  if (!inside) trail.pass(`The kernel sends it out by ${way.dev}.`, way.told)
-  else if (way.dev !== inside) {
-    if (routeTo(world.facts, destination)?.dev === inside)
-      trail.stop(
-        `The kernel sends it out by ${way.dev}, not by ${inside}: a routing rule of others takes it.`,
-        [way.told, 'ip rule show'],
-        {
-          commands: [ruleToMain(world.view.network, internalAt(world, destination)?.network ?? destination)],
-          instead: `change that rule so that it leaves ${show(destination)} to the table main`,
-        },
-      )
-    if (isExternal(world, way.dev)) routeOut(world, destination, trail)
-  }
-  return way.dev
+  if (!inside) trail.pass(`The kernel sends it out by ${dev}.`, told)
+  if (!inside || dev === inside) return dev
+  const isTaken = isLoop
+    ? (view.network.foreign?.[family].rules.length ?? 0) > 0
+    : inwardTo(view.network, destination)?.dev === inside
+  if (isTaken)
+    trail.stop(
+      `The kernel sends it out by ${dev}, not by ${inside}: a routing rule of others takes it.`,
+      [told, 'ip rule show'],
+      {
+        commands: [ruleToMain(view.network, internalAt(world, destination)?.network ?? destination)],
+        instead: `change that rule so that it leaves ${show(destination)} to the table main`,
+      },
+    )
+  if (isLoop)
+    trail.stop(
+      `The route by which guests reach themselves is missing: ${show(destination)} goes by ${dev}.`,
+      [told],
+      APPLY,
+    )
+  requireUp(facts, inside, trail)
+  if (isExternal(world, dev))
+    trail.stop(`The route to ${show(destination)} leads by ${dev}, not by ${inside}.`, [told])
+  return dev
 }
 
 /** The switches and the uplinks that are down say why; else the kernel's word stands. */
-function noWay(world: World, pass: Pass, told: string): never {
-  const { flow, trail } = pass
-  checkForwarding(world, flow, trail)
-  uplinkOut(world, pass)
+function noWay(world: World, { flow, trail }: Pass, mark: number, told: string): never {
+  if (flow.in !== undefined) checkForwarding(world, flow, trail)
+  requireUplink(world, flow.family, mark, trail)
   return trail.stop(`The kernel has no way for it to ${show(flow.destination)}.`, [told, 'ip rule show'])
 }
 
@@ -92,36 +100,6 @@ function explainMss({ ruleset }: World, flow: Flow, trail: Trail): void {
     trail.pass(
       `Its segments are made to fit the uplink: at most ${hit.rule.target.mss} bytes.`,
       ruleName(hit),
-    )
-}
-
-function routeOut(world: World, destination: Range, trail: Trail): string {
-  const { facts } = world
-  const route = routeTo(facts, destination)
-  if (route?.dev === undefined || route.type !== 'unicast')
-    trail.stop(`This node has no route to ${show(destination)}.`, [
-      `ip route show: ${route?.type ?? 'nothing fits'}`,
-    ])
-  const { dev } = route
-  requireUp(facts, dev, trail)
-  const { bridge = '' } = internalAt(world, destination) ?? {}
-  if (bridge !== '' && bridge !== dev && isExternal(world, dev)) {
-    requireUp(facts, bridge, trail)
-    trail.stop(`The route to ${show(destination)} leads by ${dev}, not by ${bridge}.`, ['ip route show'])
-  }
-  if (isLoopTarget(destination)) requireLoop(world, destination, trail)
-  return dev
-}
-
-/** The loop by which guests reach themselves: its interfaces, and its route. */
-function requireLoop({ facts }: World, destination: Range, trail: Trail): void {
-  trail.stopFor(loopDown(facts))
-  const { dev } = routeTo(facts, destination) ?? {}
-  if (dev !== LOOP_OUT)
-    trail.stop(
-      `The route by which guests reach themselves is missing: ${show(destination)} goes by ${dev ?? 'nothing'}.`,
-      ['ip route show'],
-      APPLY,
     )
 }
 

@@ -1,18 +1,19 @@
 /**
- * The kernel's own answer to which way a packet takes, for nodes with several uplinks or with policy routing. Explaining is a function of values,
- * so it names its questions, and is asked again with the answers (commands/explain.ts).
+ * The kernel's own answer to which way a packet takes. Explaining is a function of values, so it names its questions, ends where one is
+ * open, and is asked again with the answers (commands/explain.ts).
  */
 import { formatRange as show, type Range } from '../address.ts'
 import { hex } from '../ruleset/uplinks.ts'
+import type { Trail } from './step.ts'
 import type { World } from './world.ts'
 
 interface Hop {
-  from: Range
   to: Range
-  /** The interface by which it came. */
-  iif: string
+  from?: Range
+  /** The interface by which it came; undefined for the node's own. */
+  iif?: string | undefined
   /** 0 for none. */
-  mark: number
+  mark?: number
 }
 
 interface KernelWay {
@@ -22,14 +23,22 @@ interface KernelWay {
   told: string
 }
 
-/** Undefined where the kernel is not asked, or did not answer. */
-export function kernelWay(
-  { view, facts, askWay }: World,
-  { from, to, iif, mark }: Hop,
-): KernelWay | undefined {
-  if (!askWay || (view.network.external.length < 2 && !facts.policyRouting)) return undefined
-  const marked = mark === 0 ? '' : ` mark ${hex(mark)}`
-  const question = `${show(to)} from ${show(from)} iif ${iif}${marked}`
+/** Ends the way where the kernel does not answer. */
+export function kernelWay({ askWay }: World, { to, from, iif, mark = 0 }: Hop, trail: Trail): KernelWay {
+  const question = [
+    show(to),
+    ...(from ? ['from', show(from)] : []),
+    ...(iif === undefined ? [] : ['iif', iif]),
+    ...(mark === 0 ? [] : ['mark', hex(mark)]),
+  ].join(' ')
+  const told = `ip route get ${question}`
   const answer = askWay(question)
-  return answer && { dev: answer.dev, told: `ip route get ${question}` }
+  return answer
+    ? { dev: answer.dev, told }
+    : trail.giveUp(`Which way it takes to ${show(to)} the kernel did not tell.`, told)
+}
+
+/** The interface by which the node itself reaches an address; undefined where it has no way. */
+export function wayTo(world: World, to: Range, trail: Trail): string | undefined {
+  return kernelWay(world, { to }, trail).dev
 }

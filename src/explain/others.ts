@@ -4,7 +4,7 @@
  */
 import { formatRange as show, sameRange } from '../address.ts'
 import { BACKENDS, type Backend } from '../facts/backend.ts'
-import { forwardPolicy, linkOf, routeTo, type NodeFacts } from '../facts/node-facts.ts'
+import { forwardPolicy, linkOf, type NodeFacts } from '../facts/node-facts.ts'
 import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
 import { keeperOf } from '../facts/keepers.ts'
@@ -12,6 +12,7 @@ import type { NftChain, Nftables } from '../facts/nftables.ts'
 import { savedFilters } from '../facts/saved-filters.ts'
 import type { Met } from './fields.ts'
 import { CONNTRACK, DEVICE_HOOKS, judge, nameOf, type At, type Judged } from './filters.ts'
+import { wayTo } from './kernel-way.ts'
 import type { Packet } from './packet.ts'
 import { notForwarded } from './pvefirewall.ts'
 import type { Fix, Trail } from './step.ts'
@@ -31,7 +32,7 @@ const SRCNAT = 100
 export function checkArrival(world: World, flow: Flow, trail: Trail): string | undefined {
   const { facts } = world
   const filters = filtersOf(facts, flow.family, false)
-  const met = { ...flow, returnsBy: routeTo(facts, flow.source)?.dev }
+  const met = { ...flow, returnsBy: wayTo(world, flow.source, trail) }
   if (flow.in !== undefined) checkWire(world, flow.in, ARRIVING, met, trail)
   const judged = judge(filters, { ...entry(flow), below: DSTNAT }, met)
   for (const one of judged) refuse(one, met, trail)
@@ -39,9 +40,9 @@ export function checkArrival(world: World, flow: Flow, trail: Trail): string | u
 }
 
 /** Behind that translation, before routing. */
-export function checkTranslated({ facts }: World, flow: Flow, trail: Trail): void {
-  const filters = filtersOf(facts, flow.family, false)
-  const met = { ...flow, returnsBy: routeTo(facts, flow.source)?.dev }
+export function checkTranslated(world: World, flow: Flow, trail: Trail): void {
+  const filters = filtersOf(world.facts, flow.family, false)
+  const met = { ...flow, returnsBy: wayTo(world, flow.source, trail) }
   for (const one of judge(filters, { ...entry(flow), from: DSTNAT }, met)) refuse(one, met, trail)
 }
 

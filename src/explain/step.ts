@@ -53,6 +53,12 @@ export class Trail {
     this.unknown(sentence, ...restsOn)
   }
 
+  /** Ends the way where nothing more can be known. */
+  giveUp(sentence: string, ...restsOn: string[]): never {
+    this.doubt(sentence, ...restsOn)
+    throw new Stopped()
+  }
+
   /** Stops for a cause that doctor finds, too; `more`: what else was read, or can be done. */
   stopFor(cause: Finding | undefined, more: { restsOn?: string[] } & Partial<Fix> = {}): void {
     if (!cause) return
@@ -76,6 +82,7 @@ export function follow(go: (trail: Trail) => void): Explanation {
     return { gets: trail.isDoubtful ? 'unknown' : 'through', steps: trail.steps }
   } catch (error) {
     if (!(error instanceof Stopped)) throw error
-    return { gets: 'stopped', steps: trail.steps }
+    const isStopped = trail.steps.at(-1)?.verdict === 'stop'
+    return { gets: isStopped ? 'stopped' : 'unknown', steps: trail.steps }
   }
 }

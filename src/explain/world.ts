@@ -21,7 +21,7 @@ export interface World {
   /** Text of the guests' configs, by VMID. */
   configs: ReadonlyMap<number, string>
   /** The interface that `ip route get QUESTION` answers with, none where there is no way; undefined when it is not known yet. */
-  askWay?: (question: string) => { dev: string | undefined } | undefined
+  askWay: (question: string) => { dev: string | undefined } | undefined
 }
 
 /** The NIC of a guest of this node that has an address. */

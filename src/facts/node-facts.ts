@@ -1,5 +1,5 @@
 /** What the node itself says, as values: read once at the edge (node/facts.ts) for `explain` and `doctor`. */
-import { contains, FAMILIES, type Family, type Range } from '../address.ts'
+import { FAMILIES, type Family, type Range } from '../address.ts'
 import type { Guest, Nic } from '../guest/guest.ts'
 import { FORWARDING } from '../sysctls.ts'
 import { BACKENDS, type Backend } from './backend.ts'
@@ -15,15 +15,6 @@ export interface Link {
 export interface OwnAddress {
   dev: string
   ip: Range
-}
-
-export interface Route {
-  to: Range
-  /** Undefined for routes that lead nowhere. */
-  dev: string | undefined
-  /** `unicast`, `blackhole`, `unreachable`, `prohibit`. */
-  type: string
-  metric: number
 }
 
 export interface Neighbour {
@@ -77,7 +68,6 @@ export interface NodeFacts {
   sysctls: ReadonlyMap<string, string>
   links: readonly Link[]
   addresses: readonly OwnAddress[]
-  routes: readonly Route[]
   /** There are rules of policy routing besides the three that every kernel has. */
   policyRouting: boolean
   neighbours: readonly Neighbour[]
@@ -92,11 +82,6 @@ export interface NodeFacts {
   versions: Versions
   /** What could not be read, and why. */
   unread: readonly string[]
-}
-
-/** The route that the main table has for an address: the narrowest, then the one with the least metric. */
-export function routeTo({ routes }: Pick<NodeFacts, 'routes'>, address: Range): Route | undefined {
-  return routes.find(({ to }) => contains(to, address))
 }
 
 /** Whether a chain is in the filter table of either backend. */

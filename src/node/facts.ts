@@ -4,7 +4,7 @@ import { release } from 'node:os'
 import { FAMILIES, type Family } from '../address.ts'
 import { READ_SYSCTLS, type BootLine, type NodeFacts, type PortHolder } from '../facts/node-facts.ts'
 import { parseBootLines } from '../facts/interfaces.ts'
-import { hasPolicyRouting, parseLinks, parseNeighbours, parseRoutes } from '../facts/iproute.ts'
+import { hasPolicyRouting, parseLinks, parseNeighbours } from '../facts/iproute.ts'
 import { parseNftables } from '../facts/nftables.ts'
 import type { Socket } from '../nat/sockets.ts'
 import { saveProgram, type Backend } from '../facts/backend.ts'
@@ -24,10 +24,8 @@ export async function readFacts(
     if (code !== 0) unread.push(`${[file, ...args].join(' ')}: ${stderr.trim().split('\n')[0] ?? ''}`)
     return code === 0 ? stdout : ''
   }
-  const [addr, v4, v6, rules, neigh, legacy, nft, nftables] = await Promise.all([
+  const [addr, rules, neigh, legacy, nft, nftables] = await Promise.all([
     text('ip', '-j', 'addr', 'show'),
-    text('ip', '-j', '-4', 'route', 'show'),
-    text('ip', '-j', '-6', 'route', 'show'),
     text('ip', '-j', 'rule', 'show'),
     text('ip', '-j', 'neigh', 'show'),
     saves('legacy', text),
@@ -37,7 +35,6 @@ export async function readFacts(
   return {
     backend,
     ...parseLinks(addr),
-    routes: [...parseRoutes(v4, 4), ...parseRoutes(v6, 6)],
     policyRouting: hasPolicyRouting(rules),
     neighbours: parseNeighbours(neigh),
     tables: { legacy, nft },

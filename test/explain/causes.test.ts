@@ -6,7 +6,7 @@ import { word } from '../../src/diagnostic.ts'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import { compile } from '../../src/pipeline.ts'
-import { allInForce, FACTS, lookWithGateways, worldAt } from './world.ts'
+import { allInForce, FACTS, lookWithGateways, routedBy, worldAt } from './world.ts'
 
 const FILES = new Map([
   ['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n[RULES]\nOUT ACCEPT -source 10.10.10.0/24 # NAT\n'],
@@ -34,7 +34,8 @@ function withGateway(gateway: string): World {
   )
   const outcome = compile({ ...look, tree: { ...look.tree, guests } })
   const configs = new Map(guests.map(({ vmid, config }) => [vmid, config]))
-  return { ...outcome, installed: allInForce(outcome.ruleset), facts: FACTS, configs }
+  const { ruleset } = outcome
+  return { ...outcome, installed: allInForce(ruleset), askWay: routedBy(ruleset), facts: FACTS, configs }
 }
 
 const stranger = { dev: 'vmbr1', ip: parseIp('10.10.10.105') as Range, mac: '02:00:00:00:00:99', states: [] }

@@ -29,6 +29,15 @@ test('what could not be read is said, since other steps may rest on it', () => {
   )
 })
 
+test('without an answer of the kernel the way ends in a ?', () => {
+  const world = { ...worldAt(new Map([['firewall/cluster.fw', CLUSTER]])), askWay: () => undefined }
+  const explained = asked(world, 'tcp 10.10.10.105 198.51.100.7:443')
+  expect(explained.gets).toBe('unknown')
+  expect(sentences(explained)).toMatch(
+    /unknown: Which way it takes to 10\.10\.10\.105 the kernel did not tell\.$/,
+  )
+})
+
 const GUEST_ON = '[OPTIONS]\nenable: 1\npolicy_out: ACCEPT\n'
 const wire = (vmid: number, kind: string): Partial<typeof FACTS> => ({
   tables: { ...FACTS.tables, legacy: { 4: `*filter\n:${kind}${vmid}i0-OUT - [0:0]\n`, 6: '' } },

@@ -1,6 +1,6 @@
 /** The node of the tracer as explain sees it: everything that is wanted is in force, every guest runs and has this node as its gateway. */
 import { NO_NFTABLES } from '../../src/facts/nftables.ts'
-import { parseCidr, parseIp, type Range } from '../../src/address.ts'
+import { contains, parseCidr, parseIp, sameRange, type Range } from '../../src/address.ts'
 import type { World } from '../../src/explain/world.ts'
 import type { NodeFacts } from '../../src/facts/node-facts.ts'
 import { compile, type Outcome } from '../../src/pipeline.ts'
@@ -35,14 +35,6 @@ export const FACTS: NodeFacts = {
   addresses: INTERFACES.flatMap(({ name, addresses }) =>
     addresses.map((own) => ({ dev: name, ip: parseIp(bare(own)) as Range })),
   ),
-  routes: [
-    { to: range('169.254.77.128/25'), dev: 'pvenat0', type: 'unicast', metric: 0 },
-    { to: range('fd77:0:0:1::/64'), dev: 'pvenat0', type: 'unicast', metric: 0 },
-    ...INTERFACES.flatMap(({ name, addresses }) =>
-      addresses.map((own) => ({ to: range(own), dev: name, type: 'unicast', metric: 0 })),
-    ),
-    ...['0.0.0.0/0', '::/0'].map((to) => ({ to: range(to), dev: 'vmbr0', type: 'unicast', metric: 0 })),
-  ],
   policyRouting: false,
   neighbours: [],
   tables: { legacy: { 4: '', 6: '' }, nft: { 4: '', 6: '' } },
@@ -58,6 +50,30 @@ export const FACTS: NodeFacts = {
     conntrack: '1.4.8',
   },
   unread: [],
+}
+
+/** The table main, the narrowest first. */
+const ROUTES = [
+  { to: range('169.254.77.128/25'), dev: 'pvenat0' },
+  { to: range('fd77:0:0:1::/64'), dev: 'pvenat0' },
+  ...INTERFACES.flatMap(({ name, addresses }) => addresses.map((own) => ({ to: range(own), dev: name }))),
+]
+
+/** What the kernel answers to `ip route get TO … mark MARK`: by the table main, else by the table of the marked uplink, else by vmbr0. */
+export function routedBy({ routing }: Ruleset): World['askWay'] {
+  return (question) => {
+    const to = parseIp(question.split(' ')[0] ?? '') as Range
+    if (FACTS.addresses.some(({ ip }) => sameRange(ip, to))) return { dev: 'lo' }
+    const found = ROUTES.find((route) => contains(route.to, to))
+    if (found) return { dev: found.dev }
+    const [, mark] = / mark (\S+)/.exec(question) ?? []
+    const { rules, routes } = routing[to.family]
+    const [rule = ''] = rules.filter((line) => line.includes(`fwmark ${mark}/`) && !line.includes('suppress'))
+    const [, table] = / table (\d+)/.exec(rule) ?? []
+    const by =
+      table === undefined ? 'default dev vmbr0' : routes.find((line) => line.includes(` table ${table} `))
+    return { dev: / dev (\S+)/.exec(by ?? '')?.[1] }
+  }
 }
 
 /** A guest's config with its gateways. */
@@ -111,6 +127,7 @@ export function worldAt(files: ReadonlyMap<string, string>, facts: Partial<NodeF
   return {
     ...outcome,
     installed: allInForce(outcome.ruleset),
+    askWay: routedBy(outcome.ruleset),
     facts: { ...FACTS, ...facts },
     configs: new Map(look.tree.guests.map(({ vmid, config }) => [vmid, config])),
   }

@@ -6,8 +6,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { applyCommand } from '../../src/commands/apply.ts'
+import { explainByKernel } from '../../src/commands/explain.ts'
 import { word } from '../../src/diagnostic.ts'
-import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
 import type { World } from '../../src/explain/world.ts'
@@ -28,7 +28,9 @@ export interface Listed {
   elsewhere: string[]
 }
 
-let world: World
+let world: Omit<World, 'askWay'>
+/** Of the kernel, for the tree that is in force. */
+let answers: Parameters<typeof explainByKernel>[2]
 
 async function read(pveDir: string): Promise<Listed> {
   const [config, stateDir, runDir] = [`${pveDir}/none`, `${pveDir}/state`, `${pveDir}/run`] as const
@@ -42,6 +44,7 @@ async function read(pveDir: string): Promise<Listed> {
   const configs = new Map(looked.tree.guests.map(({ vmid, config }) => [vmid, config]))
   const outcome = compile({ ...looked, kernel: kernelFacts(installed) })
   world = { ...outcome, installed, facts, configs }
+  answers = new Map()
   return {
     rows: installedRows(outcome, installed, pveDir),
     elsewhere: outcome.translation.diagnostics.flatMap((one) => {
@@ -53,12 +56,14 @@ async function read(pveDir: string): Promise<Listed> {
 }
 
 /** Packets as the command takes them. */
-function explainAll(packets: readonly string[]): Explanation[] {
-  return packets.map((words) => {
+async function explainAll(packets: readonly string[]): Promise<Explanation[]> {
+  const explanations: Explanation[] = []
+  for (const words of packets) {
     const packet = parsePacket(words.split(' '))
     if (typeof packet === 'string') throw new Error(`${words}: ${packet}`)
-    return explain(world, packet)
-  })
+    explanations.push(await explainByKernel(world, packet, answers))
+  }
+  return explanations
 }
 
 createServer((socket) => {

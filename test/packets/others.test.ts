@@ -83,7 +83,7 @@ function nameOf(put: string): string {
   if (its !== undefined) return `${its} ${chain}`
   if (put.includes('ebtables')) return 'bridge filter OUTPUT'
   if (put.includes('forwarding')) return 'forwarding = 0'
-  return put.includes('somebody') ? 'somebody' : 'ip route show'
+  return put.includes('somebody') ? 'somebody' : 'ip route get'
 }
 
 // No hook of the kernel is passed by: where nothing can be typed that spares the packet alone, the rule is named.
