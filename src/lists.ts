@@ -1,4 +1,4 @@
-/** Maps of lists. */
+/** Lists, and maps of them. */
 
 /** Puts a value at the end of the list of a key. */
 export function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
@@ -12,4 +12,8 @@ export function groupBy<K, V>(all: Iterable<V>, keyOf: (one: V) => K): Map<K, V[
   const groups = new Map<K, V[]>()
   for (const one of all) append(groups, keyOf(one), one)
   return groups
+}
+
+export function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
 }

@@ -35,18 +35,18 @@ interface PastNode {
 
 /**
  * By which way a guest sends past this node what leaves its network. Undefined where it sends to this node, and where that is not known: a
- * router among the guests may well send it here, and a link-local address is on every link. `own`: addresses of this node.
+ * router among the guests may well send it here, and a link-local address is on every link.
  */
 export function pastNode(
   { network }: Pick<View, 'network'>,
-  own: readonly { ip: Range }[],
   isGuests: (address: Range) => boolean,
   { guest, nic }: Plugged,
   family: Family,
   does: Does,
 ): PastNode | undefined {
   const way = gatewayOf(guest, nic, family)
-  if (!way || own.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
+  const { own } = network
+  if (!way || own.length === 0 || own.some(({ ip }) => sameRange(ip, way.gateway))) return undefined
   if (isLinkLocal6(way.gateway) || isGuests(way.gateway)) return undefined
   const isBridged =
     does === 'answers' && way.nic !== nic && network.external.some(({ name }) => name === way.nic.bridge)
@@ -129,7 +129,7 @@ export const gatewayElsewhere: Check = (patient) =>
   )
 
 function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Finding | undefined {
-  const { facts, view, translation } = patient
+  const { view, translation } = patient
   const own = plug.nic.addresses[family]?.ip
   const inner = own && view.network.internal.find(({ network }) => contains(network, own))?.address
   if (!own || !inner) return undefined
@@ -137,7 +137,7 @@ function gatewayFinding(patient: Patient, plug: Plugged, family: Family): Findin
   const out = ruleOut(translation.rules, own)
   const rule = shown[0] ?? out
   const isGuests = (address: Range): boolean => isOfGuest(view, address)
-  const past = pastNode(view, facts.addresses, isGuests, plug, family, out ? 'sends' : 'answers')
+  const past = pastNode(view, isGuests, plug, family, out ? 'sends' : 'answers')
   if (!rule || !past) return undefined
   const { gateway, snat, advice } = wayBack(patient, plug, own, shown)
   return {

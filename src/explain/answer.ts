@@ -61,7 +61,7 @@ export function checkGateway(
   if (ownInterface(world, way.gateway) !== undefined)
     return trail.pass(`What ${name} ${does} comes to this node: its gateway is ${show(way.gateway)}.`, names)
   const isGuests = (address: Range): boolean => isOfGuest(view, address)
-  const past = pastNode(view, facts.addresses, isGuests, located, family, does)
+  const past = pastNode(view, isGuests, located, family, does)
   if (!past)
     return trail.doubt(
       `What ${name} ${does} goes to ${show(way.gateway)}; whether it comes from there to this node cannot be read here.`,

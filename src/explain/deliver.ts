@@ -6,7 +6,7 @@ import { bridgedUnmet } from '../checks/kernel.ts'
 import { firewallBridge, hasChain, linkOf, tapName } from '../facts/node-facts.ts'
 import { configEdit } from '../facts/fixes.ts'
 import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
-import { checkFilter } from './forward.ts'
+import { checkFilter, requireUp } from './forward.ts'
 import { requireInForce } from './in-sync.ts'
 import { wayTo } from './kernel-way.ts'
 import { checkCrossing } from './others.ts'
@@ -99,8 +99,7 @@ function requireWire(world: World, located: Located, trail: Trail): void {
   const { type, vmid } = guest
   const name = tapName(guest, nic)
   const { index, isDisconnected } = nic
-  const link = linkOf(world.facts, name)
-  if (!link)
+  if (!linkOf(world.facts, name))
     trail.stop(`${capital(guestName(located))} does not run: there is no ${name}.`, ['ip addr show'], {
       commands: [`${type === 'qemu' ? 'qm' : 'pct'} start ${vmid}`],
     })
@@ -112,10 +111,7 @@ function requireWire(world: World, located: Located, trail: Trail): void {
         commands: [configEdit(guest, nic, world.configs.get(vmid) ?? '', 'link_down', '0')],
       },
     )
-  if (!link.up)
-    trail.stop(`The interface ${name} of ${guestName(located)} is down.`, ['ip addr show'], {
-      commands: [`ip link set ${name} up`],
-    })
+  requireUp(world.facts, name, trail)
 }
 
 /** Who answers for an address on a wire, when it was last asked for. */

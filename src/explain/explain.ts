@@ -62,10 +62,7 @@ function enter(world: World, packet: Packet, trail: Trail): Sender {
   if (!internal) return fromOutside(world, packet, trail)
   const { network, address } = internal
   const dev = internal.bridge || wayTo(world, source, trail)
-  if (dev === undefined)
-    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, [
-      `ip route get ${show(source)}`,
-    ])
+  if (dev === undefined) noWayBack(source, dev, trail)
   trail.pass(
     `It comes from the internal network ${show(network)} by ${dev}; no guest of this node is known to have ${show(source)}.`,
     `${address ? show(address) : 'routes'} on ${dev}`,
@@ -82,10 +79,7 @@ function fromOutside(world: World, packet: Packet, trail: Trail): Sender {
   const segment = own === undefined && !mapped ? segmentOf(world, destination) : undefined
   if (mapped) requireAnswered(world, destination, mapped, trail)
   const dev = (isExternal(world, own) ? own : segment) ?? back
-  if (dev === undefined)
-    trail.stop(`This node has no route to ${show(source)}, so it cannot answer it.`, [
-      `ip route get ${show(source)}`,
-    ])
+  if (dev === undefined) noWayBack(source, dev, trail)
   trail.pass(
     `It comes from outside by ${dev}.`,
     `${own === undefined ? 'routes' : show(destination)} on ${dev}`,
@@ -134,10 +128,14 @@ function requireWayBack(world: World, { source }: Packet, trail: Trail): void {
   const own = internalAt(world, source)
   const isAstray = own !== undefined && own.bridge !== back && isExternal(world, back)
   if (back !== undefined && !isAstray) return
-  const where = isAstray
-    ? `the route to ${show(source)} leads outside, by ${back}`
-    : `there is no way to ${show(source)}`
-  trail.stop(`The answer does not come back: ${where}.`, [`ip route get ${show(source)}`])
+  noWayBack(source, back, trail)
+}
+
+function noWayBack(source: Range, dev: string | undefined, trail: Trail): never {
+  const why = dev === undefined ? 'there is no way' : `the way leads outside, by ${dev}`
+  return trail.stop(`The answer does not come back to ${show(source)}: ${why}.`, [
+    `ip route get ${show(source)}`,
+  ])
 }
 
 /** Routing, once or, for a guest that calls itself, twice. */

@@ -183,11 +183,10 @@ function wayAround(
   address: Range,
   does: 'sends' | 'answers',
 ): { nic: Nic; sentence: string } | undefined {
-  const { own } = view.network
   const plugged = address.lo === address.hi ? guests.get(addressKey(address)) : undefined
-  if (!plugged || own.length === 0) return undefined
+  if (!plugged) return undefined
   const isGuests = (one: Range): boolean => guests.has(addressKey(one))
-  const past = pastNode(view, own, isGuests, plugged, address.family, does)
+  const past = pastNode(view, isGuests, plugged, address.family, does)
   return past && { nic: plugged.nic, sentence: past.sentence }
 }
 

@@ -5,6 +5,7 @@
  */
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
+import { sum } from '../lists.ts'
 import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './nat-rule.ts'
 
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
@@ -126,10 +127,6 @@ function ownMembers(set: KernelSet | undefined, known: Set<string>): number {
   if (!set || set.shared || known.has(set.name)) return 0
   known.add(set.name)
   return set.entries.length
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, one) => total + one, 0)
 }
 
 /** The first errors and the first other diagnostics of each file, then one diagnostic that there are more. */

@@ -1,5 +1,6 @@
 /** The list as a table for people. */
 import { fileName, placeName, type Diagnostic, type Severity } from '../diagnostic.ts'
+import { sum } from '../lists.ts'
 import { amount, externalCell, guestCell, innerCell } from './cells.ts'
 import { columnsOf, cut, pad, padLeft, wrap } from './columns.ts'
 import { coloured, printable } from './diagnostics.ts'
@@ -152,10 +153,6 @@ function fit(list: readonly Column[], widths: readonly number[], columns: number
 /** The comment of a rule that is wrong: the reason is about it. */
 function typed({ state, comment }: Row): string {
   return state === 'error' ? `${printable(comment)}: ` : ''
-}
-
-function sum(widths: readonly number[]): number {
-  return widths.reduce((total, width) => total + width, 0)
 }
 
 export function whereCell({ file, line }: Row): string {

@@ -86,7 +86,7 @@ const BROKEN: Record<string, Broken> = {
   'the interface of the guest is down': {
     breaks: () => ailing.sh('ip link set veth105i0 down'),
     ask: SSH,
-    says: /veth105i0 of guest 105 \(plain\) is down/,
+    says: /The interface veth105i0 is down/,
   },
   'the NIC of the guest is disconnected': {
     ...edited('nodes/pve1/qemu-server/107.conf', /^net0: .*/m, '$&,link_down=1'),
