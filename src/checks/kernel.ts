@@ -2,8 +2,9 @@
 import { FAMILIES, type Family } from '../address.ts'
 import { bridgeNetfilter, forwardingOf, rpFilter, rpFilterRead, type NodeFacts } from '../facts/node-facts.ts'
 import { quoted, sysctlCommand } from '../facts/fixes.ts'
-import { markSetters } from '../facts/mark-setters.ts'
+import { markSetters, type MarkSetter } from '../facts/mark-setters.ts'
 import type { NftChain } from '../facts/nftables.ts'
+import type { View } from '../nat/view.ts'
 import { dotted, FORWARDING } from '../sysctls.ts'
 import { hex, uplinkTroubles } from '../ruleset/uplinks.ts'
 import { wantedFamilies, type Check, type Finding, type Patient } from './finding.ts'
@@ -97,23 +98,24 @@ export const uplinkTrouble: Check = ({ view }) =>
 export const marksOverwritten: Check = ({ facts, view, ruleset }) =>
   FAMILIES.filter((family) => ruleset.chains[family].some(({ name }) => name === 'PVENAT-UPLINK'))
     .flatMap((family) => markSetters(facts, family, view))
-    .map(({ chain, place, proto, isBehind }) => {
-      const { mask } = view.settings.uplinkMark
-      const takes = isBehind ? 'takes' : 'may take'
-      return {
-        id: 'uplink',
-        severity: 'warning',
-        finding: `A rule that is not pvenat's ${takes} the marks of ${proto?.toUpperCase() ?? 'all'} packets away.`,
-        restsOn: [place],
-        fix: isBehind || chain.program !== undefined ? [] : [loadedFirst(chain)],
-        why: [
-          'An answer without its mark leaves by the default route, and a client of another uplink gets none.',
-          isBehind
-            ? `Let the rule keep the bits ${hex(mask)} of the mark.`
-            : 'Of two chains with one priority the kernel runs the newer one first, and it does not tell which that is.',
-        ].join(' '),
-      }
-    })
+    .map((setter) => marksTaken(view, setter))
+
+export function marksTaken({ settings }: View, { chain, place, proto, isBehind }: MarkSetter): Finding {
+  const takes = isBehind ? 'takes' : 'may take'
+  return {
+    id: 'uplink',
+    severity: 'warning',
+    finding: `A rule that is not pvenat's ${takes} the marks of ${proto?.toUpperCase() ?? 'all'} packets away.`,
+    restsOn: [place],
+    fix: isBehind || chain.program !== undefined ? [] : [loadedFirst(chain)],
+    why: [
+      'An answer without its mark leaves by the default route, and a client of another uplink gets none.',
+      isBehind
+        ? `Let the rule keep the bits ${hex(settings.uplinkMark.mask)} of the mark.`
+        : 'Of two chains with one priority the kernel runs the newer one first, and it does not tell which that is.',
+    ].join(' '),
+  }
+}
 
 /** Loads a table of nft anew, in one step, with its chain just before the priority of pvenat's. */
 function loadedFirst({ family, table, priority }: NftChain): string {

@@ -1,5 +1,6 @@
 /** Several uplinks: by which of them a packet leaves, and by which its answer does, as the rules that set marks say. */
 import { sameRange, type Family, type Range } from '../address.ts'
+import { marksTaken } from '../checks/kernel.ts'
 import { markSetters } from '../facts/mark-setters.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
 import { marksDiffer } from './in-sync.ts'
@@ -50,10 +51,7 @@ export function requireMark(
     )
   const setters = mark === 0 ? [] : markSetters(world.facts, family, world.view)
   for (const setter of setters.filter((one) => one.proto === undefined || one.proto === proto))
-    trail.doubt(
-      `A rule that is not pvenat's ${setter.isBehind ? 'takes' : 'may take'} its mark ${hex(mark)} away; see pvenat doctor.`,
-      setter.place,
-    )
+    trail.doubt(`${marksTaken(world.view, setter).finding} See pvenat doctor.`, setter.place)
 }
 
 function answerMark({ ruleset }: World, family: Family, called: Range): number {

@@ -14,7 +14,7 @@ import { savedFilters } from './saved-filters.ts'
 /** The priority of the table mangle (linux/netfilter_ipv4.h). */
 const MANGLE = -150
 
-interface MarkSetter {
+export interface MarkSetter {
   family: Family
   /** Where it was read. */
   place: string

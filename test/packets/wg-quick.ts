@@ -26,7 +26,7 @@ export function wgQuickTest(node: TestNode, addresses: readonly string[]): void 
     expect(await node.call('inet', '192.0.2.2:8080', clientOf('192.0.2.2'))).toMatchObject({ server: '108' })
     for (const address of ['192.0.2.2', '[2001:db8:2::2]']) expect(typeof (await udp(address))).toBe('string')
     const explained = await node.pvenat.run('explain', 'udp', '198.51.100.7', '192.0.2.2:15003')
-    expect(explained.stdout).toContain('may take its mark 0x2000000 away; see pvenat doctor')
+    expect(explained.stdout).toContain('may take the marks of UDP packets away. See pvenat doctor')
     const findings = async () => {
       const { stdout } = await node.pvenat.run('doctor', '--json')
       return (JSON.parse(stdout) as { id: string; fix: string[] }[]).filter(({ id }) => id === 'uplink')
