@@ -124,7 +124,8 @@ export function ofNode({ node, isClustered }: View): Pick<GuiRule, 'file' | 'api
 export function goingOut(source: Range, view: View): Pick<GuiRule, 'file' | 'api' | 'vmid' | 'source'> {
   const owner = ownerOf(source, view)
   if (!owner) return { ...ofNode(view), source: formatRange(source) }
-  // A public IPv6 address is translated only where the rule names it.
-  const isMeant = owner.isOnly && (source.family === 4 || isPrivate(source))
+  // A public IPv6 address is translated only where the rule names it, and a rule without a source is for both families.
+  const isOnly = ownAddresses(owner.guest, undefined, view).length === 1
+  const isMeant = isOnly && (source.family === 4 || isPrivate(source))
   return { ...ofGuest(owner.guest, view), ...(isMeant ? {} : { source: formatRange(source) }) }
 }
