@@ -191,7 +191,7 @@ describe('a run folder that cannot be written', () => {
     await node.sh('umount /run/pvenat || true')
   })
 
-  test('systemd hears that the service is alive, however long the interval between turns is', async () => {
+  test('systemd hears how it stands, and that the service is alive, however long the interval between turns is', async () => {
     await node.pvenat.configure('interval = 3600')
     const mend = await standIn(node.lab, '/usr/bin/systemd-notify', 'echo "$*" >> /run/notified')
     const env = { NOTIFY_SOCKET: '/run/systemd/notify', WATCHDOG_USEC: '900000' }
@@ -207,6 +207,16 @@ describe('a run folder that cannot be written', () => {
       return lines.slice(lines.findIndex(isReady)).filter((line) => line === 'WATCHDOG=1').length
     }
     await waitFor(async () => (await beats()) >= 3, { what: 'three heartbeats' })
+    const hears = (status: RegExp) =>
+      waitFor(async () => (await heard()).some((line) => status.test(line)), {
+        timeoutMs: 15_000,
+        what: `systemd to hear ${status}`,
+      })
+    await hears(/^--ready --status=OK WATCHDOG=1$/)
+    await node.save(FW, 'IN SSH(ACCEPT) # NAT 8006')
+    await hears(/^--status=WARNING: 1 of \d+ NAT rules does not work; 105\.fw:\d+: port 8006\/tcp belongs/)
+    for (const name of ['cluster', '107', '108']) await node.save(`firewall/${name}.fw`)
+    await hears(/^--status=CRITICAL: no NAT rule is in force; 1 of 1 NAT rules does not work; 105\.fw:/)
     await service.stop()
     await mend()
   })
