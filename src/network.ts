@@ -5,6 +5,7 @@ import {
   network,
   parseCidr,
   parseIp,
+  prefixLength,
   sameRange,
   type Family,
   type Range,
@@ -35,6 +36,8 @@ export interface Network {
   way: Partial<Record<Family, OwnAddress>>
   /** Routes that do not lead outside: networks of other interfaces, tunnels, blackholes; the narrowest first. */
   inward: InwardRoute[]
+  /** Where routes of its own lead by external interfaces, the default ones and halves left out; undefined when they were not asked for. */
+  outward?: readonly Range[]
   /** Kinds of the tunnels that somebody made; undefined when they were not asked for. */
   tunnels?: readonly string[]
   /** Next hops of all routes; undefined when they were not asked for. */
@@ -162,6 +165,7 @@ export function toNetwork(
       }),
     ),
     inward: FAMILIES.flatMap((family) => inwardRoutes(routing[family].routes, outside)),
+    outward: FAMILIES.flatMap((family) => outwardRoutes(routing[family].routes, outside)),
     links: names,
     enclosed: enclosedBridges(links),
     foreign: { 4: foreignRouting(routing[4], ips), 6: foreignRouting(routing[6], ips) },
@@ -236,13 +240,26 @@ function inwardRoutes(routes: readonly IpRoute[], outside: ReadonlySet<string>):
     .flatMap((route): InwardRoute[] => {
       const to = parseCidr(route.dst ?? '')
       const dev = route.dev ?? route.nexthops?.[0]?.dev ?? ''
-      if (!to || to.lo === to.hi || isLocalScope(to) || route.type === 'multicast') return []
+      if (!to || isLocalScope(to) || route.type === 'multicast') return []
+      // An address of the node itself.
+      if (to.lo === to.hi && (route.type === 'local' || dev === 'lo')) return []
       if (route.type !== undefined && route.type !== 'unicast' && route.type !== 'local')
         return [{ to, dev: '' }]
       return outside.has(dev) ? [] : [{ to, dev }]
     })
     .sort((a, b) => Number(width(a.to) - width(b.to)))
 }
+
+function outwardRoutes(routes: readonly IpRoute[], outside: ReadonlySet<string>): Range[] {
+  return routes.flatMap((route): Range[] => {
+    const to = parseCidr(route.dst ?? '')
+    const isNarrow = to !== undefined && (prefixLength(to) ?? 0) >= NARROW_BITS
+    return isNarrow && [...outside].some((name) => leadsBy(route, name)) ? [to] : []
+  })
+}
+
+/** A wider route is one to the internet. */
+const NARROW_BITS = 8
 
 function width({ lo, hi }: Range): bigint {
   return hi - lo

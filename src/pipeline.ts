@@ -19,6 +19,8 @@ export interface Outcome {
   view: View
   translation: Translation
   ruleset: Ruleset
+  /** By the id of a rule that is in force: why nothing gets through by it. */
+  foreseen: ReadonlyMap<string, string>
 }
 
 /** The desired ruleset of a node. */
@@ -39,8 +41,9 @@ export function makeCompiler(): (look: Look) => Outcome {
       const inputs = [translation, host.options['nf_conntrack_helpers'], ...facts]
       const ruleset = cache.make('ruleset', inputs, () => buildRuleset(translation, view))
       cache.sweep()
-      const diagnostics = [...translation.diagnostics, ...foresee(view, translation, kept.filters)]
-      return { view, translation: { ...translation, diagnostics }, ruleset }
+      const foreseen = foresee(view, translation, kept.filters)
+      const diagnostics = [...translation.diagnostics, ...foreseen.diagnostics]
+      return { view, translation: { ...translation, diagnostics }, ruleset, foreseen: foreseen.reasons }
     })
     return { ...outcome, view: { ...outcome.view, now } }
   }

@@ -66,20 +66,24 @@ export function addInternal(network: string): string {
   return `if this node is its gateway, write into /etc/pvenat/pvenat.conf: internal = +${network}`
 }
 
-/** `without`: the comment without the address, where that may be the address of a router before the node. */
+/** `without`: the comment without the address, where that may be the address of a router before the node; `meant`: with its last group as port. */
 export function externalUnknown({
   address,
   have,
   isGuests,
   isIn,
   without,
+  meant,
 }: {
   address: string
   have: string
   isGuests: boolean
   isIn: boolean
   without: string | undefined
+  meant: string | undefined
 }): Words {
+  const unknown = `${address} is not an external address of this node`
+  if (meant !== undefined) return [unknown, `did you mean ${meant}?`, [meant]]
   const help = [
     ...(have === '' ? [] : [`the external addresses are: ${have}`]),
     ...(isGuests || without !== undefined
@@ -91,7 +95,7 @@ export function externalUnknown({
           `if the router before this node has ${address}${isIn ? ', forward the port there and' : ','} write here: ${without}`,
         ]),
   ]
-  return [`${address} is not an external address of this node`, help.join('; ') || undefined]
+  return [unknown, help.join('; ') || undefined]
 }
 
 /** A name that no external interface has. */
@@ -118,6 +122,29 @@ export function interfaceUnknown({
       ? `${name} is an interface of this node, but no external one`
       : `there is no interface ${name} on this node`,
     help.join('; ') || undefined,
+  ]
+}
+
+/** Addresses that are not inside: the destination of a forward, or the source of an OUT rule. `meant`: the comment of the forward with snat=1. */
+export function leadsNowhere({
+  to,
+  meant,
+  inside,
+}: {
+  to: string
+  meant: string | undefined
+  inside: string
+}): Words {
+  const networks = inside === '' ? '' : ` (the internal networks are: ${inside})`
+  if (meant === undefined)
+    return [
+      `no network or route of this node leads to ${to}, so no answer gets there`,
+      `correct the source${networks}, or give this node an address or a route there`,
+    ]
+  return [
+    `what is forwarded to ${to} leaves by an external interface again, and its answers do not come back here`,
+    `correct the destination${networks}, give this node an address there, or let it answer this node: ${meant}`,
+    [meant],
   ]
 }
 

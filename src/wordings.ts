@@ -175,14 +175,17 @@ export const WORDINGS = {
     `${a} and ${b} are of different families (IPv4 and IPv6)`,
   ]),
   'guest-address': error<
-    Record<'guest' | 'nic' | 'looked', string> & { refused: readonly string[] } & sentence.Typed
-  >(({ guest, nic, looked, refused, typed }, { isTenant }) => [
+    Record<'guest' | 'nic' | 'looked', string> & {
+      refused: readonly string[]
+      mend: string | undefined
+    } & sentence.Typed
+  >(({ guest, nic, looked, refused, typed, mend }, { isTenant }) => [
     [
       `no address is known for ${nic} of guest ${guest}`,
       `looked in ${looked}`,
       ...(isTenant ? [] : refused),
     ].join('; '),
-    sentence.nameInner(typed),
+    mend ?? sentence.nameInner(typed),
   ]),
   'guest-nic': error<{ guest: string; nic: string }>(({ guest, nic }) => [`guest ${guest} has no ${nic}`]),
   'guest-external': error<{
@@ -202,14 +205,16 @@ export const WORDINGS = {
   ]),
   'full-shared': warning(sentence.fullShared),
   'full-whole': warning(sentence.fullWhole),
-  'external-none': warning<{ what: string }>(({ what }) => [
+  'external-none': warning<Said>(({ what, help }) => [
     `not in force: this node has no external ${what}`,
+    help,
   ]),
   elsewhere: info<{ what: string }>(({ what }) => [`in force on the node that has ${what}, not on this one`]),
   'external-unknown': error(sentence.externalUnknown),
   'interface-unknown': error(sentence.interfaceUnknown),
   'helper-shifted': warning<sentence.Shifted>(sentence.shifted),
-  'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what} in`, one)),
+  'guest-drops': warning<Refused>((one) => refused(`the firewall of guest ${one.what}`, one)),
+  'guest-cut': warning<Said>(said),
   'forward-drops': warning<Refused>((one) => refused('the nftables firewall does not forward it', one)),
   'foreign-drops': warning<{ what: string; place: string; commands: string[]; instead: string }>(
     ({ what, place, commands, instead }, { isTenant }) => [
@@ -226,6 +231,7 @@ export const WORDINGS = {
       canBe ? sentence.addExternal(name) : undefined,
     ],
   ),
+  'leads-nowhere': warning(sentence.leadsNowhere),
   'source-public': info<{ networks: string }>(({ networks }) => [
     `${networks} is public and leaves as it is, not translated`,
     `to translate it all the same, write it into the rule as its source: ${networks}`,

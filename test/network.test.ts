@@ -52,3 +52,28 @@ test('a bridge is enclosed while all of its ports are of guests', () => {
   for (const port of ['eno1', 'bond0', 'vxlan_web0', 'eno1.5', 'tap0', 'wg0'])
     expect(enclosed('tap107i0', port)).toEqual([])
 })
+
+test('a route to one address leads inward, one to the node itself does not', () => {
+  const vmbr1 = { ifname: 'vmbr1', linkinfo: { info_kind: 'bridge' } }
+  const routes = [
+    { dst: '203.0.113.55', dev: 'vmbr1' },
+    { dst: '203.0.113.2', dev: 'vmbr1', type: 'local' },
+    { dst: '203.0.113.9', type: 'blackhole' },
+  ]
+  const v4 = { ...NOWHERE, routes }
+  const { inward, outward } = toNetwork([vmbr1], { 4: v4, 6: NOWHERE }, DEFAULT_SETTINGS, new Set())
+  expect(outward).toEqual([])
+  expect(inward.map(({ to, dev }) => `${formatRange(to)} ${dev}`)).toEqual([
+    '203.0.113.55 vmbr1',
+    '203.0.113.9 ',
+  ])
+})
+
+test('a route of its own by an external interface leads outward, a half of the internet does not', () => {
+  const uplink = { ifname: 'vmbr0', linkinfo: { info_kind: 'bridge' } }
+  const defaults = [{ dst: 'default', gateway: '203.0.113.1', dev: 'vmbr0' }]
+  const routes = ['10.20.0.0/24', '0.0.0.0/1', 'default'].map((dst) => ({ dst, dev: 'vmbr0' }))
+  const v4 = { ...NOWHERE, defaults, routes }
+  const { outward = [] } = toNetwork([uplink], { 4: v4, 6: NOWHERE }, DEFAULT_SETTINGS, new Set())
+  expect(outward.map(formatRange)).toEqual(['10.20.0.0/24'])
+})

@@ -92,6 +92,7 @@ function addSummaries(one: RuleSummary, other: RuleSummary): RuleSummary {
   return {
     asked: one.asked + other.asked,
     failing: one.failing + other.failing,
+    dead: one.dead + other.dead,
     first: [...one.first, ...other.first],
   }
 }
@@ -161,7 +162,7 @@ async function checkText(path: string, text: string, why: string, pveDir: string
   return {
     diagnostics,
     sources: new Map([[path, text]]),
-    rules: { asked, failing, first: [] },
+    rules: { asked, failing, dead: 0, first: [] },
     notes: [`${path} is judged by its text alone: ${why}`],
   }
 }

@@ -4,7 +4,7 @@ import { capital } from '../checks/finding.ts'
 import { isOfGuest, pastNode, shownClients, wayBack } from '../checks/gateway.ts'
 import { configOf } from '../checks/guests.ts'
 import { bridgeNetfilter } from '../facts/node-facts.ts'
-import { gatewayOf } from '../guest/guest.ts'
+import { gatewayOf, hasNoGateway } from '../guest/guest.ts'
 import { inwardTo } from '../network.ts'
 import { networkUnanswered } from '../sentences.ts'
 import { dotted } from '../sysctls.ts'
@@ -46,7 +46,7 @@ export function checkGateway(
   const commands = snat.length > 0 || gateway === undefined ? snat : [gateway]
   const fix = { commands, instead: advice }
   if (!way) {
-    if (guest.type === 'lxc' && nic.addresses[family] && family === 4)
+    if (hasNoGateway(guest, family))
       trail.stop(
         `${capital(name)} has no gateway, so ${isSending ? 'it reaches its own network only' : 'its answer never leaves its network'}.`,
         [read],

@@ -96,9 +96,18 @@ export function deliver(
 /** The guest's interface on the node: it is there while the guest runs. */
 function requireWire(world: World, located: Located, trail: Trail): void {
   const { guest, nic } = located
-  const { type, vmid } = guest
+  const { type, vmid, isTemplate } = guest
   const name = tapName(guest, nic)
   const { index, isDisconnected } = nic
+  if (isTemplate)
+    trail.stop(
+      `${capital(guestName(located))} is a template, which never runs.`,
+      [`config of guest ${vmid}`],
+      {
+        commands: [],
+        instead: 'put the rule into the firewall of a clone of it',
+      },
+    )
   if (!linkOf(world.facts, name))
     trail.stop(`${capital(guestName(located))} does not run: there is no ${name}.`, ['ip addr show'], {
       commands: [`${type === 'qemu' ? 'qm' : 'pct'} start ${vmid}`],

@@ -4,6 +4,7 @@
  * counts only while the very same rules are in force.
  */
 import { contains, formatRange as show, mappedInto, type Range } from '../address.ts'
+import { capital } from '../checks/finding.ts'
 import { strictFilter } from '../checks/kernel.ts'
 import { LOOP_IN, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { requireAnswered } from './answer.ts'
@@ -19,6 +20,7 @@ import { noteBeaten } from './refusal.ts'
 import { follow, type Explanation, type Trail } from './step.ts'
 import { enterBy, ruleName, walk, type Flow } from './walk.ts'
 import {
+  astrayAt,
   asTyped,
   guestAt,
   guestName,
@@ -58,6 +60,13 @@ function enter(world: World, packet: Packet, trail: Trail): Sender {
   }
   const guest = guestAt(world, source)
   if (guest) return { guest, ...leaveGuest(world, guest, packet, trail) }
+  const astray = astrayAt(world, source)
+  if (astray)
+    trail.stop(
+      `${capital(astray.name)} has ${show(source)} in its config, and it does not come from there: ${astray.why}.`,
+      [astray.name],
+      { commands: [], instead: 'give this node an address there; pvenat check says where' },
+    )
   const internal = internalAt(world, source)
   if (!internal) return fromOutside(world, packet, trail)
   const { network, address } = internal

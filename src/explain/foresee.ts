@@ -1,93 +1,78 @@
 /** Rules by which no packet would get through, as explain would say when one is asked about: told before any comes. */
-import { addressKey, contains, formatRange, sameRange, type Family, type Range } from '../address.ts'
-import { pastNode, withSetting } from '../checks/gateway.ts'
+import { contains, formatRange, overlap, sameRange, type Family, type Range } from '../address.ts'
 import { hiddenSockets, takesPorts } from '../checks/surroundings.ts'
-import { diagnose, type Diagnostic } from '../diagnostic.ts'
+import { diagnose, word, type Code, type Diagnostic } from '../diagnostic.ts'
 import type { Nftables } from '../facts/nftables.ts'
 import { ruleToMain, withOption } from '../facts/fixes.ts'
-import { label, type Nic, type Plugged } from '../guest/guest.ts'
-import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
+import type { Egress, Forward, NatRule } from '../nat/nat-rule.ts'
 import type { Translation } from '../nat/translate.ts'
 import type { View } from '../nat/view.ts'
+import type { Network } from '../network.ts'
 import { formatPorts, meets, mergePorts, takeOut, type PortRange } from '../ports.ts'
 import type { Met } from './fields.ts'
+import { first, ofGuests, only, pluggedGuests, type Guests } from './foresee-guests.ts'
 import { letPass, lossOf } from './others.ts'
-import { keptOut, notForwarded } from './pvefirewall.ts'
+import { notForwarded } from './pvefirewall.ts'
+
+interface Foreseen {
+  diagnostics: Diagnostic[]
+  /** By the id of a rule that is in force: why nothing gets through by it. */
+  reasons: ReadonlyMap<string, string>
+}
 
 /** One diagnostic of a kind for each active rule. `filters`: of others, by family. */
 export function foresee(
   view: View,
-  { rules }: Translation,
+  translation: Translation,
+  filters: Readonly<Record<Family, Nftables>>,
+): Foreseen {
+  const guests = pluggedGuests(view)
+  const active = translation.rules.filter(({ state }) => state === 'active')
+  const dead = active.map((rule) => ({ rule, said: deadBy(view, guests, rule, filters) }))
+  const reasons = new Map(
+    [...dead].reverse().flatMap(({ rule, said: [first] }) => (first ? [[rule.id, reasonOf(first)]] : [])),
+  )
+  for (const one of translation.diagnostics.filter(({ code }) => DEAD.includes(code)))
+    for (const { id, place } of active)
+      if (place.file === one.place.file && place.span.line === one.place.span.line)
+        reasons.set(id, reasonOf(one))
+  return {
+    diagnostics: [...dead.flatMap(({ said }) => said), ...active.flatMap((rule) => hidden(view, rule))],
+    reasons,
+  }
+}
+
+/** What the translation finds of a rule by which nothing gets through. */
+const DEAD: readonly Code[] = ['leads-inward', 'network-unanswered', 'nft-sport']
+
+function reasonOf(diagnostic: Diagnostic): string {
+  return word(diagnostic).message
+}
+
+/** Why no packet gets through by a rule. */
+function deadBy(
+  view: View,
+  guests: Guests,
+  rule: NatRule,
   filters: Readonly<Record<Family, Nftables>>,
 ): Diagnostic[] {
-  const guests = pluggedGuests(view)
-  return rules
-    .filter(({ state }) => state === 'active')
-    .flatMap((rule) => [
-      ...first(rule.forwards, (one) => guestDrops(view, guests, one)),
-      ...first(rule.forwards, (one) => forwardDrops(view, one)),
-      ...first(rule.egresses, (one) => {
-        const { family, proto = 'all', ports, source, exempt } = one
-        const refused =
-          exempt || rule.forwards.length > 0
-            ? undefined
-            : notForwarded(view, { family, proto, dport: ports?.[0], clients: source })
-        return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
-      }),
-      ...first(rule.forwards, (one) => othersDrop(filters, one.rule, 'forwards', metByForward(view, one))),
-      ...first(rule.egresses, (one) => othersDrop(filters, one.rule, 'lets out', metByEgress(view, one))),
-      ...first([...rule.forwards, ...rule.egresses], (one) => ledAway(view, one)),
-      ...first(rule.forwards, (one) => answersElsewhere(view, guests, one)),
-      ...first(rule.egresses, (one) => leavesElsewhere(view, guests, one)),
-      ...hidden(view, rule),
-    ])
+  const both = [...rule.forwards, ...rule.egresses]
+  return [
+    ...ofGuests(view, guests, rule),
+    ...first(rule.forwards, (one) => forwardDrops(view, one)),
+    ...first(rule.egresses, (one) => egressDrops(view, one)),
+    ...first(rule.forwards, (one) => othersDrop(filters, rule, 'forwards', metByForward(view, one))),
+    ...first(rule.egresses, (one) => othersDrop(filters, rule, 'lets out', metByEgress(view, one))),
+    ...first(both, (one) => ledAway(view, one)),
+    ...first(both, (one) => leadsNowhere(view, one)),
+  ]
 }
 
-function first<T>(all: readonly T[], find: (one: T) => Diagnostic | undefined): Diagnostic[] {
-  for (const one of all) {
-    const found = find(one)
-    if (found) return [found]
-  }
-  return []
-}
-
-/** By address. */
-function pluggedGuests({ guests, known }: View): ReadonlyMap<string, Plugged> {
-  return new Map(
-    guests.flatMap((owned) =>
-      owned.guest.nics.flatMap((nic) =>
-        Object.values(known.get(owned.guest.vmid)?.nics.get(nic.index) ?? {}).map(
-          ({ ip }) => [addressKey(ip), { ...owned, nic }] as const,
-        ),
-      ),
-    ),
-  )
-}
-
-/** What a guest sees of the clients: the node's address with snat=1. */
-function seenClients({ network }: View, { inner, snat, source }: Forward): Match {
-  const own = network.internal.find((one) => contains(one.network, inner))?.address
-  return snat && own ? { ranges: [own] } : source
-}
-
-/** A rule of the guest's own lets in itself; one of the datacenter or the node does not. */
-function guestDrops(
-  view: View,
-  guests: ReadonlyMap<string, Plugged>,
-  forward: Forward,
-): Diagnostic | undefined {
-  const { family, proto, inner, innerPort, ports, rule, full, snat, accept, source } = forward
-  const isOwn = rule.scope.kind === 'guest' && !(snat && source.ranges !== 'any')
-  if (full || isOwn || (accept && view.firewall === 'iptables') || rule.kind === 'exempt') return undefined
-  const guest = guests.get(addressKey(inner))
-  const dport = innerPort ?? ports?.[0]
-  const clients = seenClients(view, forward)
-  const refused = guest && keptOut(view, guest, { family, proto, destination: inner, dport, clients })
-  if (!guest || !refused) return undefined
-  const port = dport === undefined ? proto : `port ${dport}/${proto}`
-  const { by, restsOn: at, command } = refused
-  const what = `${label(guest.guest)} does not let ${port}`
-  return diagnose('guest-drops', rule.place, { what, by, at, command })
+function egressDrops(view: View, egress: Egress): Diagnostic | undefined {
+  const { family, proto = 'all', ports, source, exempt, rule } = egress
+  if (exempt || rule.forwards.length > 0) return undefined
+  const refused = notForwarded(view, { family, proto, dport: ports?.[0], clients: source })
+  return refused && diagnose('forward-drops', rule.place, { ...refused, what: '', at: refused.restsOn })
 }
 
 function forwardDrops(view: View, forward: Forward): Diagnostic | undefined {
@@ -138,10 +123,6 @@ function metByEgress({ network }: View, egress: Egress): Way[] {
   return out.map((name) => ({ routed: { ...met, out: name } }))
 }
 
-function only({ ranges }: Match): Range | undefined {
-  return ranges !== 'any' && ranges.length === 1 ? ranges[0] : undefined
-}
-
 /** Filters of others that drop all of these packets. */
 function othersDrop(
   filters: Readonly<Record<Family, Nftables>>,
@@ -176,45 +157,47 @@ function ledAway({ network }: View, one: Forward | Egress): Diagnostic | undefin
   })
 }
 
-/** The guest that has an address, and how it sends past this node. */
-function wayAround(
-  view: View,
-  guests: ReadonlyMap<string, Plugged>,
-  address: Range,
-  does: 'sends' | 'answers',
-): { nic: Nic; sentence: string } | undefined {
-  const plugged = address.lo === address.hi ? guests.get(addressKey(address)) : undefined
-  if (!plugged) return undefined
-  const isGuests = (one: Range): boolean => guests.has(addressKey(one))
-  const past = pastNode(view, isGuests, plugged, address.family, does)
-  return past && { nic: plugged.nic, sentence: past.sentence }
+/** A forward to an address, or an OUT rule for addresses, of which this node knows nothing but its default route. */
+function leadsNowhere(view: View, one: Forward | Egress): Diagnostic | undefined {
+  const { network, elsewhere, isClustered } = view
+  const { rule, family } = one
+  const isForward = 'inner' in one
+  const ranges = isForward ? [one.inner] : one.source.ranges
+  const known = [...insideOf(network), ...(isForward ? [] : (network.outward ?? []))]
+  if (rule.kind === 'exempt' || (isForward ? one.snat : one.exempt || rule.forwards.length > 0))
+    return undefined
+  if (ranges === 'any' || ranges.length > MAX_JUDGED) return undefined
+  if (ranges.some((range) => known.some((own) => overlap(own, range)))) return undefined
+  // Routing rules of others may lead there, and other nodes may have what a rule of the datacenter means.
+  if (network.own.length === 0 || (network.foreign?.[family].rules.length ?? 0) > 0) return undefined
+  if (rule.scope.kind === 'cluster' && isClustered) {
+    const isOfOthers = elsewhere.some(({ guest }) =>
+      guest.nics.some(({ addresses }) => ranges.some((range) => overlaps(range, addresses[family]?.ip))),
+    )
+    if (!isForward || isOfOthers) return undefined
+  }
+  const inside = network.internal.map((own) => own.network).filter((own) => own.family === family)
+  return diagnose('leads-nowhere', rule.place, {
+    to: ranges.map(formatRange).join(', '),
+    meant: isForward ? withOption(rule.comment, 'snat=1') : undefined,
+    inside: [...new Set(inside.map(formatRange))].join(', '),
+  })
 }
 
-function answersElsewhere(
-  view: View,
-  guests: ReadonlyMap<string, Plugged>,
-  { inner, snat, rule }: Forward,
-): Diagnostic | undefined {
-  const way = snat || rule.kind === 'exempt' ? undefined : wayAround(view, guests, inner, 'answers')
-  if (!way) return undefined
-  const help = `let it answer this node: ${withOption(rule.comment, 'snat=1')}${withSetting(view, [rule.scope])}`
-  return diagnose('answers-elsewhere', rule.place, { what: way.sentence, help })
+/** A list of more addresses than this is not judged. */
+const MAX_JUDGED = 8
+
+function overlaps(range: Range, ip: Range | undefined): boolean {
+  return ip !== undefined && overlap(range, ip)
 }
 
-/** An OUT rule for single guests, none of which sends by this node. */
-function leavesElsewhere(
-  view: View,
-  guests: ReadonlyMap<string, Plugged>,
-  { source, exempt, rule }: Egress,
-): Diagnostic | undefined {
-  // The way back of full=1 is told with its way in.
-  if (exempt || rule.forwards.length > 0 || source.ranges === 'any') return undefined
-  const ways = source.ranges.map((range) => wayAround(view, guests, range, 'sends'))
-  const [[range], [way]] = [source.ranges, ways]
-  if (!range || !way || ways.includes(undefined)) return undefined
-  const own = view.network.internal.find(({ network }) => contains(network, range))?.address
-  const help = `make this node its gateway, at net${way.nic.index} and at no other${own ? `: ${formatRange(own)}` : ''}`
-  return diagnose('answers-elsewhere', rule.place, { what: way.sentence, help })
+/** What is on an interface of this node, or where a route of its own leads by one that is not external. */
+function insideOf({ internal, strangers, external, inward }: Network): Range[] {
+  return [
+    ...[...internal, ...strangers].map(({ network }) => network),
+    ...external.flatMap(({ networks }) => networks),
+    ...inward.flatMap(({ to, dev }) => (dev === '' ? [] : [to])),
+  ]
 }
 
 /** Services that do not listen all the time: those of a cluster, and those that a GUI or a migration starts. */

@@ -1,31 +1,19 @@
-/** From routing to the interface by which a packet leaves: forwarding, the filter table, and who it is seen as. */
-import {
-  contains,
-  formatRange as show,
-  isPrivate,
-  mappedInto,
-  parseCidr,
-  sameRange,
-  type Family,
-  type Range,
-} from '../address.ts'
+/** From routing to the interface by which a packet leaves: forwarding and the filter table. */
+import { contains, formatRange as show, parseCidr, sameRange, type Range } from '../address.ts'
 import type { Finding } from '../checks/finding.ts'
 import { familyUnforwarded, interfaceUnforwarded } from '../checks/kernel.ts'
 import { loopDown, policyElsewhere, policyHere } from '../checks/rules.ts'
 import { iptables, otherBackend } from '../facts/backend.ts'
 import { linkOf } from '../facts/node-facts.ts'
 import { acceptLines, insertions, ruleToMain } from '../facts/fixes.ts'
-import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
-import { holds } from '../nat/sources.ts'
 import { inwardTo } from '../network.ts'
 import { LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
-import { requireAnswered } from './answer.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
-import { checkLeaving, checkOthers, droppedByPolicy, requireTracked } from './others.ts'
-import { noEgress } from './refusal.ts'
+import { checkLeaving, checkOthers, droppedByPolicy } from './others.ts'
 import type { Trail } from './step.ts'
 import { kernelWay } from './kernel-way.ts'
+import { leave } from './leave.ts'
 import { requireMark, requireUplink } from './uplink.ts'
 import { markOf, ruleName, walk, type Flow, type Hit } from './walk.ts'
 import { internalAt, isExternal, placeOf, ruleById, type World } from './world.ts'
@@ -200,92 +188,4 @@ function checkPolicy(world: World, flow: Flow, trail: Trail): void {
   }
   const fix = insertions(iptables(backend, family), linesFor(flow))
   stopByPolicy({ ...policy, fix }, droppedByPolicy(world.facts, backend, flow), trail)
-}
-
-/** The nat table behind routing: whom the other side sees. */
-function leave(world: World, pass: Pass, out: string): Flow {
-  const { flow } = pass
-  const trail: Trail = pass.trail
-  const walked = walk(world.ruleset, 'PVENAT-POSTROUTING', flow)
-  const { hit, returned } = walked
-  const at = hit ?? returned
-  const rule = ruleById(world, at?.rule.serves)
-  const restsOn = [...(rule ? [placeOf(rule)] : []), ...(at ? [ruleName(at)] : [])]
-  const target = hit?.rule.target
-  if (target?.kind !== 'masquerade' && target?.kind !== 'snat' && target?.kind !== 'netmap') {
-    requireInForce(world, flow.family, walked, trail)
-    if (flow.in === undefined) return flow
-    if (isExternal(world, out))
-      untranslated(world, pass, out, target?.kind === 'exempt' ? restsOn : undefined)
-    else if (target?.kind !== 'exempt') leadsElsewhere(world, pass, out)
-    return flow
-  }
-  requireTracked(flow, trail)
-  const own = 'to' in target ? [mappedInto(target.to, flow.source)] : addressesOn(world, out, flow.family)
-  // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
-  const source = flow.family === 4 ? own[0] : own.at(-1)
-  if (!source) trail.stop(`${out} has no address to masquerade behind.`, [...restsOn, 'ip addr show'])
-  const why = rule
-    ? `by ${placeOf(rule)}`
-    : hit?.rule.state === 'DNAT'
-      ? 'so that the answer comes back here'
-      : 'on its way round'
-  trail.pass(`It leaves by ${out} and is seen as ${own.map(show).join(' or ')}, ${why}.`, ...restsOn)
-  requireInForce(world, flow.family, walked, trail)
-  if (target.kind === 'netmap') requireAnswered(world, source, target.to, trail)
-  return { ...flow, source }
-}
-
-/** An OUT rule means the packet, but it leaves by an interface that is none of the external ones. */
-function leadsElsewhere(world: World, { flow, trail }: Pass, out: string): void {
-  const { family, source, destination } = flow
-  const isInside = world.view.network.internal.some(({ bridge }) => bridge === out)
-  if (internalAt(world, destination) || isInside) return
-  const rule = world.translation.rules.find(({ kind, egresses }) =>
-    egresses.some(
-      (one) =>
-        kind === 'egress' &&
-        one.family === family &&
-        holds(one.source, source) &&
-        holds(one.destination, destination),
-    ),
-  )
-  if (!rule) return
-  trail.stop(
-    `It leaves by ${out} as ${show(source)}; ${placeOf(rule)} translates by external interfaces only, and ${out} is none.`,
-    [placeOf(rule), `routes: ${show(destination)} by ${out}`],
-    { commands: [], instead: `write into /etc/pvenat/pvenat.conf: external = +${out}` },
-  )
-}
-
-/** The addresses of an interface of the node. */
-function addressesOn({ view, facts }: World, dev: string, family: Family): Range[] {
-  const chosen = [
-    ...view.network.external.filter(({ name }) => name === dev).flatMap(({ addresses }) => addresses),
-    ...view.network.internal.flatMap(({ bridge, address }) => (bridge === dev && address ? [address] : [])),
-  ].filter((address) => address.family === family)
-  return chosen.length > 0
-    ? chosen
-    : facts.addresses.filter((one) => one.dev === dev && one.ip.family === family).map(({ ip }) => ip)
-}
-
-/** Out by an external interface with the guest's own address. */
-function untranslated(world: World, pass: Pass, out: string, exempt: string[] | undefined): void {
-  const { trail, flow } = pass
-  const { family, source, destination } = flow
-  const foreign = foreignNat(world.facts).find(
-    (one) =>
-      one.kind === 'source' &&
-      // Ours comes first in its own backend, and an exemption is final.
-      !(exempt && one.backend === world.facts.backend && !one.isNative) &&
-      one.family === family &&
-      mayConcern(one, { source: [source], destination: [destination], out }),
-  )
-  if (foreign)
-    return trail.doubt('A rule that is not pvenat’s may translate its source.', foreignPlace(foreign))
-  const said = `It leaves by ${out} with its own address ${show(source)}`
-  if (exempt) return trail.pass(`${said}: that is what the exemption asks for.`, ...exempt)
-  if (!isPrivate(source) || internalAt(world, source) === undefined)
-    return trail.pass(`${said}.`, 'nat PVENAT-POSTROUTING')
-  noEgress(world, pass, out)
 }

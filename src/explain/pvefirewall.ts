@@ -284,17 +284,22 @@ function policy(key: string, value: string | number, file: string): Judgement {
 /** Clients, and the inner address and port that they are to reach; undefined: any. */
 interface Asked extends Pick<Packet, 'family' | 'proto' | 'sport' | 'dport'> {
   clients: Match
-  destination?: Range
+  destination?: Range | undefined
 }
 
 function askedBy({ source, ...packet }: Packet): Asked {
   return { ...packet, clients: { ranges: [source] } }
 }
 
-/** Why a guest's firewall lets none of the clients in; undefined when it lets some in, or when that cannot be told. */
-export function keptOut(view: View, plugged: Plugged, asked: Asked): Refusal | undefined {
+/** Why a guest's firewall lets nothing of it in or out; undefined when it lets some pass, or when that cannot be told. */
+export function keptOut(
+  view: View,
+  plugged: Plugged,
+  direction: Direction,
+  asked: Asked,
+): Refusal | undefined {
   if (!plugged.nic.firewall || guestFirewallOff(view, plugged) !== undefined) return undefined
-  return refusal(byRules(view, plugged, 'in', asked))
+  return refusal(byRules(view, plugged, direction, asked))
 }
 
 /** Why the nftables firewall forwards nothing of it: FORWARD rules of host.fw, then of cluster.fw, then policy_forward. */

@@ -56,6 +56,17 @@ export function guestAt({ view }: World, address: Range): Located | undefined {
   return undefined
 }
 
+/** The guest whose config names an address that is nowhere on this node, and why it does not count. */
+export function astrayAt({ view }: World, address: Range): { name: string; why: string } | undefined {
+  for (const { guest } of view.guests) {
+    const one = view.known
+      .get(guest.vmid)
+      ?.refused.find(({ ip, isAstray }) => isAstray && sameRange(ip, address))
+    if (one) return { name: `guest ${label(guest)}`, why: one.why }
+  }
+  return undefined
+}
+
 /** The interface of this node that has an address. */
 export function ownInterface({ facts }: World, address: Range): string | undefined {
   return facts.addresses.find(({ ip }) => sameRange(ip, address))?.dev

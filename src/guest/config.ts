@@ -28,7 +28,8 @@ export function parseGuestConfig(text: string, vmid: number, type: Guest['type']
   }
   const created = parseProps(keys.get('meta') ?? '').get('ctime')
   const name = keys.get(type === 'lxc' ? 'hostname' : 'name') ?? String(vmid)
-  return { vmid, name, type, nics, ...(created === undefined ? {} : { created }) }
+  const isTemplate = isTrue(keys.get('template')) ? ({ isTemplate: true } as const) : {}
+  return { vmid, name, type, nics, ...isTemplate, ...(created === undefined ? {} : { created }) }
 }
 
 function parseNic(index: number, value: string, ipconfig: string | undefined, type: Guest['type']): Nic {
@@ -49,7 +50,9 @@ function parseNic(index: number, value: string, ipconfig: string | undefined, ty
     const ip = parseIp(address ?? '')
     // `dhcp`, `auto` and `manual` say nothing about the address.
     if (ip && (ip.family === 6) === (key === 'ip6')) {
-      nic.addresses[ip.family] = { ip, prefix: Number(length ?? (ip.family === 4 ? 32 : 128)) }
+      const bits = ip.family === 4 ? 32 : 128
+      const prefix = /^\d{1,3}$/.test(length ?? '') ? Math.min(Number(length), bits) : bits
+      nic.addresses[ip.family] = { ip, prefix }
     }
   }
   for (const key of ['gw', 'gw6']) {

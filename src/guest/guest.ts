@@ -19,6 +19,11 @@ export interface Nic {
   gateways: Partial<Record<Family, Range>>
 }
 
+/** `vmbr1`, or `vmbr1 in VLAN 20`. */
+export function wireName({ bridge = 'its bridge', tag }: Nic): string {
+  return tag === undefined ? bridge : `${bridge} in VLAN ${tag}`
+}
+
 /** Upper case, colons; undefined when the text is no MAC. */
 export function parseMac(text: string): string | undefined {
   const mac = text.toUpperCase()
@@ -31,6 +36,8 @@ export interface Guest {
   created?: string
   name: string
   type: 'qemu' | 'lxc'
+  /** A template, which never runs. */
+  isTemplate?: true
   /** By index. */
   nics: Nic[]
 }
@@ -61,6 +68,8 @@ export interface Refused extends Known {
   nic: number
   /** A clause: `guest 108 has it in its config`. */
   why: string
+  /** It is in no network of the NIC's bridge, and no route leads there. */
+  isAstray?: true
 }
 
 /** What is known of the addresses of one guest. */
@@ -102,6 +111,11 @@ export function gatewayOf(
     if (gateway) return { nic: one, gateway }
   }
   return undefined
+}
+
+/** Whether a container certainly has no gateway: all its NICs have addresses that its config names, and none a gateway. */
+export function hasNoGateway({ type, nics }: Guest, family: Family): boolean {
+  return type === 'lxc' && family === 4 && nics.every((nic) => nic.addresses[4] && !nic.gateways[4])
 }
 
 /** `107 (db)`, as messages name a guest. */

@@ -12,13 +12,14 @@
 import { addressKey, contains, FAMILIES, type Family, type Range } from '../address.ts'
 import type { FwFile } from '../fw/fw-file.ts'
 import { append } from '../lists.ts'
-import type { Network } from '../network.ts'
+import { inwardTo, type Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { hasInConfig, objectionTo, type Evidence } from './evidence.ts'
 import { confinedTo, filterHosts } from './ipfilter.ts'
 import type { Learnt, Sighting } from './sightings.ts'
 import {
   ADDRESS_SOURCES,
+  wireName,
   type Guest,
   type Known,
   type KnownAddresses,
@@ -46,6 +47,7 @@ interface Claim extends Known {
 interface Told extends Claim {
   /** Why it does not count; undefined when it does. */
   why: string | undefined
+  isAstray?: true
 }
 
 /** Somebody to whom a source of that rank gives an address. */
@@ -93,10 +95,12 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
     known.seen.push(ip)
   }
   for (const nic of guest.nics) {
-    const told = collectClaims(owned, nic, ready).map((claim): Told => ({
-      ...claim,
-      why: objection(claim, guest, nic, ready),
-    }))
+    const told = collectClaims(owned, nic, ready).map((claim): Told => {
+      const why = claim.from === 'config' ? objectionToPlace(claim.ip, nic, ready) : undefined
+      return why === undefined
+        ? { ...claim, why: objection(claim, guest, nic, ready) }
+        : { ...claim, why, isAstray: true }
+    })
     known.seen.push(...told.map(({ ip }) => ip))
     const chosen: Partial<Record<Family, Known>> = {}
     for (const family of FAMILIES) {
@@ -113,9 +117,10 @@ function ofGuest(owned: OwnedGuest, ready: Ready): KnownAddresses {
 function choose(told: readonly Told[], nic: Nic, network: Network, refused: Refused[]): Known | undefined {
   for (const source of ADDRESS_SOURCES) {
     const believed = new Map<string, Known>()
-    for (const { ip, from, why } of told) {
+    for (const { ip, from, why, isAstray } of told) {
       if (from !== source) continue
-      if (why !== undefined) refused.push({ ip, from, why, nic: nic.index })
+      if (why !== undefined)
+        refused.push({ ip, from, why, nic: nic.index, ...(isAstray ? { isAstray } : {}) })
       else believed.set(addressKey(ip), { ip, from })
     }
     const all = [...believed.values()]
@@ -128,12 +133,10 @@ function choose(told: readonly Told[], nic: Nic, network: Network, refused: Refu
 }
 
 function objection({ ip, from, rank }: Claim, guest: Guest, nic: Nic, ready: Ready): string | undefined {
-  const place = from === 'config' ? objectionToPlace(ip, nic, ready) : undefined
-  const objected = place ?? objectionTo(ip, guest, ready.evidence)
+  const objected = objectionTo(ip, guest, ready.evidence)
   if (objected !== undefined || ready.evidence.held.get(addressKey(ip)) === guest.vmid) return objected
   if (from === 'config') return ownersInConfigs(ip, guest, ready)
-  if (placeOf(ip, nic, ready.network) === undefined)
-    return `it is in no internal network on ${nic.bridge ?? 'its bridge'}`
+  if (placeOf(ip, nic, ready.network) === undefined) return `it is in no internal network on ${wireName(nic)}`
   return ready.owners.get(addressKey(ip))?.find((owner) => owner.vmid !== guest.vmid && owner.rank < rank)
     ?.why
 }
@@ -149,8 +152,10 @@ function objectionToPlace(ip: Range, nic: Nic, ready: Ready): string | undefined
     layerOf(name, nic) === undefined && (ready.plugged.has(name) || outside.includes(name))
   // On another machine than the node itself (a check before a file is copied over) the bridges are not to be seen.
   const isHere = nic.bridge === undefined || ready.network.links?.has(nic.bridge) !== false
-  return isHere && [...around, ...outside].every(isElsewhere)
-    ? `it is in no network on ${nic.bridge ?? 'its bridge'}`
+  // A host route of the node: to a guest whose network has one address, as Hetzner and OVH give them.
+  const isRouted = layerOf(inwardTo(ready.network, ip)?.dev ?? '', nic) === 'own'
+  return isHere && !isRouted && [...around, ...outside].every(isElsewhere)
+    ? `it is in no network on ${wireName(nic)}`
     : undefined
 }
 

@@ -5,7 +5,7 @@ import { isIcmpTypeName } from '../fw/icmptypes.ts'
 import { label } from '../guest/guest.ts'
 import type { PortRange } from '../ports.ts'
 import { inwardTo } from '../network.ts'
-import { canBeExternal, notExternal, outInterfaces, resolveExternal } from './external.ts'
+import { canBeExternal, makeExternal, notExternal, outInterfaces, resolveExternal } from './external.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { ANY_FAMILY, listOwner, matchOf, resolveAddresses, type Owner } from './match.ts'
 import type { Block, Matches, Traffic } from './nat-rule.ts'
@@ -41,7 +41,8 @@ export function translateEgress(order: Order): Diagnostic[] {
   const said = [...leadsInward(order, flows), ...leftOut(order, left)]
   if (nat.egresses.length > 0 || left.length > 0) return said
   const families = [...new Set(flows.map(({ family }) => `IPv${family}`))].join(' and ')
-  return [diagnose('external-none', marked.place, { what: `interface for ${families || 'it'}` })]
+  const what = `interface for ${families || 'it'}`
+  return [diagnose('external-none', marked.place, { what, help: makeExternal(order.view) })]
 }
 
 /** The uplinks that `via` names, in its order; undefined without it. */

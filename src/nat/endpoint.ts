@@ -26,6 +26,7 @@ export function parseEndpoint(text: string): Endpoint | undefined | string {
   if (word === '?') return { kind: 'ask' }
   if (word === 'auto') return { kind: 'auto' }
   if (word === 'no') return "for no NAT at all the word is 'none'"
+  if (word === '1:1') return '1:1 NAT is written as an address and full=1: NAT ADDRESS full=1'
   if (PORTS.test(text)) return withPorts(text, {})
   const address = parseIp(text)
   if (address) return { kind: 'value', address }
@@ -78,6 +79,10 @@ export function spelledPlainly([first, ...others]: readonly Word[]): Word[] {
   if (first.text.toLowerCase() === 'no') return [{ ...first, text: 'none' }]
   const backwards = /^(\d+)-(\d+)$/.exec(first.text)
   if (backwards) return [{ ...first, text: `${backwards[2]}-${backwards[1]}` }, ...others]
-  const text = plain(first.text).replace(/(?<=^|[:\]])(\d+):(\d+)(\/\w+)?$/, '$1>$2')
+  // The length of its network, as the address of an interface is written; with full=1 the network itself may be meant.
+  const isWhole = others.some(({ text }) => text.startsWith('full='))
+  const bare = isWhole ? first.text : first.text.replace(/^(\[?[\da-f.:]+)\/\d{1,3}(?=\]?(?::|$))/i, '$1')
+  const dashed = plain(bare).replace(/(\d)(?:\.{2,3}|[\u2010-\u2015\u2212])(?=\d)/g, '$1-')
+  const text = dashed.replace(/(?<=^|[:\]])(\d+):(\d+)(\/\w+)?$/, '$1>$2')
   return [{ ...first, text }, ...others]
 }

@@ -1,5 +1,5 @@
 /** The external addresses and interfaces that a rule means. */
-import { contains, formatRange, isPrivate, sameRange, type Family, type Range } from '../address.ts'
+import { contains, formatRange, isPrivate, parseIp, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './nat-rule.ts'
@@ -8,6 +8,7 @@ import type { NatComment } from './comment.ts'
 import { renderComment } from './free-text.ts'
 import { parts } from './inner.ts'
 import type { Order } from './order.ts'
+import type { View } from './view.ts'
 
 export interface External {
   /** Interfaces that come into question. */
@@ -49,7 +50,27 @@ export function resolveExternal(order: Order): External | Diagnostic {
     isGuests: scope.kind === 'guest',
     isIn: marked.rule.type === 'in',
     without: isBehindRouter(network, address) ? withoutAddress(comment) : undefined,
+    meant: withPort(text, order),
   })
+}
+
+/** The comment that `2001:db8::2:8080` means where `2001:db8::2` is an external address: the port behind brackets. */
+function withPort(text: string, { comment, view: { network } }: Order): string | undefined {
+  const [, host = '', port] = /^(.*[^:]):(\d{1,4})$/.exec(text) ?? []
+  const ip = parseIp(host)
+  const isOwn = network.external.some(({ addresses }) => addresses.some((own) => ip && sameRange(own, ip)))
+  return ip?.family === 6 && isOwn
+    ? renderComment({ ...parts(comment), address: host, ports: port })
+    : undefined
+}
+
+/** What makes an interface of this node external, where none is. */
+export function makeExternal({ network, settings }: View): string {
+  const { auto, names } = settings.external
+  const unknown = auto ? [] : names.filter((name) => network.links?.has(name) === false)
+  if (unknown.length > 0)
+    return `pvenat.conf names ${unknown.join(', ')}, and this node has no such interface; with external = auto those with a default route count`
+  return 'give this node a default route, or name the interface in /etc/pvenat/pvenat.conf: external = +NAME'
 }
 
 /** Whether a public address may be that of a router which translates for this node: all that the node has are private. */

@@ -2,7 +2,7 @@
 import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
-import { resolveExternal, type External } from './external.ts'
+import { makeExternal, resolveExternal, type External } from './external.ts'
 import { translateFull, type Common } from './full.ts'
 import { innerAddresses, parts, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
@@ -46,7 +46,8 @@ export function translateForward(order: Order): Diagnostic[] {
   if (mixed) return [mixed]
   const commons = perFamily(order, source, allowedAddresses(external, order), inner)
   const [first] = commons
-  if (!first) return [diagnose('external-none', place, { what: missing(source, inner) })]
+  if (!first)
+    return [diagnose('external-none', place, { what: missing(source, inner), help: makeExternal(view) })]
   if (comment.full) return translateFull(order, commons, external)
   const said = commons.flatMap((common) => addForwards(order, common, asked[common.family]))
   if (nat.forwards.length > 0 || said.length > 0) return said

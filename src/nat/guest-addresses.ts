@@ -1,7 +1,16 @@
 /** The own addresses of a guest. */
-import { contains, formatRange, type Range } from '../address.ts'
+import { contains, formatRange, network, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
-import { label, SOURCE_NAMES, type AddressSource, type Guest, type Known, type Nic } from '../guest/guest.ts'
+import {
+  label,
+  SOURCE_NAMES,
+  wireName,
+  type AddressSource,
+  type Guest,
+  type Known,
+  type Nic,
+  type Refused,
+} from '../guest/guest.ts'
 import type { View } from './view.ts'
 
 /** What is known of the addresses of a guest, or of the NIC that the rule names: the settings first, then net0 and so on. */
@@ -34,6 +43,7 @@ export function addressUnknown(
     guest: label(guest),
     nic,
     typed,
+    mend: refused.length > 0 ? placeIn(nics, refused) : undefined,
     looked: listed([...ALWAYS, ...view.consulted].map(nameOf)),
     refused: refused
       .slice(0, MAX_REFUSED)
@@ -47,6 +57,21 @@ export function addressUnknown(
       ? `ipset ipfilter-${only && nic !== 'any NIC' ? nic : 'netN'}`
       : SOURCE_NAMES[source]
   }
+}
+
+/** Gives the node a way to the address that the config of a guest names and that is nowhere on this node. */
+function placeIn(nics: readonly Nic[], refused: readonly Refused[]): string | undefined {
+  const astray = refused.find(({ isAstray }) => isAstray)
+  const nic = nics.find(({ index }) => index === astray?.nic)
+  const own = astray && nic?.addresses[astray.ip.family]
+  if (!own) return undefined
+  if (nic.bridge === undefined) return `plug net${nic.index} into a bridge on which this node has an address`
+  const around = network(own.ip.family, own.ip.lo, own.prefix)
+  const isRouted = around.lo === around.hi && nic.tag === undefined
+  const way = isRouted
+    ? `tell this node the way: ip route add ${formatRange(own.ip)} dev ${nic.bridge}`
+    : `give this node an address in ${formatRange(around)} on ${wireName(nic)}`
+  return `${way}; or correct bridge, VLAN and address of net${nic.index}`
 }
 
 /** More would bury the message. */

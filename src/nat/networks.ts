@@ -6,7 +6,7 @@
 import { addressKey, contains, formatRange, mappedInto, overlap, sameRange, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { inwardTo } from '../network.ts'
-import { outInterfaces, type External } from './external.ts'
+import { makeExternal, outInterfaces, type External } from './external.ts'
 import { ANY, matchWithout } from './match.ts'
 import type { Clients } from './nat-rule.ts'
 import type { Order } from './order.ts'
@@ -24,7 +24,10 @@ export function translateNetwork(
   const wrong = outerProblem(order, outer) ?? innerProblem(order, inner)
   if (wrong) return [wrong]
   const out = outInterfaces(external, family)
-  if (out.length === 0) return [diagnose('external-none', nat.place, { what: `interface for IPv${family}` })]
+  if (out.length === 0) {
+    const what = `interface for IPv${family}`
+    return [diagnose('external-none', nat.place, { what, help: makeExternal(view) })]
+  }
   const isOnLink = external.interfaces.some(({ networks }) => networks.some((one) => contains(one, outer)))
   const isRouted = inwardTo(view.network, outer) !== undefined
   if (nat.scope.kind === 'cluster' && view.isClustered && !isOnLink && !isRouted)

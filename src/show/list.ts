@@ -81,21 +81,18 @@ export function countersOf({ chains }: Ruleset, installed: Installed): Map<strin
 }
 
 /** Every NAT rule as a row, as it will be when the kernel holds it. */
-export function listRows(
-  { translation, view }: Pick<Outcome, 'translation' | 'view'>,
-  pveDir: string,
-): Row[] {
-  const { external } = view.network
-  return translation.rules.map((rule) => toRow(rule, external, pveDir))
+export function listRows(outcome: Listable, pveDir: string): Row[] {
+  return outcome.translation.rules.map((rule) => toRow(rule, outcome, pveDir))
 }
+
+type Listable = Pick<Outcome, 'translation' | 'view' | 'foreseen'>
 
 /** Every NAT rule as a row, as the kernel has it, counters included. */
 export function installedRows(outcome: Outcome, installed: Installed, pveDir: string): Row[] {
   const counters = countersOf(outcome.ruleset, installed)
   const pending = missingRules(outcome.ruleset, installed)
-  const { external } = outcome.view.network
   return outcome.translation.rules.map((rule) => {
-    const row = { ...toRow(rule, external, pveDir), ...counters.get(rule.id), state: rowState(rule, pending) }
+    const row = { ...toRow(rule, outcome, pveDir), ...counters.get(rule.id), state: rowState(rule, pending) }
     return row.state === 'pending' ? { ...row, reason: row.reason || 'the kernel does not hold it yet' } : row
   })
 }
@@ -114,15 +111,16 @@ export interface Listed {
 }
 
 /** As `listRows`. */
-export function listTexts({ translation, view }: Outcome, pveDir: string, before?: Listed): Listed {
-  const { external } = view.network
+export function listTexts(outcome: Outcome, pveDir: string, before?: Listed): Listed {
+  const { translation, view, foreseen } = outcome
   const inputs = [
     pveDir,
-    ...external.flatMap(({ name, addresses }) => [name, ...addresses.map(formatRange)]),
+    ...view.network.external.flatMap(({ name, addresses }) => [name, ...addresses.map(formatRange)]),
+    ...[...foreseen].flat(),
   ].join()
   const known = before?.inputs === inputs ? before.texts : undefined
   const texts = new Map(
-    translation.rules.map((rule) => [rule, known?.get(rule) ?? rowText(toRow(rule, external, pveDir))]),
+    translation.rules.map((rule) => [rule, known?.get(rule) ?? rowText(toRow(rule, outcome, pveDir))]),
   )
   return { texts, inputs }
 }
@@ -157,14 +155,15 @@ export function renderCountersJson(
   return `${JSON.stringify({ at, rules: Object.fromEntries(rules), uplinks: Object.fromEntries(uplinks) })}\n`
 }
 
-function toRow(rule: NatRule, external: readonly ExternalInterface[], pveDir: string): Row {
+function toRow(rule: NatRule, { view, foreseen }: Listable, pveDir: string): Row {
+  const { external } = view.network
   const { forwards, egresses, blocks, scope } = rule
   const all = [...forwards, ...egresses, ...blocks]
   return {
     id: rule.id,
     kind: rule.kind,
     state: rowState(rule),
-    reason: printable(rule.reason),
+    reason: printable(rule.reason || (foreseen.get(rule.id) ?? '')),
     guest: scope.kind === 'guest' ? { vmid: scope.guest.vmid, name: clip(scope.guest.name) } : null,
     proto: distinct(all.map(({ proto }) => proto ?? 'all')),
     external: {

@@ -69,14 +69,14 @@ export const UNKNOWN_NODE: NodeStatus = {
   internal: [],
   counts: Object.fromEntries(ROW_STATES.map((state) => [state, 0])) as Record<RowState, number>,
   diagnostics: [],
-  rules: { asked: 0, failing: 0, first: [] },
+  rules: { asked: 0, failing: 0, dead: 0, first: [] },
   uplinks: [],
   troubles: [],
 }
 
 /** `pending`: ids of the NAT rules that the kernel does not hold; none after an apply. */
 export function nodeStatus(
-  { view, translation }: Pick<Outcome, 'view' | 'translation'>,
+  { view, translation, foreseen }: Pick<Outcome, 'view' | 'translation' | 'foreseen'>,
   located: readonly Located[],
   sources: Sources,
   pveDir: string,
@@ -98,7 +98,7 @@ export function nodeStatus(
     })),
     counts,
     diagnostics: located.map((one) => ({ ...one, text: clip(lineOf(one, sources, pveDir)) })),
-    rules: summarizeRules(translation, located),
+    rules: summarizeRules(translation, located, foreseen),
     uplinks: uplinksOf(view),
     troubles: uplinkTroubles(view),
   }

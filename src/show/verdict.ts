@@ -10,8 +10,11 @@ export type Level = (typeof LEVELS)[number]
 /** The marked rules that are meant to work on this node: all but those that are switched off or meant for another node. */
 export interface RuleSummary {
   asked: number
+  /** Not in force, or not with all of its ports. */
   failing: number
-  /** `105.fw:8: why`, of the first failing rules. */
+  /** In force, but nothing gets through. */
+  dead: number
+  /** `105.fw:8: why`, of the first that do not work. */
   first: string[]
 }
 
@@ -40,7 +43,8 @@ const MAX_REASONS = 3
 
 /** CRITICAL: NAT is not what the rules ask for, or nobody keeps it so. WARNING: some rules do not work. */
 export function judge({ inStep, degraded, rules, troubles, isRunning, isCompared }: Judged): Verdict {
-  const { asked, failing, first } = rules
+  const { asked, failing, dead, first } = rules
+  const broken = failing + dead
   const isOut = isCompared && !inStep
   const critical = [
     ...(isRunning === false ? [NOT_RUNNING] : []),
@@ -52,8 +56,8 @@ export function judge({ inStep, degraded, rules, troubles, isRunning, isCompared
     ...(isCompared ? [] : ['it is not known whether the kernel is in sync with the rules']),
     ...(isOut || degraded === null ? [] : [degraded]),
     ...troubles,
-    ...(failing > 0 ? [failingLine(asked, failing), ...first] : []),
-    ...(failing > first.length ? [`and ${failing - first.length} more: pvenat check`] : []),
+    ...(broken > 0 ? [failingLine(asked, broken), ...first] : []),
+    ...(broken > first.length ? [`and ${broken - first.length} more: pvenat check`] : []),
   ]
   const level = critical.length > 0 ? 'CRITICAL' : warnings.length > 0 ? 'WARNING' : 'OK'
   return { level, reasons: [...critical, ...warnings] }
@@ -80,10 +84,11 @@ export function exitCodeOf(level: Level): number {
   return LEVELS.indexOf(level)
 }
 
-/** Lines that pve-firewall skips are rules that do not work, too. */
+/** Lines that pve-firewall skips are rules that do not work, too. `foreseen`: by id, why nothing gets through by a rule in force. */
 export function summarizeRules(
   { rules }: Pick<Translation, 'rules'>,
   located: readonly Located[],
+  foreseen: ReadonlyMap<string, string> = new Map(),
 ): RuleSummary {
   const meant = rules.filter(({ isMeant }) => isMeant)
   const failing = [
@@ -95,5 +100,14 @@ export function summarizeRules(
       .map(({ file, line, message }) => `${fileName(file)}:${line}: ${message}`),
   ]
   const skipped = located.filter(({ code }) => code === 'line-skipped').length
-  return { asked: meant.length + skipped, failing: failing.length, first: failing.slice(0, MAX_REASONS) }
+  const dead = meant.flatMap(({ id, reason, place }) => {
+    const why = reason === '' ? foreseen.get(id) : undefined
+    return why === undefined ? [] : [`${placeName(place)}: ${why}`]
+  })
+  return {
+    asked: meant.length + skipped,
+    failing: failing.length,
+    dead: dead.length,
+    first: [...failing, ...dead].slice(0, MAX_REASONS),
+  }
 }

@@ -3,7 +3,7 @@ import { plainNetwork, plainWay } from '../network.ts'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { network as networkOf, parseIp, type Family, type Range } from '../../src/address.ts'
+import { network as networkOf, parseCidr, parseIp, type Family, type Range } from '../../src/address.ts'
 import type { Diagnostic } from '../../src/diagnostic.ts'
 import { NO_NFTABLES } from '../../src/facts/nftables.ts'
 import { savedFilters } from '../../src/facts/saved-filters.ts'
@@ -130,7 +130,7 @@ function readListening(text: string): Socket[] {
   })
 }
 
-/** Lines `external NAME ADDRESS/LENGTH... [via GATEWAY|nothing...] [mtu N]`, `internal BRIDGE ... [mtu N]`, `stranger BRIDGE ...`, `other NAME ...` and `altname NAME INTERFACE`. */
+/** Lines `external NAME ADDRESS/LENGTH... [via GATEWAY|nothing...] [mtu N]`, `internal BRIDGE ... [mtu N]`, `stranger BRIDGE ...`, `other NAME ...`, `altname NAME INTERFACE` and `route NETWORK INTERFACE`. */
 function readPlan(text: string): Network {
   const result = plainNetwork([], [])
   const names = new Map<string, string>()
@@ -138,6 +138,14 @@ function readPlan(text: string): Network {
     const [kind, name = '', ...words] = line.split(' ')
     if (kind === 'altname') {
       names.set(name, words[0] ?? '')
+      continue
+    }
+    if (kind === 'route') {
+      const to = parseCidr(name)
+      const [dev = ''] = words
+      const isOutward = result.external.some((one) => one.name === dev)
+      if (to && isOutward) result.outward = [...(result.outward ?? []), to]
+      if (to && !isOutward) result.inward.unshift({ to, dev })
       continue
     }
     names.set(name, name)

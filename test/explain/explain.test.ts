@@ -1,5 +1,6 @@
 // What explain says rests on what was read, and what could not be read it says.
 import { describe, expect, test } from 'vitest'
+import { parseIp, type Range } from '../../src/address.ts'
 import { explain } from '../../src/explain/explain.ts'
 import { parsePacket } from '../../src/explain/packet.ts'
 import type { Explanation } from '../../src/explain/step.ts'
@@ -198,4 +199,55 @@ describe('a policy of FORWARD that is DROP', () => {
     const lines = commands.map((line) => `${line.replace(/^.* -I/, '-A')}\n`).join('')
     expect(said(backend, words, lines).gets, sentences(said(backend, words, lines))).toBe('through')
   })
+})
+
+describe('an address that no network of the node has', () => {
+  const nowhere = '[OPTIONS]\nenable: 1\n[RULES]\nIN SSH(ACCEPT) -dest 10.77.7.7 # NAT 2222\n'
+
+  test('what is forwarded there leaves outside again', () => {
+    const explained = asked(
+      worldAt(new Map([['firewall/cluster.fw', nowhere]])),
+      'tcp 198.51.100.7 203.0.113.2:2222',
+    )
+    expect(explained.gets, sentences(explained)).toBe('stopped')
+    expect(sentences(explained)).toContain('It leaves by vmbr0 again, because 10.77.7.7 is not inside')
+  })
+
+  test('what a guest has in its config does not come from there', () => {
+    const world = worldAt(new Map([['firewall/cluster.fw', CLUSTER]]))
+    const known = new Map(world.view.known)
+    const own = { ip: { family: 4, lo: 0x0a_4d_07_07n, hi: 0x0a_4d_07_07n }, from: 'config' } as const
+    const refused = [
+      { ...own, nic: 0, why: 'it is in no network on vmbr1 in VLAN 7', isAstray: true },
+    ] as const
+    known.set(105, { seen: [], nics: new Map(), refused: [...refused] })
+    const explained = asked({ ...world, view: { ...world.view, known } }, 'tcp 10.77.7.7 198.51.100.7:443')
+    expect(explained.gets).toBe('stopped')
+    expect(sentences(explained)).toMatch(
+      /has 10\.77\.7\.7 in its config, .* no network on vmbr1 in VLAN 7\.$/,
+    )
+  })
+})
+
+test('what leaves untranslated by an interface that is no external one does not get through', () => {
+  const world = worldAt(new Map())
+  const network = { ...world.view.network, external: [] }
+  const explained = asked({ ...world, view: { ...world.view, network } }, 'tcp 10.10.10.105 198.51.100.7:443')
+  expect(explained.gets).toBe('stopped')
+  expect(sentences(explained)).toContain('stop: It leaves by vmbr0 as 10.10.10.105: vmbr0 is no external')
+})
+
+test('a guest with a private network of its own on the uplink is not answered untranslated', () => {
+  const world = worldAt(new Map([['firewall/cluster.fw', '[OPTIONS]\nenable: 1\n']]))
+  const { network } = world.view
+  const [uplink] = network.external
+  const lan = network.internal.find(({ bridge }) => bridge === 'vmbr1')
+  if (!uplink || !lan?.address) expect.fail('the node has changed')
+  const nextHops = [parseIp('203.0.113.1') as Range]
+  const shared = { ...uplink, networks: [...uplink.networks, lan.network] }
+  const internal = network.internal.filter(({ bridge }) => bridge !== 'vmbr1')
+  const view = { ...world.view, network: { ...network, external: [shared], internal, nextHops } }
+  const explained = asked({ ...world, view }, 'tcp 10.10.10.105 198.51.100.7:443')
+  expect(explained.gets, sentences(explained)).toBe('stopped')
+  expect(sentences(explained)).toContain('stop: Nothing translates its source')
 })

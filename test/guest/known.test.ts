@@ -157,7 +157,7 @@ describe('does not count', () => {
     [
       'an untagged network for a tagged NIC',
       { conf: { 107: `${NET0},tag=5` }, leases: [`${M7} 10.10.10.7`] },
-      ['10.10.10.7 lease: it is in no internal network on vmbr1'],
+      ['10.10.10.7 lease: it is in no internal network on vmbr1 in VLAN 5'],
     ],
     [
       'an external address by lease',

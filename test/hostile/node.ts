@@ -103,7 +103,7 @@ function ip(text: string): Range {
 /** A container with the address 10.10.x.y, made of its number. */
 export function plainGuest(vmid: number, fw: string): HostileGuest {
   const address = `10.10.${vmid >> 8}.${vmid & 255}`
-  const config = `hostname: guest${vmid}\nnet0: name=eth0,bridge=vmbr1,hwaddr=${macOf(vmid)},ip=${address}/16,ip6=fd10::${vmid}/64\n`
+  const config = `hostname: guest${vmid}\nnet0: name=eth0,bridge=vmbr1,hwaddr=${macOf(vmid)},ip=${address}/16,gw=10.10.0.1,ip6=fd10::${vmid}/64\n`
   return { vmid, type: 'lxc', config, fw }
 }
 

@@ -118,13 +118,22 @@ async function serveAll(
   )
 }
 
-/** VMID and gateway of the containers that have one on vmbr1: Proxmox VE sets it in the container. */
-function gatewaysIn(files: ReadonlyMap<string, string>): [string, string][] {
-  return [...files].flatMap(([path, text]) => {
+/** VMID and gateway of the containers on vmbr1 whose config is new: Proxmox VE sets it in the container, or none. */
+function gatewaysIn(files: ReadonlyMap<string, string>): [string, string | undefined][] {
+  return [...files].flatMap(([path, text]): [string, string | undefined][] => {
     const [, vmid] = /\/lxc\/(\d+)\.conf$/.exec(path) ?? []
-    const [, gateway] = /^net\d+:.*,bridge=vmbr1,.*,gw=([\d.]+)/m.exec(text) ?? []
-    return vmid === undefined || gateway === undefined ? [] : [[vmid, gateway]]
+    const [nic = ''] = /^net\d+:.*,bridge=vmbr1,.*/m.exec(text) ?? []
+    const [, gateway] = /,gw=(10\.10\.10\.\d+)/.exec(nic) ?? []
+    const hasNone = /,ip=10\.10\.10\./.test(nic) && !/,gw=|ip=dhcp/.test(text)
+    return vmid !== undefined && (gateway !== undefined || hasNone) ? [[vmid, gateway]] : []
   })
+}
+
+/** The containers of which the config pulls the cable. */
+function unpluggedIn(files: ReadonlyMap<string, string>): string[] {
+  return [...files].flatMap(([path, text]) =>
+    text.includes('link_down=1') ? (/\/lxc\/(\d+)\.conf$/.exec(path)?.[1] ?? []) : [],
+  )
 }
 
 /** Applies a tree and asks all three; returns what is wrong. */
@@ -194,11 +203,16 @@ describe.concurrent.each(backends)('explain, list and a packet on %s', (backend)
     test.each(mine.map((one) => [one.name, one] as const))('%s', async (_, one) => {
       const tree = await makeCaseTree(one, backend)
       const guests = gatewaysIn(one.files)
-      const route = (guest: string, via: string) => world.lab.ip(guest, [`route replace default via ${via}`])
+      const unplugged = unpluggedIn(one.files)
+      const route = (guest: string, via: string | undefined) =>
+        world.lab.ip(guest, [via === undefined ? 'route del default' : `route replace default via ${via}`])
+      const plug = (guest: string, to: string) => world.lab.ip('pve', [`link set veth${guest}i0 ${to}`])
       try {
         for (const [guest, gateway] of guests) await route(guest, gateway)
+        for (const guest of unplugged) await plug(guest, 'down')
         expect((await ask(world, tree, [])).join('\n')).toBe('')
       } finally {
+        for (const guest of unplugged) await plug(guest, 'up')
         for (const [guest] of guests) await route(guest, '10.10.10.1')
         await removeTree(tree)
       }

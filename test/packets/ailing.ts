@@ -114,6 +114,54 @@ export const OTHER_GATEWAY = {
   follows: ({ node }) => node.lab.ip('105', ['route replace default via 10.10.10.1']),
 } satisfies Ailment
 
+/** The config of guest 105 has no gateway. */
+export const NO_GATEWAY = {
+  breaks: async (ailing) => {
+    await ailing.edit('nodes/pve1/lxc/105.conf', ',gw=10.10.10.1', '')
+    await ailing.node.lab.ip('105', ['route del default'])
+  },
+  after: ({ node }) => node.lab.ip('105', ['route replace default via 10.10.10.1']),
+} satisfies Ailment
+
+/** The NIC of guest 105 is disconnected. */
+export const UNPLUGGED = {
+  breaks: async (ailing) => {
+    await ailing.edit('nodes/pve1/lxc/105.conf', 'bridge=vmbr1', 'bridge=vmbr1,link_down=1')
+    await ailing.sh('ip link set veth105i0 down')
+  },
+  after: (ailing) => ailing.sh('ip link set veth105i0 up'),
+} satisfies Ailment
+
+/** Guest 105 with a NIC outside, by which it sends. */
+const OUTSIDE = {
+  vmid: 105,
+  nic: 1,
+  kind: 'lxc',
+  firewall: false,
+  bridge: 'vmbr0',
+  mac: 'BC:24:11:00:01:55',
+  address: '203.0.113.55/24',
+  gateway: '203.0.113.1',
+} as const
+
+/** Its rules say this; with `bridgeNf` 1 its answers are translated back while they cross the bridge outside. */
+export const twoNics = (rules: string, bridgeNf = 1): Ailment => ({
+  breaks: async (ailing) => {
+    const { lab } = ailing.node
+    await ailing.sysctl('net.bridge.bridge-nf-call-iptables', bridgeNf)
+    await lab.ip('105', ['route del default'])
+    await lab.addGuest('pve', OUTSIDE)
+    const net1 = 'net1: name=eth1,bridge=vmbr0,hwaddr=BC:24:11:00:01:55,ip=203.0.113.55/24,gw=203.0.113.1'
+    await ailing.edit('nodes/pve1/lxc/105.conf', /,gw=10\.10\.10\.1\b(.*)/, `$1\n${net1}`)
+    await ailing.edit('firewall/105.fw', /IN SSH.*/, rules)
+  },
+  after: async (ailing) => {
+    await ailing.sysctl('net.bridge.bridge-nf-call-iptables', 1)
+    await ailing.sh('ip link del veth105i1')
+    await ailing.node.lab.ip('105', ['route replace default via 10.10.10.1'])
+  },
+})
+
 export const STRANGER_ANSWERS: Ailment = {
   breaks: (ailing) =>
     ailing.sh('ip neigh replace 10.10.10.105 lladdr 02:00:00:00:00:99 dev vmbr1 nud permanent'),

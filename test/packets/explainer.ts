@@ -24,7 +24,7 @@ export type Question = { tree: string } | { packets: readonly string[] }
 /** The answer for a tree, whose state is in its folder `state`. */
 export interface Listed {
   rows: Row[]
-  /** `FILE:LINE`, family: the forwards of which check says that the guest answers past this node. */
+  /** `FILE:LINE`, family: the forwards of which check says that the guest answers past this node, or is cut off. */
   elsewhere: string[]
 }
 
@@ -48,9 +48,11 @@ async function read(pveDir: string): Promise<Listed> {
   return {
     rows: installedRows(outcome, installed, pveDir),
     elsewhere: outcome.translation.diagnostics.flatMap((one) => {
-      if (one.code !== 'answers-elsewhere' || !one.place) return []
+      if (one.code !== 'answers-elsewhere' && one.code !== 'guest-cut') return []
+      const at = `${join(pveDir, one.place.file)}:${one.place.span.line}`
+      if (one.code === 'guest-cut') return [`${at} 4`, `${at} 6`]
       const gateway = / to (\S+), past this node/.exec(word(one).message)?.[1] ?? ''
-      return [`${join(pveDir, one.place.file)}:${one.place.span.line} ${gateway.includes(':') ? 6 : 4}`]
+      return [`${at} ${gateway.includes(':') ? 6 : 4}`]
     }),
   }
 }

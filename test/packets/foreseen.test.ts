@@ -35,33 +35,6 @@ describe.each(backends)('%s', (backend) => {
   const retype = (file: string, from: string | RegExp, to: string) =>
     node.edit(file, (text) => text.replace(from, to))
 
-  /** Guest 105 with a NIC outside, by which it sends. */
-  const OUTSIDE = {
-    vmid: 105,
-    nic: 1,
-    kind: 'lxc',
-    firewall: false,
-    bridge: 'vmbr0',
-    mac: 'BC:24:11:00:01:55',
-    address: '203.0.113.55/24',
-    gateway: '203.0.113.1',
-  } as const
-  const twoNics = (rules: string, bridgeNf = 1): ailments.Ailment => ({
-    breaks: async () => {
-      // With 1 its answers are translated back while they cross the bridge outside.
-      await ailing.sysctl('net.bridge.bridge-nf-call-iptables', bridgeNf)
-      await node.lab.ip('105', ['route del default'])
-      await node.lab.addGuest('pve', OUTSIDE)
-      const net1 = 'net1: name=eth1,bridge=vmbr0,hwaddr=BC:24:11:00:01:55,ip=203.0.113.55/24,gw=203.0.113.1'
-      await ailing.edit(CONF_105, /,gw=10\.10\.10\.1\b(.*)/, `$1\n${net1}`)
-      await ailing.edit(FW_105, /IN SSH.*/, rules)
-    },
-    after: async () => {
-      await ailing.sysctl('net.bridge.bridge-nf-call-iptables', 1)
-      await ailing.sh('ip link del veth105i1')
-      await node.lab.ip('105', ['route replace default via 10.10.10.1'])
-    },
-  })
   const speakAsNode = async (help: string): Promise<void> => {
     expect(help).toContain('NAT 1022 snat=1 (with [guest 105] snat = yes')
     await node.edit('pvenat.conf', (text) => `${text}[guest 105]\nsnat = yes\n`)
@@ -94,6 +67,51 @@ describe.each(backends)('%s', (backend) => {
       },
       after: () => ailing.sh('own -D veth108i0-IN 1'),
     },
+    'guest-drops: a rule of its own file, above the one that is marked': {
+      ...ailments.edited(
+        'firewall/107.fw',
+        '[RULES]\n',
+        '[RULES]\n\nIN DROP -p tcp -dport 23\nIN ACCEPT -p tcp -dport 23 # NAT 2324\n',
+      ),
+      ask: ['inet', '203.0.113.2:2324', { server: '107' }],
+      says: /does not let port 23\/tcp in: rule IN DROP \(107\.fw:\d+\)/,
+      type: async (help) => {
+        await paste(help)
+        await ailing.sh('own -I tap107i0-IN 1 -d 10.10.10.107 -p tcp --dport 23 -j ACCEPT')
+      },
+      after: () => ailing.sh('own -D tap107i0-IN 1'),
+    },
+    'guest-cut: a NIC that is disconnected': {
+      ...ailments.UNPLUGGED,
+      ask: ['inet', '203.0.113.2:1022', { server: '105' }],
+      says: /net0 of guest 105 \(\w+\) is disconnected/,
+      type: async (help) => {
+        expect(help).toBe('clear Disconnect at net0 of the guest (link_down=0)')
+        await retype(CONF_105, 'link_down=1', 'link_down=0')
+        await ailments.UNPLUGGED.after(ailing)
+      },
+    },
+    'leads-nowhere: a typo in the destination': {
+      ...inCluster('IN SSH(ACCEPT) -dest 10.10.11.105 # NAT 2325'),
+      ask: ['inet', '203.0.113.2:2325', { server: '105' }],
+      says: /forwarded to 10\.10\.11\.105 leaves by an external interface again/,
+      type: async (help) => {
+        expect(help).toMatch(
+          /^correct the destination \(the internal networks are: 10\.10\.10\.0\/24\), .*: NAT 2325 snat=1$/,
+        )
+        await retype(CLUSTER, '10.10.11.105', '10.10.10.105')
+      },
+    },
+    'answers-elsewhere: no gateway': {
+      ...ailments.NO_GATEWAY,
+      ask: ['inet', '203.0.113.2:1022', { server: '105' }],
+      says: /guest 105 \(\w+\) has no gateway/,
+      type: async (help) => {
+        expect(help).toBe('make this node its gateway, at net0 and at no other: 10.10.10.1')
+        await retype(CONF_105, 'ip=10.10.10.105/24', 'ip=10.10.10.105/24,gw=10.10.10.1')
+        await ailments.NO_GATEWAY.after(ailing)
+      },
+    },
     'answers-elsewhere: another gateway': {
       ...ailments.OTHER_GATEWAY,
       ask: ['inet', '203.0.113.2:1022', { server: '105' }],
@@ -102,13 +120,13 @@ describe.each(backends)('%s', (backend) => {
       after: () => node.lab.ip('105', ['route replace default via 10.10.10.1']),
     },
     'answers-elsewhere: the gateway is on another NIC': {
-      ...twoNics('IN SSH(ACCEPT) # NAT 1022', 0),
+      ...ailments.twoNics('IN SSH(ACCEPT) # NAT 1022', 0),
       ask: ['inet', '203.0.113.2:1022', { server: '105' }],
       says: /sends by net1 to 203\.0\.113\.1, past this node/,
       type: speakAsNode,
     },
     'answers-elsewhere: what it sends leaves by another NIC': {
-      ...twoNics('OUT ACCEPT # NAT'),
+      ...ailments.twoNics('OUT ACCEPT # NAT'),
       ask: ['105', '203.0.113.1:443', { seenAs: '203.0.113.2' }],
       says: /sends by net1 to 203\.0\.113\.1, past this node/,
       type: async (help) => {
@@ -266,12 +284,18 @@ EOF`),
     const asks = () => node.call(from, to, { timeoutMs: 300, ...options })
     const told = async () =>
       (await check(node.pvenat)).filter((one) => one.code === code && one.file.endsWith(file))
+    const listedReasons = async () => {
+      const rows = JSON.parse((await node.pvenat.run('list', '--json')).stdout) as { reason: string }[]
+      return rows.map(({ reason }) => reason).join('\n')
+    }
     await ailing.during(ailment, async () => {
       // Files are not all that breaks.
       await node.pvenat.run('apply')
       const [answer, before] = await Promise.all([asks(), told()])
       expect(answer).not.toMatchObject(mended)
       expect(before.map(({ message }) => message).join('\n')).toMatch(says)
+      // A rule that works for the guest, and keeps a service of the node from the outside, has no reason.
+      if (code !== 'service-hidden') expect(await listedReasons()).toMatch(says)
       await type(before[0]?.help ?? '')
       await node.pvenat.run('apply')
       expect(await told()).toEqual([])

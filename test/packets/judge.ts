@@ -33,8 +33,8 @@ export function disagreement(
   places: Places,
 ): string {
   const text = explanation.steps.map(({ sentence }) => sentence).join('\n')
-  // Guests of the lab have one NIC, those of some cases more.
-  if (text.includes('does not run: there is no ')) return ''
+  // Guests of the lab have one NIC without a VLAN, and all of them run; those of some cases do not.
+  if (/does not run: there is no |is a template| in VLAN \d/.test(text)) return ''
   const reached = typeof answer === 'string' ? undefined : answer
   return ofExplain(asked, reached, explanation.gets, text, places) || ofList(asked, reached, listed, places)
 }
@@ -74,7 +74,7 @@ function ofList(
   { external, guests }: Places,
 ): string {
   const { from, proto, to, port } = asked
-  if (!external.includes(to)) return ''
+  if (!external.includes(to)) return ofListOut(asked, reached, rows, external)
   const claims = rows.filter((row) => isClaim(row, asked))
   const isAnswered = (row: Row): boolean => reached !== undefined && leadsTo(row, reached, guests)
   if (reached && !claims.some(isAnswered)) return 'list knows no forward of it that is in force'
@@ -95,6 +95,31 @@ function ofList(
         : `list says that ${row.comment} is active`
   }
   return ''
+}
+
+/** What leaves translated is let out by a rule that list shows in force: an OUT rule, or full=1 of the same guest. */
+function ofListOut(
+  asked: Asked,
+  reached: Reply | undefined,
+  rows: readonly Row[],
+  external: Places['external'],
+): string {
+  if (!reached || !external.includes(reached.seenAs)) return ''
+  const isOfSender = ({ guest, source }: Row): boolean =>
+    guest === null ? source === '' || mayCall(source, asked.source) : String(guest.vmid) === asked.from
+  const letsOut = (row: Row): boolean =>
+    isInForce(row) &&
+    row.family.includes(isV6(asked.source) ? 6 : 4) &&
+    (row.proto.includes('all') || (row.kind === 'egress' && row.proto.includes(asked.proto)))
+  const isNamed = ({ external: { addresses } }: Row): boolean =>
+    addresses === 'any' || addresses.includes(reached.seenAs)
+  // By an uplink that does not carry the address of full=1 its guest leaves as that uplink's.
+  const isFull = ({ inner }: Row): boolean => inner.address?.split(', ').includes(asked.source) === true
+  return rows.some(
+    (row) => letsOut(row) && (row.kind === 'egress' ? isNamed(row) && isOfSender(row) : isFull(row)),
+  )
+    ? ''
+    : `list knows no rule in force that lets it out as ${reached.seenAs}`
 }
 
 function addressesOf({ server }: Reply, guests: Places['guests']): string[] {

@@ -149,8 +149,9 @@ test.each(loadCases().map((one) => [one.name, one] as const))(
   'nobody reads of other guests: %s',
   async (_, one) => {
     const { look } = await worldOf(one)
-    const { translation, view } = compile(look)
-    const changes = changesOf(undefined, { translation, view } as Outcome)
+    const outcome = compile(look)
+    const { translation, view } = outcome
+    const changes = changesOf(undefined, outcome)
     const lines = linesOf(changes, new Map(), standing(translation.diagnostics, view), view, 'yes')
     const text = lines.map((line) => logLine(line, AT)).join('')
     expect(guiLines(text)).toHaveLength(lines.length)

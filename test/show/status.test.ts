@@ -36,7 +36,7 @@ function statusOf(part: Partial<ServiceStatus> = {}, look: Partial<NodeStatus> =
 
 function failing(failing: number, asked: number): Pick<NodeStatus, 'rules'> {
   const first = Array.from({ length: Math.min(failing, 3) }, (_, i) => `105.fw:${i + 1}: why`)
-  return { rules: { asked, failing, first } }
+  return { rules: { asked, failing, dead: 0, first } }
 }
 
 function problems(count: number, severity: Located['severity']): NodeStatus['diagnostics'] {
@@ -68,6 +68,12 @@ test.each<[string, Status, Level, string[]]>([
       '105.fw:3: why',
       'and 2 more: pvenat check',
     ],
+  ],
+  [
+    'a rule in force lets nothing through',
+    statusOf({}, { rules: { asked: 1, failing: 0, dead: 1, first: ['105.fw:1: why'] } }),
+    'WARNING',
+    ['1 of 1 NAT rules does not work', '105.fw:1: why'],
   ],
   [
     'no rule works',

@@ -24,6 +24,7 @@ export function told(count: number, badEvery = 0): Told {
   const rules = {
     asked: rows.length - tally('inactive'),
     failing: bad.length,
+    dead: 0,
     first: bad.slice(0, 3).map(({ line, reason }) => `105.fw:${line}: ${reason}`),
   }
   const status: Status = {
