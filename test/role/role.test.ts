@@ -19,7 +19,7 @@ let play: string
 beforeAll(async () => {
   releases = await Releases.create()
   site = await releases.make('new')
-  oldSite = await releases.makeOld('old')
+  oldSite = await releases.makeOld('old', site)
   const text = blocksOf('docs/automation.md').find(({ text: one }) =>
     one.includes('install/ansible/pvenat'),
   )?.text
@@ -40,7 +40,10 @@ describe.each(suites)('on %s', { timeout: 300_000 }, (suite) => {
   afterAll(() => machine.stop())
 
   /** Runs the play while a folder is served; what it says of the one host at the end. */
-  const run = async (folder: string, variables: Readonly<Record<string, string>> = {}) => {
+  const run = async (
+    folder: string,
+    variables: Readonly<Record<string, string | readonly string[]>> = {},
+  ) => {
     const key = await readFile(join(folder, 'pvenat-archive-keyring.gpg'))
     const sum = createHash('sha256').update(key).digest('hex')
     const all = JSON.stringify({ pvenat_base: BASE, pvenat_key_sum: sum, ...variables })
@@ -59,8 +62,8 @@ describe.each(suites)('on %s', { timeout: 300_000 }, (suite) => {
     const second = await run(...words)
     expect(second, second.said).toMatchObject({ changed: 0, failed: 0 })
   }
-  const version = async () =>
-    (await machine.debian.run('dpkg-query', '-W', '-f', '${db:Status-Status} ${Version}', 'pvenat')).stdout
+  const version = async (name = 'pvenat') =>
+    (await machine.debian.run('dpkg-query', '-W', '-f', '${db:Status-Status} ${Version}', name)).stdout
 
   test('a key that is not the expected one is refused', async () => {
     expect(await run(oldSite, { pvenat_key_sum: '0'.repeat(64) })).toMatchObject({ failed: 1 })
@@ -85,11 +88,16 @@ describe.each(suites)('on %s', { timeout: 300_000 }, (suite) => {
     expect((await machine.debian.must('pvenat', 'list', '--blocks')).trim()).toMatch(/20100-20119/)
   })
 
+  test('it installs the Node.js that only pvenat uses', async () => {
+    await runTwice(site, { pvenat_packages: ['pvenat', 'pvenat-nodejs'] })
+    expect(await version('pvenat-nodejs')).toContain('installed')
+  })
+
   test('it removes everything', async () => {
     await runTwice(site, { pvenat_state: 'absent' })
     const left =
       'ls -d /etc/pvenat /usr/share/keyrings/pvenat* /etc/apt/sources.list.d/pvenat* 2>/dev/null || true'
     expect((await machine.debian.sh(left)).trim()).toBe('')
-    expect(await version()).not.toContain('installed')
+    for (const name of ['pvenat', 'pvenat-nodejs']) expect(await version(name)).not.toContain('installed')
   })
 })
