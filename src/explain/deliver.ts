@@ -105,7 +105,7 @@ function requireWire(world: World, located: Located, trail: Trail): void {
       [`config of guest ${vmid}`],
       {
         commands: [],
-        instead: 'put the rule into the firewall of a clone of it',
+        instead: 'start a clone of it, which has a copy of its rules',
       },
     )
   if (!linkOf(world.facts, name))

@@ -110,19 +110,12 @@ export function only({ ranges }: Match): Range | undefined {
   return ranges !== 'any' && ranges.length === 1 ? ranges[0] : undefined
 }
 
-/** A guest that its config keeps off its bridge. */
+/** A guest that its config keeps off its bridge. A template never runs, and its rules are for its clones. */
 function cutOff(plugged: Plugged | undefined, { place }: NatRule): Diagnostic | undefined {
-  if (!plugged) return undefined
-  const { nic } = plugged
-  const guest = label(plugged.guest)
-  if (plugged.guest.isTemplate)
-    return diagnose('guest-cut', place, {
-      what: `guest ${guest} is a template, which never runs`,
-      help: 'put the rule into the firewall of a clone of it',
-    })
-  if (!nic.isDisconnected) return undefined
+  if (!plugged?.nic.isDisconnected) return undefined
+  const { guest, nic } = plugged
   return diagnose('guest-cut', place, {
-    what: `net${nic.index} of guest ${guest} is disconnected, so nothing passes there`,
+    what: `net${nic.index} of guest ${label(guest)} is disconnected, so nothing passes there`,
     help: `clear Disconnect at net${nic.index} of the guest (link_down=0)`,
   })
 }
