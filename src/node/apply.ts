@@ -122,8 +122,8 @@ async function pass(
   spared: Spared,
 ): Promise<Applied> {
   const { before, stands } = spared
-  const installed = before && stands ? before.installed : await kernel.read(before?.installed)
-  const { outcome, plan, quarantined } = await settle(look, installed, kernel, due, spared)
+  const known = before && stands ? before.installed : await kernel.read(before?.installed)
+  const { outcome, plan, quarantined, installed = known } = await settle(look, known, kernel, due, spared)
   const noPairs = quarantined.get(SELF_HAIRPIN)
   if (noPairs !== undefined) warn(`no guest reaches itself by an external address: ${noPairs}`)
   const noUplinks = quarantined.get(UPLINKS)
@@ -166,8 +166,8 @@ async function pass(
   if (sysctls.size > 0) await saveState(stateDir, { ...state, sysctls: next.sysctls }, warn)
   const written = await write(outcome, plan, kernel, installed)
   const switched = await setSysctls(sysctls, kernel)
-  const known = new Set(state.endpoints)
-  const isNew = !isEmpty(plan) || next.endpoints.some((line) => !known.has(line))
+  const remembered = new Set(state.endpoints)
+  const isNew = !isEmpty(plan) || next.endpoints.some((line) => !remembered.has(line))
   const flows = isNew || due.flows === 'due' ? flowWork(look, outcome, state.endpoints) : undefined
   // Endpoints that are gone are remembered as long as flows to them may be stale.
   if (flows) next.endpoints = [...flows.endpoints]
@@ -189,22 +189,27 @@ async function pass(
   }
 }
 
-/** The desired ruleset and its plan, without the rules that the kernel refuses. */
+/** The desired ruleset and its plan, without the rules that the kernel refuses; `installed` if it was read anew. */
 async function settle(
   looked: Look,
   installed: Installed,
   kernel: Kernel,
   due: Due,
   { compile: compileLook = compile, before, stands }: Spared,
-): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'>> {
+): Promise<Pick<Applied, 'outcome' | 'plan' | 'quarantined'> & { installed?: Installed }> {
   const look = { ...looked, kernel: kernelFacts(installed) }
   const quarantined: Refused = due.quarantined ? new Map() : (look.quarantined ?? new Map())
   const outcome = compileLook({ ...look, quarantined })
   // The same ruleset, which is known to be in force.
   if (stands && outcome.ruleset === before?.ruleset) return { outcome, plan: EMPTY_PLAN, quarantined }
   const plan = makePlan(outcome.ruleset, installed)
-  const refusal = isEmpty(plan) ? undefined : await tryPlan(kernel.openTrial, outcome.ruleset, plan)
-  if (!refusal) return { outcome, plan, quarantined }
+  if (isEmpty(plan)) return { outcome, plan, quarantined }
+  // A chain that is written anew keeps its counters as they are now, not as they were at the last reading.
+  const [refusal, fresh] = await Promise.all([
+    tryPlan(kernel.openTrial, outcome.ruleset, plan),
+    stands ? kernel.read(installed) : installed,
+  ])
+  if (!refusal) return { outcome, plan: makePlan(outcome.ruleset, fresh), quarantined, installed: fresh }
   const tryWhole = (one: Ruleset): Promise<CommandFailed | undefined> =>
     tryPlan(kernel.openTrial, one, makePlan(one, NOTHING_INSTALLED))
   // If the previous ruleset is refused, too, a program or a module is missing. No rule is at fault, and the installed rules stay.

@@ -106,10 +106,10 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
   [
     'the wire for all families',
     table('inet', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'),
-    'unknown',
+    'wire',
   ],
   ['a bridge', table('bridge', 'output priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop'), 'stopped'],
-  ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'unknown'],
+  ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'wire'],
   [
     'ebtables',
     iptables('-A OUTPUT -p ip --ip-dst 10.10.10.105 -j DROP').map((one) =>
@@ -150,8 +150,11 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
     ['sysctl -qw net.ipv4.conf.vmbr1.forwarding=0', 'sysctl -qw net.ipv4.conf.vmbr1.forwarding=1'],
     'stopped',
   ],
-])('%s is not passed by', async (_, [put, take], gets) => {
+])('%s is not passed by', async (_, [put, take], judged) => {
   await beside(put, take, async () => {
+    // The nft of Debian 13 tells at which interface a chain is, that of Debian 12 does not.
+    const isTold = async () => (await node.sh('nft -j list ruleset')).includes('"dev"')
+    const gets = judged !== 'wire' ? judged : (await isTold()) ? 'stopped' : 'unknown'
     const said = await explain(FORWARD)
     expect(said.gets, JSON.stringify(said.steps)).toBe(gets)
     expect(await isAnswered(FORWARD)).toBe(gets === 'through')

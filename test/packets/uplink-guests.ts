@@ -244,27 +244,31 @@ export function guestTests(node: TestNode): void {
       },
     )
 
-    test.each(['passive', 'active'] as const)(
-      '%s FTP of a guest at the address of another uplink',
-      async (mode) => {
+    test.each([
+      ['passive', 'IPv4', 'iptables', '192.0.2.2', '198.51.100.7'],
+      ['active', 'IPv4', 'iptables', '192.0.2.2', '198.51.100.7'],
+      ['passive', 'IPv6', 'ip6tables', '2001:db8:2::2', '2001:db8:51::7'],
+      ['active', 'IPv6', 'ip6tables', '2001:db8:2::2', '2001:db8:51::7'],
+    ] as const)(
+      '%s FTP of a guest at the %s address of another uplink',
+      async (mode, _, program, at, client) => {
         const host = await node.text('nodes/pve1/host.fw')
         await node.edit('nodes/pve1/host.fw', (text) =>
           text.replace('[OPTIONS]', '[OPTIONS]\nnf_conntrack_helpers: ftp'),
         )
-        await node.sh(`iptables-${backend} -w -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp`)
+        const helper = 'PREROUTING -p tcp --dport 21 -j CT --helper ftp'
+        await node.sh(`${program}-${backend} -w -t raw -A ${helper}`)
         serveFtp(node.lab, '105')
         await save('OUT ACCEPT # NAT', 'IN FTP(ACCEPT) # NAT 2121')
-        await waitFor(
-          async () => (await askFtp(node.lab, 'inet', mode, '192.0.2.2', 2121, '198.51.100.7')) === 'DATA',
-          {
-            timeoutMs: 10_000,
-            what: `the data of ${mode} FTP`,
-          },
-        )
+        const data = () => askFtp(node.lab, 'inet', mode, at, 2121, client)
+        await waitFor(async () => (await data()) === 'DATA', {
+          timeoutMs: 10_000,
+          what: `the data of ${mode} FTP`,
+        })
         await forgetLeaks(node.lab)
-        expect(await askFtp(node.lab, 'inet', mode, '192.0.2.2', 2121, '198.51.100.7')).toBe('DATA')
+        expect(await data()).toBe('DATA')
         const astray = await leaks(node.lab)
-        await node.sh(`iptables-${backend} -w -t raw -D PREROUTING -p tcp --dport 21 -j CT --helper ftp`)
+        await node.sh(`${program}-${backend} -w -t raw -D ${helper}`)
         await node.edit('nodes/pve1/host.fw', () => host)
         expect(astray).toEqual([])
         await save('OUT ACCEPT # NAT')
