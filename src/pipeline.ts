@@ -19,7 +19,7 @@ export interface Outcome {
   view: View
   translation: Translation
   ruleset: Ruleset
-  /** By the id of a rule that is in force: why nothing gets through by it. */
+  /** By the id of a rule that is in force: why nothing, or not all that it names, gets through by it. */
   foreseen: ReadonlyMap<string, string>
 }
 

@@ -16,7 +16,7 @@ import { notForwarded } from './pvefirewall.ts'
 
 interface Foreseen {
   diagnostics: Diagnostic[]
-  /** By the id of a rule that is in force: why nothing gets through by it. */
+  /** As in `Outcome`. */
   reasons: ReadonlyMap<string, string>
 }
 

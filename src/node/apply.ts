@@ -222,7 +222,12 @@ async function settle(
     const reduced = compile({ ...look, quarantined: refused })
     const rest = await tryWhole(reduced.ruleset)
     if (rest) throw rest
-    return { outcome: reduced, plan: makePlan(reduced.ruleset, installed), quarantined: refused }
+    return {
+      outcome: reduced,
+      plan: makePlan(reduced.ruleset, fresh),
+      quarantined: refused,
+      installed: fresh,
+    }
   } finally {
     trial.end()
   }

@@ -12,7 +12,7 @@ export interface RuleSummary {
   asked: number
   /** Not in force, or not with all of its ports. */
   failing: number
-  /** In force, but nothing gets through. */
+  /** In force, but nothing, or not all that it names, gets through. */
   dead: number
   /** `105.fw:8: why`, of the first that do not work. */
   first: string[]
@@ -84,7 +84,7 @@ export function exitCodeOf(level: Level): number {
   return LEVELS.indexOf(level)
 }
 
-/** Lines that pve-firewall skips are rules that do not work, too. `foreseen`: by id, why nothing gets through by a rule in force. */
+/** Lines that pve-firewall skips are rules that do not work, too. `foreseen`: as in Outcome. */
 export function summarizeRules(
   { rules }: Pick<Translation, 'rules'>,
   located: readonly Located[],
