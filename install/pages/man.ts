@@ -47,7 +47,7 @@ function makeUnstretched(): (line: string) => string[] {
     if (line.startsWith('.TH ')) return [line, '.nh', '.ad l']
     if (/^T[{}]/.test(line)) {
       isCell = line.endsWith('T{')
-      return isCell ? [line, '.nh'] : [line]
+      return isCell ? [line, '.nh', '.ad l'] : [line]
     }
     return [isCell ? line.replace(/\S{15,}/g, breakable) : line]
   }
