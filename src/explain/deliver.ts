@@ -9,7 +9,7 @@ import { checkAnswer, checkGateway, ownNetwork } from './answer.ts'
 import { checkFilter, requireUp } from './forward.ts'
 import { requireInForce } from './in-sync.ts'
 import { wayTo } from './kernel-way.ts'
-import { checkCrossing } from './others.ts'
+import { checkBridged, checkCrossing } from './others.ts'
 import { endpoint, type Packet } from './packet.ts'
 import { guestFirewallOff, judgeGuest } from './pvefirewall.ts'
 import type { Trail } from './step.ts'
@@ -164,6 +164,8 @@ function passGuestFirewall(
     )
   const off = guestFirewallOff(world.view, located)
   const bridge = linkOf(world.facts, firewallBridge(guest, nic))?.name
+  if (bridge !== undefined && !bridgedUnmet(world.facts, packet.family))
+    checkBridged(world, bridge, packet, trail)
   const unmet = notMet(world, located, direction, packet)
   // What proxmox-firewall drops on a bridge no accept of ours brings back.
   const isIptables = world.view.firewall === 'iptables'

@@ -137,7 +137,7 @@ function othersDrop(
   if (!loss || losses.length < ways.length) return undefined
   const { commands, instead = '' } = letPass(loss.chain, loss.met)
   const does = loss.verdict === 'untracked' ? 'keeps from connection tracking' : 'drops'
-  const what = `${does} what this rule ${verb}`
+  const what = `${does} ${loss.met.isAnswer ? 'the answers to ' : ''}what this rule ${verb}`
   return diagnose('foreign-drops', rule.place, { what, place: loss.place, commands, instead })
 }
 

@@ -61,19 +61,44 @@ export function checkOthers(world: World, flow: Flow, isAccepted: boolean, trail
     for (const one of judge(filters, FORWARD, met)) refuse(one, met, trail)
 }
 
+/** A packet and its answer on the firewall bridge of a guest, where br_netfilter has them meet the hooks of IP, too. */
+export function checkBridged({ facts }: World, bridge: string, packet: Packet, trail: Trail): void {
+  const native = nativeFilters(facts.nftables)
+  const flow: Met = { ...packet, in: bridge, out: bridge, dnat: false }
+  for (const met of [flow, answerTo(flow)])
+    for (const hook of ['prerouting', 'forward', 'postrouting'])
+      for (const one of judge(native, { hook, type: 'filter' }, met)) refuse(one, met, trail)
+}
+
 /** Behind routing: POSTROUTING with its source as it was `before` and as it is `after` its translation, the wire, and the way of its answer. */
 export function checkLeaving(world: World, before: Flow, after: Flow, trail: Trail): void {
   const { facts } = world
   const filters = filtersOf(facts, before.family, false)
+  const isTranslated = before.dnat || !sameRange(after.source, before.source)
+  for (const [at, met] of waysOut(before, after, before.original))
+    for (const one of judge(filters, at, met)) {
+      if (one.verdict === 'untracked' && isTranslated)
+        requireTracked({ untracked: one.place }, trail, 'its answer back')
+      refuse(one, met, trail)
+    }
+  if (after.out !== undefined) {
+    checkWire(world, after.out, LEAVING, after, trail)
+    checkWire(world, after.out, ARRIVING, answerTo(after), trail)
+  }
+  if (before.in !== undefined) checkWire(world, before.in, LEAVING, answerOut(before, before.original), trail)
+}
+
+/**
+ * Where hooks behind FORWARD meet a packet, and those on the way of its answer: with its source as it was `before` and as it is `after` its
+ * translation. `asked`: as the client sent it.
+ */
+function waysOut(before: Met, after: Met, asked: Asked): [At, Met][] {
   const leave = { hook: 'postrouting', type: 'filter' } as const
   const enter = { hook: 'prerouting', type: 'filter' } as const
   const back = { ...answerTo(after), out: undefined }
   // Each address is translated back at the priority at which the other one was.
   const restored = { ...back, destination: before.source }
-  const gone = { ...restored, out: before.in }
-  const sent = before.dnat ? { ...gone, source: before.original.destination } : gone
-  const isTranslated = before.dnat || !sameRange(after.source, before.source)
-  const ways: [At, Met][] = [
+  return [
     [{ ...leave, below: SRCNAT }, before],
     [{ ...leave, from: SRCNAT }, after],
     [{ ...enter, below: DSTNAT }, back],
@@ -81,22 +106,26 @@ export function checkLeaving(world: World, before: Flow, after: Flow, trail: Tra
     ...(before.in === undefined
       ? []
       : ([
-          [{ ...leave, below: SRCNAT }, gone],
-          [{ ...leave, from: SRCNAT }, sent],
+          [
+            { ...leave, below: SRCNAT },
+            { ...restored, out: before.in },
+          ],
+          [{ ...leave, from: SRCNAT }, answerOut(before, asked)],
         ] as [At, Met][])),
   ]
-  for (const [at, met] of ways)
-    for (const one of judge(filters, at, met)) {
-      if (one.verdict === 'untracked' && isTranslated)
-        requireTracked({ untracked: one.place }, trail, 'its answer back')
-      refuse(one, met, trail)
-    }
-  if (after.out !== undefined) checkWire(world, after.out, LEAVING, after, trail)
+}
+
+type Asked = Pick<Met, 'destination' | 'dport'>
+
+/** The answer as the client gets it. */
+function answerOut(before: Met, asked: Asked): Met {
+  const answer = { ...answerTo(before), in: undefined }
+  return before.dnat ? { ...answer, source: asked.destination, sport: asked.dport } : answer
 }
 
 /**
- * The first rule of others that surely drops a packet, or keeps it from its translation: as it is `arriving`, where it is translated, and
- * as it is `routed`.
+ * The first rule of others that surely drops a packet or its answer, or keeps it from its translation: as it is `arriving`, where it is
+ * translated, and as it is `routed`.
  */
 export function lossOf(
   filters: Nftables,
@@ -109,7 +138,9 @@ export function lossOf(
     [{ ...prerouting, below: DSTNAT }, arriving ?? begins],
     [{ ...prerouting, from: DSTNAT }, begins],
     [FORWARD, routed],
-    [{ hook: 'postrouting', type: 'filter', below: SRCNAT }, routed],
+    [FORWARD, answerTo(routed)],
+    // By which source it leaves is not asked.
+    ...waysOut(routed, { ...routed, source: undefined }, arriving ?? {}),
   ]
   return ways
     .flatMap(([at, met]) => judge(filters, at, met).map((one) => ({ ...one, met })))
@@ -153,17 +184,17 @@ function checkWire({ facts }: World, dev: string, hooks: readonly string[], met:
   }
 }
 
-function answerTo(flow: Flow): Met {
-  const { source, destination, sport, dport } = flow
+function answerTo(met: Met): Met {
+  const { source, destination, sport, dport } = met
   const back = {
     source: destination,
     destination: source,
     sport: dport,
     dport: sport,
-    in: flow.out,
-    out: flow.in,
+    in: met.out,
+    out: met.in,
   }
-  return { ...flow, ...back, isAnswer: true }
+  return { ...met, ...back, isAnswer: true }
 }
 
 /** What a policy of FORWARD that is DROP does to a packet or its answer, behind rules of others; undefined: nothing. */
@@ -196,7 +227,13 @@ function filtersOf(
       ({ table, hook }) => !(isAccepted && one === backend && table === 'filter' && hook === 'forward'),
     ),
   )
-  return { ...nftables, chains: [...saved, ...nftables.chains.filter(({ table }) => table !== DAEMON)] }
+  const native = nativeFilters(nftables)
+  return { ...native, chains: [...saved, ...native.chains] }
+}
+
+/** Without the firewall of Proxmox VE, which is judged by its files. */
+function nativeFilters(nftables: Nftables): Nftables {
+  return { ...nftables, chains: nftables.chains.filter(({ table }) => table !== DAEMON) }
 }
 
 function refuse({ verdict, place, chain }: Judged, met: Met, trail: Trail): void {

@@ -30,6 +30,9 @@ const saved = (backend: 'legacy' | 'nft', ...lines: string[]): Partial<NodeFacts
   return { tables: { ...FACTS.tables, [backend]: { 4: text, 6: '' } } }
 }
 
+/** Bridged packets meet neither iptables nor the chains of nft for packets. */
+const UNBRIDGED = { sysctls: new Map([...FACTS.sysctls, ['net/bridge/bridge-nf-call-iptables', '0']]) }
+
 const DOCKER = [
   ':DOCKER - [0:0]',
   ':DOCKER-USER - [0:0]',
@@ -66,7 +69,20 @@ test.each<[name: string, facts: Partial<NodeFacts>, packet: string, gets: string
     'through',
     /seen as/,
   ],
-  ['a zone that it allows', native('firewalld'), 'tcp 10.20.20.110 198.51.100.7:25', 'through', /seen as/],
+  [
+    'a zone that it allows',
+    { ...native('firewalld'), ...UNBRIDGED },
+    'tcp 10.20.20.110 198.51.100.7:25',
+    'through',
+    /seen as/,
+  ],
+  [
+    'a firewall bridge, which is in no zone of it',
+    native('firewalld'),
+    'tcp 10.20.20.110 198.51.100.7:25',
+    'stopped',
+    /drops it\. .*insert rule inet firewalld filter_FORWARD ip saddr 10\.20\.20\.110 oifname fwbr110i0 accept/,
+  ],
   [
     'Docker leaves alone what is not on its bridges, and may drop what another table says',
     native('docker'),

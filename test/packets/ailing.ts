@@ -101,6 +101,15 @@ export const OTHER_BACKEND_DROPS: Ailment = {
   after: (ailing) => ailing.sh('nft -P FORWARD ACCEPT; nft -F FORWARD'),
 }
 
+/** A table of nft itself with these rules in FORWARD. */
+export function router(rules: string): Ailment {
+  const table = `table inet router { chain forward { type filter hook forward priority 0; ${rules}; }; }`
+  return {
+    breaks: ({ node }) => node.sh(`nft '${table}'`),
+    after: ({ node }) => node.sh('nft delete table inet router'),
+  }
+}
+
 export const CHAIN_FLUSHED: Ailment = { breaks: (ailing) => ailing.sh('legacy -t nat -F PVENAT-DNAT') }
 
 export const LOOP_GONE: Ailment = { breaks: (ailing) => ailing.sh('ip link delete pvenat0') }

@@ -207,23 +207,22 @@ describe.each(backends)('%s', (backend) => {
       after: () => node.sh('ip route del local 203.0.113.108/31 dev lo'),
     },
     'foreign-drops: a table of nft that lets pass only what was forwarded': {
-      breaks: () =>
-        node.sh(`nft -f - <<'EOF'
-table inet router {
-  chain forward {
-    type filter hook forward priority filter; policy drop;
-    ct state { established, related } accept
-    ct status dnat accept
-  }
-}
-EOF`),
+      ...ailments.router('policy drop; ct state { established, related } accept; ct status dnat accept'),
       ask: ['105', '203.0.113.1:443', { seenAs: '203.0.113.2' }],
       says: /a rule that is not pvenat's drops what this rule lets out: nft list chain inet router forward: policy drop/,
       type: (help) => {
         expect(help).toBe('nft insert rule inet router forward ip saddr 10.10.10.0/24 oifname vmbr0 accept')
         return node.sh(help)
       },
-      after: () => node.sh('nft delete table inet router'),
+    },
+    'foreign-drops: a table of nft that refuses answers': {
+      ...ailments.router('iifname vmbr1 tcp sport 22 reject'),
+      ask: ['inet', '203.0.113.2:1022', { server: '105' }],
+      says: /a rule that is not pvenat's drops the answers to what this rule forwards: nft -a list chain inet router forward: handle/,
+      type: (help) => {
+        expect(help).toBe('nft insert rule inet router forward ct state related,established accept')
+        return node.sh(help)
+      },
     },
     'foreign-drops: a raw table that spares a port from connection tracking': {
       breaks: () => ailing.sh('own -t raw -A PREROUTING -p tcp --dport 1022 -j CT --notrack'),

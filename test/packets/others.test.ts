@@ -38,6 +38,13 @@ const json = (name: string): string =>
 test.each<[name: string, put: string, take: string, question: Question, gets: string]>([
   ['firewalld, a forward', json('firewalld'), 'nft delete table inet firewalld', FORWARD, 'through'],
   ['firewalld, egress', json('firewalld'), 'nft delete table inet firewalld', EGRESS, 'stopped'],
+  [
+    'firewalld, a guest behind a firewall bridge',
+    json('firewalld'),
+    'nft delete table inet firewalld',
+    ['107', '10.10.10.107', '203.0.113.2:1022'],
+    'stopped',
+  ],
   ['libvirt', json('libvirt'), 'nft delete table ip libvirt_network', FORWARD, 'through'],
   [
     'DOCKER-USER of the other backend',
@@ -109,6 +116,12 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
     'wire',
   ],
   ['a bridge', table('bridge', 'output priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop'), 'stopped'],
+  [
+    'answers on a bridge',
+    table('bridge', 'output priority 0', 'ip saddr 203.0.113.2 tcp sport 1022 drop'),
+    'stopped',
+  ],
+  ['answers from a port', table('ip', 'postrouting priority 300', 'tcp sport 1022 drop'), 'stopped'],
   ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'wire'],
   [
     'ebtables',
