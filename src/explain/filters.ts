@@ -5,7 +5,7 @@
  */
 import { NAT_TARGETS } from '../facts/foreign.ts'
 import { GOES_ON, OURS } from '../facts/saved-filters.ts'
-import { valuesOf, type NftChain, type NftRule, type Nftables } from '../facts/nftables.ts'
+import { FAMILIES_OF, valuesOf, type NftChain, type NftRule, type Nftables } from '../facts/nftables.ts'
 import { field, listOf, members, textOf } from '../json.ts'
 import { ABSENT, compares, valueOf, type Met } from './fields.ts'
 
@@ -35,7 +35,6 @@ export interface Judged {
 
 const MAX_DEPTH = 16
 type Families = Readonly<Record<string, readonly number[]>>
-const PACKETS: Families = { ip: [4], ip6: [6], inet: [4, 6] }
 const BRIDGED: Families = { bridge: [4, 6] }
 /** At `ingress` and `egress` of an interface. */
 const FRAMES: Families = { netdev: [4, 6], inet: [4, 6] }
@@ -46,7 +45,7 @@ export const DEVICE_HOOKS = ['ingress', 'egress']
 export function judge({ chains, sets }: Nftables, at: At, met: Met): Judged[] {
   const { layer, hook, type, from = -Infinity, below = Infinity } = at
   const onWire = DEVICE_HOOKS.includes(hook) ? FRAMES : BRIDGED
-  const families = layer === 'wire' ? onWire : PACKETS
+  const families = layer === 'wire' ? onWire : FAMILIES_OF
   return chains
     .filter((chain) => chain.hook === hook && (chain.type === 'nat') === (type === 'nat'))
     .filter(({ family, priority }) => {

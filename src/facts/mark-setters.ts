@@ -8,7 +8,7 @@ import type { View } from '../nat/view.ts'
 import { BACKENDS, saveProgram } from './backend.ts'
 import { isInterface } from './foreign.ts'
 import type { NodeFacts } from './node-facts.ts'
-import { conditionsOf, type NftChain, type NftRule, type Nftables } from './nftables.ts'
+import { conditionsOf, FAMILIES_OF, type NftChain, type NftRule, type Nftables } from './nftables.ts'
 import { savedFilters } from './saved-filters.ts'
 
 /** The priority of the table mangle (linux/netfilter_ipv4.h). */
@@ -32,9 +32,7 @@ export function markSetters(
   view: Pick<View, 'network' | 'settings'>,
 ): MarkSetter[] {
   const saved = BACKENDS.flatMap((one) => savedFilters(tables[one][family], family, one))
-  const native = nftables.chains.filter((chain) =>
-    [family === 4 ? 'ip' : 'ip6', 'inet'].includes(chain.family),
-  )
+  const native = nftables.chains.filter((chain) => FAMILIES_OF[chain.family]?.includes(family))
   const ours = saveProgram(backend, family)
   return [...saved, ...native]
     .filter(({ hook, type, priority }) => hook === 'prerouting' && type === 'filter' && priority >= MANGLE)

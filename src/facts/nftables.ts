@@ -41,7 +41,8 @@ export interface Nftables {
 
 export const NO_NFTABLES: Nftables = { chains: [], sets: new Map() }
 
-const FAMILY_OF: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6] }
+/** The families whose packets a table sees; none of those that see frames. A rule that names no address is one of each. */
+export const FAMILIES_OF: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6] }
 const IPTABLES = ['raw', 'mangle', 'nat', 'filter', 'security']
 
 /** `saved`: what iptables-nft-save prints, by family. What is not understood is left out. */
@@ -134,7 +135,7 @@ export function nftNat(nftables: Nftables): NftNat[] {
         const about = { table: `${table} ${chain.table}`, chain: at, handle: rule.handle, kind }
         const conditions = conditionsOf(rule, value, chain, nftables)
         const named = [...(conditions.source ?? []), ...(conditions.destination ?? [])]
-        return (FAMILY_OF[table] ?? [])
+        return (FAMILIES_OF[table] ?? [])
           .filter((family) => named.every((range) => range.family === family))
           .map((family) => ({ family, ...about, ...conditions }))
       }),

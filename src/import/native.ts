@@ -1,8 +1,14 @@
 /** NAT rules of nft itself, read as strictly as those of iptables; libnftables-json(5). */
-import { parseCidr, parseIp, parseRange, type Family, type Range } from '../address.ts'
-import type { NftChain, Nftables } from '../facts/nftables.ts'
+import { parseIp, type Family } from '../address.ts'
+import {
+  FAMILIES_OF,
+  nftPattern,
+  nftPorts,
+  nftRange,
+  type NftChain,
+  type Nftables,
+} from '../facts/nftables.ts'
 import { field, listOf, members, textOf } from '../json.ts'
-import type { PortRange } from '../ports.ts'
 import type { Hook, Sides, Written } from './foreign-rule.ts'
 import type { Read } from './words.ts'
 
@@ -45,7 +51,7 @@ export function nativeRules({ chains }: Nftables): Written[] {
       const ends = path.length > 1 || hook !== 'POSTROUTING' ? ['return', 'accept'] : []
       if (statements.some((one) => ends.some((end) => end in Object(one))))
         returned = [...returned, { behind: text }]
-      for (const family of familiesOf(chain)) {
+      for (const family of FAMILIES_OF[chain.family] ?? []) {
         if (all.some((one) => isOfOther(one, family))) continue
         const read = interpret(all, family)
         const isOther = read.target === '' || (family === 6 && read.to?.address?.family === 4)
@@ -59,11 +65,6 @@ export function nativeRules({ chains }: Nftables): Written[] {
     if (hook && chain.type === 'nat') visit(hook, chain, [], [chain])
   }
   return found
-}
-
-/** A rule of a table for both families that names no address is one of each. */
-function familiesOf({ family }: NftChain): Family[] {
-  return family === 'ip' ? [4] : family === 'ip6' ? [6] : [4, 6]
 }
 
 /** Whether no packet of the family can meet a statement. */
@@ -99,7 +100,7 @@ function interpret(statements: readonly unknown[], family: Family): Read {
 function takeTo(rule: Read, value: unknown, family: Family): boolean {
   const [addr, port] = [field(value, 'addr'), field(value, 'port')]
   const address = addr === undefined ? undefined : parseIp(textOf(addr))
-  const ports = port === undefined ? undefined : portsOf(port)
+  const ports = port === undefined ? undefined : nftPorts(port)
   if ((addr !== undefined && !address) || (port !== undefined && !ports)) return false
   if (address || ports) rule.to = { ...(address ? { address } : {}), ...(ports ? { ports } : {}) }
   return address === undefined || address.family === family
@@ -116,7 +117,7 @@ function takeMatch(rule: Read, match: unknown, family: Family): boolean {
   const isOne = more.length === 0
   const side = { saddr: 'source', daddr: 'destination' }[name] as 'source' | 'destination' | undefined
   if (side) {
-    const range = isOne ? rangeOf(only) : undefined
+    const range = isOne ? nftRange(only) : undefined
     if (range?.family !== family || into[side] !== undefined) return false
     into[side] = range
     return true
@@ -128,12 +129,12 @@ function takeMatch(rule: Read, match: unknown, family: Family): boolean {
   if (name === 'iifname' || name === 'oifname') {
     const at = name === 'iifname' ? 'in' : 'out'
     if (!isOne || into[at] !== undefined) return false
-    into[at] = textOf(only).replace(/\*$/, '+')
+    into[at] = nftPattern(textOf(only))
     return true
   }
   if (isNot) return false
   if (name === 'dport' || name === 'sport') {
-    const ports = values.map(portsOf)
+    const ports = values.map(nftPorts)
     if (!ports.every((range) => range !== undefined)) return false
     rule[name === 'dport' ? 'ports' : 'sports'] = ports
     const protocol = textOf(field(payload, 'protocol'))
@@ -150,17 +151,4 @@ function takeMatch(rule: Read, match: unknown, family: Family): boolean {
 function setOf(right: unknown): readonly unknown[] {
   const set = field(right, 'set')
   return set === undefined ? [right] : listOf(set)
-}
-
-function rangeOf(value: unknown): Range | undefined {
-  const prefix = field(value, 'prefix')
-  if (prefix !== undefined)
-    return parseCidr(`${textOf(field(prefix, 'addr'))}/${textOf(field(prefix, 'len'))}`)
-  const range = listOf(field(value, 'range'))
-  return parseRange(range.length === 2 ? range.map(textOf).join('-') : textOf(value))
-}
-
-function portsOf(value: unknown): PortRange | undefined {
-  const [lo, hi = lo] = typeof value === 'number' ? [value] : listOf(field(value, 'range'))
-  return typeof lo === 'number' && typeof hi === 'number' ? [lo, hi] : undefined
 }
