@@ -19,6 +19,7 @@ import {
 import { append } from '../lists.ts'
 import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
+import { holds } from './sources.ts'
 import { protocolName, WITHOUT_PORTS } from './template.ts'
 
 /** One line of `conntrack -L`: the client's first packet, and the source of the answers. Ports are 0 where the protocol has none. */
@@ -94,7 +95,7 @@ export function readEndpoints(lines: Iterable<string>): Endpoints {
   return new Map([...found].map(([key, ranges]) => [key, mergePorts(ranges)]))
 }
 
-function holds(ranges: readonly PortRange[], port: number): boolean {
+function isAmong(ranges: readonly PortRange[], port: number): boolean {
   let [from, to] = [0, ranges.length]
   while (from < to) {
     const middle = (from + to) >> 1
@@ -172,7 +173,7 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     const { proto, source, destination, dport, replySource, replySport } = flow
     const at = `${destination.family} ${proto} ${formatRange(destination)}`
     const isMapped = networks.some((one) => one.proto === proto && contains(one.network, destination))
-    if (!isMapped && !holds(endpoints.get(at) ?? [], dport)) return false
+    if (!isMapped && !isAmong(endpoints.get(at) ?? [], dport)) return false
     if (loop.some((range) => overlap(range, replySource))) return false
     const answers = (address: Range, port: number): boolean =>
       replySource.lo === address.lo && replySport === port
@@ -192,11 +193,11 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
 }
 
 function isFor({ ports, source, sport }: Pick<Forward, 'ports' | 'source' | 'sport'>, flow: Flow): boolean {
-  const isSource = source.ranges === 'any' || source.ranges.some((range) => overlap(range, flow.source))
-  return isSource && isIn(ports, flow.dport) && isIn(sport, flow.sport)
+  return holds(source, flow.source) && isIn(ports, flow.dport) && isIn(sport, flow.sport)
 }
 
-function isIn(ports: PortRange | undefined, port: number): boolean {
+/** Whether a port is one of these; no range means all ports. */
+export function isIn(ports: PortRange | undefined, port: number): boolean {
   return !ports || (ports[0] <= port && port <= ports[1])
 }
 

@@ -3,7 +3,7 @@ import { contains, type Range } from '../address.ts'
 import type { Match, NatRule } from './nat-rule.ts'
 
 /** Whether an address is one of them. */
-export function holds({ ranges }: Match, address: Range): boolean {
+export function holds({ ranges }: { ranges: readonly Range[] | 'any' }, address: Range): boolean {
   return ranges === 'any' || ranges.some((range) => contains(range, address))
 }
 

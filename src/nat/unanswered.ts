@@ -3,8 +3,9 @@
  * of the inside, to which no answer comes, and renews the entry. When the entry is ended, the rules of now decide about the next packet;
  * where none translates it, the same entry comes back.
  */
-import { contains, type Range } from '../address.ts'
+import type { Range } from '../address.ts'
 import { parseFlows, type Flow } from './flows.ts'
+import { holds } from './sources.ts'
 
 /** Of lines of `conntrack -L` those flows that go out, from these sources to none of the networks inside. */
 export function unanswered(
@@ -12,10 +13,9 @@ export function unanswered(
   sources: readonly Range[],
   inside: readonly Range[],
 ): Flow[] {
-  const isAmong = (ranges: readonly Range[], address: Range): boolean =>
-    ranges.some((range) => contains(range, address))
-  return parseFlows(lines.filter(isUntranslated), (address) => !isAmong(inside, address)).filter(
-    ({ source }) => isAmong(sources, source),
+  const isOutside = (address: Range): boolean => !holds({ ranges: inside }, address)
+  return parseFlows(lines.filter(isUntranslated), isOutside).filter(({ source }) =>
+    holds({ ranges: sources }, source),
   )
 }
 

@@ -1,20 +1,13 @@
 /** Who is connected by a NAT rule now, as conntrack has it. */
-import { contains, formatRange, parseIp, type Family, type Range } from '../address.ts'
-import type { Egress, Forward, Match, NatRule } from '../nat/nat-rule.ts'
+import { contains, formatRange, type Family, type Range } from '../address.ts'
+import { isIn, parseFlows, type Flow } from '../nat/flows.ts'
+import type { Egress, Forward, NatRule } from '../nat/nat-rule.ts'
+import { holds } from '../nat/sources.ts'
 import type { PortRange } from '../ports.ts'
 import { run } from './exec.ts'
 
-/** A connection: the address that the client called, and the address that answers. Ports are 0 where the protocol has none. */
-export interface Client {
-  proto: string
-  source: Range
-  destination: Range
-  replySource: Range
-  sport: number
-  dport: number
-  /** `ESTABLISHED`; '' of protocols without states. */
-  state: string
-}
+/** A connection. `state`: `ESTABLISHED`; '' of protocols without states. */
+export type Client = Flow & { state: string }
 
 /** Addresses of one rule that conntrack is asked for. */
 const MAX_QUESTIONS = 8
@@ -39,21 +32,13 @@ export async function clientsOf({ forwards, egresses }: NatRule): Promise<Client
   const lines = new Set(answers.flatMap(({ stdout }) => stdout.split('\n')))
   return [...lines]
     .flatMap((line) => parseClient(line))
-    .filter((one) => !ENDED.includes(one.state) && (forwards.some(isIn(one)) || egresses.some(isOut(one))))
+    .filter((one) => !ENDED.includes(one.state) && (forwards.some(isBy(one)) || egresses.some(isOut(one))))
 }
 
-/** A line of `conntrack -L`: the first value of a name belongs to the question, the last to the answer. */
+/** A line of `conntrack -L` as a connection, with its state. */
 function parseClient(line: string): Client[] {
-  const [proto = ''] = line.split(' ', 1)
-  const values = (name: string): string[] =>
-    [...line.matchAll(new RegExp(` ${name}=(\\S+)`, 'g'))].map(([, value = '']) => value)
-  const [source, replySource] = values('src').map(parseIp)
-  const destination = parseIp(values('dst')[0] ?? '')
-  // Firewall bridges have a zone of their own, in which the same connection stands once more.
-  if (!source || !destination || !replySource || line.includes(' zone')) return []
-  const [sport = 0, dport = 0] = ['sport', 'dport'].map((name) => Number(values(name)[0] ?? 0))
   const state = / ([A-Z_]+) src=/.exec(line)?.[1] ?? ''
-  return [{ proto, source, destination, replySource, sport, dport, state }]
+  return parseFlows([line], () => true).map((flow) => ({ ...flow, state }))
 }
 
 /** `way`: -r for the address that answers, -s for the client; `kind`: -g or -n for translated flows only. */
@@ -69,7 +54,7 @@ function question(
   return ['-L', '-f', `ipv${family}`, ...protocol, ...(kind ? [kind] : []), ...single]
 }
 
-const isIn =
+const isBy =
   (flow: Client) =>
   ({ proto, ports, inner, external }: Forward): boolean =>
     contains(inner, flow.replySource) &&
@@ -79,10 +64,7 @@ const isIn =
 const isOut =
   (flow: Client) =>
   ({ proto, ports, source, destination }: Egress): boolean =>
-    among(flow.source, source) && among(flow.destination, destination) && carries(flow, proto, ports)
-
-const among = (address: Range, { ranges }: Match): boolean =>
-  ranges === 'any' || ranges.some((one) => contains(one, address))
+    holds(source, flow.source) && holds(destination, flow.destination) && carries(flow, proto, ports)
 
 const carries = (flow: Client, proto = 'all', ports?: PortRange): boolean =>
-  (proto === 'all' || proto === flow.proto) && (!ports || (ports[0] <= flow.dport && flow.dport <= ports[1]))
+  (proto === 'all' || proto === flow.proto) && isIn(ports, flow.dport)
