@@ -1,8 +1,7 @@
 /** Whether what a walk through the wanted rules rests on is what the kernel has: by jump, hash of every rule, and members of sets. */
 import type { Family } from '../address.ts'
-import type { KernelSet } from '../nat/nat-rule.ts'
-import type { Installed } from '../ruleset/installed.ts'
-import { HOOKS, type Hook, type Rule } from '../ruleset/ruleset.ts'
+import { isLoaded } from '../ruleset/installed.ts'
+import { HOOKS, setsOf, type Hook } from '../ruleset/ruleset.ts'
 import { chainText, withoutMark } from '../ruleset/restore-text.ts'
 import type { Fix, Trail } from './step.ts'
 import type { Hit, Walked } from './walk.ts'
@@ -92,13 +91,4 @@ function differs(
 /** As what is in force has it. */
 function keyOf({ table, from, to }: Hook): string {
   return `${table} ${from} ${to}`
-}
-
-function setsOf({ source, destination, pair }: Rule): KernelSet[] {
-  return [source?.set, destination?.set, pair].flatMap((set) => set ?? [])
-}
-
-function isLoaded({ name, entries }: KernelSet, { sets }: Installed): boolean {
-  const members = sets.get(name)?.entries
-  return members?.length === entries.length && members.every((entry, i) => entry === entries[i])
 }

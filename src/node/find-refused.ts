@@ -13,7 +13,7 @@ import { FAMILIES, type Family } from '../address.ts'
 import { groupBy } from '../lists.ts'
 import { NOTHING_INSTALLED } from '../ruleset/installed.ts'
 import { SELF_HAIRPIN } from '../ruleset/self-hairpin.ts'
-import type { Rule, Ruleset, Table } from '../ruleset/ruleset.ts'
+import { setsOf, type Rule, type Ruleset, type Table } from '../ruleset/ruleset.ts'
 import { makePlan, NOTHING } from '../ruleset/plan.ts'
 import { chainText } from '../ruleset/restore-text.ts'
 import type { CommandFailed } from './exec.ts'
@@ -88,14 +88,10 @@ interface Placed {
   rule: Rule
 }
 
-function setsOf({ source, destination, pair }: Rule): string[] {
-  return [source?.set, destination?.set, pair].flatMap((set) => (set ? [set.name] : []))
-}
-
 /** Ids of the rules that use one of these sets; for sets of self-hairpin, its word. */
 function usersOf(rules: readonly Placed[], names: ReadonlySet<string>): string[] {
   return rules
-    .filter(({ rule }) => setsOf(rule).some((name) => names.has(name)))
+    .filter(({ rule }) => setsOf(rule).some(({ name }) => names.has(name)))
     .map(({ rule }) => rule.serves ?? SELF_HAIRPIN)
 }
 

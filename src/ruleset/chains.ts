@@ -8,7 +8,7 @@ import { leaveFirewallBridges, withoutPhysdev, zoneOfFirewallBridges } from './f
 import { acceptsOfSourcePorts, blocks, leaveAllButNew } from './forward-chain.ts'
 import { passBridged, passLoop, passRouted } from './forward-policy-bypass.ts'
 import { forwardChains, jumpsToForwards } from './forwards.ts'
-import { chainOf, type Chain, type Rule, type Ruleset } from './ruleset.ts'
+import { chainOf, setsOf, type Chain, type Rule, type Ruleset } from './ruleset.ts'
 import { clampMss } from './mss.ts'
 import { loopParties, loopRules, NO_LOOP } from './self-hairpin.ts'
 import { exemptOrTranslate, hairpin, innerSource } from './source-translation.ts'
@@ -106,8 +106,7 @@ function isAskedFor(rules: readonly NatRule[], family: Family): boolean {
 function usedSets(chains: readonly Chain[]): KernelSet[] {
   const byName = new Map<string, KernelSet>()
   for (const { rules } of chains) {
-    for (const { source, destination, pair } of rules)
-      for (const set of [source?.set, destination?.set, pair]) if (set) byName.set(set.name, set)
+    for (const set of rules.flatMap(setsOf)) byName.set(set.name, set)
   }
   return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -1,6 +1,7 @@
 /** The installed ruleset: the output of iptables-save and ipset save, as far as it concerns pvenat. */
 import { FAMILIES, formatRange, parseCidr, type Family } from '../address.ts'
 import { append } from '../lists.ts'
+import type { KernelSet } from '../nat/nat-rule.ts'
 import type { KernelFacts } from '../nat/view.ts'
 import { HOOKS, NO_ROUTING, OWN_CHAIN, OWN_SET, TABLES, type Routing, type Table } from './ruleset.ts'
 import { shortHash } from '../hash.ts'
@@ -47,6 +48,12 @@ export interface SavedSet {
   maxelem: number
   /** As `KernelSet` has them, sorted. */
   entries: string[]
+}
+
+/** Whether the kernel holds a set with these members. */
+export function isLoaded({ name, entries }: KernelSet, { sets }: Installed): boolean {
+  const members = sets.get(name)?.entries
+  return members?.length === entries.length && members.every((entry, i) => entry === entries[i])
 }
 
 /** Of a kernel that holds nothing of ours. */

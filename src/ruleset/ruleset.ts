@@ -119,6 +119,11 @@ export interface Rule {
   serves?: string
 }
 
+/** The sets that a rule asks. */
+export function setsOf({ source, destination, pair }: Rule): KernelSet[] {
+  return [source?.set, destination?.set, pair].filter((set) => set !== undefined)
+}
+
 export interface Chain {
   table: Table
   name: string

@@ -1,20 +1,15 @@
 /** Which NAT rules the kernel does not hold yet, told from its own rules as they were read. */
 import { FAMILIES, type Family } from '../address.ts'
 import { shortHash } from '../hash.ts'
-import type { Installed, SavedRule, SavedTables } from '../ruleset/installed.ts'
-import { HOOKS, type Rule, type Ruleset, type WrittenChain } from '../ruleset/ruleset.ts'
+import { isLoaded, type Installed, type SavedRule, type SavedTables } from '../ruleset/installed.ts'
+import { HOOKS, setsOf, type Rule, type Ruleset, type WrittenChain } from '../ruleset/ruleset.ts'
 import { nextHash, ruleText } from '../ruleset/restore-text.ts'
 
 /** Ids of the NAT rules of which a kernel rule or a set is missing, or stands where no packet comes. */
 export function missingRules({ chains, sets }: Ruleset, installed: Installed): Set<string> {
   const missing = new Set<string>()
-  const current = new Set(
-    sets
-      .filter(({ name, entries }) => installed.sets.get(name)?.entries.join() === entries.join())
-      .map(({ name }) => name),
-  )
-  const hasSets = ({ source, destination }: Rule): boolean =>
-    [source?.set, destination?.set].every((set) => set === undefined || current.has(set.name))
+  const current = new Set(sets.filter((set) => isLoaded(set, installed)).map(({ name }) => name))
+  const hasSets = (rule: Rule): boolean => setsOf(rule).every(({ name }) => current.has(name))
   for (const family of FAMILIES) {
     const unreached = unreachedChains(chains[family], installed.chains[family])
     for (const chain of chains[family]) {
@@ -27,6 +22,23 @@ export function missingRules({ chains, sets }: Ruleset, installed: Installed): S
     }
   }
   return missing
+}
+
+/** Each desired rule with its counters; they are 0 for a rule that the kernel does not hold. */
+export function countedRules(
+  { chains }: Pick<Ruleset, 'chains'>,
+  installed: Installed,
+): { chain: WrittenChain; rule: Rule; packets: number; bytes: number }[] {
+  return FAMILIES.flatMap((family) =>
+    chains[family].flatMap((chain) => {
+      const saved = installed.chains[family].own.get(`${chain.table} ${chain.name}`)
+      const byHash = new Map(saved?.map((one) => [one.hash, one]))
+      return chain.rules.map((rule, i) => {
+        const { packets = 0, bytes = 0 } = byHash.get(chain.texts[i]?.hash) ?? {}
+        return { chain, rule, packets, bytes }
+      })
+    }),
+  )
 }
 
 /** Chains, by `TABLE NAME`, that packets do not come to from each hook that shall lead there. */

@@ -1,6 +1,6 @@
 /** The NAT rules as rows: what `pvenat list` prints. */
 import { join } from 'node:path'
-import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
+import { formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { clip } from '../diagnostic.ts'
 import type { NatRule } from '../nat/nat-rule.ts'
 import { innerPorts } from '../nat/pieces.ts'
@@ -9,7 +9,7 @@ import type { Outcome } from '../pipeline.ts'
 import type { PortRange } from '../ports.ts'
 import type { Installed } from '../ruleset/installed.ts'
 import type { Ruleset } from '../ruleset/ruleset.ts'
-import { missingRules } from './installed.ts'
+import { countedRules, missingRules } from './installed.ts'
 import type { UplinkCounters } from './uplink-counters.ts'
 import { printable } from './diagnostics.ts'
 
@@ -60,22 +60,14 @@ interface Counters {
 }
 
 /** Packets and bytes of each NAT rule that has rules in the nat table; 0 for those that are not in force as wanted. */
-export function countersOf({ chains }: Ruleset, installed: Installed): Map<string, Counters> {
+export function countersOf(ruleset: Ruleset, installed: Installed): Map<string, Counters> {
   const counters = new Map<string, Counters>()
-  for (const family of FAMILIES) {
-    // An accept in the filter table counts the same packets once more.
-    for (const chain of chains[family].filter(({ table }) => table === 'nat')) {
-      const saved = installed.chains[family].own.get(`nat ${chain.name}`) ?? []
-      const byHash = new Map(saved.map((rule) => [rule.hash, rule]))
-      chain.texts.forEach(({ hash }, i) => {
-        const { serves, originalDestination } = chain.rules[i] ?? {}
-        // The masquerade of snat=1 meets what its forward counted.
-        if (serves === undefined || originalDestination) return
-        const { packets, bytes } = counters.get(serves) ?? { packets: 0, bytes: 0 }
-        const rule = byHash.get(hash)
-        counters.set(serves, { packets: packets + (rule?.packets ?? 0), bytes: bytes + (rule?.bytes ?? 0) })
-      })
-    }
+  for (const { chain, rule, packets, bytes } of countedRules(ruleset, installed)) {
+    const { serves, originalDestination } = rule
+    // An accept in the filter table counts the same packets once more; the masquerade of snat=1 meets what its forward counted.
+    if (chain.table !== 'nat' || serves === undefined || originalDestination) continue
+    const before = counters.get(serves) ?? { packets: 0, bytes: 0 }
+    counters.set(serves, { packets: before.packets + packets, bytes: before.bytes + bytes })
   }
   return counters
 }

@@ -1,15 +1,16 @@
 /** Connections and bytes of each of several uplinks, from the counters of the rules that are in force. */
-import { FAMILIES, sameRange, type Range } from '../address.ts'
+import { sameRange, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Installed } from '../ruleset/installed.ts'
 import type { Rule, Ruleset, Table } from '../ruleset/ruleset.ts'
+import { countedRules } from './installed.ts'
 
 /** Connections that came to its addresses, connections that were translated on their way out by it, and bytes that left by it. */
 export type UplinkCounters = readonly [came: number, left: number, bytes: number]
 
 /** By the name of the uplink; none where there is one. Bytes are of answers and of translated connections. */
 export function uplinkCounters(
-  { chains }: Pick<Ruleset, 'chains'>,
+  ruleset: Pick<Ruleset, 'chains'>,
   installed: Installed,
   { external }: Pick<Network, 'external'>,
 ): Map<string, UplinkCounters> {
@@ -17,19 +18,12 @@ export function uplinkCounters(
   const carrier = (address: Range | undefined): string | undefined =>
     address && external.find(({ addresses }) => addresses.some((own) => sameRange(own, address)))?.name
   const counted = new Map(external.map(({ name }) => [name, [0, 0, 0] as [number, number, number]]))
-  const whole = FAMILIES.flatMap((family) =>
-    chains[family].map((chain) => ({ chain, own: installed.chains[family].own })),
-  )
-  for (const { chain, own } of whole) {
-    const saved = new Map(own.get(`${chain.table} ${chain.name}`)?.map((one) => [one.hash, one]))
-    chain.rules.forEach((rule, i) => {
-      const { packets = 0, bytes = 0 } = saved.get(chain.texts[i]?.hash) ?? {}
-      const [kind, name] = countedBy(chain.table, chain.name, rule, carrier)
-      const sums = counted.get(name ?? '')
-      if (sums && kind === 'came') sums[0] += packets
-      else if (sums && kind === 'left') sums[1] += packets
-      else if (sums && kind === 'bytes') sums[2] += bytes
-    })
+  for (const { chain, rule, packets, bytes } of countedRules(ruleset, installed)) {
+    const [kind, name] = countedBy(chain.table, chain.name, rule, carrier)
+    const sums = counted.get(name ?? '')
+    if (sums && kind === 'came') sums[0] += packets
+    else if (sums && kind === 'left') sums[1] += packets
+    else if (sums && kind === 'bytes') sums[2] += bytes
   }
   return counted
 }
