@@ -14,6 +14,11 @@ export function groupBy<K, V>(all: Iterable<V>, keyOf: (one: V) => K): Map<K, V[
   return groups
 }
 
+/** For sorting by values of one kind. */
+export function ascending<T extends bigint | number | string>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
 export function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0)
 }

@@ -16,7 +16,7 @@ import {
   type Family,
   type Range,
 } from '../address.ts'
-import { append } from '../lists.ts'
+import { append, ascending } from '../lists.ts'
 import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
 import { holds } from './sources.ts'
@@ -269,8 +269,8 @@ function split(
 
 /** By networks that hold clients of stale flows only. */
 function byClients(filter: FlowFilter, stale: readonly Flow[], right: readonly Flow[]): FlowFilter[] {
-  const kept = right.map(({ source }) => source.lo).sort(inOrder)
-  const sorted = [...stale].sort((a, b) => inOrder(a.source.lo, b.source.lo))
+  const kept = right.map(({ source }) => source.lo).sort(ascending)
+  const sorted = [...stale].sort((a, b) => ascending(a.source.lo, b.source.lo))
   const runs: Flow[][] = []
   let next = 0
   let last = -1n
@@ -288,8 +288,4 @@ function byClients(filter: FlowFilter, stale: readonly Flow[], right: readonly F
       ? networks.map((source) => ({ ...filter, source }))
       : run.map(({ source, sport }) => ({ ...filter, source, sport }))
   })
-}
-
-function inOrder(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -19,6 +19,7 @@ import type { FwFile, FwSet } from '../fw/fw-file.ts'
 import { aliasReference, setReference, type Reference } from '../fw/names.ts'
 import { entryCidr, findAlias } from '../fw/scope.ts'
 import { shortHash } from '../hash.ts'
+import { ascending } from '../lists.ts'
 import { nearestName } from './complaints.ts'
 import { SET_MEMBERS } from './limits.ts'
 import type { Clients, KernelSet, Matches, Scope, SetMatches } from './nat-rule.ts'
@@ -119,7 +120,7 @@ export function listOwner(scope: Scope): Owner {
 export function matchOf(ranges: Range[], owner: Owner): Clients {
   const [first] = ranges
   if (first && ranges.some((range) => contains(range, everything(range.family)))) return ANY
-  const clients = clientsOf([...ranges].sort((a, b) => compare(a.lo, b.lo)))
+  const clients = clientsOf([...ranges].sort((a, b) => ascending(a.lo, b.lo)))
   if (!first || ranges.length === 1) return clients
   const entries = ranges.flatMap(toNetworks).map(formatRange)
   return { ...clients, set: namedSet(owner, `list ${entries.join()}`, first.family, entries) }
@@ -215,7 +216,7 @@ interface Entry {
  */
 function effective(entries: readonly Entry[]): Range[] {
   const sorted = [...entries].sort(
-    (a, b) => compare(a.range.lo, b.range.lo) || compare(b.range.hi, a.range.hi),
+    (a, b) => ascending(a.range.lo, b.range.lo) || ascending(b.range.hi, a.range.hi),
   )
   const ranges: Range[] = []
   const open: Entry[] = []
@@ -244,10 +245,6 @@ function append(ranges: Range[], range: Range): void {
   const last = ranges.at(-1)
   if (last && last.hi + 1n === range.lo) last.hi = range.hi
   else ranges.push(range)
-}
-
-function compare(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /**

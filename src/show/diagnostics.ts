@@ -1,6 +1,6 @@
 /** Diagnostics as a person or a program reads them. Line and column are computed here and nowhere else. */
 import { isAbsolute, join } from 'node:path'
-import { groupBy } from '../lists.ts'
+import { ascending, groupBy } from '../lists.ts'
 import { columnsOf, head, tail } from './columns.ts'
 import { SEVERITIES, word, type Diagnostic, type Severity } from '../diagnostic.ts'
 
@@ -52,7 +52,8 @@ export function locate(diagnostics: readonly Diagnostic[], sources: Sources, pve
     }
   })
   return located.sort(
-    (a, b) => compare(a.file, b.file) || a.line - b.line || a.column - b.column || compare(a.code, b.code),
+    (a, b) =>
+      ascending(a.file, b.file) || a.line - b.line || a.column - b.column || ascending(a.code, b.code),
   )
 }
 
@@ -157,8 +158,4 @@ function linesOf(sources: Sources, file: string): string[] {
 
 function decode(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString('utf8')
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }
