@@ -26,7 +26,7 @@ import {
 import { missingRules } from '../show/installed.ts'
 import { exitCodeOf, type Seen } from '../show/verdict.ts'
 import { wantedSysctls } from '../sysctls.ts'
-import { explainFailure } from '../node/failure.ts'
+import { failureReason } from '../node/failure.ts'
 import { SOON_MS, toldOf, type Context } from './context.ts'
 
 /** By then the service has put a change into force. */
@@ -112,9 +112,7 @@ async function lookNow({ paths }: Context): Promise<Found> {
     const hasLoop = (await kernel.hasLoop(ruleset.loop)) === ruleset.loop.length > 0
     found.inStep = isEmpty(makePlan(ruleset, installed)) && hasLoop && sysctls.size === 0
   } catch (error) {
-    found.reason = explainFailure(error)
-      .replace(/^pvenat: /, '')
-      .trimEnd()
+    found.reason = failureReason(error)
   }
   return found
 }

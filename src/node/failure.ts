@@ -7,11 +7,20 @@ const MAX_SHOWN_LINES = 40
 
 /** One paragraph for stderr or the journal; with the input of a program that refused it, its lines numbered. */
 export function explainFailure(error: unknown): string {
-  if (error instanceof Unreadable) return `pvenat: ${error.message}; the installed rules stay\n`
-  if (error instanceof CommandFailed) return `pvenat: ${error.message}\n${numbered(error)}`
+  return `pvenat: ${wordsOf(error)}\n`
+}
+
+/** The same as a clause for a longer message. */
+export function failureReason(error: unknown): string {
+  return wordsOf(error).trimEnd()
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof Unreadable) return `${error.message}; the installed rules stay`
+  if (error instanceof CommandFailed) return [error.message, ...numbered(error)].join('\n')
   const reason = systemReason(error)
-  if (reason !== undefined) return `pvenat: ${[...objectOf(error), reason].join(': ')}\n`
-  return `pvenat: ${error instanceof Error ? error.message : String(error)}\n`
+  if (reason !== undefined) return [...objectOf(error), reason].join(': ')
+  return error instanceof Error ? error.message : String(error)
 }
 
 /** The file or address that a system error is about. */
@@ -22,10 +31,10 @@ function objectOf(error: unknown): string[] {
   )
 }
 
-function numbered({ input, finished }: CommandFailed): string {
+function numbered({ input, finished }: CommandFailed): string[] {
+  if (input === '') return []
   const lines = input.split('\n').map((line, i) => `${String(i + 1).padStart(6)}  ${line}`)
-  if (input === '') return ''
-  if (lines.length <= MAX_SHOWN_LINES) return `${lines.join('\n')}\n`
+  if (lines.length <= MAX_SHOWN_LINES) return lines
   const at = Number(/line:? (\d+)/i.exec(finished.stderr)?.[1] ?? 1)
-  return `${lines.slice(Math.max(0, at - 4), at + 3).join('\n')}\n`
+  return lines.slice(Math.max(0, at - 4), at + 3)
 }

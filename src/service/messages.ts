@@ -1,5 +1,5 @@
 /** The messages of the service in the journal: each event in one line, once when it comes and once when it is over. */
-import { explainFailure } from '../node/failure.ts'
+import { failureReason } from '../node/failure.ts'
 import type { Applied } from '../node/apply.ts'
 import type { Backend } from '../facts/backend.ts'
 import { findWriter } from '../node/writer.ts'
@@ -80,9 +80,7 @@ export function makeMessages(
       diagnostics = sayDiagnostics(journalOf, diagnostics, located)
     },
     failed(error) {
-      const reason = explainFailure(error)
-        .replace(/^pvenat: /, '')
-        .trimEnd()
+      const reason = failureReason(error)
       if (!isSameTrouble(reason, degraded)) journal.error(reason)
       degraded = reason
       return reason
