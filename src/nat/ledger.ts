@@ -66,16 +66,11 @@ function lastingInner(rights: readonly Right[], asks: readonly Ask[], view: View
   const named = new Set(
     asks.flatMap(({ vmid, address }) => (address ? [`${vmid} ${addressKey(address)}`] : [])),
   )
-  const given = new Map(
-    [...view.settings.guests].flatMap(([vmid, { address }]) =>
-      address ? [[addressKey(address), vmid]] : [],
-    ),
-  )
   return rights.filter(({ vmid, at }) => {
     const address = parseIp(at[0] ?? '')
     if (!address) return false
     const key = addressKey(address)
-    if ((given.get(key) ?? vmid) !== vmid) return false
+    if ((view.evidence.given.get(key) ?? vmid) !== vmid) return false
     const seen = (view.known.get(vmid)?.seen ?? []).filter(({ family }) => family === address.family)
     return named.has(`${vmid} ${key}`) || seen.length === 0 || seen.some((one) => addressKey(one) === key)
   })
