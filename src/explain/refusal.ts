@@ -116,7 +116,7 @@ const STATE_WORDS: Readonly<Record<NatRule['state'], string>> = {
 function asksFor(world: World, rule: NatRule, packet: Packet): boolean {
   const forwards = rule.forwards.filter((one) => one.family === packet.family)
   if (forwards.length > 0) return forwards.some((one) => hasPort(one, packet))
-  const text = ruleAt(world.view, rule.place.file, rule.place.span.line)
+  const text = ruleAt(world.view, rule.place.file, rule.place.span.line)?.rule
   if (!text || text.type !== 'in') return false
   const { address, ports } = rule.asked ?? {}
   if (address && !sameRange(address, packet.destination)) return false
@@ -138,7 +138,7 @@ function fixFor(world: World, rule: NatRule): { fix?: Fix } {
   const { view, translation } = world
   const api = apiOf(world, rule)
   if (rule.state === 'inactive') {
-    const own = ruleAt(view, rule.place.file, rule.place.span.line)
+    const own = ruleAt(view, rule.place.file, rule.place.span.line)?.rule
     const above = sources(view).find(({ scope, off }) => off !== '' && isSameScope(scope, rule.scope))
     const commands = above ? [REQUIRE_NO_FIREWALL] : []
     if (own?.enable === 0 && api !== undefined) commands.push(`pvesh set ${api} --enable 1`)

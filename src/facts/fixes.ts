@@ -1,8 +1,8 @@
 /** Commands that mend things, as lines for a shell. Whatever a user typed is quoted whole. */
 import { formatRange, type Family, type Range } from '../address.ts'
-import type { FwFile, FwRule } from '../fw/fw-file.ts'
+import type { FwRule } from '../fw/fw-file.ts'
 import type { Guest, Nic } from '../guest/guest.ts'
-import { CLUSTER_FW, guestFw, hostFw, type View } from '../nat/view.ts'
+import { CLUSTER_FW, fileAt, guestFw, type View } from '../nat/view.ts'
 import type { Network } from '../network.ts'
 import { readWords } from '../nat/words.ts'
 import { dotted } from '../sysctls.ts'
@@ -57,33 +57,29 @@ export function guestApi({ node }: View, { type, vmid }: Guest): string {
 
 /** The line of a file as the API names it: `/cluster/firewall/rules/0`. Undefined when no rule stands there. */
 export function ruleApi(view: View, file: string, line: number): string | undefined {
-  const at = (fw: FwFile | undefined, base: string): string | undefined => {
-    const index = fw?.rules.findIndex((rule) => rule.span.line === line) ?? -1
-    return index < 0 ? undefined : `${base}/rules/${index}`
-  }
-  if (file === hostFw(view.node)) return at(view.host, `/nodes/${view.node}/firewall`)
-  if (file !== CLUSTER_FW) {
-    const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
-    return owned && at(owned.fw, guestApi(view, owned.guest))
-  }
-  for (const [name, { rules }] of view.cluster.groups) {
-    const index = rules.findIndex((rule) => rule.span.line === line)
-    if (index >= 0) return `/cluster/firewall/groups/${name}/${index}`
-  }
-  return at(view.cluster, '/cluster/firewall')
+  const found = ruleAt(view, file, line)
+  if (!found) return undefined
+  const { group, position } = found
+  if (group !== undefined) return `/cluster/firewall/groups/${group}/${position}`
+  const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
+  const ofNode = file === CLUSTER_FW ? '/cluster/firewall' : `/nodes/${view.node}/firewall`
+  return `${owned ? guestApi(view, owned.guest) : ofNode}/rules/${position}`
 }
 
-/** The rule at a line of a file. */
-export function ruleAt(view: View, file: string, line: number): FwRule | undefined {
-  const files =
-    file === CLUSTER_FW
-      ? [view.cluster]
-      : file === hostFw(view.node)
-        ? [view.host]
-        : view.guests.filter(({ guest }) => guestFw(guest.vmid) === file).map(({ fw }) => fw)
-  return files
-    .flatMap(({ rules, groups }) => [...rules, ...[...groups.values()].flatMap((group) => group.rules)])
-    .find((rule) => rule.span.line === line)
+/** The rule at a line of a file, and its position in the list of its file or group, counted from 0 as the GUI and the API do. */
+export function ruleAt(
+  view: View,
+  file: string,
+  line: number,
+): { rule: FwRule; position: number; group?: string } | undefined {
+  const { rules = [], groups = [] } = fileAt(view, file) ?? {}
+  const lists = [{ rules }, ...[...groups].map(([group, one]) => ({ rules: one.rules, group }))]
+  for (const { rules: list, ...group } of lists) {
+    const position = list.findIndex(({ span }) => span.line === line)
+    const rule = list[position]
+    if (rule) return { rule, position, ...group }
+  }
+  return undefined
 }
 
 /** A comment with one more option, before the free text. */

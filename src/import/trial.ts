@@ -1,10 +1,10 @@
 /** NAT rules of others as rules of the GUI, and what would come of them: they are compiled beside the rules that are there. */
 import { isError, placeName, word } from '../diagnostic.ts'
 import { keeperOf } from '../facts/keepers.ts'
-import type { FwFile, FwRule } from '../fw/fw-file.ts'
+import type { FwRule } from '../fw/fw-file.ts'
 import { groupBy } from '../lists.ts'
 import type { Forward } from '../nat/nat-rule.ts'
-import { guestFw, hostFw, type View } from '../nat/view.ts'
+import { fileAt, type View } from '../nat/view.ts'
 import { compile } from '../pipeline.ts'
 import type { Look } from '../read.ts'
 import { becomeAll } from './becomes.ts'
@@ -129,16 +129,10 @@ export function tryRules(look: Look, view: View, rules: readonly GuiRule[]): Map
 
 /** Where a rule stands; undefined when it is not there. */
 export function findRule(rule: GuiRule, view: View): There | undefined {
-  const rules = fileOf(rule, view).rules
+  const { rules = [] } = fileAt(view, rule.file) ?? {}
   const position = rules.findIndex((one) => isSame(one, rule))
   const found = rules[position]
   return found && { position, line: found.span.line, isOn: found.enable === 1 }
-}
-
-function fileOf({ file }: GuiRule, view: View): FwFile {
-  if (file === hostFw(view.node)) return view.host
-  const owned = view.guests.find(({ guest }) => guestFw(guest.vmid) === file)
-  return owned ? owned.fw : view.cluster
 }
 
 const FIELDS = ['type', 'source', 'dest', 'proto', 'dport', 'comment'] as const

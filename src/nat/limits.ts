@@ -7,6 +7,7 @@ import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts
 import { label } from '../guest/guest.ts'
 import { sum } from '../lists.ts'
 import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './nat-rule.ts'
+import { guestOfFile } from './view.ts'
 
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
 export const GUEST_LIMITS = {
@@ -134,7 +135,7 @@ export function tellSome(diagnostics: readonly Diagnostic[]): Diagnostic[] {
   const told = new Map<string, number>()
   return diagnostics.flatMap((one): Diagnostic[] => {
     const { file } = one.place
-    const limit = /^firewall\/\d+\.fw$/.test(file) ? TOLD.guest : TOLD.admin
+    const limit = guestOfFile(file) === 0 ? TOLD.admin : TOLD.guest
     const key = `${isError(one) ? 'error' : 'other'} ${file}`
     const count = (told.get(key) ?? 0) + 1
     told.set(key, count)

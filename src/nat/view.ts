@@ -81,3 +81,15 @@ export type FirewallMode = 'iptables' | 'nftables'
 export const CLUSTER_FW = 'firewall/cluster.fw'
 export const hostFw = (node: string): string => `nodes/${node}/host.fw`
 export const guestFw = (vmid: number): string => `firewall/${vmid}.fw`
+
+/** The guest of a file; 0 for a file of the datacenter or the node. */
+export function guestOfFile(file: string): number {
+  return Number(/(?:^|\/)firewall\/(\d+)\.fw$/.exec(file)?.[1] ?? 0)
+}
+
+/** The file of a path; undefined when this node has none. */
+export function fileAt({ cluster, host, node, guests }: View, path: string): FwFile | undefined {
+  if (path.endsWith(CLUSTER_FW)) return cluster
+  if (path.endsWith(hostFw(node))) return host
+  return guests.find(({ guest }) => guest.vmid === guestOfFile(path))?.fw
+}

@@ -22,8 +22,3 @@ export function makeAllowance(
     return count < most ? 'line' : count === most ? 'last' : 'none'
   }
 }
-
-/** The guest of a file, 0 for files of the node. */
-export function guestOfFile(file: string): number {
-  return Number(/(?:^|\/)firewall\/(\d+)\.fw$/.exec(file)?.[1] ?? 0)
-}

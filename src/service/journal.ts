@@ -1,7 +1,9 @@
 /** The service's journal: lines on stdout, with the priority that journald understands. */
-import type { Severity } from '../diagnostic.ts'
+import { worstFirst, type Severity } from '../diagnostic.ts'
+import { guestOfFile } from '../nat/view.ts'
 import { printable, type Located } from '../show/diagnostics.ts'
-import { guestOfFile, HOURLY_LINES, makeAllowance } from './allowance.ts'
+import { SYSLOG_LEVELS } from '../show/guilines.ts'
+import { HOURLY_LINES, makeAllowance } from './allowance.ts'
 
 export interface Journal {
   info: (message: string) => void
@@ -9,15 +11,7 @@ export interface Journal {
   error: (message: string) => void
 }
 
-const PRIORITIES = { error: 3, warning: 4, info: 6 } as const
-
-/** With priorities each line begins with one, as sd-daemon(3) has it: journald takes every line for itself. */
-export function makeJournal(write: (text: string) => void, withPriorities: boolean): Journal {
-  const say = (severity: Severity, message: string): void => {
-    const prefix = withPriorities ? `<${PRIORITIES[severity]}>` : ''
-    const [first = '', ...rest] = message.trimEnd().split('\n').map(printable)
-    write([first, ...rest.map((line) => `  ${line}`)].map((line) => `${prefix}${line}\n`).join(''))
-  }
+function journalBy(say: (severity: Severity, message: string) => void): Journal {
   return {
     info: (text) => say('info', text),
     warning: (text) => say('warning', text),
@@ -25,30 +19,32 @@ export function makeJournal(write: (text: string) => void, withPriorities: boole
   }
 }
 
+/** With priorities each line begins with one, as sd-daemon(3) has it: journald takes every line for itself. */
+export function makeJournal(write: (text: string) => void, withPriorities: boolean): Journal {
+  return journalBy((severity, message) => {
+    const prefix = withPriorities ? `<${SYSLOG_LEVELS[severity]}>` : ''
+    const [first = '', ...rest] = message.trimEnd().split('\n').map(printable)
+    write([first, ...rest.map((line) => `  ${line}`)].map((line) => `${prefix}${line}\n`).join(''))
+  })
+}
+
 /** The journal for lines that a guest's files cause (VMID 0: the node's files), within its allowance. */
 type JournalOf = (vmid: number) => Journal
 
 export function bounded(journal: Journal, now: () => number): JournalOf {
   const take = makeAllowance(HOURLY_LINES.journal)
-  return (vmid) => {
-    const say = (severity: Severity, message: string): void => {
+  return (vmid) =>
+    journalBy((severity, message) => {
       const allowed = take(vmid, now())
       if (allowed === 'line') journal[severity](message)
       if (allowed !== 'last') return
       const what = vmid === 0 ? 'the node' : `guest ${vmid}`
       journal.warning(`too many lines about ${what}: no more in this hour; pvenat check and pvenat list tell`)
-    }
-    return {
-      info: (text) => say('info', text),
-      warning: (text) => say('warning', text),
-      error: (text) => say('error', text),
-    }
-  }
+    })
 }
 
 /** Lines that a person reads at once; errors come first. */
 const MAX_SAID = 20
-const RANK = { error: 0, warning: 1, info: 2 }
 
 /** Writes each diagnostic once when it comes and once when it is gone. Returns the current ones, for the next call. */
 export function sayDiagnostics(
@@ -59,7 +55,7 @@ export function sayDiagnostics(
   const after = byWords(now)
   const come = [...after].filter(([key]) => !before.has(key)).map(([, one]) => one)
   const gone = [...before].filter(([key]) => !after.has(key)).map(([, one]) => one)
-  for (const one of come.sort((a, b) => RANK[a.severity] - RANK[b.severity]).slice(0, MAX_SAID)) {
+  for (const one of come.sort(worstFirst).slice(0, MAX_SAID)) {
     const { file, line, severity, code, message, help } = one
     journalOf(guestOfFile(file))[severity](
       `${file}:${line}: ${severity}[${code}]: ${message}${help === undefined ? '' : ` (${help})`}`,

@@ -2,9 +2,11 @@
  * The answer in the GUI: what a save came to, as lines of the firewall log (Guest > Firewall > Log shows those that begin with the VMID,
  * Node > Firewall > Log shows all). A guest's lines hold nothing of other guests.
  */
-import { fileName, word, worstFirst, type Diagnostic, type Place, type Severity } from '../diagnostic.ts'
-import type { FwFile, FwRule } from '../fw/fw-file.ts'
-import { CLUSTER_FW, hostFw, type View } from '../nat/view.ts'
+import { clip, fileName, word, worstFirst } from '../diagnostic.ts'
+import type { Diagnostic, Place, Severity } from '../diagnostic.ts'
+import { ruleAt } from '../facts/fixes.ts'
+import { ascending } from '../lists.ts'
+import { CLUSTER_FW, guestOfFile, hostFw, type View } from '../nat/view.ts'
 import type { Settings } from '../settings.ts'
 import { describeRow, type RowChange } from './changes.ts'
 import { printable } from './diagnostics.ts'
@@ -26,7 +28,7 @@ export function standing(diagnostics: readonly Diagnostic[], view: View): Map<st
   const lines = new Map<string, GuiLine>()
   for (const diagnostic of [...diagnostics].sort(byPlace)) {
     const { code, place } = diagnostic
-    const vmid = guestOf(place)
+    const vmid = guestOfFile(place.file)
     const { severity, message, help } = word(diagnostic, vmid !== 0)
     const text = `${LABELS[severity]}: ${message}${help === undefined ? '' : `; ${help}`}${ruleName(place, view)}`
     lines.set(wordsKey(place.file, code, word(diagnostic).message), { vmid, severity, text })
@@ -35,7 +37,7 @@ export function standing(diagnostics: readonly Diagnostic[], view: View): Map<st
 }
 
 function byPlace({ place: a }: Diagnostic, { place: b }: Diagnostic): number {
-  return a.file < b.file ? -1 : a.file > b.file ? 1 : a.span.line - b.span.line || a.span.from - b.span.from
+  return ascending(a.file, b.file) || a.span.line - b.span.line || a.span.from - b.span.from
 }
 
 /** The key of `Standing`, also for what was published by a service before. */
@@ -80,58 +82,30 @@ function changeLine({ kind, before, after }: RowChange, view: View): GuiLine {
   return { vmid: row.guest?.vmid ?? 0, severity: 'info', text }
 }
 
-/** The guest in whose file it stands; 0 for what is the datacenter's or the node's. */
-function guestOf({ file }: Place): number {
-  return Number(/(?:^|\/)firewall\/(\d+)\.fw$/.exec(file)?.[1] ?? 0)
-}
-
 /** ` (rule 1, NAT 2222)`: its place in the list as the GUI counts, from 0, and its comment. */
 function ruleName({ file, span: { line } }: Place, view: View): string {
-  const isCluster = file.endsWith(CLUSTER_FW)
-  const isHost = file.endsWith(hostFw(view.node))
-  const vmid = guestOf({ file, span: { line, from: 0, to: 0 } })
-  const fw = isCluster
-    ? view.cluster
-    : isHost
-      ? view.host
-      : view.guests.find((one) => one.guest.vmid === vmid)?.fw
-  const found = fw && findRule(fw, line)
+  const found = ruleAt(view, file, line)
   if (!found) return ''
-  const scope = isCluster ? 'datacenter ' : isHost ? 'node ' : ''
-  const group = found.group === undefined ? '' : ` of group ${found.group}`
-  return ` (${scope}rule ${found.position}${group}${found.rule.comment === undefined ? '' : `, ${clip(found.rule.comment)}`})`
+  const { rule, position, group } = found
+  const scope = file.endsWith(CLUSTER_FW) ? 'datacenter ' : file.endsWith(hostFw(view.node)) ? 'node ' : ''
+  const within = group === undefined ? '' : ` of group ${group}`
+  const comment = rule.comment === undefined ? '' : `, ${clip(rule.comment, MAX_COMMENT_CHARS)}`
+  return ` (${scope}rule ${position}${within}${comment})`
 }
 
 function commentName(comment: string): string {
-  return comment === '' ? '' : ` (${clip(comment)})`
-}
-
-function findRule(
-  { rules, groups }: FwFile,
-  line: number,
-): { rule: FwRule; position: number; group?: string } | undefined {
-  const lists = [{ rules }, ...[...groups].map(([group, one]) => ({ rules: one.rules, group }))]
-  for (const { rules: list, ...group } of lists) {
-    const position = list.findIndex(({ span }) => span.line === line)
-    const rule = list[position]
-    if (rule) return { rule, position, ...group }
-  }
-  return undefined
+  return comment === '' ? '' : ` (${clip(comment, MAX_COMMENT_CHARS)})`
 }
 
 const MAX_COMMENT_CHARS = 60
 const MAX_LINE_CHARS = 600
 
-function clip(text: string, chars = MAX_COMMENT_CHARS): string {
-  return text.length <= chars ? text : `${text.slice(0, chars - 3)}...`
-}
-
 /** As syslog counts. */
-const LEVELS: Readonly<Record<Severity, number>> = { error: 3, warning: 4, info: 6 }
+export const SYSLOG_LEVELS: Readonly<Record<Severity, number>> = { error: 3, warning: 4, info: 6 }
 
 /** The line as pvefw-logger writes its own: `VMID LEVEL CHAIN DD/Mon/YYYY:HH:MM:SS +ZZZZ TEXT`. No text can end it early. */
 export function logLine({ vmid, severity, text }: GuiLine, at: Date): string {
-  return `${vmid} ${LEVELS[severity]} NAT ${logTime(at)} ${clip(printable(text), MAX_LINE_CHARS)}\n`
+  return `${vmid} ${SYSLOG_LEVELS[severity]} NAT ${logTime(at)} ${clip(printable(text), MAX_LINE_CHARS)}\n`
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
