@@ -36,18 +36,18 @@ export interface Network {
   way: Partial<Record<Family, OwnAddress>>
   /** Routes that do not lead outside: networks of other interfaces, tunnels, blackholes; the narrowest first. */
   inward: InwardRoute[]
-  /** Where routes of its own lead by external interfaces, the default ones and halves left out; undefined when they were not asked for. */
-  outward?: readonly Range[]
-  /** Kinds of the tunnels that somebody made; undefined when they were not asked for. */
-  tunnels?: readonly string[]
-  /** Next hops of all routes; undefined when they were not asked for. */
-  nextHops?: readonly Range[]
-  /** All interfaces by each of their names, altnames too; undefined when they were not asked for. */
-  links?: ReadonlyMap<string, string>
-  /** Bridges that no machine but guests of this node is on; undefined when they were not asked for. */
-  enclosed?: ReadonlySet<string>
-  /** Internal networks whose packets routing rules of others lead away from the guests; undefined when that was not asked for. */
-  taken?: readonly InwardRoute[]
+  /** Where routes of its own lead by external interfaces, the default ones and halves left out. */
+  outward: readonly Range[]
+  /** Kinds of the tunnels that somebody made. */
+  tunnels: readonly string[]
+  /** Next hops of all routes. */
+  nextHops: readonly Range[]
+  /** All interfaces by each of their names, altnames too. */
+  links: ReadonlyMap<string, string>
+  /** Bridges that no machine but guests of this node is on. */
+  enclosed: ReadonlySet<string>
+  /** Internal networks whose packets routing rules of others lead away from the guests; the kernel is asked for them (node/network.ts). */
+  taken: readonly InwardRoute[]
   /** Policy routing that others made; undefined when it was not asked for. */
   foreign?: Readonly<Record<Family, ForeignRouting>>
 }
@@ -168,10 +168,9 @@ export function toNetwork(
     outward: FAMILIES.flatMap((family) => outwardRoutes(routing[family].routes, outside)),
     links: names,
     enclosed: enclosedBridges(links),
+    taken: [],
     foreign: { 4: foreignRouting(routing[4], ips), 6: foreignRouting(routing[6], ips) },
-    tunnels: links
-      .filter(({ ifname }) => !FALLBACK_TUNNELS.has(ifname))
-      .flatMap(({ linkinfo }) => linkinfo?.info_kind ?? []),
+    tunnels: links.flatMap(tunnelKind),
     nextHops: FAMILIES.flatMap((family) => routing[family].routes.flatMap(gateways)),
   }
 }
@@ -221,6 +220,10 @@ function gateways({ gateway, nexthops = [] }: IpRoute): Range[] {
 const FALLBACK_TUNNELS = new Set(
   'gre0 gretap0 erspan0 ip6gre0 tunl0 ip_vti0 ip6_vti0 sit0 ip6tnl0'.split(' '),
 )
+
+function tunnelKind({ ifname, linkinfo: { info_kind: kind } = {} }: IpLink): string[] {
+  return kind === undefined || FALLBACK_TUNNELS.has(ifname) ? [] : [kind]
+}
 
 /** Whether a table that rules lead to has a default route by an interface; our own copies do not count. */
 function hasDefault(name: string, { rules, defaults }: IpRouting): boolean {

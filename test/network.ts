@@ -8,7 +8,21 @@ export function plainNetwork(external: ExternalInterface[], internal: InternalNe
     ...internal.flatMap(({ bridge, address }) => (address ? [{ dev: bridge, ip: address }] : [])),
   ]
   const inward = internal.map(({ bridge, network }) => ({ dev: bridge, to: network }))
-  return plainWay({ external, internal, strangers: [], own, way: {}, inward })
+  const names = [...external.map(({ name }) => name), ...internal.map(({ bridge }) => bridge)]
+  return plainWay({
+    external,
+    internal,
+    strangers: [],
+    own,
+    way: {},
+    inward,
+    outward: [],
+    tunnels: [],
+    nextHops: [],
+    links: new Map(names.map((name) => [name, name])),
+    enclosed: new Set(),
+    taken: [],
+  })
 }
 
 /** With the way out by the first external address of each family. */

@@ -145,7 +145,7 @@ function othersDrop(
 function ledAway({ network }: View, one: Forward | Egress): Diagnostic | undefined {
   if (one.rule.kind === 'exempt') return undefined
   const { ranges } = 'inner' in one ? { ranges: [one.inner] } : one.source
-  const taken = network.taken?.find(
+  const taken = network.taken.find(
     ({ to }) => ranges !== 'any' && ranges.some((range) => contains(to, range)),
   )
   if (!taken) return undefined
@@ -163,7 +163,7 @@ function leadsNowhere(view: View, one: Forward | Egress): Diagnostic | undefined
   const { rule, family } = one
   const isForward = 'inner' in one
   const ranges = isForward ? [one.inner] : one.source.ranges
-  const known = [...insideOf(network), ...(isForward ? [] : (network.outward ?? []))]
+  const known = [...insideOf(network), ...(isForward ? [] : network.outward)]
   if (rule.kind === 'exempt' || (isForward ? one.snat : one.exempt || rule.forwards.length > 0))
     return undefined
   if (ranges === 'any' || ranges.length > MAX_JUDGED) return undefined

@@ -64,7 +64,7 @@ export function collectEvidence(sources: Sources): Evidence {
     held,
     configs,
     answers,
-    hops: new Set((network.nextHops ?? []).map(addressKey)),
+    hops: new Set(network.nextHops.map(addressKey)),
     macs,
   }
 }
@@ -73,7 +73,7 @@ export function collectEvidence(sources: Sources): Evidence {
 function isEnclosed(ip: Range, { internal, external, enclosed }: Network): boolean {
   const around = internal.filter(({ network }) => contains(network, ip))
   const isOutside = external.some(({ networks }) => networks.some((one) => contains(one, ip)))
-  return !isOutside && around.length > 0 && around.every(({ bridge }) => enclosed?.has(bridge) === true)
+  return !isOutside && around.length > 0 && around.every(({ bridge }) => enclosed.has(bridge))
 }
 
 /** Why an address cannot be the guest's, whatever tells it; undefined when nothing speaks against it. */

@@ -151,7 +151,7 @@ function objectionToPlace(ip: Range, nic: Nic, ready: Ready): string | undefined
   const isElsewhere = (name: string): boolean =>
     layerOf(name, nic) === undefined && (ready.plugged.has(name) || outside.includes(name))
   // On another machine than the node itself (a check before a file is copied over) the bridges are not to be seen.
-  const isHere = nic.bridge === undefined || ready.network.links?.has(nic.bridge) !== false
+  const isHere = nic.bridge === undefined || ready.network.links.has(nic.bridge)
   // A host route of the node: to a guest whose network has one address, as Hetzner and OVH give them.
   const isRouted = layerOf(inwardTo(ready.network, ip)?.dev ?? '', nic) === 'own'
   return isHere && !isRouted && [...around, ...outside].every(isElsewhere)

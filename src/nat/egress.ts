@@ -54,7 +54,7 @@ function resolveVia(order: Order): string[] | Diagnostic | undefined {
     const reason = 'via= names the uplink; leave out if= and the address'
     return diagnose('option-conflict', where, { reason })
   }
-  const names = comment.via.map((name) => view.network.links?.get(name) ?? name)
+  const names = comment.via.map((name) => view.network.links.get(name) ?? name)
   const problem = names.map((name) => notExternal(name, order, where)).find((one) => one)
   return problem ?? names
 }

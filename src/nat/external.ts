@@ -22,7 +22,7 @@ export function resolveExternal(order: Order): External | Diagnostic {
   const { nat, comment, marked, view } = order
   const { network } = view
   const { askedInterface: asked, place, scope } = nat
-  const wanted = asked === undefined ? undefined : (network.links?.get(asked) ?? asked)
+  const wanted = asked === undefined ? undefined : (network.links.get(asked) ?? asked)
   const interfaces = network.external.filter(({ name }) => wanted === undefined || name === wanted)
   const mayBeElsewhere = scope.kind === 'cluster' && view.isClustered
   const unknown = wanted === undefined ? undefined : notExternal(wanted, order, comment.places.if ?? place)
@@ -67,7 +67,7 @@ function withPort(text: string, { comment, view: { network } }: Order): string |
 /** What makes an interface of this node external, where none is. */
 export function makeExternal({ network, settings }: View): string {
   const { auto, names } = settings.external
-  const unknown = auto ? [] : names.filter((name) => network.links?.has(name) === false)
+  const unknown = auto ? [] : names.filter((name) => !network.links.has(name))
   if (unknown.length > 0)
     return `pvenat.conf names ${unknown.join(', ')}, and this node has no such interface; with external = auto those with a default route count`
   return 'give this node a default route, or name the interface in /etc/pvenat/pvenat.conf: external = +NAME'
@@ -91,7 +91,7 @@ export function notExternal(
 ): Diagnostic | undefined {
   const names = network.external.map((one) => one.name)
   if (names.includes(name)) return undefined
-  const isHere = network.links?.has(name) ?? false
+  const isHere = network.links.has(name)
   if (nat.scope.kind === 'cluster' && isClustered && !isHere)
     return diagnose('elsewhere', where, { what: name })
   return diagnose('interface-unknown', where, {

@@ -99,7 +99,7 @@ export function sharedNetwork(addresses: readonly Range[], { network }: View): s
   const around = network.external
     .flatMap(({ networks }) => networks)
     .find((one) => addresses.some((address) => contains(one, address)))
-  const { nextHops = [] } = network
+  const { nextHops } = network
   if (!around || nextHops.length === 0 || nextHops.some((hop) => contains(around, hop))) return undefined
   return formatRange(around)
 }

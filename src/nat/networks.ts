@@ -96,7 +96,7 @@ function outerProblem({ nat, marked: { rule }, view }: Order, outer: Range): Dia
   const addresses = [...network.own.map(({ ip }) => ip), ...network.external.flatMap((one) => one.addresses)]
   const own = addresses.find((one) => contains(outer, one))
   if (own) return wrong(`${formatRange(own)}, an address of this node, lies in ${text}`, SMALLER)
-  const gateway = network.nextHops?.find((one) => contains(outer, one))
+  const gateway = network.nextHops.find((one) => contains(outer, one))
   if (gateway) return wrong(`${formatRange(gateway)}, a gateway of this node, lies in ${text}`, SMALLER)
   const inside = network.internal.find((one) => overlap(one.network, outer))
   if (inside) return wrong(`${text} is part of the internal network ${formatRange(inside.network)}`, OUTSIDE)

@@ -66,7 +66,7 @@ export function aroundOf(
     inner: () => describeInner(FAMILIES.flatMap((family) => templates(rule, family, services))),
     isInterface: (name) =>
       name !== 'lo' &&
-      (links?.has(name) === true ||
+      (links.has(name) ||
         external.some((one) => one.name === name) ||
         internal.some(({ bridge }) => bridge === name)),
   }

@@ -39,5 +39,5 @@ export function readingProblems(
   ]
 }
 
-const NO_NETWORK = { external: [], internal: [] }
+const NO_NETWORK = { external: [], internal: [], links: new Map<string, string>() }
 const NO_NAMES: Names['cluster'] = { aliases: new Map(), ipset: new Map() }

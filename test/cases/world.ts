@@ -144,7 +144,7 @@ function readPlan(text: string): Network {
       const to = parseCidr(name)
       const [dev = ''] = words
       const isOutward = result.external.some((one) => one.name === dev)
-      if (to && isOutward) result.outward = [...(result.outward ?? []), to]
+      if (to && isOutward) result.outward = [...result.outward, to]
       if (to && !isOutward) result.inward.unshift({ to, dev })
       continue
     }
