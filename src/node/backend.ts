@@ -16,9 +16,20 @@ export async function currentBackend(): Promise<Backend> {
 }
 
 /** Whether a backend may be asked for rules: to ask for legacy tables loads their modules, and where none is in use there is nothing in them. */
-export function hasTables(backend: Backend, family: Family): boolean {
+function hasTables(backend: Backend, family: Family): boolean {
   const names = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names'
   return backend === 'nft' || existsSync(names)
+}
+
+/** The texts that `read` gets from the save programs of a backend; '' of a family that is not in use. */
+export async function savedBy(
+  backend: Backend,
+  read: (program: string) => Promise<string>,
+): Promise<Record<Family, string>> {
+  const [v4 = '', v6 = ''] = await Promise.all(
+    FAMILIES.map(async (family) => (hasTables(backend, family) ? read(saveProgram(backend, family)) : '')),
+  )
+  return { 4: v4, 6: v6 }
 }
 
 interface Choice {

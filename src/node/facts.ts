@@ -1,15 +1,15 @@
 /** Reads the facts for `explain` and `doctor`. It changes nothing; unreadable facts are reported, not guessed. */
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
-import { FAMILIES, type Family } from '../address.ts'
 import { READ_SYSCTLS, type BootLine, type NodeFacts, type PortHolder } from '../facts/node-facts.ts'
 import { parseBootLines } from '../facts/interfaces.ts'
 import { hasPolicyRouting, parseLinks, parseNeighbours } from '../facts/iproute.ts'
 import { parseNftables } from '../facts/nftables.ts'
 import type { Socket } from '../nat/sockets.ts'
-import { saveProgram, type Backend } from '../facts/backend.ts'
-import { hasTables } from './backend.ts'
+import type { Backend } from '../facts/backend.ts'
+import { savedBy } from './backend.ts'
 import { run } from './exec.ts'
+import { processesWith } from './listeners.ts'
 import { serviceState } from './unit.ts'
 
 /** `listeners`: the sockets whose processes are wanted by name and unit. */
@@ -28,8 +28,8 @@ export async function readFacts(
     text('ip', '-j', 'addr', 'show'),
     text('ip', '-j', 'rule', 'show'),
     text('ip', '-j', 'neigh', 'show'),
-    saves('legacy', text),
-    saves('nft', text),
+    savedBy('legacy', text),
+    savedBy('nft', text),
     run('nft', ['-j', 'list', 'ruleset']),
   ])
   return {
@@ -59,15 +59,6 @@ async function readBootLines(): Promise<BootLine[]> {
   return all.flat()
 }
 
-type ReadText = (file: string, ...args: string[]) => Promise<string>
-
-async function saves(backend: Backend, text: ReadText): Promise<Record<Family, string>> {
-  const [v4 = '', v6 = ''] = await Promise.all(
-    FAMILIES.map(async (family) => (hasTables(backend, family) ? text(saveProgram(backend, family)) : '')),
-  )
-  return { 4: v4, 6: v6 }
-}
-
 async function readSysctls(): Promise<Map<string, string>> {
   const names = await readdir('/proc/sys/net/ipv4/conf').catch(() => [])
   const paths = READ_SYSCTLS.flatMap((path) =>
@@ -82,27 +73,18 @@ async function readSysctls(): Promise<Map<string, string>> {
   return new Map(pairs.flat())
 }
 
-/** Whose sockets they are: by the links in /proc/PID/fd, for root only. */
+/** Whose sockets they are, as far as this user may know. */
 async function portHolders(listeners: readonly Socket[]): Promise<PortHolder[]> {
   if (listeners.length === 0) return []
-  const sockets = new Map(listeners.map((socket) => [`socket:[${socket.inode}]`, socket]))
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const { processes } = await processesWith(new Set(listeners.map(({ inode }) => inode)))
   const all = await Promise.all(
-    pids.map(async (pid) => {
-      const fds = await readdir(`/proc/${pid}/fd`).catch(() => [])
-      const links = await Promise.all(fds.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
-      const own = links.flatMap((link) => sockets.get(link) ?? [])
-      if (own.length === 0) return []
-      const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
+    processes.map(async ({ pid, name, own }) => {
       const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '')
       const [unit] = groups.split('\n').flatMap((line) => /\/([\w@.\\:-]+\.service)$/.exec(line)?.[1] ?? [])
-      return own.map(({ proto, port }) => ({
-        proto,
-        port,
-        name,
-        pid: Number(pid),
-        ...(unit === undefined ? {} : { unit }),
-      }))
+      const about = { name, pid: Number(pid), ...(unit === undefined ? {} : { unit }) }
+      return listeners
+        .filter(({ inode }) => own.includes(inode))
+        .map(({ proto, port }) => ({ proto, port, ...about }))
     }),
   )
   return all.flat().sort((a, b) => a.port - b.port || a.pid - b.pid)

@@ -5,8 +5,8 @@ import { FAMILIES, type Family } from '../address.ts'
 import { parseSave, parseSets, type Installed } from '../ruleset/installed.ts'
 import { OWN_SET } from '../ruleset/ruleset.ts'
 import type { Plan } from '../ruleset/plan.ts'
-import { restoreProgram, saveProgram, type Backend } from '../facts/backend.ts'
-import { hasTables } from './backend.ts'
+import { restoreProgram, type Backend } from '../facts/backend.ts'
+import { savedBy } from './backend.ts'
 import { hasBridgeZone, setBridgeZone } from './bridge-zone.ts'
 import { realConntrack, type Conntrack } from './conntrack.ts'
 import { CommandFailed, must, NOT_STARTED, run } from './exec.ts'
@@ -65,20 +65,19 @@ export function realKernel(backend: Backend, warn: (message: string) => void): W
 }
 
 async function readKernel(backend: Backend, before?: Installed): Promise<Installed> {
-  const [sets, v4, v6, routing4, routing6] = await Promise.all([
+  const [sets, saved, routing4, routing6] = await Promise.all([
     saveSets(),
-    save(backend, 4, '-c'),
-    save(backend, 6, '-c'),
+    savedBy(backend, (program) => must(program, ['-c'])),
     readRouting(4),
     readRouting(6),
   ])
-  const chains = { 4: parseSave(v4, before?.chains[4]), 6: parseSave(v6, before?.chains[6]) }
+  const chains = { 4: parseSave(saved[4], before?.chains[4]), 6: parseSave(saved[6], before?.chains[6]) }
   return { chains, sets: parseSets(sets), routing: { 4: routing4, 6: routing6 } }
 }
 
 /** Dates, and counters of policies, differ each time. */
 async function glance(backend: Backend): Promise<Record<Family, string>> {
-  const [v4 = '', v6 = ''] = await Promise.all(FAMILIES.map((family) => save(backend, family)))
+  const { 4: v4, 6: v6 } = await savedBy(backend, (program) => must(program, []))
   const constant = (text: string): string => {
     const lines = text.split('\n').filter((line) => !line.startsWith('#'))
     return lines.map((line) => (line.startsWith(':') ? line.slice(0, line.indexOf(' [')) : line)).join('\n')
@@ -96,10 +95,6 @@ async function saveSets(): Promise<string> {
   if (listed.code !== 0) throw new CommandFailed('ipset list -n', listed, '')
   const names = listed.stdout.split('\n').filter((name) => OWN_SET.test(name))
   return names.length === 0 ? '' : must('ipset', ['restore'], names.map((name) => `save ${name}\n`).join(''))
-}
-
-async function save(backend: Backend, family: Family, ...args: string[]): Promise<string> {
-  return hasTables(backend, family) ? must(saveProgram(backend, family), args) : ''
 }
 
 async function writeKernel(backend: Backend, plan: Plan, warn: (message: string) => void): Promise<number> {

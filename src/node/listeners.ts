@@ -49,9 +49,29 @@ export function readProc(name: string): string {
 async function learnHolders(inodes: ReadonlySet<string>): Promise<void> {
   for (const inode of holders.keys()) if (!inodes.has(inode)) holders.delete(inode)
   const unknown = new Set([...inodes].filter((inode) => !holders.has(inode)))
+  const { processes, isWhole } = await processesWith(inodes)
+  for (const { name, own } of processes)
+    for (const inode of own) {
+      holders.set(inode, name)
+      unknown.delete(inode)
+    }
+  // A socket that was closed meanwhile had a holder.
+  const still = new Set(unknown.size > 0 ? readSockets().map(({ inode }) => inode) : [])
+  for (const inode of unknown) holders.set(inode, isWhole && still.has(inode) ? KERNEL : '')
+}
+
+interface Processes {
+  /** `own`: inodes of the sockets that it holds. */
+  processes: { pid: string; name: string; own: string[] }[]
+  /** Whether all processes could be looked into, which takes root. */
+  isWhole: boolean
+}
+
+/** The processes that hold sockets with these inodes: by the links in /proc/PID/fd. */
+export async function processesWith(inodes: ReadonlySet<string>): Promise<Processes> {
   let isWhole = true
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  await Promise.all(
+  const processes = await Promise.all(
     pids.map(async (pid) => {
       const fds = await readdir(`/proc/${pid}/fd`).catch(({ code }: NodeJS.ErrnoException) => {
         if (code !== 'ENOENT' && code !== 'ESRCH') isWhole = false
@@ -61,15 +81,10 @@ async function learnHolders(inodes: ReadonlySet<string>): Promise<void> {
       const own = links
         .flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? [])
         .filter((inode) => inodes.has(inode))
-      if (own.length === 0) return
+      if (own.length === 0) return []
       const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')).trim()
-      for (const inode of own) {
-        holders.set(inode, name)
-        unknown.delete(inode)
-      }
+      return [{ pid, name, own }]
     }),
   )
-  // A socket that was closed meanwhile had a holder.
-  const still = new Set(unknown.size > 0 ? readSockets().map(({ inode }) => inode) : [])
-  for (const inode of unknown) holders.set(inode, isWhole && still.has(inode) ? KERNEL : '')
+  return { processes: processes.flat(), isWhole }
 }

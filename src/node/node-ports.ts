@@ -1,6 +1,5 @@
 /** Ports and protocols of the node itself: services that listen, ports that other programs publish, protocols of tunnels. */
-import { FAMILIES, type Family } from '../address.ts'
-import { BACKENDS, saveProgram, type Backend } from '../facts/backend.ts'
+import type { Family } from '../address.ts'
 import { foreignNat, type ForeignNat } from '../facts/foreign.ts'
 import { isOfIptables, parseNftables, type Nftables } from '../facts/nftables.ts'
 import { parseRaw, parseXfrm, publishedPorts, usedProtocols } from '../facts/published.ts'
@@ -8,7 +7,7 @@ import { field, listOf, parseJson, textOf } from '../json.ts'
 import type { Socket } from '../nat/sockets.ts'
 import { listeningPorts, type NodePort } from '../nat/node-ports.ts'
 import type { Network } from '../network.ts'
-import { hasTables } from './backend.ts'
+import { savedBy } from './backend.ts'
 import { NOT_STARTED, run } from './exec.ts'
 import { readProc } from './listeners.ts'
 import { FOREIGN_TIMEOUT_MS, type Answers } from './answers.ts'
@@ -39,7 +38,7 @@ export async function readNodePorts(
     ...listeningPorts(sockets.filter(isSettled)),
     ...listeningPorts(lasting).map((port): NodePort => (isOnce ? { ...port, isFleeting: true } : port)),
     ...publishedPorts(rules, network),
-    ...usedProtocols(network.tunnels ?? [], raw, ipsec),
+    ...usedProtocols(network.tunnels, raw, ipsec),
   ]
 }
 
@@ -52,20 +51,9 @@ const isUnknown = (code: number): boolean => code !== 0 && code !== NOT_STARTED
 
 /** Each program is asked by itself: one that cannot read its rules, or takes too long, keeps its last answer. */
 async function readForeign(answers: Answers): Promise<ForeignNat[]> {
-  const [legacy, nft] = await Promise.all(BACKENDS.map((backend) => saveNat(backend, answers)))
-  const tables = { legacy: legacy ?? NONE, nft: nft ?? NONE }
-  return foreignNat({ tables, nftables: await readNative(tables.nft, answers) })
-}
-
-const NONE = { 4: '', 6: '' }
-
-async function saveNat(backend: Backend, answers: Answers): Promise<Record<Family, string>> {
-  const [v4 = '', v6 = ''] = await Promise.all(
-    FAMILIES.map(async (family) =>
-      hasTables(backend, family) ? ask(answers, saveProgram(backend, family), ['-t', 'nat']) : '',
-    ),
-  )
-  return { 4: v4, 6: v6 }
+  const save = (program: string): Promise<string> => ask(answers, program, ['-t', 'nat'])
+  const [legacy, nft] = await Promise.all([savedBy('legacy', save), savedBy('nft', save)])
+  return foreignNat({ tables: { legacy, nft }, nftables: await readNative(nft, answers) })
 }
 
 /** The output of a program, or its last output. */
