@@ -131,34 +131,19 @@ async function pass(
   const noClamp = quarantined.get(CLAMP_MSS)
   if (noClamp !== undefined) warn(`TCP segments are not made to fit narrow uplinks: ${noClamp}`)
   const isWaiting = due.flows === 'waiting'
-  if (plan === EMPTY_PLAN && isWaiting) {
-    // `nft flush ruleset` takes it away, and no monitor of iptables tells.
-    if (outcome.ruleset.hasBridgeZone) await zoneOnBridges(outcome.ruleset, kernel)
-    return {
-      ...NOTHING_DONE,
-      outcome,
-      plan,
-      quarantined,
-      installed,
-      readBack: installed,
-      remembered: remember(look, outcome),
-    }
-  }
-  const sysctls = await differingSysctls(wantedSysctls(outcome.ruleset, look.network), kernel)
+  const isUnread = plan === EMPTY_PLAN && isWaiting
+  const wanted = isUnread ? [] : wantedSysctls(outcome.ruleset, look.network)
+  const sysctls = await differingSysctls(wanted, kernel)
   if (isEmpty(plan) && outcome.ruleset === before?.ruleset && sysctls.size === 0 && isWaiting) {
     // The saved state still holds, too.
-    const done = await write(outcome, plan, kernel, installed)
-    const readBack = inWordsOf(outcome.ruleset, installed, before?.installed)
-    return {
-      ...NOTHING_DONE,
-      ...done,
-      outcome,
-      plan,
-      quarantined,
-      installed,
-      readBack,
-      remembered: remember(look, outcome),
+    const kept = { outcome, plan, quarantined, installed, remembered: remember(look, outcome) }
+    if (!isUnread) {
+      const readBack = inWordsOf(outcome.ruleset, installed, before?.installed)
+      return { ...NOTHING_DONE, ...(await write(outcome, plan, kernel, installed)), ...kept, readBack }
     }
+    // `nft flush ruleset` takes it away, and no monitor of iptables tells.
+    if (outcome.ruleset.hasBridgeZone) await zoneOnBridges(outcome.ruleset, kernel)
+    return { ...NOTHING_DONE, ...kept, readBack: installed }
   }
   const state = await readState(stateDir, warn)
   const next = nextState(state, look, outcome, sysctls)
