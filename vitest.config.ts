@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           name: 'packets',
           include: ['test/packets/**/*.test.ts'],
-          // One lab at a time: the machine has one /run/xtables.lock and two cores.
+          // One file at a time: many measure time, and the machine has two cores.
           pool: 'forks',
           poolOptions: { forks: { singleFork: true } },
           testTimeout: 30_000,

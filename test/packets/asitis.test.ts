@@ -1,7 +1,7 @@
 // Nodes as people have them: what the kernel says of addresses, interfaces and routes, asked with real packets; explain agrees.
-import { describe, expect, test } from 'vitest'
-import { backends, type Answer } from '../lab/index.ts'
-import { testNode, type TestNode } from './node.ts'
+import { expect, test } from 'vitest'
+import { type Answer } from '../lab/index.ts'
+import { onBothAtOnce, testNode, type TestNode } from './node.ts'
 import { toldUntil } from './told.ts'
 
 /** A question, and who has to answer it seen as whom; undefined: nobody. */
@@ -29,7 +29,7 @@ async function both(node: TestNode, [from, as, to, answer]: Question): Promise<v
 const NO_OTHERS = { 'firewall/107.fw': [], 'firewall/108.fw': [] }
 const ROUTED = 'route add 203.0.114.0/24 via 203.0.113.2'
 
-describe.each(backends)('addresses and interfaces as the kernel has them, %s', (backend) => {
+onBothAtOnce('addresses and interfaces as the kernel has them', (backend) => {
   const node = testNode(backend, {
     serve: ['105:80,443,444,8025/tcp', '108:81/tcp', 'inet:25,26,443/tcp'],
     rules: {
@@ -82,7 +82,7 @@ describe.each(backends)('addresses and interfaces as the kernel has them, %s', (
   ])('%s as %s to %s', async (...question) => both(node, question))
 })
 
-describe.each(backends)('the ways out, %s', (backend) => {
+onBothAtOnce('the ways out', (backend) => {
   const node = testNode(backend, {
     lab: {
       uplinks: [
@@ -195,7 +195,7 @@ describe.each(backends)('the ways out, %s', (backend) => {
   })
 })
 
-describe.each(backends)('networks that are not for guests, %s', (backend) => {
+onBothAtOnce('networks that are not for guests', (backend) => {
   const node = testNode(backend, {
     serve: ['inet:443/tcp'],
     rules: { ...NO_OTHERS, 'firewall/cluster.fw': ['OUT ACCEPT # NAT'], 'firewall/105.fw': [] },

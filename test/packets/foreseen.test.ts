@@ -1,8 +1,9 @@
 // What check says of a rule before any packet comes: the packet really does not pass, and passes when the help is typed.
-import { beforeAll, describe, expect, test } from 'vitest'
-import { backends, waitFor, type AskOptions } from '../lab/index.ts'
+import { beforeAll, expect, test } from 'vitest'
+import { waitFor, type AskOptions } from '../lab/index.ts'
 import * as ailments from './ailing.ts'
 import { Daemon } from './daemon.ts'
+import { onBothAtOnce } from './node.ts'
 import { check } from './told.ts'
 
 const CLUSTER = 'firewall/cluster.fw'
@@ -21,7 +22,7 @@ interface Foreseen extends ailments.Ailment {
   type: (help: string) => Promise<unknown>
 }
 
-describe.each(backends)('%s', (backend) => {
+onBothAtOnce('what check says beforehand', (backend) => {
   const ailing = new ailments.Ailing(backend)
   const { node } = ailing
   const daemon = new Daemon(ailing)

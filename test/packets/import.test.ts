@@ -1,8 +1,8 @@
 // Hand-written lines of an interfaces file move over in four commands; packets answer the same before, meanwhile and afterwards.
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { commandsOf } from '../docs/commands.ts'
-import { backends, makeFixer, Prober, waitFor } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { makeFixer, Prober, waitFor } from '../lab/index.ts'
+import { onBothAtOnce, testNode } from './node.ts'
 
 const IN = '-A PREROUTING -i vmbr0'
 const LINES = [
@@ -46,7 +46,7 @@ const ASKED = [
   ['108', '203.0.113.1:443', 'inet'],
 ] as const
 
-describe.each(backends)('moving over, %s', (backend) => {
+onBothAtOnce('moving over', (backend) => {
   let shell: Awaited<ReturnType<typeof makeFixer>>
   let before: string
   const node = testNode(backend, {

@@ -1,7 +1,6 @@
 // Every kind of rule is needed: taken away alone, it changes the answer to a packet; the next pass brings it back.
-import { describe, expect, test } from 'vitest'
-import { backends } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { expect, test } from 'vitest'
+import { onBothAtOnce, testNode } from './node.ts'
 
 interface Kind {
   table: 'raw' | 'filter' | 'nat'
@@ -141,7 +140,7 @@ const KINDS: Record<string, Kind> = {
   },
 }
 
-describe.each(backends)('every kind of rule is needed, %s', (backend) => {
+onBothAtOnce('every kind of rule is needed', (backend) => {
   const node = testNode(backend, {
     firewall: true,
     foreign: true,

@@ -6,10 +6,9 @@ import { rollbackTests } from '../chaos/rollback.ts'
 import { switchTests } from '../chaos/switches.ts'
 import { troubleTests } from '../chaos/troubles.ts'
 import { busyNode } from '../chaos/world.ts'
-import { backends } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { onBothAtOnce, testNode } from './node.ts'
 
-describe.each(backends)('never lose, never break on %s', (backend) => {
+onBothAtOnce('never lose, never break', (backend) => {
   const node = testNode(backend, { ...busyNode, foreign: true, settings: 'interval = 1', pvenat: 'run' })
 
   describe('what the kernel refuses', () => refusedTests(node))

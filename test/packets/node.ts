@@ -1,9 +1,10 @@
 /** One node of `fixtures/node1` with pvenat on it: made before the tests of a file or of a `describe`, gone after them. */
 import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import {
   addForeignRules,
+  backends,
   copyTree,
   createLab,
   fwFile,
@@ -57,6 +58,15 @@ export function testNode(backend: Backend, options: NodeOptions = {}): TestNode 
   beforeAll(() => node.start(options))
   afterAll(() => node.stop())
   return node
+}
+
+/** A suite on both backends at once, its tests in their order: much of the time they wait. Not for suites that measure time. */
+export function onBothAtOnce(name: string, suite: (backend: Backend) => void): void {
+  describe(name, () => {
+    describe.concurrent.each(backends)('at once', (backend) => {
+      describe.sequential(backend, () => suite(backend))
+    })
+  })
 }
 
 export class TestNode {

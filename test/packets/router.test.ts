@@ -1,9 +1,9 @@
 // One address and a router VM: the router gets all that arrives there, but for what belongs to the node.
-import { describe, expect, test } from 'vitest'
-import { backends, waitFor } from '../lab/index.ts'
+import { expect, test } from 'vitest'
+import { waitFor } from '../lab/index.ts'
 import { blocksOf } from '../docs/commands.ts'
 import { answeredBy, sendBare } from './bare.ts'
-import { testNode } from './node.ts'
+import { onBothAtOnce, testNode } from './node.ts'
 import { toldUntil } from './told.ts'
 
 /** The rule as docs/router-vm.md has it. */
@@ -33,7 +33,7 @@ const FAMILIES = [
   },
 ] as const
 
-describe.each(backends)('a router VM at the only address, %s', (backend) => {
+onBothAtOnce('a router VM at the only address', (backend) => {
   const node = testNode(backend, {
     rules: {
       'firewall/cluster.fw': [

@@ -5,8 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { otherBackend } from '../../src/facts/backend.ts'
 import type { Status } from '../../src/show/status.ts'
-import { backends, fwFile, Pvenat, saveInPlace, waitFor } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { fwFile, Pvenat, saveInPlace, waitFor } from '../lab/index.ts'
+import { onBothAtOnce, testNode } from './node.ts'
 
 interface Trouble {
   /** Breaks the tree. */
@@ -50,7 +50,7 @@ const TROUBLES: Record<string, Trouble> = {
   },
 }
 
-describe.each(backends)('fail static on %s', (backend) => {
+onBothAtOnce('fail static', (backend) => {
   const node = testNode(backend, {
     settings: 'interval = 1',
     pvenat: 'run',

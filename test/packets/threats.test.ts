@@ -1,7 +1,7 @@
 // "Could this be abused?": each threat of docs/abuse.md is tried by guest 105, and the packets go where they should.
-import { describe, expect, test } from 'vitest'
-import { backends, saveLikeGui, waitFor } from '../lab/index.ts'
-import { testNode } from './node.ts'
+import { expect, test } from 'vitest'
+import { saveLikeGui, waitFor } from '../lab/index.ts'
+import { onBothAtOnce, testNode } from './node.ts'
 
 const OWN_FILE = 'firewall/105.fw'
 const OWN = 'IN HTTP(ACCEPT) # NAT 3105'
@@ -146,7 +146,7 @@ const THREATS: Record<string, Threat> = {
   },
 }
 
-describe.each(backends)('abuse on %s', (backend) => {
+onBothAtOnce('abuse', (backend) => {
   const node = testNode(backend, {
     rules: {
       'firewall/107.fw': ['IN SSH(ACCEPT) # NAT 2207'],
