@@ -68,7 +68,7 @@ want_tests() {
   want git git
 }
 
-# Kernels of Debian, emulated; by hand only.
+# Kernels of Debian, emulated.
 want_kernels() {
   want qemu-system-x86 qemu-system-x86_64
   want cpio cpio

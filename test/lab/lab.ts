@@ -189,5 +189,5 @@ async function settled(namespace: Namespace): Promise<void> {
   const forwarding = '3'
   const isSettled = async () =>
     (await namespace.read(paths)).every((state) => state === null || state === forwarding)
-  await waitFor(isSettled, { what: `the bridge ports of ${namespace.name} to forward` })
+  await waitFor(isSettled, { timeoutMs: 60_000, what: `the bridge ports of ${namespace.name} to forward` })
 }

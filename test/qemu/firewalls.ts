@@ -17,7 +17,7 @@ import {
   type Proto,
 } from '../lab/index.ts'
 import { loadDaemon, unloadDaemon, unloadPveFirewall } from './daemon.ts'
-import { ANSWER_MS, ask, SLOW_MS, tell } from './guest.ts'
+import { ANSWER_MS, ask, patiently, SLOW_MS, tell } from './guest.ts'
 import { silent } from './stage.ts'
 import { ALL, BEHIND, DIRECT, FOREIGN } from './table.ts'
 
@@ -109,7 +109,7 @@ const setBridgeNf = (value: number): Promise<void> =>
   })
 /** Table bridge pvenat as nft shows it; its handle is another one when it was made anew. */
 const table = (): Promise<string> => sh('nft -a list ruleset bridge | sed -n "/table bridge pvenat/,/^}/p"')
-/** Doctor's fix of the finding about it. */
+/** Doctor's fix of the finding about it. A node that is this slow may not answer doctor in time: it is asked again. */
 const fixOfTable = async (): Promise<string[]> => {
   const { stdout } = await pvenat.run('doctor', '--json')
   const found = JSON.parse(stdout) as { id: string; fix: string[] }[]
@@ -186,7 +186,8 @@ tell('the nftables firewall, bridged packets past iptables', await ask(lab, ALL)
 // It is the table that does it.
 pvenat.service?.signal('SIGSTOP')
 await sh('nft delete table bridge pvenat; conntrack -F')
-const fix = await fixOfTable()
+let fix: string[] = []
+await patiently(async () => (fix = await fixOfTable()).length > 0, 'the finding of doctor')
 tell(
   'the nftables firewall, somebody deleted table bridge pvenat',
   await ask(lab, [...silent(BEHIND), ...DIRECT, ...FOREIGN]),
@@ -196,8 +197,9 @@ tell(
 const paste = await makeFixer(lab, pvenat, tree)
 await paste(fix)
 await sh('conntrack -F')
+await patiently(async () => (fix = await fixOfTable()).length === 0, 'the finding of doctor to go')
 tell('the nftables firewall, the fix of doctor put the table back', await ask(lab, [...BEHIND, ...DIRECT]), {
-  'the fix of doctor': await fixOfTable(),
+  'the fix of doctor': fix,
 })
 
 await sh('nft delete table bridge pvenat')
