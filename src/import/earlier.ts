@@ -2,7 +2,7 @@
 import { contains, overlap, sameRange, type Range } from '../address.ts'
 import { isInterface } from '../facts/foreign.ts'
 import type { View } from '../nat/view.ts'
-import type { PortRange } from '../ports.ts'
+import { meets, type PortRange } from '../ports.ts'
 import type { Written } from './foreign-rule.ts'
 
 /** The first of `earlier` that leaves no packet to `written`; undefined when there is none. */
@@ -66,7 +66,7 @@ function mayMeet(one: Written, other: Written): boolean {
     both(one.out, other.out, (a, b) => isInterface(a, b) || isInterface(b, a)) &&
     both(one.not.in, other.in, (a, b) => !isInterface(a, b)) &&
     both(one.proto, other.proto, (a, b) => a === b) &&
-    both(one.ports, other.ports, (a, b) => a.some((x) => b.some((y) => x[0] <= y[1] && y[0] <= x[1])))
+    both(one.ports, other.ports, (a, b) => a.some((x) => b.some((y) => meets(x, y))))
   )
 }
 

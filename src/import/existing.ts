@@ -1,7 +1,8 @@
 /** Forwards that rules of the .fw files have already, beside those of an imported rule. */
 import { contains, overlap, sameRange } from '../address.ts'
 import type { Forward, NatRule } from '../nat/nat-rule.ts'
-import type { PortRange } from '../ports.ts'
+import { innerPortOf } from '../nat/pieces.ts'
+import { meets, type PortRange } from '../ports.ts'
 
 /** The rule that leads all of `forwards` to the same place; undefined when there is none. */
 export function servedBy(forwards: readonly Forward[], existing: readonly NatRule[]): NatRule | undefined {
@@ -30,11 +31,7 @@ function serves(one: Forward, other: Forward): boolean {
 function leadsAlike(one: Forward, other: Forward, [lo, hi]: PortRange): boolean {
   const { ports } = one
   if (!ports || lo < ports[0] || ports[1] < hi) return false
-  return [lo, hi].every((port) => innerPort(one, port) === innerPort(other, port))
-}
-
-function innerPort({ ports, innerPort: first = 0, single }: Forward, port: number): number {
-  return single || !ports ? first : first + port - ports[0]
+  return [lo, hi].every((port) => innerPortOf(one, port) === innerPortOf(other, port))
 }
 
 function meet(one: Forward, other: Forward): boolean {
@@ -42,6 +39,6 @@ function meet(one: Forward, other: Forward): boolean {
     one.family === other.family &&
     (one.proto === other.proto || one.full) &&
     one.external.some((at) => other.external.some((own) => overlap(at, own))) &&
-    (!one.ports || !other.ports || (one.ports[0] <= other.ports[1] && other.ports[0] <= one.ports[1]))
+    (!one.ports || !other.ports || meets(one.ports, other.ports))
   )
 }

@@ -19,6 +19,7 @@ import {
 import { append, ascending } from '../lists.ts'
 import { ALL_PORTS, mergePorts, type PortRange } from '../ports.ts'
 import type { Dispatch, Forward } from './nat-rule.ts'
+import { innerPortOf } from './pieces.ts'
 import { holds } from './sources.ts'
 import { protocolName, WITHOUT_PORTS } from './template.ts'
 
@@ -184,11 +185,7 @@ export function staleness(ways: Ways, endpoints: Endpoints): (flow: Flow) => boo
     if (!forward || isKept(forward, flow)) return !isUntranslated
     const isInside = [...inside, destination].some((range) => overlap(range, source))
     if ((noHairpin || !forward.hairpin) && isInside && isUntranslated) return false
-    const { inner, ports, innerPort = dport, single } = forward
-    return !answers(
-      mappedInto(inner, destination),
-      single || !ports ? innerPort : innerPort + dport - ports[0],
-    )
+    return !answers(mappedInto(forward.inner, destination), innerPortOf(forward, dport))
   }
 }
 

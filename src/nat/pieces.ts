@@ -8,6 +8,12 @@ export function innerPorts({ ports, innerPort, single }: Forward): PortRange | u
   return [innerPort, single ? innerPort : innerPort + ports[1] - ports[0]]
 }
 
+/** The inner port to which a forward leads an external one; the same one where it moves none. */
+export function innerPortOf({ ports, innerPort, single }: Forward, port: number): number {
+  if (innerPort === undefined) return port
+  return single || !ports ? innerPort : innerPort + port - ports[0]
+}
+
 /** Whether it leads each address of a network to one of another network (full=1). */
 export function mapsNetwork({ inner }: Forward): boolean {
   return inner.lo < inner.hi
