@@ -3,7 +3,8 @@ import { contains, FAMILIES, formatRange, type Range } from '../address.ts'
 import { placeName } from '../diagnostic.ts'
 import { iptables, otherBackend } from '../facts/backend.ts'
 import { quoted } from '../facts/fixes.ts'
-import { foreignNat, foreignPlace, isInterface, mayConcern, type ForeignNat } from '../facts/foreign.ts'
+import { foreignNat, foreignPlace, isInterface, mayConcern, tokens, unquoted } from '../facts/foreign.ts'
+import type { ForeignNat } from '../facts/foreign.ts'
 import type { BootLine } from '../facts/node-facts.ts'
 import { bootLineOf } from '../facts/interfaces.ts'
 import { keeperOf } from '../facts/keepers.ts'
@@ -254,8 +255,6 @@ function switchOff({ file, line }: BootLine): string {
 
 /** iptables-save quotes with `"`, and a shell would look into that. */
 function command({ backend, family }: ForeignNat, line: string): string {
-  const words = (line.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? [])
-    .map((word) => (word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word))
-    .map(quoted)
+  const words = tokens(line).map(unquoted).map(quoted)
   return `${iptables(backend, family)} -w -t nat ${words.join(' ')}`
 }

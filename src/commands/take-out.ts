@@ -1,8 +1,8 @@
 /** NAT rules of others are deleted, and put back where they were. */
 import { iptables, saveProgram } from '../facts/backend.ts'
+import { tokens, unquoted } from '../facts/foreign.ts'
 import type { NativePlace, Written } from '../import/foreign-rule.ts'
 import type { Imported } from '../import/trial.ts'
-import { tokens } from '../import/words.ts'
 import { field, listOf, members, parseJson } from '../json.ts'
 import { must } from '../node/exec.ts'
 
@@ -42,11 +42,6 @@ async function deleteRule(
   const rest = tokens(line).slice(2).map(unquoted)
   await must(program, ['-w', '-t', table, '-D', chain, ...rest])
   return () => must(program, ['-w', '-t', table, '-I', chain, `${position + 1}`, ...rest])
-}
-
-/** iptables-save quotes a comment with `"`. */
-function unquoted(word: string): string {
-  return word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word
 }
 
 /** As `deleteRule`. A rule that nft would not read as it prints it is not deleted; libnftables-json(5). */

@@ -45,7 +45,7 @@ export const NAT_TARGETS: ReadonlySet<string> = new Set(Object.keys(TARGETS))
 export function foreignNat({ tables, nftables }: Pick<NodeFacts, 'tables' | 'nftables'>): ForeignNat[] {
   const ofIptables = BACKENDS.flatMap((backend) =>
     FAMILIES.flatMap((family) =>
-      natLines(tables[backend][family]).flatMap((line) => parseLine(line, backend, family)),
+      linesOfTable(tables[backend][family], 'nat').flatMap((line) => parseLine(line, backend, family)),
     ),
   )
   const native = nftNat(nftables).map(({ table, handle, ...rule }): ForeignNat => {
@@ -60,17 +60,31 @@ export function foreignPlace({ backend, family, line, isNative }: ForeignNat): s
   return isNative ? `nft -a list ruleset: ${line}` : `${saveProgram(backend, family)}: nat ${line}`
 }
 
-function natLines(text: string): string[] {
-  const table = `\n${text}`.split('\n*').find((part) => part.startsWith('nat\n')) ?? ''
-  return table.split('\n').filter((line) => line.startsWith('-A '))
+/** A comment in a line of a save program. */
+export const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/
+
+/** The lines of a table in the output of a save program. */
+export function linesOfTable(text: string, table: string): string[] {
+  const part = `\n${text}`.split('\n*').find((one) => one.startsWith(`${table}\n`)) ?? ''
+  return part.split('\n')
+}
+
+/** The words of a line of a save program or of a command, quotes included. */
+export function tokens(line: string): string[] {
+  return line.match(/"(?:[^"\\]|\\.)*"|'[^']*'|\S+/g) ?? []
+}
+
+/** A word without the quotes that the save programs put around a comment. */
+export function unquoted(word: string): string {
+  return word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word
 }
 
 function parseLine(line: string, backend: Backend, family: Family): ForeignNat[] {
   // A comment may hold anything; it is no condition.
-  const words = line.replace(/ -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/, '').split(' ')
+  const words = line.replace(COMMENT, '').split(' ')
   const chain = words[1] ?? ''
   const kind = TARGETS[words[words.indexOf('-j') + 1] ?? '']
-  if (!kind || OWN_CHAIN.test(chain)) return []
+  if (!kind || words[0] !== '-A' || OWN_CHAIN.test(chain)) return []
   const value = (name: string): string | undefined => {
     const at = words.indexOf(name)
     return at < 0 || words[at - 1] === '!' ? undefined : words[at + 1]

@@ -1,7 +1,7 @@
 /** Lines of /etc/network/interfaces that run a command when an interface comes up: what they add to iptables is there again after a boot. */
 import { parseCidr, sameRange, type Family, type Range } from '../address.ts'
 import type { BootLine } from './node-facts.ts'
-import type { ForeignNat } from './foreign.ts'
+import { COMMENT, type ForeignNat } from './foreign.ts'
 
 export function parseBootLines(file: string, text: string): BootLine[] {
   let iface: string | undefined
@@ -29,8 +29,6 @@ export function bootLineOf(lines: readonly BootLine[], rule: ForeignNat): BootLi
 export function isSameRule(command: string, saved: string): boolean {
   return isSame(wordsOf(command), wordsOf(saved.replace(COMMENT, '')))
 }
-
-const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)/
 
 /** The options of an iptables command that decide what a NAT rule does; the spelling of each by its short or saved name. */
 const NAMES: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 /** The iptables tables that filter, as the save programs print them, in the form of nft, so that both are judged alike. */
 import type { Family } from '../address.ts'
 import { saveProgram, type Backend } from './backend.ts'
+import { tokens } from './foreign.ts'
 import type { NftChain } from './nftables.ts'
 
 /** Chains of pve-firewall and of pvenat, which are judged by what they are made of. */
@@ -75,7 +76,7 @@ const UNREAD = { unread: null }
 const NEW_MARK = /^(?:MARK --set-xmark \w+\/|CONNMARK --restore-mark --nfmask )(\w+)/
 
 function statementsOf(text: string, family: Family, chains: ReadonlySet<string>): unknown[] {
-  const words: readonly string[] = text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []
+  const words = tokens(text)
   const statements: unknown[] = []
   const ip = family === 4 ? 'ip' : 'ip6'
   const payload = (protocol: string, field: string) => ({ payload: { protocol, field } })

@@ -1,8 +1,9 @@
 /** NAT rules that lines of /etc/network/interfaces add. */
 import type { Family } from '../address.ts'
+import { tokens } from '../facts/foreign.ts'
 import type { BootLine } from '../facts/node-facts.ts'
 import { HOOKS, type Written } from './foreign-rule.ts'
-import { interpret, tokens } from './words.ts'
+import { interpret } from './words.ts'
 
 export interface BootCommand {
   boot: BootLine

@@ -1,16 +1,16 @@
 /** NAT rules as the save programs print them. */
 import type { Family } from '../address.ts'
 import { saveProgram, type Backend } from '../facts/backend.ts'
+import { linesOfTable, tokens } from '../facts/foreign.ts'
 import { OWN_CHAIN } from '../ruleset/ruleset.ts'
 import { HOOKS, type Hook, type Written } from './foreign-rule.ts'
-import { BEHIND, interpret, tokens } from './words.ts'
+import { BEHIND, interpret } from './words.ts'
 
 type Chains = Map<string, { line: string; words: string[] }[]>
 
 function chainsOf(text: string, table: string): Chains {
-  const part = `\n${text}`.split('\n*').find((one) => one.startsWith(`${table}\n`)) ?? ''
   const chains: Chains = new Map()
-  for (const line of part.split('\n')) {
+  for (const line of linesOfTable(text, table)) {
     const [first = '', chain = '', ...words] = tokens(line)
     if (first.startsWith(':')) chains.set(first.slice(1), [])
     if (first === '-A') chains.get(chain)?.push({ line, words })

@@ -9,10 +9,6 @@ export type Read = Omit<Written, 'from' | 'text' | 'family' | 'hook'>
 /** Put before the text of a rule that lets packets out of a chain: what stands behind it does not meet them. */
 export const BEHIND = 'behind '
 
-export function tokens(line: string): string[] {
-  return line.match(/"(?:[^"\\]|\\.)*"|'[^']*'|\S+/g) ?? []
-}
-
 /** What a rule asks for, by its words; every other word is `unread`. */
 export function interpret(words: readonly string[], family: Family): Read {
   const rule: Read = { not: {}, target: '', unread: [] }
