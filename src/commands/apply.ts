@@ -4,8 +4,8 @@ import { chooseBackend } from '../node/backend.ts'
 import { lookOnce, type Looked } from '../node/look.ts'
 import { savedOf, writeSaved } from '../node/saved.ts'
 import { isEmpty } from '../ruleset/plan.ts'
-import { publishList, rowsInForce } from '../service/publish.ts'
-import { diffRows, rowChangeJson } from '../show/changes.ts'
+import { changesOfRows, publishList } from '../service/publish.ts'
+import { rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { renderPlan } from '../show/plan.ts'
 import { confirmSeconds } from './ask.ts'
@@ -32,8 +32,7 @@ export async function applyCommand(context: Context): Promise<number> {
   )
   const failed = showDiagnostics(toldOf(looked, outcome), context)
   const rows = listRows(outcome, paths.pveDir)
-  const before = await rowsInForce(installed, paths.runDir)
-  const rules = before && diffRows(before, rows)
+  const rules = await changesOfRows(rows, installed, paths.runDir)
   if (context.json) {
     const changed = { changed: !isEmpty(plan), changes: plan.changes, sysctls }
     io.stdout(`${JSON.stringify({ ...changed, rules: rules?.map(rowChangeJson) ?? [] })}\n`)

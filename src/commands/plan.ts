@@ -4,8 +4,8 @@ import { differingSysctls } from '../node/sysctls.ts'
 import { compile } from '../pipeline.ts'
 import { kernelFacts } from '../ruleset/installed.ts'
 import { isEmpty, makePlan } from '../ruleset/plan.ts'
-import { rowsInForce } from '../service/publish.ts'
-import { diffRows, rowChangeJson } from '../show/changes.ts'
+import { changesOfRows } from '../service/publish.ts'
+import { rowChangeJson } from '../show/changes.ts'
 import { listRows } from '../show/list.ts'
 import { locate } from '../show/diagnostics.ts'
 import { renderPlan } from '../show/plan.ts'
@@ -23,9 +23,7 @@ export async function planCommand(context: Context): Promise<number> {
   const sysctls = [...(await differingSysctls(wantedSysctls(outcome.ruleset, looked.network), kernel)).keys()]
   const told = toldOf(looked, outcome)
   showDiagnostics(told, context)
-  const rows = listRows(outcome, paths.pveDir)
-  const before = await rowsInForce(installed, paths.runDir)
-  const rules = before && diffRows(before, rows)
+  const rules = await changesOfRows(listRows(outcome, paths.pveDir), installed, paths.runDir)
   if (context.json) io.stdout(`${JSON.stringify([...plan.changes, ...(rules ?? []).map(rowChangeJson)])}\n`)
   else {
     const summary = summarizeRules(outcome.translation, locate(told.diagnostics, told.sources, paths.pveDir))

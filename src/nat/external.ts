@@ -4,7 +4,6 @@ import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './nat-rule.ts'
 import { nearest } from '../nearest.ts'
-import type { NatComment } from './comment.ts'
 import { renderComment } from './free-text.ts'
 import { parts } from './inner.ts'
 import type { Order } from './order.ts'
@@ -49,7 +48,9 @@ export function resolveExternal(order: Order): External | Diagnostic {
     have,
     isGuests: scope.kind === 'guest',
     isIn: marked.rule.type === 'in',
-    without: isBehindRouter(network, address) ? withoutAddress(comment) : undefined,
+    without: isBehindRouter(network, address)
+      ? renderComment({ ...parts(comment), address: undefined })
+      : undefined,
     meant: withPort(text, order),
   })
 }
@@ -77,10 +78,6 @@ export function makeExternal({ network, settings }: View): string {
 function isBehindRouter({ external }: Network, address: Range): boolean {
   const own = external.flatMap(({ addresses }) => addresses).filter(({ family }) => family === address.family)
   return own.length > 0 && own.every(isPrivate) && !isPrivate(address)
-}
-
-function withoutAddress(comment: NatComment): string {
-  return renderComment({ ...parts(comment), address: undefined })
 }
 
 /** The reason why an interface is no external one of this node; undefined when it is one. */

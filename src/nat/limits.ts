@@ -6,7 +6,7 @@
 import { diagnose, isError, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label } from '../guest/guest.ts'
 import { sum } from '../lists.ts'
-import type { Egress, Forward, KernelSet, Match, NatRule, Scope } from './nat-rule.ts'
+import type { Forward, KernelSet, NatRule, Scope } from './nat-rule.ts'
 import { guestOfFile } from './view.ts'
 
 /** For one guest. Forwards and egress rules are counted as they are rendered: one family, one protocol, one range of ports. */
@@ -106,16 +106,15 @@ function ownerName(scope: Scope): string {
 const NOTHING: Cost = { forwards: 0, exemptions: 0, pieces: 0, egresses: 0, members: 0, ports: 0 }
 
 function costOf({ kind, forwards, egresses }: NatRule, known: Set<string>): Cost {
-  const matches = [...forwards.map(({ source }) => source), ...egresses.flatMap(bothMatches)]
+  const matches = [
+    ...forwards.map(({ source }) => source),
+    ...egresses.flatMap(({ source, destination }) => [source, destination]),
+  ]
   const members = sum(matches.map(({ set }) => ownMembers(set, known)))
   if (kind === 'exempt')
     return { ...NOTHING, exemptions: forwards.length, egresses: egresses.length, members }
   const ports = sum(forwards.map(narrowPorts))
   return { ...NOTHING, forwards: forwards.length, egresses: egresses.length, members, ports }
-}
-
-function bothMatches({ source, destination }: Egress): Match[] {
-  return [source, destination]
 }
 
 function narrowPorts({ ports }: Forward): number {

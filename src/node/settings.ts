@@ -47,7 +47,7 @@ const NAT: Record<string, Key<Settings>> = {
   'allow-reserved': key(YES_NO, yesNo, 'allowReserved'),
   'cut-removed': key(YES_NO, yesNo, 'cutRemoved'),
   'gui-log': key('yes, errors or no', (text) => oneOf(text, ['yes', 'errors', 'no'] as const), 'guiLog'),
-  interval: key('seconds from 1 to 3600', seconds, 'intervalSeconds'),
+  interval: key('seconds from 1 to 3600', (text) => number(text, 1, 3600), 'intervalSeconds'),
   'guest-uplinks': key(UPLINKS, uplinkChoice, 'guestUplinks'),
   'clamp-mss': key('auto or no', (text) => ({ auto: true, no: false })[text], 'clampMss'),
   'uplink-mark': key(
@@ -298,10 +298,6 @@ function addedToAuto<T>(
 
 /** The word, wherever it stands. */
 const AUTO = /(?<![^\s,+])auto(?![^\s,+])/
-
-function seconds(text: string): number | undefined {
-  return number(text, 1, 3600)
-}
 
 function number(text: string, least: number, most: number): number | undefined {
   const value = Number(text)

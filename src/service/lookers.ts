@@ -7,6 +7,7 @@ import { chmod } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { formatRange } from '../address.ts'
+import { endpoint } from '../explain/packet.ts'
 import type { NatRule } from '../nat/nat-rule.ts'
 import { ownAddresses } from '../nat/guest-addresses.ts'
 import type { Applied } from '../node/apply.ts'
@@ -113,16 +114,14 @@ export function answerLookers(runDir: string, files: Pick<RunFolder, 'write'>): 
 }
 
 function ruleAnswer(outcome: Outcome, { scope }: NatRule, clients: Client[]): RuleAnswer {
-  const place = (address: string, port: number): string =>
-    port === 0 ? address : `${address.includes(':') ? `[${address}]` : address}:${port}`
   const guest = scope.kind === 'guest' ? scope.guest : undefined
   const block = blockRows(outcome).find(({ vmid }) => vmid === guest?.vmid)
   return {
     guestType: guest?.type ?? null,
     block: block ? blockText(block) : null,
     connections: clients.slice(0, MAX_CLIENTS).map(({ source, sport, destination, dport, state }) => ({
-      client: place(formatRange(source), sport),
-      port: place(formatRange(destination), dport),
+      client: endpoint(source, sport || undefined),
+      port: endpoint(destination, dport || undefined),
       state,
     })),
     total: clients.length,

@@ -12,7 +12,7 @@ import type { Outcome } from '../pipeline.ts'
 import type { Installed } from '../ruleset/installed.ts'
 import { isEmpty, type Plan } from '../ruleset/plan.ts'
 import type { StaleFile } from '../read.ts'
-import { diffTexts, type RowChange } from '../show/changes.ts'
+import { diffRows, diffTexts, type RowChange } from '../show/changes.ts'
 import type { Located, Sources } from '../show/diagnostics.ts'
 import { blockRows, renderBlocksJson } from '../show/blocks.ts'
 import {
@@ -143,11 +143,17 @@ export function makePublisher(
 }
 
 /**
- * The rules that were put into force last, by the service or by `apply`. None when no rule of ours is in force; undefined when
- * rules are in force that no file tells. The folder lives as long as the kernel's rules.
+ * The changes since the rules that the service or `apply` put into force last; undefined when rules are in force that no file tells.
+ * The folder lives as long as the kernel's rules.
  */
-export async function rowsInForce({ chains }: Installed, runDir: string): Promise<Row[] | undefined> {
-  return FAMILIES.every((family) => chains[family].own.size === 0) ? [] : (await readFolder(runDir)).rows
+export async function changesOfRows(
+  rows: readonly Row[],
+  { chains }: Installed,
+  runDir: string,
+): Promise<RowChange[] | undefined> {
+  const isNew = FAMILIES.every((family) => chains[family].own.size === 0)
+  const before = isNew ? [] : (await readFolder(runDir)).rows
+  return before && diffRows(before, rows)
 }
 
 /** The files that `apply` writes where no service runs. */
