@@ -1,6 +1,5 @@
 /** Reads files, and reads again only those that may have changed since. */
-import { constants, lstatSync } from 'node:fs'
-import type { FileState } from './stat-thread.ts'
+import { constants, lstatSync, type Stats } from 'node:fs'
 
 export interface Files {
   /** The last result of `read` for an unchanged file, else its new one. A failure is never kept. */
@@ -26,18 +25,32 @@ interface Seen {
   value: unknown
 }
 
-/** A plain file's state, that of a missing file, or undefined for a path that is to be read, and refused, each time. */
-type Stat = (path: string) => Promise<FileState | undefined> | FileState | undefined
+/** The stamp of a path; undefined for one that is to be read, and refused, each time. */
+type AskStamp = (path: string) => Promise<string | undefined> | string | undefined
 
-const statNow: Stat = (path) => lstatSync(path, { throwIfNoEntry: false })
+const stampNow: AskStamp = (path) => {
+  try {
+    return stampOf(lstatSync(path, { throwIfNoEntry: false }))
+  } catch {
+    return undefined
+  }
+}
 
-export function makeFiles(now: () => number = () => performance.now(), stat: Stat = statNow): Files {
+/** The stamp of a plain file, and of a missing one. */
+export function stampOf(stats: Stats | undefined): string | undefined {
+  if (stats === undefined) return 'missing'
+  const { ino, size, mtimeMs, ctimeMs, mode } = stats
+  const isPlain = (mode & constants.S_IFMT) === constants.S_IFREG
+  return isPlain ? `${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}` : undefined
+}
+
+export function makeFiles(now: () => number = () => performance.now(), askStamp = stampNow): Files {
   let before = new Map<string, Seen>()
   let seen = new Map<string, Seen>()
   return {
     async read<T>(path: string, read: () => Promise<T>): Promise<T> {
       const known = seen.get(path) ?? before.get(path)
-      const stamp = await stampOf(path, stat)
+      const stamp = await askStamp(path)
       const isSame = known !== undefined && known.stamp === stamp
       if (isSame && known.readAt - known.since >= SETTLED_MS && now() - known.readAt < MAX_TRUST_MS) {
         seen.set(path, known)
@@ -52,18 +65,5 @@ export function makeFiles(now: () => number = () => performance.now(), stat: Sta
       before = seen
       seen = new Map()
     },
-  }
-}
-
-async function stampOf(path: string, stat: Stat): Promise<string | undefined> {
-  try {
-    const stats = await stat(path)
-    if (stats === undefined) return 'missing'
-    const { ino, size, mtimeMs, ctimeMs, mode } = stats
-    return (mode & constants.S_IFMT) === constants.S_IFREG
-      ? `${ino} ${size} ${mtimeMs} ${ctimeMs} ${mode}`
-      : undefined
-  } catch {
-    return undefined
   }
 }

@@ -7,8 +7,8 @@ import { shortHash } from '../hash.ts'
 import { CLUSTER_FW, guestFw, hostFw } from '../nat/view.ts'
 import { Late, makeDeadlines, type AskInTime } from './deadlines.ts'
 import { systemReason } from './system-error.ts'
-import { makeFiles, type Files } from './files.ts'
-import type { FileState, StatAll } from './stat-thread.ts'
+import { makeFiles, stampOf, type Files } from './files.ts'
+import type { StampAll } from './stat-thread.ts'
 import {
   CLUSTER_CONF,
   codeOf,
@@ -58,13 +58,19 @@ export interface PveChange {
   hasQuorum: boolean
 }
 
+/** Files that a round asked for, and their stamps as `StampAll` has them. */
+interface Asked {
+  paths: readonly string[]
+  stamps: string
+}
+
 export class Rounds {
   private readonly fileInTime: AskInTime
   private readonly mountInTime: AskInTime
   private readonly files: Files
-  /** All that the round asks about; rejects where that takes too long, and then each file is asked about by itself. */
-  private readonly statAll: StatAll | undefined
-  private states = new Map<string, FileState | undefined>()
+  /** For all that the round asks about; empty where that takes too long, and then each file is asked about by itself. */
+  private readonly askStamps: StampAll
+  private stamps = new Map<string, string>()
   /** Apart, since configs are not asked for in each round. */
   private readonly configs: Files
   /** Hashes of the states that were told, and that the last round found; '' for a missing file. */
@@ -80,22 +86,26 @@ export class Rounds {
   /** How many files a round without a hint asks for; the pause between two rounds depends on it. */
   asked = 0
   private configsAt = -Infinity
+  /** Of the last round: no file had to be read. */
+  private isSettled = false
+  /** Of the last settled round without configs: while its stamps stay, a round finds the same as the one before. */
+  private settled: Asked | undefined
 
   constructor(
     private readonly pveDir: string,
     private readonly node: string,
     onAnswer: () => void,
     private readonly lanes = COMMAND_LANES,
-    statAll?: StatAll,
+    stampAll: StampAll = () => Promise.resolve(''),
   ) {
     this.fileInTime = makeDeadlines(FILE_LATE_MS, onAnswer)
     this.mountInTime = makeDeadlines(MOUNT_LATE_MS, onAnswer)
     const allInTime = makeDeadlines(FILE_LATE_MS, () => undefined)
-    this.statAll = statAll && ((paths) => allInTime('', () => statAll(paths)))
-    const stat = (path: string): Promise<FileState | undefined> | FileState | undefined =>
-      this.states.has(path) ? this.states.get(path) : this.fileInTime(path, () => statOf(path))
-    this.files = makeFiles(undefined, stat)
-    this.configs = makeFiles(undefined, stat)
+    this.askStamps = (paths) => allInTime('', () => stampAll(paths)).catch(() => '')
+    const askStamp = (path: string): Promise<string | undefined> | string =>
+      this.stamps.get(path) || this.fileInTime(path, () => statOf(path)).then(stampOf, () => undefined)
+    this.files = makeFiles(undefined, askStamp)
+    this.configs = makeFiles(undefined, askStamp)
   }
 
   /** The changes since the last call. `isHinted`: any file may have changed. */
@@ -144,6 +154,9 @@ export class Rounds {
     const hasQuorum = await this.checkMounted()
     const list = await this.readList()
     const isDue = isHinted || list !== this.lastList || performance.now() - this.configsAt > CONFIGS_MS
+    const { settled } = this
+    if (!isDue && settled && (await this.askStamps(settled.paths)) === settled.stamps)
+      return { round: this.last, hasQuorum }
     if (list === undefined || list !== this.listed.list) {
       const guests = [...parseVmlist(list, this.pveDir)].map(([vmid, guest]) => ({
         vmid,
@@ -155,10 +168,12 @@ export class Rounds {
     const round = new Map([[VMLIST, this.note(VMLIST, list)]])
     this.files.next()
     if (isDue) this.configs.next()
-    await this.refreshAll(this.filesOf(isDue, round), round)
-    if (isDue) [this.lastList, this.configsAt] = [list, performance.now()]
+    const asked = await this.refreshAll(this.filesOf(isDue, round), round)
     // Once more: a mount may go away in between.
-    return { round, hasQuorum: isSame(round, this.told) ? hasQuorum : await this.checkMounted() }
+    const result = { round, hasQuorum: isSame(round, this.told) ? hasQuorum : await this.checkMounted() }
+    if (isDue) [this.lastList, this.configsAt] = [list, performance.now()]
+    if (!this.isSettled || !isDue) this.settled = this.isSettled ? asked : undefined
+    return result
   }
 
   /** The files to ask for; configs that need not be asked for are in `round` already. */
@@ -177,10 +192,12 @@ export class Rounds {
     return wanted
   }
 
-  private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<void> {
+  private async refreshAll(wanted: ReadonlyMap<string, Files>, round: Map<string, string>): Promise<Asked> {
     const paths = [...wanted.keys()].map((path) => join(this.pveDir, path))
-    this.states =
-      (await this.statAll?.(paths).catch(() => undefined)) ?? new Map<string, FileState | undefined>()
+    const stamps = await this.askStamps(paths)
+    const lines = stamps.split('\n')
+    this.stamps = new Map(paths.map((path, i) => [path, lines[i] ?? '']))
+    this.isSettled = stamps !== ''
     const left = wanted.entries()
     this.asked = [...wanted.values()].filter((files) => files === this.files).length
     let failure: unknown
@@ -193,15 +210,17 @@ export class Rounds {
     }
     await Promise.all(Array.from({ length: this.lanes }, lane))
     if (failure instanceof Error) throw failure
+    return { paths, stamps }
   }
 
   /** The hash of a file's state. */
   private async refresh(path: string, files: Files): Promise<string> {
     const full = join(this.pveDir, path)
     try {
-      return await files.read(full, async () =>
-        this.note(path, await this.fileInTime(full, () => readOwn(full, path))),
-      )
+      return await files.read(full, async () => {
+        this.isSettled = false
+        return this.note(path, await this.fileInTime(full, () => readOwn(full, path)))
+      })
     } catch (error) {
       if (!(error instanceof Late)) return this.note(path, unreadOf(full, error))
       // Whether it is this file alone.

@@ -1,40 +1,38 @@
-/** The states of many files, asked for one after the other in a thread of its own. */
+/** The stamps of many files, taken one after the other in a thread of its own. */
 import { once } from 'node:events'
-import type { Stats } from 'node:fs'
+import { constants } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 
-export type FileState = Pick<Stats, 'ino' | 'size' | 'mtimeMs' | 'ctimeMs' | 'mode'>
-
-/** The states by path: undefined for a missing file, no entry for one that could not be asked about. */
-export type StatAll = (paths: readonly string[]) => Promise<Map<string, FileState | undefined>>
+/** A line for each path: its stamp, as `stampOf` (files.ts) makes it; empty where it is no plain file, or could not be asked about. */
+export type StampAll = (paths: readonly string[]) => Promise<string>
 
 const PROGRAM = `
 const { lstatSync } = require('node:fs')
 const { parentPort } = require('node:worker_threads')
-function stateOf(path) {
+function stampOf(path) {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (!stats) return [[path, undefined]]
+    if (!stats) return 'missing'
     const { ino, size, mtimeMs, ctimeMs, mode } = stats
-    return [[path, { ino, size, mtimeMs, ctimeMs, mode }]]
+    return (mode & ${constants.S_IFMT}) === ${constants.S_IFREG} ? ino + ' ' + size + ' ' + mtimeMs + ' ' + ctimeMs + ' ' + mode : ''
   } catch {
-    return []
+    return ''
   }
 }
-parentPort.on('message', (paths) => parentPort.postMessage(new Map(paths.flatMap(stateOf))))
+parentPort.on('message', (paths) => parentPort.postMessage(paths.map(stampOf).join('\\n')))
 `
 
 /**
  * Starts the thread. A file costs a third of what it costs through the thread pool of Node.js, and no timer. One file that hangs hangs them all, so
  * the caller sets a time limit, and asks nothing more while a question is open.
  */
-export function startStatThread(): StatAll {
+export function startStatThread(): StampAll {
   const thread = new Worker(PROGRAM, { eval: true })
   thread.unref()
   return async (paths) => {
     const answer = once(thread, 'message')
     thread.postMessage(paths)
-    const [states] = (await answer) as [Map<string, FileState | undefined>]
-    return states
+    const [stamps] = (await answer) as [string]
+    return stamps
   }
 }

@@ -1,8 +1,10 @@
 // Rounds of the reader: half of a change is not told, whoever asks meanwhile.
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { lstatSync } from 'node:fs'
+import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { stampOf } from '../../src/node/files.ts'
 import { READER_LANES, Rounds } from '../../src/node/rounds.ts'
 import { startStatThread } from '../../src/node/stat-thread.ts'
 import { copyTree, node1Tree, removeTree } from '../lab/tree.ts'
@@ -75,4 +77,55 @@ test('a thread that hangs is waited for once, and its files are asked about by t
   await writeFile(join(dir, 'firewall/108.fw'), '[OPTIONS]\nenable: 0\n')
   expect((await alone.next(false)).files.map(([path]) => path)).toEqual(['firewall/108.fw'])
   expect(questions).toBe(1)
+})
+
+test('the thread makes the stamps that a file has by itself', async () => {
+  const file = join(dir, 'firewall/108.fw')
+  const stamps = await startStatThread()([file, join(dir, 'nothing'), dir])
+  expect(stamps.split('\n')).toEqual([stampOf(lstatSync(file)), stampOf(undefined), ''])
+})
+
+test('after a time without changes two saves of one size in a second are told, a config, and a folder', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  try {
+    const thread = startStatThread()
+    // As pmxcfs has it: no time but that of the save, in whole seconds.
+    const stampAll = async (paths: readonly string[]): Promise<string> =>
+      (await thread(paths)).replace(/^(\S+ \S+ \S+) \S+/gm, '$1')
+    const alone = new Rounds(dir, 'pve1', () => undefined, READER_LANES, stampAll)
+    const later = async (ms: number): Promise<[string, unknown][]> => {
+      vi.advanceTimersByTime(ms)
+      return (await alone.next(false)).files
+    }
+    const rest = async (): Promise<void> => {
+      for (let i = 0; i < 4; i++) await later(3100)
+    }
+    await alone.next(true)
+    const file = join(dir, 'firewall/108.fw')
+    for (const [savedAt, ...texts] of [
+      [1_760_000_000, 'one', 'two'],
+      [1_760_000_020, 'six', 'ten'],
+    ] as const) {
+      await rest()
+      expect(await later(1000)).toEqual([])
+      for (const text of texts) {
+        await writeFile(file, text)
+        await utimes(file, savedAt, savedAt)
+        expect(await later(400)).toEqual([['firewall/108.fw', text]])
+      }
+    }
+    await rest()
+    const config = join(dir, 'nodes/pve1/lxc/108.conf')
+    await writeFile(config, 'hostname: other\n')
+    expect(await later(10_100)).toEqual([['nodes/pve1/lxc/108.conf', 'hostname: other\n']])
+    await rm(file)
+    await mkdir(file)
+    const reason = `cannot read ${file}: it is a folder`
+    expect(await later(1000)).toEqual([['firewall/108.fw', { reason, isOfFile: true }]])
+    expect(await later(1000)).toEqual([])
+    await rm(file, { recursive: true })
+    expect(await later(1000)).toEqual([['firewall/108.fw', null]])
+  } finally {
+    vi.useRealTimers()
+  }
 })
