@@ -53,7 +53,10 @@ export async function addTunnel(lab: Lab): Promise<void> {
   ])
 }
 
-/** Providers drop what is not from their network, link-local and multicast aside. */
+/**
+ * Providers drop what is not from their network, link-local and multicast aside. Sets of nft remember source, destination, protocol and
+ * ports of each such packet, so that a failing test names it.
+ */
 export async function dropForeignSources(lab: Lab): Promise<void> {
   const lines = SOURCES.flatMap(([dev, v4, v6]) => [
     `iptables-nft -t raw -A PREROUTING -i ${dev} ! -s ${v4} -j DROP`,
@@ -62,19 +65,40 @@ export async function dropForeignSources(lab: Lab): Promise<void> {
     `ip6tables-nft -t raw -A PREROUTING -i ${dev} ! -s ${v6} -j DROP`,
   ])
   await lab.exec('inet', ['sh', '-ec', lines.join('\n')])
+  const set = (family: string) =>
+    `type ${family} . ${family} . inet_proto . inet_service . inet_service; flags dynamic; size 1000; counter`
+  const packet = (ip: string) => `{ ${ip} saddr . ${ip} daddr . meta l4proto . th sport . th dport }`
+  const remembered = SOURCES.flatMap(([dev, v4, v6]) => [
+    `iifname ${dev} ip saddr != ${v4} update @strays4 ${packet('ip')}`,
+    `iifname ${dev} ip6 saddr != { fe80::/10, ${v6} } ip6 daddr != ff00::/8 update @strays6 ${packet('ip6')}`,
+  ])
+  const input = `table inet strays {
+    set strays4 { ${set('ipv4_addr')}; }
+    set strays6 { ${set('ipv6_addr')}; }
+    chain remember { type filter hook prerouting priority -301; ${remembered.join('\n')}
+    }
+  }`
+  await lab.exec('inet', ['nft', '-f', '-'], { input })
 }
 
 /** Providers count from nought. */
 export async function forgetLeaks(lab: Lab): Promise<void> {
-  await lab.exec('inet', ['sh', '-ec', 'iptables-nft -t raw -Z; ip6tables-nft -t raw -Z'])
+  const script = `iptables-nft -t raw -Z; ip6tables-nft -t raw -Z
+    for set in strays4 strays6; do nft flush set inet strays $set 2>/dev/null || true; done`
+  await lab.exec('inet', ['sh', '-ec', script])
 }
 
-/** Packets that came to a provider with a source of somebody else, as `iptables-save` counts them. */
+/**
+ * Packets that came to a provider with a source of somebody else, as `iptables-save` counts them, and behind each line all packets that
+ * the sets of `dropForeignSources` remember: source . destination . protocol . source port . destination port.
+ */
 export async function leaks(lab: Lab): Promise<string[]> {
-  const { stdout } = await lab.exec('inet', [
-    'sh',
-    '-c',
-    'iptables-nft-save -c -t raw; ip6tables-nft-save -c -t raw',
-  ])
-  return stdout.split('\n').filter((line) => /^\[[1-9].*-j DROP$/.test(line))
+  const script =
+    'iptables-nft-save -c -t raw; ip6tables-nft-save -c -t raw; nft -n list table inet strays 2>/dev/null || true'
+  const { stdout } = await lab.exec('inet', ['sh', '-c', script])
+  const packets = stdout.match(/\S+ \. \S+ \. \S+ \. \d+ \. \d+ counter packets \d+ bytes \d+/g) ?? []
+  return stdout
+    .split('\n')
+    .filter((line) => /^\[[1-9].*-j DROP$/.test(line))
+    .map((line) => [line, ...packets].join('; '))
 }
