@@ -57,6 +57,12 @@ export interface IpRule {
   /** Undefined of a rule that leads to no table (`unreachable`, `goto`). */
   table?: string
   suppress_prefixlen?: number
+  /** Of rules for some protocols or ports only. */
+  ipproto?: string
+  sport?: number
+  dport?: number
+  sport_start?: number
+  dport_start?: number
   protocol?: string
 }
 

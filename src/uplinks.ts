@@ -201,6 +201,8 @@ interface ForeignRule {
   mark?: { mark: number; mask: number }
   /** Would take answers that are marked if it stood before our rules. */
   takesAnswers: boolean
+  /** It asks for a protocol or ports. */
+  asksPorts?: true
 }
 
 /** Policy routing of one family that others made. */
@@ -226,6 +228,7 @@ export function foreignRouting({ rules, defaults }: IpRouting, own: readonly Ran
       priority,
       ...(mark ? { mark } : {}),
       takesAnswers: isForAnswers && !isOfNode && leadsOut(rule, defaults),
+      ...(PORT_SELECTORS.some((key) => rule[key] !== undefined) ? { asksPorts: true } : {}),
     }
   })
   const tables = [
@@ -239,6 +242,8 @@ export function foreignRouting({ rules, defaults }: IpRouting, own: readonly Ran
 const MAIN_PRIORITY = 32766
 
 const ALL_BITS = 0xffffffff
+
+const PORT_SELECTORS = ['ipproto', 'sport', 'dport', 'sport_start', 'dport_start'] as const
 
 /** Whether a rule leads to a default route, or to nowhere. */
 function leadsOut(

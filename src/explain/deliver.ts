@@ -121,6 +121,20 @@ function requireWire(world: World, located: Located, trail: Trail): void {
       },
     )
   requireUp(world.facts, name, trail)
+  requirePlugged(world, located, trail)
+}
+
+function requirePlugged(world: World, { guest, nic }: Located, trail: Trail): void {
+  const name = tapName(guest, nic)
+  const link = linkOf(world.facts, name)
+  if (link?.master !== undefined || nic.bridge === undefined) return
+  trail.stop(
+    `${name} is on no bridge; the config of guest ${guest.vmid} wants it on ${nic.bridge}.`,
+    [`ip link show ${name}`],
+    {
+      commands: [`ip link set ${name} master ${nic.bridge}`],
+    },
+  )
 }
 
 /** Who answers for an address on a wire, when it was last asked for. */

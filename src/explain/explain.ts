@@ -160,7 +160,7 @@ function route(world: World, packet: Packet, sender: Sender, trail: Trail): void
     checkTranslated(world, pass.flow, trail)
     if (ownInterface(world, pass.flow.destination) !== undefined) return toNode(world, pass)
     const { out, flow } = forward(world, pass)
-    if (out !== LOOP_OUT) return arrive(world, flow, out, trail)
+    if (out !== LOOP_OUT) return arrive(world, packet.source, flow, out, trail)
     trail.note(
       'A guest that calls itself: the packet goes round by a pair of interfaces and comes back as a routed one.',
       `${LOOP_OUT} and ${LOOP_IN}`,
@@ -199,12 +199,12 @@ function translate(world: World, packet: Packet, flow: Flow, trail: Trail): Flow
   return { ...flow, destination: to, dport, dnat: true }
 }
 
-/** Behind the node: a guest, or a host outside. */
-function arrive(world: World, flow: Flow, out: string, trail: Trail): void {
+/** Behind the node: a guest, or a host outside. `client`: who sent it, whom a guest may not see. */
+function arrive(world: World, client: Range, flow: Flow, out: string, trail: Trail): void {
   const { destination, dport } = flow
   if (internalAt(world, destination) ?? guestAt(world, destination))
     return deliver(world, { packet: flow, out, trail, bridged: false }, () =>
-      explainAnswer(world, flow, out, trail),
+      explainAnswer(world, { ...flow, source: client }, out, trail),
     )
   trail.note(
     `It leaves this node; whether ${endpoint(destination, dport)} answers cannot be read here.`,

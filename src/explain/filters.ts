@@ -77,6 +77,48 @@ function endsOf(nftables: Nftables, chain: NftChain, met: Met): Judged[] {
   return perhaps === undefined ? [] : [{ verdict: 'may untrack', place: perhaps, chain }]
 }
 
+/** Where chains of PREROUTING change something of a packet, or may: its mark, say. */
+export function changes(nftables: Nftables, met: Met, what: 'mark' | 'zone'): string[] {
+  const isSuch = (statement: unknown): boolean => {
+    const key = field(field(statement, 'mangle'), 'key')
+    return textOf(field(field(key, what === 'mark' ? 'meta' : 'ct'), 'key')) === what
+  }
+  const within = (chain: NftChain, depth: number): string[] =>
+    chain.rules
+      .filter((rule) => mayHold(nftables, chain, rule, met))
+      .flatMap((rule) => [
+        ...(rule.statements.some(isSuch) ? [placeOf(chain, rule)] : []),
+        ...(depth > MAX_DEPTH
+          ? []
+          : rule.statements.flatMap((one) => {
+              const to = targetOf(nftables, chain, one)
+              return to ? within(to, depth + 1) : []
+            })),
+      ])
+  return nftables.chains
+    .filter(
+      ({ family, hook, type }) =>
+        hook === 'prerouting' && type === 'filter' && FAMILIES_OF[family]?.includes(met.family),
+    )
+    .flatMap((chain) => within(chain, 0))
+}
+
+function mayHold(nftables: Nftables, chain: NftChain, { statements }: NftRule, met: Met): boolean {
+  return statements.every((one) => {
+    const match = field(one, 'match')
+    return match === undefined || matches(nftables, chain, match, met) !== false
+  })
+}
+
+/** The chain to which a statement leads. */
+function targetOf({ chains }: Nftables, from: NftChain, statement: unknown): NftChain | undefined {
+  const target = textOf(field(field(statement, 'jump') ?? field(statement, 'goto'), 'target'))
+  return chains.find(
+    ({ family, table, name, program }) =>
+      family === from.family && table === from.table && name === target && program === from.program,
+  )
+}
+
 /** `inet firewalld filter_FORWARD`. */
 export function nameOf({ family, table, name }: NftChain): string {
   return `${family} ${table} ${name}`
@@ -201,10 +243,7 @@ function ofVerdict(
       const target = textOf(field(value, 'target'))
       // Chains of ebtables that pve-firewall made are judged by what they are made of.
       if (chain.family === 'bridge' && OURS.test(target)) return undefined
-      const to = nftables.chains.find(
-        ({ family, table, name: own, program }) =>
-          family === chain.family && table === chain.table && own === target && program === chain.program,
-      )
+      const to = targetOf(nftables, chain, { [name]: value })
       const ends = to ? run(nftables, to, met, depth + 1) : bothEnds(place)
       const back = ends.get('return')
       if (name === 'goto' || back === undefined) return ends

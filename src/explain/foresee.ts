@@ -11,7 +11,8 @@ import type { Network } from '../network.ts'
 import { formatPorts, meets, mergePorts, takeOut, type PortRange } from '../ports.ts'
 import type { Met } from './fields.ts'
 import { first, ofGuests, only, pluggedGuests, type Guests } from './foresee-guests.ts'
-import { letPass, lossOf } from './others.ts'
+import { letPass } from './let-pass.ts'
+import { lossOf } from './others.ts'
 import { notForwarded } from './pvefirewall.ts'
 
 interface Foreseen {

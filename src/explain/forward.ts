@@ -10,7 +10,7 @@ import { inwardTo } from '../network.ts'
 import { LOOP_NETWORKS, LOOP_OUT } from '../ruleset/self-hairpin.ts'
 import { APPLY, requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
-import { checkLeaving, checkOthers, droppedByPolicy } from './others.ts'
+import { checkLeaving, checkMarks, checkOthers, droppedByPolicy } from './others.ts'
 import type { Trail } from './step.ts'
 import { kernelWay } from './kernel-way.ts'
 import { leave } from './leave.ts'
@@ -45,7 +45,8 @@ function kernelOut(world: World, pass: Pass, mark: number): string {
   const { in: iif, source, destination, family } = flow
   const isLoop = isLoopTarget(destination)
   if (isLoop) trail.stopFor(loopDown(facts))
-  const { dev, told } = kernelWay(world, { from: source, to: destination, iif, mark }, trail)
+  if (iif !== undefined) checkMarks(world, flow, trail)
+  const { dev, told } = kernelWay(world, { from: source, to: destination, iif, mark, packet: flow }, trail)
   if (dev === undefined) return noWay(world, pass, mark, told)
   const inside = isLoop ? LOOP_OUT : internalAt(world, destination)?.bridge
   if (!inside) trail.pass(`The kernel sends it out by ${dev}.`, told)

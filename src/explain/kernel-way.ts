@@ -4,6 +4,7 @@
  */
 import { formatRange as show, type Range } from '../address.ts'
 import { hex } from '../ruleset/uplinks.ts'
+import type { Packet } from './packet.ts'
 import type { Trail } from './step.ts'
 import type { World } from './world.ts'
 
@@ -14,6 +15,8 @@ interface Hop {
   iif?: string | undefined
   /** 0 for none. */
   mark?: number
+  /** What routing rules of others may ask for besides. */
+  packet?: Pick<Packet, 'proto' | 'sport' | 'dport'>
 }
 
 interface KernelWay {
@@ -24,18 +27,32 @@ interface KernelWay {
 }
 
 /** Ends the way where the kernel does not answer. */
-export function kernelWay({ askWay }: World, { to, from, iif, mark = 0 }: Hop, trail: Trail): KernelWay {
+export function kernelWay({ askWay, view }: World, hop: Hop, trail: Trail): KernelWay {
+  const { to, from, iif, mark = 0, packet } = hop
+  const asksPorts = view.network.foreign?.[to.family].rules.some((rule) => rule.asksPorts)
   const question = [
     show(to),
     ...(from ? ['from', show(from)] : []),
     ...(iif === undefined ? [] : ['iif', iif]),
     ...(mark === 0 ? [] : ['mark', hex(mark)]),
+    ...(asksPorts && packet ? selectors(packet) : []),
   ].join(' ')
   const told = `ip route get ${question}`
   const answer = askWay(question)
   return answer
     ? { dev: answer.dev, told }
     : trail.giveUp(`Which way it takes to ${show(to)} the kernel did not tell.`, told)
+}
+
+/** The kernel takes no other protocols there. */
+function selectors({ proto, sport, dport }: Pick<Packet, 'proto' | 'sport' | 'dport'>): string[] {
+  if (proto !== 'tcp' && proto !== 'udp') return []
+  const ports = [['sport', sport] as const, ['dport', dport] as const]
+  return [
+    'ipproto',
+    proto,
+    ...ports.flatMap(([name, port]) => (port === undefined ? [] : [name, String(port)])),
+  ]
 }
 
 /** The interface by which the node itself reaches an address; undefined where it has no way. */

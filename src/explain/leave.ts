@@ -7,7 +7,7 @@ import { inwardTo } from '../network.ts'
 import { requireAnswered } from './answer.ts'
 import { requireInForce } from './in-sync.ts'
 import type { Pass } from './pass.ts'
-import { requireTracked } from './others.ts'
+import { requireTracked, sourceTakenByOthers } from './others.ts'
 import { noEgress } from './refusal.ts'
 import type { Trail } from './step.ts'
 import { ruleName, walk, type Flow } from './walk.ts'
@@ -32,6 +32,9 @@ export function leave(world: World, pass: Pass, out: string): Flow {
     return flow
   }
   requireTracked(flow, trail)
+  const others = sourceTakenByOthers(world, flow)
+  if (others !== undefined)
+    trail.doubt("A rule that is not pvenat's translates its source, too, and may come first.", others)
   const own = 'to' in target ? [mappedInto(target.to, flow.source)] : addressesOn(world, out, flow.family)
   // Of several the kernel takes the IPv4 address that came first, and the IPv6 address that came last.
   const source = flow.family === 4 ? own[0] : own.at(-1)

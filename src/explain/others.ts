@@ -2,20 +2,19 @@
  * What rules that are not pvenat's do to a packet and its answer, at every hook of the kernel that they pass: filters of nft and
  * iptables, the nftables firewall, NAT.
  */
-import { formatRange as show, sameRange } from '../address.ts'
+import { sameRange } from '../address.ts'
 import { BACKENDS, type Backend } from '../facts/backend.ts'
 import { forwardPolicy, linkOf, type NodeFacts } from '../facts/node-facts.ts'
-import { quoted } from '../facts/fixes.ts'
 import { foreignNat, foreignPlace, mayConcern } from '../facts/foreign.ts'
-import { keeperOf } from '../facts/keepers.ts'
-import type { NftChain, Nftables } from '../facts/nftables.ts'
+import type { Nftables } from '../facts/nftables.ts'
 import { savedFilters } from '../facts/saved-filters.ts'
 import type { Met } from './fields.ts'
-import { CONNTRACK, DEVICE_HOOKS, judge, nameOf, type At, type Judged } from './filters.ts'
+import { changes, DEVICE_HOOKS, judge, type At, type Judged } from './filters.ts'
 import { wayTo } from './kernel-way.ts'
+import { letPass } from './let-pass.ts'
 import type { Packet } from './packet.ts'
 import { notForwarded } from './pvefirewall.ts'
-import type { Fix, Trail } from './step.ts'
+import type { Trail } from './step.ts'
 import type { Flow } from './walk.ts'
 import type { World } from './world.ts'
 
@@ -44,6 +43,19 @@ export function checkTranslated(world: World, flow: Flow, trail: Trail): void {
   const filters = filtersOf(world.facts, flow.family, false)
   const met = { ...flow, returnsBy: wayTo(world, flow.source, trail) }
   for (const one of judge(filters, { ...entry(flow), from: DSTNAT }, met)) refuse(one, met, trail)
+}
+
+/** Rules of others that mark a packet where routing rules of others ask for marks: which way it takes is not known. */
+export function checkMarks({ view, facts }: World, met: Met, trail: Trail): void {
+  if (!view.network.foreign?.[met.family].rules.some(({ mark }) => mark !== undefined)) return
+  const [place] = changes(filtersOf(facts, met.family, false), { ...met, out: undefined }, 'mark')
+  if (place === undefined) return
+  const what = met.isAnswer ? 'the answer' : 'it'
+  trail.doubt(
+    `A rule that is not pvenat's may mark ${what}, and a routing rule of others asks for marks.`,
+    place,
+    'ip rule show',
+  )
 }
 
 /** INPUT, where a packet ends at the node itself. */
@@ -81,11 +93,27 @@ export function checkLeaving(world: World, before: Flow, after: Flow, trail: Tra
         requireTracked({ untracked: one.place }, trail, 'its answer back')
       refuse(one, met, trail)
     }
+  if (isTranslated) checkZones(filters, before, after, trail)
   if (after.out !== undefined) {
-    checkWire(world, after.out, LEAVING, after, trail)
-    checkWire(world, after.out, ARRIVING, answerTo(after), trail)
+    // br_netfilter has a bridge send on by itself what comes back to it.
+    const isSure = before.in !== after.out
+    checkWire(world, after.out, LEAVING, after, trail, isSure)
+    checkWire(world, after.out, ARRIVING, answerTo(after), trail, isSure)
+    if (before.in !== undefined)
+      checkWire(world, before.in, LEAVING, answerOut(before, before.original), trail, isSure)
   }
-  if (before.in !== undefined) checkWire(world, before.in, LEAVING, answerOut(before, before.original), trail)
+}
+
+/** A packet and its answer have to be in one zone of connection tracking. */
+function checkZones(filters: Nftables, before: Flow, after: Flow, trail: Trail): void {
+  const arriving: Met = { ...before, ...before.original, out: undefined, dnat: false }
+  const answering: Met = { ...answerTo(after), out: undefined }
+  const [own, other] = [arriving, answering].map((met) => changes(filters, met, 'zone'))
+  if (String(own) === String(other)) return
+  trail.doubt(
+    "A rule that is not pvenat's may put it and its answer into different zones of connection tracking.",
+    ...new Set([...(own ?? []), ...(other ?? [])]),
+  )
 }
 
 /**
@@ -163,7 +191,14 @@ export function checkCrossing(world: World, bridge: string, packet: Packet, trai
 }
 
 /** Rules on the frames of an interface and of what is plugged into it; which of its ports a frame takes is not known. */
-function checkWire({ facts }: World, dev: string, hooks: readonly string[], met: Met, trail: Trail): void {
+function checkWire(
+  { facts }: World,
+  dev: string,
+  hooks: readonly string[],
+  met: Met,
+  trail: Trail,
+  isSure = true,
+): void {
   const isOn = (name: string): boolean => name === dev || linkOf(facts, name)?.master === dev
   const isBridge = facts.links.some(({ master }) => master === dev)
   const chains = facts.nftables.chains.filter(
@@ -179,12 +214,13 @@ function checkWire({ facts }: World, dev: string, hooks: readonly string[], met:
     for (const one of judge({ ...facts.nftables, chains }, at, frame)) {
       // Nft before 1.0.7 does not tell at which interface a chain is.
       const isElsewhere = DEVICE_HOOKS.includes(hook) && one.chain.devices === undefined
-      refuse(isElsewhere ? { ...one, verdict: 'unknown' } : one, frame, trail)
+      refuse(isElsewhere || !isSure ? { ...one, verdict: 'unknown' } : one, frame, trail)
     }
   }
 }
 
-function answerTo(met: Met): Met {
+/** The answer to a packet, where the hooks behind routing meet it. */
+export function answerTo(met: Met): Met {
   const { source, destination, sport, dport } = met
   const back = {
     source: destination,
@@ -245,56 +281,6 @@ function refuse({ verdict, place, chain }: Judged, met: Met, trail: Trail): void
   trail.doubt(`A rule that is not pvenat's may ${may}; explain cannot read all of it.`, place)
 }
 
-/**
- * Lets a packet, or answers, pass ahead of all rules of a base chain, where nothing else is passed by with that: not the marks and the zone of
- * pvenat, not the firewall of the node, nor that of a guest, whose frames meet FORWARD on a bridge of their own.
- */
-export function letPass(chain: NftChain, met: Met): Fix {
-  const keeper = keeperOf(nameOf(chain))
-  const { family, table, name, program, hook, priority } = chain
-  const isOdd = program !== undefined && (table !== 'filter' || hook !== 'forward')
-  const words = program === undefined ? inNft(met) : inIptables(met)
-  if (isOdd || words === undefined || met.isUnseen || (met.isAnswer && priority < CONNTRACK))
-    return { commands: [], instead: `change that rule${keeper ? ` in ${keeper}, which made it` : ''}` }
-  const command =
-    program === undefined
-      ? `nft insert rule ${[family, table, name].map(quoted).join(' ')} ${words} accept`
-      : `${program.replace(/-save$/, '')} -w -I FORWARD ${words} -j ACCEPT`
-  const instead = keeper && `${keeper} made these rules and may put them back: allow it there`
-  return { commands: [command], ...(instead === undefined ? {} : { instead }) }
-}
-
-/** Undefined where too little is known of the packet. */
-function inNft({
-  family,
-  proto,
-  source,
-  destination,
-  dport,
-  in: from,
-  out,
-  dnat,
-  isAnswer,
-}: Met): string | undefined {
-  const ip = family === 4 ? 'ip' : 'ip6'
-  if (isAnswer) return 'ct state related,established'
-  const by =
-    out !== undefined ? `oifname ${quoted(out)}` : from !== undefined ? `iifname ${quoted(from)}` : ''
-  if (source && !dnat && by !== '') return `${ip} saddr ${show(source)} ${by}`
-  const port = dport === undefined ? `meta l4proto ${proto}` : `${proto} dport ${dport}`
-  return destination && proto !== 'all'
-    ? [`${ip} daddr ${show(destination)}`, by, port].filter(Boolean).join(' ')
-    : undefined
-}
-
-function inIptables({ proto, source, destination, dport, out, dnat, isAnswer }: Met): string | undefined {
-  if (isAnswer) return '-m conntrack --ctstate RELATED,ESTABLISHED'
-  if (out === undefined) return undefined
-  if (source && !dnat) return `-s ${show(source)} -o ${quoted(out)}`
-  const port = `-p ${proto}${dport === undefined ? '' : ` --dport ${dport}`}`
-  return destination ? `-d ${show(destination)} -o ${quoted(out)} ${port}` : undefined
-}
-
 /** FORWARD rules and policy_forward of proxmox-firewall. The rules that it has loaded count; its files say how to change them. */
 function checkDaemon({ view, facts }: World, flow: Flow, judged: readonly Judged[], trail: Trail): void {
   const { family, proto, source, destination, dport } = flow
@@ -343,6 +329,13 @@ export function takenByOthers({ facts }: World, flow: Flow, isOurs: boolean): st
       mayConcern(rule, { destination: [destination], proto, ports: port }),
   )
   return saved && foreignPlace(saved)
+}
+
+/** A rule of nft itself that translates the source of a packet, or may, before ours are asked. */
+export function sourceTakenByOthers({ facts }: World, flow: Flow): string | undefined {
+  return judge(facts.nftables, { hook: 'postrouting', type: 'nat' }, flow).find(
+    ({ verdict, chain }) => verdict.endsWith('nat') && chain.priority <= SRCNAT,
+  )?.place
 }
 
 /** Stops a packet that is to be translated and is kept from connection tracking. */

@@ -5,6 +5,7 @@ import { markSetters } from '../facts/mark-setters.ts'
 import { hex, markedUplinks, type MarkedUplink } from '../ruleset/uplinks.ts'
 import { marksDiffer } from './in-sync.ts'
 import { kernelWay } from './kernel-way.ts'
+import { answerTo, checkMarks } from './others.ts'
 import type { Trail } from './step.ts'
 import type { Flow } from './walk.ts'
 import { isExternal, segmentOf, type World } from './world.ts'
@@ -22,18 +23,18 @@ export function explainAnswer(world: World, flow: Flow, inner: string, trail: Tr
   if (flow.in === undefined || !isExternal(world, flow.in) || !flow.dnat) return
   const mark = answerMark(world, flow.family, flow.original.destination)
   requireMark(world, flow, mark, trail)
-  const { dev, told } = kernelWay(world, { from: flow.destination, to: flow.source, iif: inner, mark }, trail)
+  const answer = answerTo({ ...flow, out: inner })
+  checkMarks(world, answer, trail)
+  const hop = { from: flow.destination, to: flow.source, iif: inner, mark, packet: answer }
+  const { dev, told } = kernelWay(world, hop, trail)
   if (dev === flow.in) return trail.pass(`The answer leaves by ${dev}, by which the client came.`, told)
   if (dev !== undefined && dev === segmentOf(world, flow.source))
     return trail.pass(`The answer leaves by ${dev}, in whose network the client is.`, told)
-  if (isExternal(world, dev))
-    return trail.doubt(
-      `The answer leaves by ${dev}, not by ${flow.in} that the client called; see pvenat doctor.`,
-      told,
-    )
   const uplink = uplinkWith(world, flow.family, mark)
   if (uplink?.way.down) trail.stop(`The answer waits: the uplink ${uplink.name} is down.`, [inWords(uplink)])
   if (dev === undefined) trail.stop(`The kernel has no way back for the answer.`, [told, 'ip rule show'])
+  const where = isExternal(world, dev) ? `${flow.in} that the client called; see pvenat doctor` : flow.in
+  trail.doubt(`The answer leaves by ${dev}, not by ${where}.`, told)
 }
 
 /** A packet without the mark that it should have goes where unmarked packets go. */

@@ -102,6 +102,7 @@ function statementsOf(text: string, family: Family, chains: ReadonlySet<string>)
       // What stands behind it are options of the target.
       const isUntracked = words.includes('--notrack') || value === 'NOTRACK'
       if (isUntracked) return [...statements, { notrack: null }]
+      if (value === 'CT' && words.some((one) => one.startsWith('--zone'))) return [...statements, ZONE]
       const mark = NEW_MARK.exec(words.slice(i + 1).join(' '))?.[1]
       if (mark !== undefined) return [...statements, marking(Number(mark))]
       return [...statements, targetOf(value, name === '-g', chains)]
@@ -114,6 +115,9 @@ function statementsOf(text: string, family: Family, chains: ReadonlySet<string>)
   }
   return statements
 }
+
+/** Another zone of connection tracking, as nft has it. */
+const ZONE = { mangle: { key: { ct: { key: 'zone' } }, value: null } }
 
 /** A new mark that keeps all bits of the old one but these, as nft has it. */
 function marking(mask: number): unknown {

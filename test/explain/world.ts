@@ -24,14 +24,16 @@ export const FACTS: NodeFacts = {
     ['net/ipv4/conf/all/rp_filter', '2'],
   ]),
   links: [
-    ...INTERFACES.map(({ name }) => name),
-    'pvenat0',
-    'pvenat1',
-    ...GUESTS.flatMap(({ vmid, kind, firewall }) => [
-      `${kind === 'qemu' ? 'tap' : 'veth'}${vmid}i0`,
-      ...(firewall ? [`fwbr${vmid}i0`] : []),
+    ...[...INTERFACES.map(({ name }) => name), 'pvenat0', 'pvenat1'].map((name) => ({ name, up: true })),
+    ...GUESTS.flatMap(({ vmid, kind, firewall, bridge }) => [
+      {
+        name: `${kind === 'qemu' ? 'tap' : 'veth'}${vmid}i0`,
+        up: true,
+        master: firewall ? `fwbr${vmid}i0` : bridge,
+      },
+      ...(firewall ? [{ name: `fwbr${vmid}i0`, up: true }] : []),
     ]),
-  ].map((name) => ({ name, up: true })),
+  ],
   addresses: INTERFACES.flatMap(({ name, addresses }) =>
     addresses.map((own) => ({ dev: name, ip: parseIp(bare(own)) as Range })),
   ),

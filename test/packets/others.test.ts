@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { saveInPlace, waitFor } from '../lab/index.ts'
 import { SEED } from '../seed.ts'
 import { testNode } from './node.ts'
+import { nameOf, OTHER_RULES, table } from './other-rules.ts'
 
 const node = testNode('legacy', {
   pvenat: 'apply',
@@ -74,96 +75,8 @@ test.each<[name: string, put: string, take: string, question: Question, gets: st
   })
 })
 
-/** A table of nft with one base chain, put and taken away. */
-const table = (family: string, head: string, rule: string): [put: string, take: string] => [
-  `nft -f - <<'EOF'\ntable ${family} somebody {\n chain one {\n type filter hook ${head}\n ${rule}\n }\n}\nEOF`,
-  `nft delete table ${family} somebody`,
-]
-const iptables = (words: string, backend = 'legacy'): [put: string, take: string] => [
-  `iptables-${backend} ${words}`,
-  `iptables-${backend} ${words.replace('-A', '-D')}`,
-]
-
-/** As a step names what it rests on, by the command that put it there. */
-function nameOf(put: string): string {
-  const [, its, chain] = / -t (\w+) (-A \w+)/.exec(put) ?? []
-  if (its !== undefined) return `${its} ${chain}`
-  if (put.includes('ebtables')) return 'bridge filter OUTPUT'
-  if (put.includes('forwarding')) return 'forwarding = 0'
-  return put.includes('somebody') ? 'somebody' : 'ip route get'
-}
-
 // No hook of the kernel is passed by: where nothing can be typed that spares the packet alone, the rule is named.
-test.each<[name: string, rules: [put: string, take: string], gets: string]>([
-  ['the first PREROUTING', table('ip', 'prerouting priority -310', 'ip saddr 203.0.113.1 drop'), 'stopped'],
-  [
-    'PREROUTING behind DNAT',
-    table('inet', 'prerouting priority -50', 'ip daddr 10.10.10.105 drop'),
-    'stopped',
-  ],
-  ['POSTROUTING', table('inet', 'postrouting priority 0', 'tcp dport 22 drop'), 'stopped'],
-  [
-    'answers in PREROUTING',
-    table('ip', 'prerouting priority -150', 'iifname vmbr1 tcp sport 22 drop'),
-    'stopped',
-  ],
-  ['answers in POSTROUTING', table('ip', 'postrouting priority 300', 'ip saddr 203.0.113.2 drop'), 'stopped'],
-  ['no connection tracking', table('ip', 'prerouting priority -300', 'tcp dport 1022 notrack'), 'stopped'],
-  ['answers without tracking', table('ip', 'prerouting priority -300', 'tcp sport 22 notrack'), 'stopped'],
-  [
-    'the wire for all families',
-    table('inet', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'),
-    'wire',
-  ],
-  ['a bridge', table('bridge', 'output priority 0', 'ip daddr 10.10.10.105 tcp dport 22 drop'), 'stopped'],
-  [
-    'answers on a bridge',
-    table('bridge', 'output priority 0', 'ip saddr 203.0.113.2 tcp sport 1022 drop'),
-    'stopped',
-  ],
-  ['answers from a port', table('ip', 'postrouting priority 300', 'tcp sport 1022 drop'), 'stopped'],
-  ['the wire', table('netdev', 'ingress device eth0 priority 0;', 'tcp dport 1022 drop'), 'wire'],
-  [
-    'ebtables',
-    iptables('-A OUTPUT -p ip --ip-dst 10.10.10.105 -j DROP').map((one) =>
-      one.replace('iptables-legacy', 'ebtables-nft'),
-    ) as [string, string],
-    'unknown',
-  ],
-  ['raw', iptables('-t raw -A PREROUTING -s 203.0.113.0/24 -j DROP'), 'stopped'],
-  [
-    'raw, by a set',
-    iptables('-t raw -A PREROUTING -m set ! --match-set nobody src -j DROP').map((one, i) =>
-      i === 0 ? `ipset create nobody hash:ip; ${one}` : `${one}; ipset destroy nobody`,
-    ) as [string, string],
-    'unknown',
-  ],
-  ['raw without tracking', iptables('-t raw -A PREROUTING -p tcp --dport 1022 -j CT --notrack'), 'stopped'],
-  [
-    'raw without tracking of answers',
-    iptables('-t raw -A PREROUTING -p tcp --sport 22 -j CT --notrack'),
-    'stopped',
-  ],
-  ['mangle PREROUTING', iptables('-t mangle -A PREROUTING -p tcp --dport 1022 -j DROP', 'nft'), 'stopped'],
-  ['mangle FORWARD', iptables('-t mangle -A FORWARD -p tcp --dport 22 -j DROP'), 'stopped'],
-  ['mangle POSTROUTING', iptables('-t mangle -A POSTROUTING -p tcp --dport 22 -j DROP'), 'stopped'],
-  ['a rule for others', iptables('-t mangle -A POSTROUTING -p tcp --dport 23 -j DROP'), 'through'],
-  [
-    'a route to nowhere',
-    ['ip route add blackhole 203.0.113.1', 'ip route del blackhole 203.0.113.1'],
-    'stopped',
-  ],
-  [
-    'an uplink that does not forward',
-    ['sysctl -qw net.ipv4.conf.vmbr0.forwarding=0', 'sysctl -qw net.ipv4.conf.vmbr0.forwarding=1'],
-    'stopped',
-  ],
-  [
-    'a bridge that does not forward',
-    ['sysctl -qw net.ipv4.conf.vmbr1.forwarding=0', 'sysctl -qw net.ipv4.conf.vmbr1.forwarding=1'],
-    'stopped',
-  ],
-])('%s is not passed by', async (_, [put, take], judged) => {
+test.each(OTHER_RULES)('%s is not passed by', async (_, [put, take], judged) => {
   await beside(put, take, async () => {
     // The nft of Debian 13 tells at which interface a chain is, that of Debian 12 does not.
     const isTold = async () => (await node.sh('nft -j list ruleset')).includes('"dev"')
@@ -178,6 +91,22 @@ test.each<[name: string, rules: [put: string, take: string], gets: string]>([
     if (gets !== 'through') expect(because.join()).toContain(nameOf(put))
   })
   await waitFor(() => isAnswered(FORWARD), { what: 'an answer' })
+})
+
+test('a table of others that translates the source first is told', async () => {
+  const chain = 'type nat hook postrouting priority 99; oifname vmbr0 snat to 203.0.113.77;'
+  await beside(
+    `nft 'table ip somebody { chain one { ${chain} }; }'`,
+    'nft delete table ip somebody',
+    async () => {
+      const { gets, steps } = await explain(EGRESS)
+      expect(gets).toBe('unknown')
+      expect(steps.map(({ sentence }) => sentence).join()).toContain(
+        'translates its source, too, and may come first',
+      )
+      expect(await isAnswered(EGRESS)).toBe(false)
+    },
+  )
 })
 
 test('a bridge that keeps its guests apart stops what stays on it', async () => {
