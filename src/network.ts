@@ -2,6 +2,7 @@
 import {
   contains,
   FAMILIES,
+  formatRange,
   network,
   parseCidr,
   parseIp,
@@ -14,6 +15,7 @@ import type { IpLink, IpRoute, IpRouting } from './ip.ts'
 import type { Settings } from './settings.ts'
 import {
   foreignRouting,
+  formerAddresses,
   keptUplinks,
   numbered,
   OWN_PROTOCOL,
@@ -103,10 +105,7 @@ export function toNetwork(
   stored: readonly StoredUplink[] = [],
   now = 0,
 ): Network {
-  const names = new Map([
-    ...links.flatMap(({ ifname, altnames = [] }) => altnames.map((name) => [name, ifname] as const)),
-    ...links.map(({ ifname }) => [ifname, ifname] as const),
-  ])
+  const names = namesOf(links)
   const isNamed = (name: string): boolean =>
     settings.external.names.some((one) => (names.get(one) ?? one) === name)
   const own = links.flatMap((link) => globalAddresses(link).map(({ ip }) => ({ dev: link.ifname, ip })))
@@ -135,7 +134,7 @@ export function toNetwork(
       const uplink = uplinkOf(undefined, routing, before, isNamed(name), now)
       return withAddressesOf(before, { name, families, addresses: [], networks: [], uplink }, ips)
     })
-  const external: ExternalInterface[] = numbered([...carriers, ...gone], stored)
+  const external = withFormer(numbered([...carriers, ...gone], stored), kept, ips, now)
   const outside = new Set(external.map(({ name }) => name))
   const bridges = new Set(links.filter(isBridge).map(({ ifname }) => ifname))
   const isForGuests = (name = ''): boolean => /^vmbr\d/.test(name) || declared.has(name)
@@ -210,6 +209,32 @@ function withAddressesOf(
         .filter((range) => !has(one.networks, range)),
     ],
   }
+}
+
+/** Uplinks with the addresses that they have lost. `own`: those of the node. */
+function withFormer(
+  uplinks: readonly (CarriedUplink & { uplink: Uplink })[],
+  before: readonly StoredUplink[],
+  own: readonly Range[],
+  now: number,
+): ExternalInterface[] {
+  const present = new Set([...own, ...uplinks.flatMap(({ addresses }) => addresses)].map(formatRange))
+  return uplinks.map((one) => {
+    const former = formerAddresses(
+      before.find(({ name }) => name === one.name),
+      present,
+      now,
+    )
+    return former.length === 0 ? one : { ...one, uplink: { ...one.uplink, former } }
+  })
+}
+
+/** Interfaces by each of their names. */
+function namesOf(links: readonly IpLink[]): Map<string, string> {
+  return new Map([
+    ...links.flatMap(({ ifname, altnames = [] }) => altnames.map((name) => [name, ifname] as const)),
+    ...links.map(({ ifname }) => [ifname, ifname] as const),
+  ])
 }
 
 function gateways({ gateway, nexthops = [] }: IpRoute): Range[] {

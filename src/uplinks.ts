@@ -39,6 +39,15 @@ export interface Uplink {
   isDead?: true
   /** Since when (UNIX seconds) the link is missing or has lost its addresses. */
   goneAt?: number
+  /** Addresses that it had; undefined when there are none. */
+  former?: readonly FormerAddress[]
+}
+
+/** An address that a node has lost: what guests still send from it belongs to the same uplink. */
+interface FormerAddress {
+  address: string
+  /** UNIX seconds. */
+  goneAt: number
 }
 
 /** An uplink as the state keeps it. */
@@ -50,10 +59,26 @@ export interface StoredUplink {
   networks: string[]
   ways: Ways
   goneAt?: number
+  former?: readonly FormerAddress[]
 }
 
 /** A link that is missing, or that lost its addresses, is waited for that long. */
 const KEEP_SECONDS = 600
+
+/** TCP gives up within that time what nobody acknowledges (tcp_retries2). */
+const FORMER_SECONDS = 1800
+
+/** The addresses that an uplink of before has lost. `present`: all that the node has, and those that are waited for. */
+export function formerAddresses(
+  before: StoredUplink | undefined,
+  present: ReadonlySet<string>,
+  now: number,
+): FormerAddress[] {
+  const had = before?.addresses.map((address) => ({ address, goneAt: now })) ?? []
+  return [...(before?.former ?? []), ...had].filter(
+    ({ address, goneAt }) => now - goneAt < FORMER_SECONDS && !present.has(address),
+  )
+}
 
 /** An external interface as an uplink. `isNamed`: by the settings, so that a tunnel needs no default route. */
 export function uplinkOf(
@@ -126,7 +151,7 @@ export function storedUplinks(
   )
   return external.flatMap(({ name, addresses, networks, uplink }) => {
     if (!uplink) return []
-    const { index, goneAt } = uplink
+    const { index, goneAt, former } = uplink
     const ways: Ways = Object.fromEntries(
       several.flatMap((family) => {
         const way = uplink.ways[family]
@@ -134,7 +159,7 @@ export function storedUplinks(
       }),
     )
     const known = { name, index, addresses: addresses.map(formatRange), networks: networks.map(formatRange) }
-    return [{ ...known, ways, ...(goneAt === undefined ? {} : { goneAt }) }]
+    return [{ ...known, ways, ...(goneAt === undefined ? {} : { goneAt }), ...(former ? { former } : {}) }]
   })
 }
 

@@ -144,6 +144,19 @@ describe('a link', () => {
   })
 })
 
+test('addresses that are lost stay with their uplink for half an hour, unless the node has them again', () => {
+  const moved = { ...ETH1, addr_info: link('eth1', '192.0.2.9').addr_info ?? [] }
+  const former = ({ external }: Network) => external.map(({ uplink }) => uplink?.former)
+  const next = (eth1: IpLink, before: StoredUplink[], now: number) =>
+    see({ links: [VMBR0, eth1], defaults: [FIRST, SECOND, OURS], stored: before, now })
+  const lost = next(moved, stored, 2000)
+  expect(former(lost)).toEqual([undefined, [{ address: '192.0.2.2', goneAt: 2000 }]])
+  const kept = storedUplinks(lost.external)
+  expect(former(next(moved, kept, 3799))).toEqual(former(lost))
+  expect(former(next(moved, kept, 3800))).toEqual([undefined, undefined])
+  expect(former(next(ETH1, kept, 2100))).toEqual([undefined, [{ address: '192.0.2.9', goneAt: 2100 }]])
+})
+
 test('one uplink is not remembered', () => {
   expect(storedUplinks(see({ links: [VMBR0], defaults: [FIRST] }).external)).toEqual([])
 })

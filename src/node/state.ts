@@ -122,8 +122,17 @@ function isStoredUplink(value: unknown): value is StoredUplink {
     return isRecord(way) && (gateway === undefined || (typeof gateway === 'string' && isGateway(gateway)))
   }
   const isGone = goneAt === undefined || typeof goneAt === 'number'
+  const isFormer = (one: unknown): boolean =>
+    typeof field(one, 'address') === 'string' && typeof field(one, 'goneAt') === 'number'
   const hasWays = isRecord(ways) && Object.values(ways).every(isWay)
-  return typeof name === 'string' && isIndex(index) && hasTexts && hasWays && isGone
+  return (
+    typeof name === 'string' &&
+    isIndex(index) &&
+    hasTexts &&
+    hasWays &&
+    isGone &&
+    listOf(field(value, 'former')).every(isFormer)
+  )
 }
 
 function isIndex(value: unknown): boolean {

@@ -11,7 +11,7 @@
  *
  * The connmark would do the same with less, but it is Proxmox VE's.
  */
-import { contains, FAMILIES, type Family, type Range } from '../address.ts'
+import { contains, FAMILIES, parseIp, type Family, type Range } from '../address.ts'
 import type { Network } from '../network.ts'
 import type { Settings } from '../settings.ts'
 import { OWN_PROTOCOL, type Way } from '../uplinks.ts'
@@ -29,6 +29,8 @@ export interface MarkedUplink {
   table: number
   /** Addresses that clients call. */
   addresses: readonly Range[]
+  /** Those that they called lately. */
+  former: readonly Range[]
   way: Way
 }
 
@@ -126,7 +128,9 @@ export function markedUplinks({ network, settings }: Seen, family: Family, isCho
     const way = uplink?.ways[family] ?? (isChosen ? { down: true as const } : undefined)
     const value = uplink && markOf(uplink.index, mark)
     if ((own.length === 0 && !isChosen) || !way || !uplink || value === undefined) return []
-    return [{ name, mark: value, table: table + uplink.index, addresses: own, way }]
+    const lost = (uplink.former ?? []).flatMap(({ address }) => parseIp(address) ?? [])
+    const former = lost.filter((address) => address.family === family)
+    return [{ name, mark: value, table: table + uplink.index, addresses: own, former, way }]
   })
   const main = network.way[family]?.dev
   const [only] = found
@@ -258,12 +262,18 @@ function markChains(
   family: Family,
 ): Chain[] {
   const { mask } = view.settings.uplinkMark
-  const byAddress = (part: (address: Range) => Partial<Rule>): Rule[] =>
-    marked.flatMap(({ addresses, mark }) =>
-      addresses.map((address) => ({ ...part(address), target: { kind: 'mark', mark, mask } as const })),
+  const byAddress = (of: (one: MarkedUplink) => readonly Range[], part: (address: Range) => Partial<Rule>) =>
+    marked.flatMap((one) =>
+      of(one).map((address): Rule => ({ ...part(address), target: { kind: 'mark', mark: one.mark, mask } })),
     )
-  const answers = byAddress((address) => ({ direction: 'REPLY', originalDestination: address }))
-  const stays = byAddress((address) => ({ direction: 'ORIGINAL', replyDestination: address }))
+  const answer = (address: Range) => ({ direction: 'REPLY', originalDestination: address }) as const
+  const answers = byAddress(({ addresses }) => addresses, answer)
+  // Only guests answer from an address that the node has lost.
+  const late = byAddress(({ former }) => former, answer)
+  const stays = byAddress(
+    ({ addresses, former }) => [...addresses, ...former],
+    (address) => ({ direction: 'ORIGINAL', replyDestination: address }),
+  )
   const bridges = new Set(
     view.network.internal.flatMap(({ bridge, network }) =>
       network.family === family && bridge ? [bridge] : [],
@@ -276,15 +286,18 @@ function markChains(
   }))
   // Where no rule chooses an uplink, new connections leave as the administrator's routing says.
   const chosen = choices(marked, egresses, view)
-  const [forwards, toForwards] = gated(answers, { state: 'DNAT', direction: 'REPLY' }, 'PVENAT-ANSWERS')
+  const ofForwards = { state: 'DNAT', direction: 'REPLY' } as const
+  const [forwards, toForwards] = gated(answers, ofForwards, 'PVENAT-ANSWERS')
+  const [lateOnes, toLate] = gated(late, ofForwards, 'PVENAT-LATE')
   const [, toNode] = gated(answers, { direction: 'REPLY' }, 'PVENAT-ANSWERS')
   const [kept, toKept] = gated(stays, { state: 'SNAT' }, 'PVENAT-STAYING')
   return [
     ...forwards,
+    ...lateOnes,
     ...(leaving.length === 0
       ? []
       : [...kept, ...chainOf('mangle', 'PVENAT-LEAVING', chosen, onWires(marked, view, family), toKept)]),
-    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, leaving),
+    ...chainOf('mangle', 'PVENAT-UPLINK', toForwards, toLate, leaving),
     ...chainOf('mangle', 'PVENAT-NODE', toNode),
   ]
 }

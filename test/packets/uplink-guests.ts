@@ -46,6 +46,26 @@ export function patience(node: TestNode): {
   return { soon, answers, seenAs, save, marks }
 }
 
+/** Guest 108 answers a client of eth1 that does not hear it, and sends its answer again and again: `sent` counts how often. */
+export async function unacknowledged(
+  node: TestNode,
+  address: string,
+): Promise<{ sent: () => Promise<number>; forget: () => Promise<void> }> {
+  const { lab } = node
+  const count = `-t raw -I PREROUTING -i eth1 -s ${address} -p tcp --tcp-flags SYN,ACK SYN,ACK`
+  const deaf = `-I INPUT -s ${address} -p tcp --sport 8080 -j DROP`
+  const both = (edit: (words: string) => string) =>
+    lab.exec('inet', ['sh', '-ec', [count, deaf].map((words) => `iptables-nft ${edit(words)}`).join('; ')])
+  await forgetLeaks(lab)
+  await both((words) => words)
+  expect(await node.call('inet', `${address}:8080`, { ...clientOf(address), timeoutMs: 200 })).toBe('nothing')
+  const sent = async (): Promise<number> => {
+    const { stdout } = await lab.exec('inet', ['iptables-nft-save', '-c', '-t', 'raw'])
+    return Number(/^\[(\d+):\d+\] .*--tcp-flags/m.exec(stdout)?.[1] ?? 0)
+  }
+  return { sent, forget: async () => void (await both((words) => words.replace('-I ', '-D '))) }
+}
+
 export function guestTests(node: TestNode): void {
   const { backend } = node
   const { soon, answers, seenAs, save, marks } = patience(node)
