@@ -115,9 +115,11 @@ export const WORDINGS = {
   'network-unanswered': warning(sentence.networkUnanswered),
   'option-conflict': error<{ reason: string }>(({ reason }) => [reason]),
   // Ports.
-  'ports-missing': error<{ typed: string }>(({ typed }) => [
+  'ports-missing': error<{ typed: string | undefined }>(({ typed }) => [
     'which ports? the rule names neither a destination port nor an external port',
-    `set the destination port in the GUI, or write the external port into the comment: ${typed}`,
+    typed === undefined
+      ? 'set the destination port in the GUI'
+      : `set the destination port in the GUI, or write the external port into the comment: ${typed}`,
   ]),
   'ports-zero': error<object>(() => ['port 0 cannot be forwarded', 'set a port from 1 to 65535']),
   'ports-twice': error<{ comment: string; sport: string }>(({ comment, sport }) => [

@@ -225,8 +225,8 @@ function takeOption(reading: Reading, name: string, value: string, word: Word): 
   return true
 }
 
-/** The parts that were understood so far, as typed. */
-function knownParts({ result: { endpoint, options } }: Reading): Parts {
+/** A comment as it was understood, to be written anew. */
+export function partsOf({ endpoint, options }: Pick<NatComment, 'endpoint' | 'options'>): Parts {
   const { ports, kind } = endpoint ?? {}
   const address = endpoint?.address ?? endpoint?.network
   return {
@@ -238,14 +238,14 @@ function knownParts({ result: { endpoint, options } }: Reading): Parts {
 }
 
 function headOf(reading: Reading): string {
-  return renderComment(knownParts(reading))
+  return renderComment(partsOf(reading.result))
 }
 
 /** The comment that these signs would make; undefined when it would have problems. */
 function checked(reading: Reading, signs: readonly Found[]): string | undefined {
   const { around, advises, result } = reading
   if (!advises) return undefined
-  const meant = meantComment(knownParts(reading), signs, around.direction)
+  const meant = meantComment(partsOf(reading.result), signs, around.direction)
   if (meant === undefined || meant === 'NAT') return undefined
   return parse(meant, result.places.all, around, false).problems.length === 0 ? meant : undefined
 }

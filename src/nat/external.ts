@@ -5,7 +5,7 @@ import { inwardTo, type ExternalInterface, type Network } from '../network.ts'
 import type { Scope } from './nat-rule.ts'
 import { nearest } from '../nearest.ts'
 import { renderComment } from './free-text.ts'
-import { parts } from './inner.ts'
+import { partsOf } from './comment.ts'
 import type { Order } from './order.ts'
 import type { View } from './view.ts'
 
@@ -49,7 +49,7 @@ export function resolveExternal(order: Order): External | Diagnostic {
     isGuests: scope.kind === 'guest',
     isIn: marked.rule.type === 'in',
     without: isBehindRouter(network, address)
-      ? renderComment({ ...parts(comment), address: undefined })
+      ? renderComment({ ...partsOf(comment), address: undefined })
       : undefined,
     meant: withPort(text, order),
   })
@@ -61,7 +61,7 @@ function withPort(text: string, { comment, view: { network } }: Order): string |
   const ip = parseIp(host)
   const isOwn = network.external.some(({ addresses }) => addresses.some((own) => ip && sameRange(own, ip)))
   return ip?.family === 6 && isOwn
-    ? renderComment({ ...parts(comment), address: host, ports: port })
+    ? renderComment({ ...partsOf(comment), address: host, ports: port })
     : undefined
 }
 

@@ -2,9 +2,10 @@
 import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic } from '../diagnostic.ts'
 import { formatPorts, type PortRange } from '../ports.ts'
+import { partsOf } from './comment.ts'
 import { makeExternal, resolveExternal, type External } from './external.ts'
 import { translateFull, type Common } from './full.ts'
-import { innerAddresses, parts, type PerFamily } from './inner.ts'
+import { innerAddresses, type PerFamily } from './inner.ts'
 import { fieldPlace, type Marked } from './marked.ts'
 import { resolveAddresses } from './match.ts'
 import type { Forward, Matches } from './nat-rule.ts'
@@ -143,7 +144,8 @@ export function pairedPorts(order: Pairing, usable: readonly Template[]): Paired
   if (withPorts.length === 0) return { bare, pairs: [] }
   if (wanted.length === 0 && withPorts.some(({ dports }) => dports.length === 0))
     return diagnose('ports-missing', comment.places.all, {
-      typed: renderComment({ ...parts(comment), ports: 'PORT' }),
+      typed:
+        comment.endpoint?.kind === 'none' ? undefined : renderComment({ ...partsOf(comment), ports: 'PORT' }),
     })
   const docker = outerAndInner(order, withPorts)
   if (docker) return docker
@@ -165,7 +167,7 @@ function outerAndInner({ comment }: Pairing, inner: readonly Template[]): Diagno
   )
   if (!odd || !ports) return undefined
   const outer = ports.map((range): PortRange => (range.join() === odd.join() ? [odd[0], odd[0]] : range))
-  const meant = renderComment({ ...parts(comment), ports: formatPorts(outer) })
+  const meant = renderComment({ ...partsOf(comment), ports: formatPorts(outer) })
   const facts = { text: odd.join(':'), count: odd[1] - odd[0] + 1, meant }
   return diagnose('ports-docker', comment.places.ports ?? comment.places.all, facts)
 }

@@ -2,8 +2,7 @@
 import { FAMILIES, formatRange, sameRange, type Family, type Range } from '../address.ts'
 import { diagnose, type Diagnostic, type Place } from '../diagnostic.ts'
 import { label, type Guest } from '../guest/guest.ts'
-import { formatPorts } from '../ports.ts'
-import type { NatComment } from './comment.ts'
+import { partsOf, type NatComment } from './comment.ts'
 import { fieldPlace } from './marked.ts'
 import { resolveHost } from './match.ts'
 import type { Order } from './order.ts'
@@ -14,7 +13,7 @@ import {
   knownAddresses,
   sharedNetwork,
 } from './guest-addresses.ts'
-import { renderComment, type Parts } from './free-text.ts'
+import { renderComment } from './free-text.ts'
 import type { View } from './view.ts'
 
 export type PerFamily<T> = Partial<Record<Family, T>>
@@ -44,19 +43,12 @@ function nodesOwn(host: Range, place: Place, { comment, view }: Order): Diagnost
   if (!view.network.external.some(({ addresses }) => addresses.some((one) => sameRange(one, host))))
     return undefined
   const address = formatRange(host)
-  return diagnose('dest-external', place, { address, meant: renderComment({ ...parts(comment), address }) })
+  return diagnose('dest-external', place, { address, meant: renderComment({ ...partsOf(comment), address }) })
 }
 
 /** The comment with room for the inner address. */
 function withInner(comment: NatComment): string {
-  return renderComment(parts({ ...comment, options: [...comment.options, 'to=ADDRESS'] }))
-}
-
-export function parts({ endpoint, options }: NatComment): Parts {
-  const { ports, kind } = endpoint ?? {}
-  const address = endpoint?.address ?? endpoint?.network
-  const word = kind === 'auto' ? kind : undefined
-  return { address: address && formatRange(address), ports: ports && formatPorts(ports), word, options }
+  return renderComment(partsOf({ ...comment, options: [...comment.options, 'to=ADDRESS'] }))
 }
 
 /** Per family: the settings; net0, then the first NIC on an internal network. */
@@ -86,7 +78,7 @@ function checkInternal(
         scope.kind === 'guest'
           ? ` (with [guest ${scope.guest.vmid}] snat = yes and address = ${ip} in pvenat.conf)`
           : ''
-      const meant = renderComment(parts({ ...comment, options: [...comment.options, 'snat=1'] }))
+      const meant = renderComment(partsOf({ ...comment, options: [...comment.options, 'snat=1'] }))
       return diagnose('guest-external', place, {
         address: ip,
         bridge,
