@@ -76,6 +76,8 @@ interface Spared {
   before?: { installed: Installed; ruleset: Ruleset } | undefined
   /** No other program can have changed it since. */
   stands?: boolean
+  /** The caller looks again when the kernel refuses a route, for a link may have gone since this look. Then RoutingRefused is thrown. */
+  looksAgain?: boolean
 }
 
 /** One pass. Throws when the kernel refuses or does not show the ruleset; `warn` gets lesser faults. */
@@ -94,6 +96,7 @@ export async function apply(
     return await pass(offered, kernel, stateDir, warn, due, spared)
   } catch (error) {
     if (error instanceof RoutingRefused) {
+      if (spared.looksAgain) throw error
       // Every other rule is in force without it.
       const quarantined = new Map([...others, [UPLINKS, reasonOf(error)] as const])
       const kept = { ...due, quarantined: false }

@@ -4,6 +4,8 @@ import type { Sighting } from '../guest/sightings.ts'
 import { makeCompiler } from '../pipeline.ts'
 import { makeAnswers } from '../node/answers.ts'
 import { apply, NotInForce, type Applied } from '../node/apply.ts'
+import { RoutingRefused } from '../node/routing.ts'
+import { UPLINKS } from '../ruleset/uplinks.ts'
 import { choiceOf } from '../node/backend.ts'
 import { realKernel } from '../node/kernel.ts'
 import type { Link } from '../node/link.ts'
@@ -163,7 +165,8 @@ export class Reconciler {
     await this.publisher.close()
   }
 
-  private async lookAndApply(): Promise<void> {
+  /** `looksAgain`: a route that is refused is no reason yet to take the marks of all uplinks away; the second look decides. */
+  private async lookAndApply(looksAgain = true): Promise<void> {
     const { paths, answers, lastTree, quarantine, saved, uplinks } = this
     if (this.isKernelDue()) answers.forgetRules()
     const before = { settings: lastTree?.settings, ledger: saved?.ledger, uplinks }
@@ -178,7 +181,14 @@ export class Reconciler {
       answers.waitMs(),
     )
     this.nextTurn = now() + (hasMissingRoute(looked.network) ? MISSING_ROUTE_MS : pauseMs)
-    await this.applyLook(looked)
+    try {
+      await this.applyLook(looked, looksAgain && !looked.quarantined.has(UPLINKS))
+    } catch (error) {
+      if (!looksAgain || !(error instanceof RoutingRefused)) throw error
+      answers.forget()
+      this.fullAt = -Infinity
+      return await this.lookAndApply(false)
+    }
     this.lastTree = looked.tree
     this.troubles.settle(true)
   }
@@ -223,7 +233,7 @@ export class Reconciler {
     return this.pve
   }
 
-  private async applyLook(looked: Looked): Promise<void> {
+  private async applyLook(looked: Looked, looksAgain: boolean): Promise<void> {
     const { paths, journal, troubles, quarantine, staleFlows, compile, before } = this
     const { backend, why } = await choiceOf(looked.settings, this.answers)
     const isOther = this.monitor?.backend !== backend || this.saved?.backend !== backend
@@ -232,7 +242,7 @@ export class Reconciler {
     const kernel = realKernel(backend, troubles.warn)
     const start = now()
     const pass = (): Promise<Applied> =>
-      apply(looked, kernel, paths.stateDir, troubles.warn, due, { compile, before, stands })
+      apply(looked, kernel, paths.stateDir, troubles.warn, due, { compile, before, stands, looksAgain })
     const applied = await (stands ? pass() : this.reading(pass))
     staleFlows.passed(kernel, applied.flows, applied.flowsDue)
     const tookMs = now() - start

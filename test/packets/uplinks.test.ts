@@ -16,6 +16,7 @@ import { SEED } from '../seed.ts'
 import { makeLooking } from '../../src/node/asking.ts'
 import { readFolder } from '../../src/node/published.ts'
 import { testNode } from './node.ts'
+import { lateLinkTest } from './late-link.ts'
 import { clientOf, guestTests, patience, unacknowledged } from './uplink-guests.ts'
 import { loadWgQuick, wgQuickTest } from './wg-quick.ts'
 
@@ -123,6 +124,8 @@ describe.each(backends)('three uplinks, %s', (backend) => {
     await stream.close()
     expect(await leaks(node.lab)).toEqual([])
   })
+
+  lateLinkTest(node)
 
   test('a gateway that changes is followed', async () => {
     await node.lab.ip('inet', ['addr add 192.0.2.3/24 dev eth1'])
