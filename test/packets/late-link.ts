@@ -18,7 +18,7 @@ export function lateLinkTest(node: TestNode): void {
     await node.sh('/run/ip route flush table 7702')
     const isKnown = async () => (await node.sh('cat /var/lib/pvenat/state.json')).includes('"down": true')
     await waitFor(isKnown, { what: 'the service to know' })
-    await node.sh('umount "$(readlink -f "$(command -v ip)")"; rm /run/ip /run/ip-late')
+    await node.sh('umount -l "$(readlink -f "$(command -v ip)")"; rm /run/ip /run/ip-late')
     const { stdout = '', stderr = '' } = node.pvenat.service ?? {}
     expect(stdout + stderr).not.toContain('by the default route alone')
     expect(await marks()).toContain('--ctorigdst 192.0.2.2')

@@ -46,11 +46,11 @@ export function patience(node: TestNode): {
   return { soon, answers, seenAs, save, marks }
 }
 
-/** Guest 108 answers a client of eth1 that does not hear it, and sends its answer again and again: `sent` counts how often. */
+/** Guest 108 answers a client of eth1 that does not hear it, and sends its answer again and again: `again` waits for the next. */
 export async function unacknowledged(
   node: TestNode,
   address: string,
-): Promise<{ sent: () => Promise<number>; forget: () => Promise<void> }> {
+): Promise<{ again: () => Promise<void>; forget: () => Promise<void> }> {
   const { lab } = node
   const count = `-t raw -I PREROUTING -i eth1 -s ${address} -p tcp --tcp-flags SYN,ACK SYN,ACK`
   const deaf = `-I INPUT -s ${address} -p tcp --sport 8080 -j DROP`
@@ -63,7 +63,11 @@ export async function unacknowledged(
     const { stdout } = await lab.exec('inet', ['iptables-nft-save', '-c', '-t', 'raw'])
     return Number(/^\[(\d+):\d+\] .*--tcp-flags/m.exec(stdout)?.[1] ?? 0)
   }
-  return { sent, forget: async () => void (await both((words) => words.replace('-I ', '-D '))) }
+  const again = async (): Promise<void> => {
+    const before = await sent()
+    await waitFor(async () => (await sent()) > before, { what: 'an answer sent again', timeoutMs: 15_000 })
+  }
+  return { again, forget: async () => void (await both((words) => words.replace('-I ', '-D '))) }
 }
 
 export function guestTests(node: TestNode): void {
